@@ -1,0 +1,1 @@
+"""Long-context LLM prefill on wafer-scale chips, scheduled with a certified optimality gap."""
