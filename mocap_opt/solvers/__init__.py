@@ -1,0 +1,1 @@
+"""Solvers: one module per solver, and what they share. Importing this loads none of them."""
