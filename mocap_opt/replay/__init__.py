@@ -1,0 +1,1 @@
+"""What plans cost: replays that price decisions from the integer tables alone."""

@@ -1,0 +1,159 @@
+"""KV traffic of a plan, slot by slot, and the load it puts on links; exact integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.tables import IntArray, Tables
+
+# Whole numbers: int64 where they are sure to fit, Python integers (dtype object) where they may not.
+Whole = npt.NDArray[Any]
+
+_SAFE = 2**62
+
+
+@dataclass(frozen=True, eq=False)
+class KvTraffic:
+    """What stages write to and read from each other's memories.
+
+    One row per pair (owner, other) and direction: all writes, then all reads in the same order of
+    pairs.  A write of stage i to memory k travels i -> k, a read k -> i; both belong to stage i
+    (the owner) and load the port of memory k (the other).
+
+    Attributes
+    ----------
+    owner, other, source, target : int64[row]
+        Stages and memories.
+    flow : int64 or object [row, slot], bytes
+        Bytes that move in every slot.
+    """
+
+    owner: IntArray
+    other: IntArray
+    source: IntArray
+    target: IntArray
+    flow: Whole
+
+
+def ceil_div(numerator: Whole, denominator: Whole) -> IntArray:
+    """Quotients rounded up, int64."""
+    quotient: IntArray = (-(-numerator // denominator)).astype(np.int64, copy=False)
+    return quotient
+
+
+def whole_type(*largest: int) -> type[np.generic]:
+    """int64 if numbers of these sizes fit with room to spare, else Python integers."""
+    return np.int64 if max(largest, default=0) < _SAFE else np.object_
+
+
+def link_capacity(tables: Tables, kind: npt.DTypeLike) -> Whole:
+    """Bytes per tick of every link, [link, 1], in the unit of link loads: 1 / share_denominator bytes."""
+    capacity: Whole = tables.link_rate[:, None].astype(kind) * tables.share_denominator
+    return capacity
+
+
+def kv_traffic(tables: Tables, pages: IntArray, slots: int) -> KvTraffic:
+    """Bytes that every pair of stages exchanges in every slot; whole pages move.
+
+    Parameters
+    ----------
+    tables : Tables
+    pages : int64[stage, chunk, memory]
+        Pages that live away from their stage.
+    slots : int
+        chunks + stages - 1.
+    """
+    owner, other = np.nonzero(pages.any(axis=1))
+    kind = _kv_type(tables, pages)
+    written = pages[owner, :, other].astype(kind) * tables.page_bytes[owner][:, None].astype(kind)
+    # Running chunk j, a stage reads what its chunks before j keep elsewhere.
+    read = np.cumsum(written, axis=1) - written
+    flow = np.zeros((2 * owner.size, slots), dtype=kind)
+    pair = np.arange(owner.size)[:, None]
+    slot = owner[:, None] + np.arange(pages.shape[1])
+    flow[pair, slot] = written
+    flow[pair + owner.size, slot] = read
+    return KvTraffic(
+        owner=np.concatenate([owner, owner]),
+        other=np.concatenate([other, other]),
+        source=np.concatenate([owner, other]),
+        target=np.concatenate([other, owner]),
+        flow=flow,
+    )
+
+
+def crossings(tables: Tables, source: IntArray, target: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Which row of traffic crosses which link with what share.
+
+    Parameters
+    ----------
+    tables : Tables
+    source, target : int64[row]
+        Where every row of traffic comes from and goes to.
+
+    Returns
+    -------
+    link, row, numerator : int64[crossing]
+        Sorted by link.
+    """
+    share = tables.share[:, source, target]
+    link, row = np.nonzero(share)
+    return link, row, share[link, row]
+
+
+def link_load(tables: Tables, source: IntArray, target: IntArray, flow: Whole) -> Whole:
+    """Load of every link in every slot, [link, slot], in 1 / share_denominator bytes."""
+    link, row, numerator = crossings(tables, source, target)
+    load = np.zeros((len(tables.links), flow.shape[1]), dtype=flow.dtype)
+    used, total = reduce_by(np.add, link, numerator[:, None] * flow[row])
+    load[used] = total
+    return load
+
+
+def stretch(tables: Tables, traffic: KvTraffic) -> IntArray:
+    """(1 - f) x of every stage in every slot, rounded up, int64[stage, slot], ticks.
+
+    x is the most time that the stage's own writes and reads need on any one link or port.
+    """
+    longest = np.zeros((tables.stages, traffic.flow.shape[1]), dtype=np.int64)
+    serial = 1 - tables.overlap
+    if serial == 0 or traffic.owner.size == 0:
+        return longest
+    kind = traffic.flow.dtype
+    link, row, numerator = crossings(tables, traffic.source, traffic.target)
+    key = traffic.owner[row] * len(tables.links) + link
+    order = np.argsort(key, kind="stable")
+    used, load = reduce_by(np.add, key[order], numerator[order, None] * traffic.flow[row[order]])
+    owner, link = np.divmod(used, max(len(tables.links), 1))
+    capacity = link_capacity(tables, kind)[link] * serial.denominator
+    owner, slowest = reduce_by(np.maximum, owner, ceil_div(load * serial.numerator, capacity))
+    longest[owner] = slowest
+
+    pairs = traffic.owner.size // 2
+    touched = traffic.flow[:pairs] + traffic.flow[pairs:]
+    rate = tables.port_rate[traffic.other[:pairs], None].astype(kind) * serial.denominator
+    owner, slowest = reduce_by(np.maximum, traffic.owner[:pairs], ceil_div(touched * serial.numerator, rate))
+    longest[owner] = np.maximum(longest[owner], slowest)
+    return longest
+
+
+def reduce_by(ufunc: np.ufunc, key: IntArray, values: Whole) -> tuple[IntArray, Whole]:
+    """Reduce together the rows of `values` whose keys are equal; the keys must be sorted."""
+    if key.size == 0:
+        return key, values
+    first = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    return key[first], ufunc.reduceat(values, first, axis=0)
+
+
+def _kv_type(tables: Tables, pages: IntArray) -> type[np.generic]:
+    remote = pages.sum(axis=(1, 2)).tolist()
+    size = sum(count * each for count, each in zip(remote, tables.page_bytes.tolist(), strict=True))
+    numerator = max(int(tables.share.max(initial=0)), 1)
+    fraction = tables.overlap.denominator
+    rate = max(int(tables.link_rate.max(initial=0)), int(tables.port_rate.max()))
+    # In one slot a stage writes and reads each of its remote bytes at most once between them.
+    return whole_type(2 * size * numerator * fraction, rate * tables.share_denominator * fraction)
