@@ -8,8 +8,8 @@ import pytest
 
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import (
-    Progress,
     ProgramResult,
+    Progress,
     SolveOutcome,
     Status,
     StopReason,

@@ -128,6 +128,7 @@ class SolveOutcome:
     message: str = ""
 
     def __post_init__(self) -> None:
+        """Check the invariants."""
         for name in ("objective", "bound"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -177,6 +178,7 @@ class ProgramResult:
     outcome: SolveOutcome
 
     def __post_init__(self) -> None:
+        """Check the invariants."""
         if (self.plan is None) != (self.outcome.objective is None):
             raise ValueError(f"plan {self.plan} with objective {self.outcome.objective}")
 

@@ -1,0 +1,386 @@
+"""HiGHS: the only module that talks to highspy.
+
+Every return code is checked, every limit and tolerance is set explicitly, nothing is printed,
+and a number is passed on only where HiGHS vouches for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mocap_opt.errors import SolverUnavailableError
+from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
+from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.versions import installed_version
+
+ABSOLUTE_GAP = 1e-6
+"""Absolute gap below which HiGHS calls a mixed-integer program optimal (its own default)."""
+
+PROGRESS_EVERY_S = 0.2
+"""Least time between two calls of a progress callback, except at new incumbents."""
+
+_threads_lock = threading.Lock()
+_threads_in_use: int | None = None
+
+
+class HighsError(RuntimeError):
+    """A call of HiGHS failed."""
+
+
+@dataclass(frozen=True, eq=False)
+class HighsResult:
+    """A run of HiGHS on a mixed-integer program.
+
+    Attributes
+    ----------
+    outcome : SolveOutcome
+        In the unit of the program's objective.
+    values : float64[column] or None
+        The best solution, integer columns rounded; None if there is none.
+    """
+
+    outcome: SolveOutcome
+    values: FloatArray | None
+
+
+@dataclass(frozen=True, eq=False)
+class LpResult:
+    """A run of HiGHS on a linear program.
+
+    Attributes
+    ----------
+    status : Status
+        OPTIMAL, INFEASIBLE or UNKNOWN; an LP that stopped early has no sound bound.
+    stop : StopReason
+    objective : float or None
+        The optimum, only if optimal.
+    primal, column_duals : float64[column] or None
+    row_duals : float64[row] or None
+        Duals with the sign HiGHS gives them in a minimisation: the change of the objective per
+        unit of the row's active side.
+    iterations : int
+        Simplex iterations.
+    solve_s : float
+    """
+
+    status: Status
+    stop: StopReason
+    objective: float | None
+    primal: FloatArray | None
+    column_duals: FloatArray | None
+    row_duals: FloatArray | None
+    iterations: int
+    solve_s: float
+
+
+@cache
+def load_highspy() -> Any:
+    """Import highspy.
+
+    Raises
+    ------
+    SolverUnavailableError
+        If it is missing, or clashes with the installed ortools.
+    """
+    try:
+        import highspy  # noqa: PLC0415 - loaded on first use, so that importing this package stays light
+    except ImportError as error:
+        found = installed_version("highspy")
+        if found is None:
+            raise SolverUnavailableError(
+                "highspy is not installed: pip install 'highspy>=1.12,<1.14'"
+            ) from error
+        raise SolverUnavailableError(
+            f"highspy {found} cannot be loaded next to ortools {installed_version('ortools')}: {error}. "
+            "Both ship a libhighs.so.1, and some pairs of versions cannot share a process: "
+            "pip install 'highspy>=1.12,<1.14' 'ortools>=9.15,<9.16'"
+        ) from error
+    return highspy
+
+
+def solve_mip(
+    program: LinearProgram,
+    *,
+    start: FloatArray | None = None,
+    time_limit_s: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    threads: int = 1,
+    node_limit: int | None = None,
+    callback: Callback | None = None,
+) -> HighsResult:
+    """Minimise a mixed-integer linear program.
+
+    Parameters
+    ----------
+    program : LinearProgram
+    start : float64[column], optional
+        A feasible point; it is checked before HiGHS sees it.
+    time_limit_s : float, optional
+        Wall-clock seconds; none = no limit.
+    gap : float
+        Relative gap, (incumbent - bound) / incumbent, at which to stop.
+    seed, threads : int
+    node_limit : int, optional
+        Most nodes of the search tree; unlike a time limit it stops at the same point every time.
+    callback : Callback, optional
+        Receives the progress; may stop the run.  An exception it raises ends the run and is
+        raised again here.
+
+    Raises
+    ------
+    ValueError
+        If the start is incomplete or infeasible.
+    HighsError
+        If a call of HiGHS fails.
+    SolverUnavailableError
+        If highspy cannot be loaded.
+    """
+    began = time.perf_counter()
+    options: dict[str, Any] = {"mip_rel_gap": float(gap), "mip_abs_gap": ABSOLUTE_GAP}
+    if node_limit is not None:
+        options["mip_max_nodes"] = int(node_limit)
+    highs = _session(program, time_limit_s, seed, threads, options)
+    if start is not None:
+        worst, where = program.violation(start)
+        if worst > FEASIBILITY_TOLERANCE:
+            raise ValueError(f"the start violates {where} by {worst:g}")
+        columns = np.arange(program.columns, dtype=np.int32)
+        _check(highs.setSolution(program.columns, columns, start), "setSolution")
+    listener = _Listener(callback)
+    _run(highs, threads, listener)
+    outcome, values = _read_mip(highs, program, listener.log, gap)
+    outcome_fields = {
+        "solver": "highs",
+        "start_accepted": None if start is None else _start_accepted(start, values, listener.log),
+        "solve_s": time.perf_counter() - began,
+        "time_limit_s": time_limit_s,
+        "gap_limit": gap,
+        "seed": seed,
+        "threads": threads,
+        "rows": program.rows,
+        "columns": program.columns,
+        "nonzeros": program.nonzeros,
+    }
+    return HighsResult(SolveOutcome(**(outcome | outcome_fields)), values)
+
+
+def solve_lp(
+    program: LinearProgram, *, time_limit_s: float | None = None, seed: int = 0, threads: int = 1
+) -> LpResult:
+    """Minimise a linear program (integrality, if any, is relaxed); returns duals.
+
+    Raises
+    ------
+    HighsError
+        If a call of HiGHS fails.
+    SolverUnavailableError
+        If highspy cannot be loaded.
+    """
+    began = time.perf_counter()
+    highs = _session(program, time_limit_s, seed, threads, {"solve_relaxation": True})
+    _run(highs, threads, _Listener(None))
+    status, stop = _verdict(highs)
+    info, solution = highs.getInfo(), highs.getSolution()
+    optimal = status is Status.OPTIMAL
+    return LpResult(
+        status=status,
+        stop=stop,
+        objective=float(info.objective_function_value) if optimal else None,
+        primal=np.array(solution.col_value, dtype=np.float64) if optimal else None,
+        column_duals=np.array(solution.col_dual, dtype=np.float64) if optimal else None,
+        row_duals=np.array(solution.row_dual, dtype=np.float64) if optimal else None,
+        iterations=int(info.simplex_iteration_count),
+        solve_s=time.perf_counter() - began,
+    )
+
+
+class _Listener:
+    """Collects HiGHS's log, reports progress, and asks HiGHS to stop when told to."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback = callback
+        self.lines: list[str] = []
+        self.stop = False
+        self.error: BaseException | None = None
+        self.last_report = -np.inf
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def attach(self, highs: Any) -> None:
+        kinds = load_highspy().cb.HighsCallbackType
+        self.logging, self.improving = int(kinds.kCallbackLogging), int(kinds.kCallbackMipImprovingSolution)
+        _check(load_highspy()._Highs.setCallback(highs, self.listen, None), "setCallback")
+        # The interrupts are wanted even without a callback: they are where Ctrl-C gets through.
+        wanted = [kinds.kCallbackLogging, kinds.kCallbackMipInterrupt, kinds.kCallbackSimplexInterrupt]
+        if self.callback is not None:
+            wanted += [kinds.kCallbackMipImprovingSolution, kinds.kCallbackMipLogging]
+        for kind in wanted:
+            _check(highs.startCallback(kind), f"startCallback({kind})")
+
+    def listen(self, kind: int, message: str, out: Any, inputs: Any, _: object) -> None:
+        """Serve a callback of HiGHS; an exception must not travel through its C++ frames."""
+        try:
+            if kind == self.logging:
+                self.lines.append(message)
+                return
+            due = kind == self.improving or out.running_time - self.last_report >= PROGRESS_EVERY_S
+            if due and not self.stop and self.callback is not None:
+                self.last_report = out.running_time
+                self.stop = self.callback(_progress(out))
+        except BaseException as error:
+            self.stop, self.error = True, error
+        if self.stop and kind != self.improving and inputs is not None:
+            inputs.user_interrupt = True
+
+
+def _progress(out: Any) -> Progress:
+    """Read what HiGHS knows at a callback; its infinities mean that it knows nothing."""
+
+    def known(value: float) -> float | None:
+        return float(value) if abs(value) < load_highspy().kHighsInf else None
+
+    return Progress(float(out.running_time), known(out.mip_primal_bound), known(out.mip_dual_bound))
+
+
+def _session(
+    program: LinearProgram, time_limit_s: float | None, seed: int, threads: int, options: dict[str, Any]
+) -> Any:
+    """Make a HiGHS object that holds the program, with every option set that decides the answer."""
+    highspy = load_highspy()
+    highs = highspy.Highs()
+    settings: dict[str, Any] = {
+        # HiGHS logs to the callback only while it also logs to the console or a file.
+        "log_to_console": False,
+        "log_file": os.devnull,
+        "output_flag": True,
+        "random_seed": int(seed),
+        "threads": int(threads),
+        "mip_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "primal_feasibility_tolerance": 1e-7,
+        "dual_feasibility_tolerance": 1e-7,
+        **options,
+    }
+    if time_limit_s is not None:
+        settings["time_limit"] = float(time_limit_s)
+    for name, value in settings.items():
+        _check(highs.setOptionValue(name, value), f"setOptionValue({name}, {value})")
+    infinity = highspy.kHighsInf
+    matrix = program.matrix
+    status = highs.passModel(
+        program.columns,
+        program.rows,
+        program.nonzeros,
+        int(highspy.MatrixFormat.kRowwise),
+        int(highspy.ObjSense.kMinimize),
+        float(program.offset),
+        program.cost,
+        np.clip(program.column_lower, -infinity, infinity),
+        np.clip(program.column_upper, -infinity, infinity),
+        np.clip(program.row_lower, -infinity, infinity),
+        np.clip(program.row_upper, -infinity, infinity),
+        matrix.indptr.astype(np.int32),
+        matrix.indices.astype(np.int32),
+        matrix.data,
+        program.integer.astype(np.int32),
+    )
+    # A warning here means that HiGHS changed the model (dropped a tiny coefficient, say).
+    _check(status, "passModel", warnings_are_fine=False)
+    return highs
+
+
+def _run(highs: Any, threads: int, listener: _Listener) -> None:
+    """Run HiGHS.
+
+    Its scheduler lives as long as the process: after a change of ``threads`` a run fails
+    unless the scheduler is reset.
+    """
+    global _threads_in_use
+    listener.attach(highs)
+    with _threads_lock:
+        if _threads_in_use not in (None, threads):
+            load_highspy().Highs.resetGlobalScheduler(True)
+        _threads_in_use = threads
+    status = highs.run()
+    if listener.error is not None:
+        raise listener.error
+    _check(status, f"run: {listener.log[-500:]}")
+
+
+def _verdict(highs: Any) -> tuple[Status, StopReason]:
+    """Status and stop reason, for a model without solution in hand."""
+    model = load_highspy().HighsModelStatus
+    reasons = {
+        model.kOptimal: (Status.OPTIMAL, StopReason.OPTIMAL),
+        model.kModelEmpty: (Status.OPTIMAL, StopReason.OPTIMAL),
+        model.kInfeasible: (Status.INFEASIBLE, StopReason.INFEASIBLE),
+        model.kTimeLimit: (Status.UNKNOWN, StopReason.TIME_LIMIT),
+        model.kSolutionLimit: (Status.UNKNOWN, StopReason.NODE_LIMIT),
+        model.kIterationLimit: (Status.UNKNOWN, StopReason.NODE_LIMIT),
+        model.kInterrupt: (Status.UNKNOWN, StopReason.INTERRUPTED),
+        model.kHighsInterrupt: (Status.UNKNOWN, StopReason.INTERRUPTED),
+    }
+    return reasons.get(highs.getModelStatus(), (Status.UNKNOWN, StopReason.ERROR))
+
+
+def _read_mip(
+    highs: Any, program: LinearProgram, log: str, gap: float
+) -> tuple[dict[str, Any], FloatArray | None]:
+    """Fields of the outcome and the solution, each only where HiGHS vouches for it."""
+    highspy = load_highspy()
+    info = highs.getInfo()
+    status, stop = _verdict(highs)
+    nodes = int(info.mip_node_count) if info.mip_node_count >= 0 else None
+    fields: dict[str, Any] = {"stop": stop, "nodes": nodes}
+    if stop is StopReason.ERROR:
+        fields["message"] = f"HiGHS says {highs.modelStatusToString(highs.getModelStatus())}: {log[-300:]}"
+    if status is Status.INFEASIBLE:
+        return fields | {"status": status}, None
+    is_mip = bool(program.integer.any())
+    bound: float | None = None
+    if is_mip:
+        bound = float(info.mip_dual_bound) if abs(info.mip_dual_bound) < highspy.kHighsInf else None
+    elif status is Status.OPTIMAL:
+        # The objective of an LP that stopped early bounds nothing.
+        bound = float(info.objective_function_value)
+    usable = is_mip or status is Status.OPTIMAL
+    if not usable or info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
+        return fields | {"status": Status.UNKNOWN, "bound": bound}, None
+    values = np.array(highs.getSolution().col_value, dtype=np.float64)
+    values = np.where(program.integer, np.round(values), values)
+    objective = float(info.objective_function_value)
+    if bound is not None and bound > objective:
+        bound = objective
+    closed = bound is not None and objective - bound <= ABSOLUTE_GAP * max(1.0, abs(objective))
+    if stop is StopReason.OPTIMAL and not closed:
+        fields["stop"] = StopReason.GAP_REACHED
+    fields |= {
+        "status": Status.OPTIMAL if closed else Status.FEASIBLE,
+        "objective": objective,
+        "bound": bound,
+    }
+    return fields, values
+
+
+def _start_accepted(start: FloatArray, values: FloatArray | None, log: str) -> bool | None:
+    """Whether HiGHS took the start; None if presolve solved the program before it mattered."""
+    if "MIP start solution is feasible" in log or (values is not None and np.array_equal(values, start)):
+        return True
+    return None if "Presolve: Optimal" in log else False
+
+
+def _check(status: Any, call: str, *, warnings_are_fine: bool = True) -> None:
+    """Raise if a call of HiGHS failed."""
+    kinds = load_highspy().HighsStatus
+    if status == kinds.kOk or (status == kinds.kWarning and warnings_are_fine):
+        return
+    raise HighsError(f"HiGHS returned {status} from {call}")

@@ -1,0 +1,22 @@
+"""Versions of everything an answer may depend on, read without importing any of it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("mocap-opt", "pyomo", "highspy", "ortools", "numpy", "scipy", "pandas", "pydantic")
+"""Distributions reported by `versions`, besides Python itself."""
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed distribution, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of `PACKAGES`, in that order; None for what is not installed."""
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}}
