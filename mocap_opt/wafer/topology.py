@@ -1,0 +1,192 @@
+"""What of a wafer is alive: dies, directed links and the bandwidth of each.
+
+Dies are ``(row, column)``.  A mesh links every die with its neighbours in its row and column; a
+torus also closes each row and column to a ring; a switch gives every die one port in and one out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.units import exact
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import WaferSpec
+
+Die = tuple[int, int]
+Node = Die | None
+"""A die, or None for the switch in the middle."""
+
+# Along the row before along the column, forwards before backwards: this order settles every tie
+# between equally short detours.
+DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+
+
+def node_name(node: Node) -> str:
+    """Name a node as link names do: ``"2,5"`` or ``"switch"``."""
+    return "switch" if node is None else f"{node[0]},{node[1]}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A living directed link.
+
+    Attributes
+    ----------
+    source, target : Node
+    bandwidth : Fraction
+        Bytes per second.
+    """
+
+    source: Node
+    target: Node
+    bandwidth: Fraction
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and reports, ``"0,1>0,2"``."""
+        return f"{node_name(self.source)}>{node_name(self.target)}"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The living part of a wafer.
+
+    Attributes
+    ----------
+    kind : str
+        ``"mesh"``, ``"torus"`` or ``"switch"``.
+    rows, cols : int
+    dies : tuple of Die
+        Living dies, row by row.
+    links : tuple of Link
+        Living directed links, by source row by row, then in the order of ``DIRECTIONS``.
+    hop_latency : Fraction
+        Seconds per hop.
+    """
+
+    kind: str
+    rows: int
+    cols: int
+    dies: tuple[Die, ...]
+    links: tuple[Link, ...]
+    hop_latency: Fraction
+
+    @cached_property
+    def link_index(self) -> Mapping[tuple[Node, Node], int]:
+        """Position of each link in ``links``, by its two ends."""
+        return {(link.source, link.target): e for e, link in enumerate(self.links)}
+
+    @cached_property
+    def successors(self) -> Mapping[Node, tuple[Node, ...]]:
+        """Where the living links out of each node lead, in the order of ``links``."""
+        found: dict[Node, list[Node]] = {die: [] for die in self.dies}
+        for link in self.links:
+            found.setdefault(link.source, []).append(link.target)
+        return {node: tuple(targets) for node, targets in found.items()}
+
+    @property
+    def neighbour_hops(self) -> int:
+        """Hops between dies next to each other: 1, or 2 through a switch."""
+        return 2 if self.kind == "switch" else 1
+
+    def inner_links(self, dies: Iterable[Die]) -> tuple[Link, ...]:
+        """Return the links among these dies, those to and from the switch included."""
+        inside = {*dies, None}
+        return tuple(link for link in self.links if link.source in inside and link.target in inside)
+
+    def connected(self, dies: Iterable[Die]) -> bool:
+        """Say whether these dies form one piece over living links among themselves."""
+        wanted: set[Node] = set(dies)
+        if not wanted:
+            return False
+        start = min(die for die in wanted if die is not None)
+        seen: set[Node] = {start}
+        frontier: list[Node] = [start]
+        while frontier:
+            for node in self.successors.get(frontier.pop(), ()):
+                if node not in seen and (node is None or node in wanted):
+                    seen.add(node)
+                    frontier.append(node)
+        return wanted <= seen
+
+
+def neighbours(kind: str, rows: int, cols: int, die: Die) -> tuple[Die, ...]:
+    """Return the dies linked with a die when nothing is dead, in the order of ``DIRECTIONS``.
+
+    In a torus of two rows (or columns) the way round and the direct way are one link.
+    """
+    if kind == "switch":
+        return ()
+    found: list[Die] = []
+    for down, right in DIRECTIONS:
+        row, col = die[0] + down, die[1] + right
+        if kind == "torus":
+            row, col = row % rows, col % cols
+        if 0 <= row < rows and 0 <= col < cols and (row, col) != die and (row, col) not in found:
+            found.append((row, col))
+    return tuple(found)
+
+
+def build_topology(wafer: WaferSpec) -> Topology:
+    """Take the dead parts out of a wafer and slow its slow links.
+
+    Dead and slow links count in both directions; a link listed as both is dead.
+
+    Raises
+    ------
+    InputError
+        If a dead die lies off the wafer, if a dead or slow link joins two dies that have no link,
+        or if nothing is alive; all of it is listed at once.
+    """
+    problems: list[Problem] = []
+    every = [(row, col) for row in range(wafer.rows) for col in range(wafer.cols)]
+    around = {die: neighbours(wafer.topology, wafer.rows, wafer.cols, die) for die in every}
+
+    def both_ways(path: str, one: Iterable[int], other: Iterable[int]) -> tuple[tuple[Die, Die], ...]:
+        a, b = _die(one), _die(other)
+        if b not in around.get(a, ()):
+            remedy = (
+                "a switch links no two dies; list a die without its port under wafer.dead_dies"
+                if wafer.topology == "switch"
+                else f"name two neighbours of the {wafer.rows} x {wafer.cols} {wafer.topology}"
+            )
+            problems.append(Problem(path, f"{list(a)} and {list(b)}", "two dies with a link between", remedy))
+        return (a, b), (b, a)
+
+    dead = {_die(die) for die in wafer.dead_dies}
+    for die in sorted(dead - set(every)):
+        expected = f"a die of the {wafer.rows} x {wafer.cols} wafer"
+        problems.append(Problem("wafer.dead_dies", str(list(die)), expected, "rows and columns count from 0"))
+    cut: set[tuple[Die, Die]] = set()
+    for n, (a, b) in enumerate(wafer.dead_links):
+        cut.update(both_ways(f"wafer.dead_links[{n}]", a, b))
+    slow: dict[tuple[Die, Die], Fraction] = {}
+    for n, entry in enumerate(wafer.slow_links):
+        for pair in both_ways(f"wafer.slow_links[{n}].between", *entry.between):
+            slow[pair] = exact(entry.bandwidth)
+    dies = tuple(die for die in every if die not in dead)
+    if not dies:
+        problems.append(Problem("wafer.dead_dies", "all of them", "at least one living die", "revive some"))
+    if problems:
+        raise InputError(problems)
+
+    normal = exact(wafer.link.bandwidth)
+    pairs: list[tuple[Node, Node]]
+    if wafer.topology == "switch":
+        pairs = [pair for die in dies for pair in ((die, None), (None, die))]
+        links = tuple(Link(a, b, normal) for a, b in pairs)
+    else:
+        living = [(a, b) for a in dies for b in around[a] if b not in dead and (a, b) not in cut]
+        links = tuple(Link(a, b, slow.get((a, b), normal)) for a, b in living)
+    return Topology(wafer.topology, wafer.rows, wafer.cols, dies, links, exact(wafer.link.hop_latency))
+
+
+def _die(pair: Iterable[int]) -> Die:
+    row, col = pair
+    return int(row), int(col)
