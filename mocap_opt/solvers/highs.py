@@ -7,19 +7,16 @@ and a number is passed on only where HiGHS vouches for it.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from mocap_opt.errors import SolverUnavailableError
+from mocap_opt.solvers.interrupt import deferred_interrupt
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.versions import installed_version
@@ -231,6 +228,10 @@ class _Listener:
         for kind in wanted:
             _check(highs.startCallback(kind), f"startCallback({kind})")
 
+    def interrupt(self) -> None:
+        """Stop, and raise KeyboardInterrupt once HiGHS has returned."""
+        self.stop, self.error = True, KeyboardInterrupt()
+
     def listen(self, kind: int, message: str, out: Any, inputs: Any, _: object) -> None:
         """Serve a callback of HiGHS; an exception must not travel through its C++ frames."""
         try:
@@ -314,31 +315,11 @@ def _run(highs: Any, threads: int, listener: _Listener) -> None:
         if _threads_in_use not in (None, threads):
             load_highspy().Highs.resetGlobalScheduler(True)
         _threads_in_use = threads
-    with _interrupt_deferred(listener):
+    with deferred_interrupt(listener.interrupt):
         status = highs.run()
     if listener.error is not None:
         raise listener.error
     _check(status, f"run: {listener.log[-500:]}")
-
-
-@contextmanager
-def _interrupt_deferred(listener: _Listener) -> Iterator[None]:
-    """Turn Ctrl-C into a request to stop, raised once HiGHS has returned.
-
-    Raised where Python happens to notice it, KeyboardInterrupt would travel through HiGHS's frames.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        listener.stop, listener.error = True, KeyboardInterrupt()
-
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _verdict(highs: Any) -> tuple[Status, StopReason]:
