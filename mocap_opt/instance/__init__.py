@@ -1,0 +1,43 @@
+"""Instances: what is given, read from JSON and validated as a whole."""
+
+from mocap_opt.instance.instance import VERSION, Instance, load_instance
+from mocap_opt.instance.json_schema import json_schema
+from mocap_opt.instance.models import MODELS
+from mocap_opt.instance.schema import (
+    Chunking,
+    Coefficients,
+    DieSpec,
+    Experts,
+    Latent,
+    LinkSpec,
+    ModelSpec,
+    Pipeline,
+    PrecisionSpec,
+    Roofline,
+    SlowLink,
+    StageCoefficients,
+    WaferSpec,
+    Workload,
+)
+
+__all__ = [
+    "MODELS",
+    "VERSION",
+    "Chunking",
+    "Coefficients",
+    "DieSpec",
+    "Experts",
+    "Instance",
+    "Latent",
+    "LinkSpec",
+    "ModelSpec",
+    "Pipeline",
+    "PrecisionSpec",
+    "Roofline",
+    "SlowLink",
+    "StageCoefficients",
+    "WaferSpec",
+    "Workload",
+    "json_schema",
+    "load_instance",
+]

@@ -1,0 +1,310 @@
+"""Rules across fields: one function each, listed in `CHECKS` with the sections it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mocap_opt.errors import Problem
+from mocap_opt.instance.schema import (
+    Chunking,
+    Coefficients,
+    ModelSpec,
+    Pipeline,
+    Roofline,
+    WaferSpec,
+    Workload,
+)
+from mocap_opt.wafer.topology import neighbours
+
+MAX_TABLE_CELLS = 2**23
+MAX_HOME_CELLS = 2**26
+MAX_SHARE_CELLS = 2**27
+
+
+def heads_divide(model: ModelSpec) -> Iterator[Problem]:
+    """Require that query heads share key-value heads evenly."""
+    if model.heads % model.kv_heads:
+        yield Problem(
+            "model.kv_heads", str(model.kv_heads), f"a divisor of heads ({model.heads})", "see config.json"
+        )
+
+
+def feed_forward_given(model: ModelSpec) -> Iterator[Problem]:
+    """Require the width of the plain layers' feed-forward network, if there are such layers."""
+    dense = model.layers if model.experts is None else model.experts.dense_layers
+    if dense and model.ffn == 0:
+        yield Problem("model.ffn", "0", f">= 1, for {dense} layers without experts", "write 28672")
+
+
+def experts_consistent(model: ModelSpec) -> Iterator[Problem]:
+    """Refuse more working experts than experts, and more dense layers than layers."""
+    experts = model.experts
+    if experts is None:
+        return
+    if experts.active > experts.count:
+        expected = f"at most experts.count ({experts.count})"
+        yield Problem("model.experts.active", str(experts.active), expected, "lower it")
+    if experts.dense_layers > model.layers:
+        expected = f"at most model.layers ({model.layers})"
+        yield Problem("model.experts.dense_layers", str(experts.dense_layers), expected, "lower it")
+
+
+def dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
+    """Require that dead dies lie on the wafer, each named once."""
+    seen: set[tuple[int, int]] = set()
+    for n, die in enumerate(wafer.dead_dies):
+        yield from _on_wafer(wafer, die, f"wafer.dead_dies[{n}]")
+        if die in seen:
+            yield Problem(f"wafer.dead_dies[{n}]", str(list(die)), "each die once", "remove it")
+        seen.add(die)
+
+
+def some_die_lives(wafer: WaferSpec) -> Iterator[Problem]:
+    """Refuse a wafer whose dies are all dead."""
+    if living_dies(wafer) == 0:
+        yield Problem("wafer.dead_dies", "all of them", "at least one living die", "remove some")
+
+
+def links_exist(wafer: WaferSpec) -> Iterator[Problem]:
+    """Require that dead and slow links are links, each named once."""
+    listed = [(f"wafer.dead_links[{n}]", ends) for n, ends in enumerate(wafer.dead_links)]
+    listed += [(f"wafer.slow_links[{n}].between", slow.between) for n, slow in enumerate(wafer.slow_links)]
+    seen: dict[frozenset[tuple[int, int]], str] = {}
+    for path, (a, b) in listed:
+        here = frozenset((a, b))
+        if b not in neighbours(wafer.topology, wafer.rows, wafer.cols, a) or not _inside(wafer, a):
+            remedy = (
+                "a switch links no two dies; list the die under wafer.dead_dies"
+                if wafer.topology == "switch"
+                else f"name two neighbours of the {wafer.rows} x {wafer.cols} {wafer.topology}"
+            )
+            yield Problem(path, f"{list(a)} and {list(b)}", "two dies with a link between them", remedy)
+        elif here in seen:
+            yield Problem(
+                path, f"{list(a)} and {list(b)}", f"each link once, it is at {seen[here]} too", "remove one"
+            )
+        seen.setdefault(here, path)
+
+
+def slow_links_are_slow(wafer: WaferSpec) -> Iterator[Problem]:
+    """Refuse a slow link that is faster than the others."""
+    for n, slow in enumerate(wafer.slow_links):
+        if slow.bandwidth > wafer.link.bandwidth:
+            expected = f"at most wafer.link.bandwidth ({wafer.link.bandwidth:g})"
+            yield Problem(f"wafer.slow_links[{n}].bandwidth", f"{slow.bandwidth:g}", expected, "lower it")
+
+
+def switch_is_one_row(wafer: WaferSpec) -> Iterator[Problem]:
+    """Put the dies of a switch, which has no geometry, in one row."""
+    if wafer.topology == "switch" and wafer.rows != 1:
+        yield Problem(
+            "wafer.rows", str(wafer.rows), "1 for a switch", f"write 1, and cols {wafer.rows * wafer.cols}"
+        )
+
+
+def page_divides_quantum(chunking: Chunking) -> Iterator[Problem]:
+    """Require that chunks can end at page boundaries."""
+    if chunking.quantum % chunking.page_tokens:
+        expected = f"a divisor of quantum ({chunking.quantum})"
+        yield Problem("chunking.page", str(chunking.page), expected, f"write {chunking.quantum}, or null")
+
+
+def shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
+    """Require that the limits on a chunk's length leave room."""
+    if (
+        chunking.shortest is not None
+        and chunking.longest is not None
+        and chunking.shortest > chunking.longest
+    ):
+        expected = f"at most longest ({chunking.longest})"
+        yield Problem("chunking.shortest", str(chunking.shortest), expected, "lower it, or raise longest")
+
+
+def prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
+    """Require that some division of the prompt keeps to the count and to the limits."""
+    tokens, quantum = workload.tokens, chunking.quantum
+    steps = -(-tokens // quantum)
+    if chunking.exact and chunking.max_chunks > steps:
+        expected = f"at most {steps}, the steps of {quantum} tokens in {tokens}"
+        yield Problem("chunking.max_chunks", str(chunking.max_chunks), expected, "lower it, or lower quantum")
+        return
+    shortest, longest = chunking.length_limits(tokens)
+    if shortest > longest:
+        if chunking.shortest is not None and chunking.shortest > tokens:
+            expected = f"at most workload.tokens ({tokens})"
+            yield Problem("chunking.shortest", str(chunking.shortest), expected, "lower it")
+        return
+    counts = range(chunking.max_chunks if chunking.exact else 1, min(chunking.max_chunks, steps) + 1)
+    if not any(_divides(tokens, quantum, shortest, longest, count) for count in counts):
+        count = f"{'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}"
+        expected = f"limits that divide {tokens} tokens into {count} chunks on the grid of {quantum}"
+        found = f"lengths of {shortest} to {longest}"
+        yield Problem("chunking", found, expected, "change max_chunks, shortest, longest or quantum")
+
+
+def _divides(tokens: int, quantum: int, shortest: int, longest: int, count: int) -> bool:
+    """Say whether `count` chunks within the limits, all but the last of whole steps, make up the prompt."""
+    least, most = max(-(-shortest // quantum), 1), longest // quantum
+    if count > 1 and least > most:
+        return False
+    # All but the last take any whole number of steps from (count-1) least to (count-1) most, and
+    # must leave between `shortest` and `longest` for the last.
+    fewest = max((count - 1) * least, -(-(tokens - longest) // quantum))
+    return fewest <= min((count - 1) * most, (tokens - shortest) // quantum)
+
+
+def stages_have_layers(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
+    """Require a layer for every stage."""
+    if pipeline.stages > model.layers:
+        expected = f"at most model.layers ({model.layers})"
+        yield Problem("pipeline.stages", str(pipeline.stages), expected, "lower it")
+
+
+def layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
+    """Require that listed layers cover the model, one number per stage."""
+    if isinstance(pipeline.layers, str):
+        return
+    yield from _one_per_stage("pipeline.layers", len(pipeline.layers), pipeline)
+    if sum(pipeline.layers) != model.layers:
+        expected = f"numbers that add up to model.layers ({model.layers})"
+        yield Problem("pipeline.layers", f"a sum of {sum(pipeline.layers)}", expected, 'or write "balanced"')
+
+
+def dies_listed(pipeline: Pipeline) -> Iterator[Problem]:
+    """Require one number per stage in a list of dies per stage."""
+    if not isinstance(pipeline.dies_per_stage, int):
+        yield from _one_per_stage("pipeline.dies_per_stage", len(pipeline.dies_per_stage), pipeline)
+
+
+def placement_listed(pipeline: Pipeline) -> Iterator[Problem]:
+    """Require that an explicit placement gives every stage as many dies as it has."""
+    if isinstance(pipeline.placement, str):
+        return
+    yield from _one_per_stage("pipeline.placement", len(pipeline.placement), pipeline)
+    for i, (placed, wanted) in enumerate(zip(pipeline.placement, pipeline.dies, strict=False)):
+        if len(placed) != wanted:
+            expected = f"{wanted} dies, as pipeline.dies_per_stage says"
+            yield Problem(f"pipeline.placement[{i}]", f"{len(placed)}", expected, "list that many")
+
+
+def placement_on_living_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
+    """Require that an explicit placement uses living dies of the wafer, each once."""
+    if isinstance(pipeline.placement, str):
+        return
+    dead, used = set(wafer.dead_dies), dict[tuple[int, int], str]()
+    for i, stage in enumerate(pipeline.placement):
+        for n, die in enumerate(stage):
+            path = f"pipeline.placement[{i}][{n}]"
+            yield from _on_wafer(wafer, die, path)
+            if die in dead:
+                yield Problem(path, f"{list(die)}, which is dead", "a living die", "choose another")
+            if die in used:
+                yield Problem(
+                    path, f"{list(die)}, used at {used[die]}", "a die of no other place", "choose another"
+                )
+            used.setdefault(die, path)
+
+
+def enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
+    """Require living dies for all stages."""
+    wanted, living = sum(pipeline.dies), living_dies(wafer)
+    if wanted > living:
+        path = "pipeline.stages" if isinstance(pipeline.dies_per_stage, int) else "pipeline.dies_per_stage"
+        found = f"{wanted} dies wanted"
+        yield Problem(
+            path, found, f"at most {living}, the living dies", "use fewer stages or fewer dies per stage"
+        )
+
+
+def costs_listed(pipeline: Pipeline, costs: Roofline | Coefficients) -> Iterator[Problem]:
+    """Require one entry per stage in a list of coefficients."""
+    if isinstance(costs, Coefficients) and isinstance(costs.stages, tuple):
+        yield from _one_per_stage("costs.stages", len(costs.stages), pipeline)
+
+
+def coefficients_count_attention(costs: Roofline | Coefficients, attention: str) -> Iterator[Problem]:
+    """Refuse a count of attention where coefficients already contain one."""
+    if isinstance(costs, Coefficients) and attention != "causal":
+        remedy = "put the extra into the quadratic coefficient"
+        yield Problem("attention", f'"{attention}"', '"causal" where costs are coefficients', remedy)
+
+
+def tables_fit(
+    pipeline: Pipeline, wafer: WaferSpec, workload: Workload, chunking: Chunking
+) -> Iterator[Problem]:
+    """Refuse instances whose tables would not fit in a computer's memory."""
+    stages, steps = pipeline.stages, -(-workload.tokens // chunking.quantum)
+    if stages * (steps + 1) > MAX_TABLE_CELLS:
+        expected = f"a grid of at most {MAX_TABLE_CELLS // stages:,} steps for {stages} stages"
+        yield Problem("chunking.quantum", f"{steps:,} steps", expected, "raise it")
+    if stages**2 * min(chunking.max_chunks, steps) > MAX_HOME_CELLS:
+        expected = f"at most {MAX_HOME_CELLS // stages**2:,} for {stages} stages"
+        yield Problem("chunking.max_chunks", str(chunking.max_chunks), expected, "lower it")
+    links = wafer.rows * wafer.cols * (2 if wafer.topology == "switch" else 4)
+    if links * stages**2 > MAX_SHARE_CELLS:
+        expected = f"links x stages^2 of at most {MAX_SHARE_CELLS:,}"
+        yield Problem(
+            "pipeline.stages", f"{links:,} links x {stages}^2", expected, "use fewer stages or dies"
+        )
+
+
+def living_dies(wafer: WaferSpec) -> int:
+    """Count the dies that work."""
+    return wafer.rows * wafer.cols - len({die for die in wafer.dead_dies if _inside(wafer, die)})
+
+
+def _inside(wafer: WaferSpec, die: tuple[int, int]) -> bool:
+    return die[0] < wafer.rows and die[1] < wafer.cols
+
+
+def _on_wafer(wafer: WaferSpec, die: tuple[int, int], path: str) -> Iterator[Problem]:
+    if not _inside(wafer, die):
+        expected = f"a die of the {wafer.rows} x {wafer.cols} wafer"
+        yield Problem(path, str(list(die)), expected, f"the last is [{wafer.rows - 1}, {wafer.cols - 1}]")
+
+
+def _one_per_stage(path: str, found: int, pipeline: Pipeline) -> Iterator[Problem]:
+    if found != pipeline.stages:
+        expected = f"one entry for each of the {pipeline.stages} stages"
+        yield Problem(path, f"{found} entries", expected, "add or remove entries, or change pipeline.stages")
+
+
+CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
+    (("model",), heads_divide),
+    (("model",), feed_forward_given),
+    (("model",), experts_consistent),
+    (("wafer",), dead_dies_on_wafer),
+    (("wafer",), some_die_lives),
+    (("wafer",), links_exist),
+    (("wafer",), slow_links_are_slow),
+    (("wafer",), switch_is_one_row),
+    (("chunking",), page_divides_quantum),
+    (("chunking",), shortest_below_longest),
+    (("chunking", "workload"), prompt_divides),
+    (("model", "pipeline"), stages_have_layers),
+    (("model", "pipeline"), layers_add_up),
+    (("pipeline",), dies_listed),
+    (("pipeline",), placement_listed),
+    (("pipeline", "wafer"), placement_on_living_dies),
+    (("pipeline", "wafer"), enough_dies),
+    (("pipeline", "costs"), costs_listed),
+    (("costs", "attention"), coefficients_count_attention),
+    (("pipeline", "wafer", "workload", "chunking"), tables_fit),
+)
+
+
+def across(sections: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems of every rule whose sections are there.
+
+    Parameters
+    ----------
+    sections : mapping of str to section
+        The sections that are valid by themselves.
+    """
+    return [
+        problem
+        for names, rule in CHECKS
+        if all(name in sections for name in names)
+        for problem in rule(*(sections[name] for name in names))
+    ]

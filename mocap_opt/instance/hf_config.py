@@ -1,0 +1,237 @@
+"""A model from its Hugging Face ``config.json``.
+
+What the cost model cannot express is refused by the name of the field that asks for it; fields
+that change no cost (rotary scaling, dropout, token numbers, ...) are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_json, show
+
+PATH = "model.config"
+FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
+
+Config = Mapping[str, Any]
+
+
+class _Reader:
+    """Reads typed fields and gathers what is wrong with them."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.problems: list[Problem] = []
+
+    def refuse(self, key: str, expected: str, remedy: str = "") -> None:
+        found = show(self.config[key]) if key in self.config else "nothing"
+        self.problems.append(Problem(f"{PATH}.{key}", found, expected, remedy))
+
+    def whole(self, key: str, default: int | None = None, least: int = 1) -> int:
+        """Whole number under `key`; `default` where it is absent or null."""
+        value = self.config.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 10**7:
+            self.refuse(key, f"a whole number >= {least}")
+            return max(least, 1)
+        return value
+
+
+def _sliding(config: Config) -> str:
+    """Why the sliding window is in use, or nothing."""
+    window = config.get("sliding_window")
+    if window is None or window is False or config.get("use_sliding_window") is False:
+        return ""
+    # Layers from max_window_layers on have the window, so none has it if there are no such layers.
+    first, layers = config.get("max_window_layers"), config.get("num_hidden_layers")
+    if (
+        isinstance(first, int)
+        and isinstance(layers, int)
+        and config.get("use_sliding_window")
+        and first >= layers
+    ):
+        return ""
+    return "no sliding window in use (null, or use_sliding_window false)"
+
+
+def _layer_types(config: Config) -> str:
+    types = config.get("layer_types")
+    if types is None:
+        return ""
+    full = isinstance(types, list) and all(kind == "full_attention" for kind in types)
+    if full and len(types) == config.get("num_hidden_layers"):
+        return ""
+    return '"full_attention" for every layer'
+
+
+def _absent(key: str, meaning: str) -> Callable[[Config], str]:
+    """Refuse a field that is anything but absent, null, false, zero or empty."""
+
+    def check(config: Config) -> str:
+        return f"none: {meaning} cannot be expressed" if config.get(key) else ""
+
+    return check
+
+
+def _always(key: str, value: Any, meaning: str) -> Callable[[Config], str]:
+    """Refuse a field that is neither absent nor the one value that can be expressed."""
+
+    def check(config: Config) -> str:
+        return f"{show(value)}: {meaning} cannot be expressed" if config.get(key, value) != value else ""
+
+    return check
+
+
+REFUSED: tuple[tuple[str, Callable[[Config], str]], ...] = (
+    ("sliding_window", _sliding),
+    ("layer_types", _layer_types),
+    *(
+        (key, _absent(key, meaning))
+        for key, meaning in (
+            ("attention_chunk_size", "chunked attention"),
+            ("attn_type_list", "linear attention"),
+            ("linear_attn_config", "linear attention"),
+            ("full_attention_interval", "linear attention"),
+            ("linear_num_value_heads", "linear attention"),
+            ("linear_num_key_heads", "linear attention"),
+            ("index_topk", "sparse attention"),
+            ("sparse_attention_config", "sparse attention"),
+            ("ssm_cfg", "state-space layers"),
+            ("mamba_d_state", "state-space layers"),
+            ("cross_attention_layers", "cross-attention"),
+            ("num_kv_shared_layers", "KV shared between layers"),
+            ("is_encoder_decoder", "an encoder"),
+            ("text_config", "a multi-modal model"),
+            ("vision_config", "a multi-modal model"),
+            ("shared_expert_intermediate_size", "a shared expert of another width"),
+        )
+    ),
+    ("moe_layer_freq", _always("moe_layer_freq", 1, "experts in some layers only")),
+    ("decoder_sparse_step", _always("decoder_sparse_step", 1, "experts in some layers only")),
+    ("is_causal", _always("is_causal", True, "attention to later tokens")),
+)
+
+
+def _activation(read: _Reader) -> bool:
+    """All the families read here gate their feed-forward networks; another activation is another model."""
+    name = read.config.get("hidden_act", "silu")
+    if name not in ("silu", "swish"):
+        read.refuse("hidden_act", '"silu" (a gated feed-forward network)')
+    return True
+
+
+def _dense_layers_listed(read: _Reader) -> int:
+    """Leading dense layers of a Qwen mixture of experts."""
+    listed = read.config.get("mlp_only_layers") or []
+    if not isinstance(listed, list) or listed != list(range(len(listed))):
+        read.refuse(
+            "mlp_only_layers", "leading layers only (0, 1, ...): other dense layers cannot be expressed"
+        )
+        return 0
+    return len(listed)
+
+
+def _experts(family: str, read: _Reader) -> dict[str, int] | None:
+    if family == "mixtral":
+        return {
+            "count": read.whole("num_local_experts"),
+            "active": read.whole("num_experts_per_tok"),
+            "ffn": read.whole("intermediate_size"),
+        }
+    if family == "qwen3_moe":
+        return {
+            "count": read.whole("num_experts"),
+            "active": read.whole("num_experts_per_tok"),
+            "ffn": read.whole("moe_intermediate_size"),
+            "dense_layers": _dense_layers_listed(read),
+        }
+    if family == "deepseek_v3":
+        return {
+            "count": read.whole("n_routed_experts"),
+            "active": read.whole("num_experts_per_tok"),
+            "shared": read.whole("n_shared_experts", default=0, least=0),
+            "ffn": read.whole("moe_intermediate_size"),
+            "dense_layers": read.whole("first_k_dense_replace", default=0, least=0),
+        }
+    return None
+
+
+def _latent(read: _Reader) -> dict[str, int | None]:
+    rank = read.config.get("q_lora_rank")
+    return {
+        "kv_rank": read.whole("kv_lora_rank"),
+        "query_rank": None if rank is None else read.whole("q_lora_rank"),
+        "nope_dim": read.whole("qk_nope_head_dim"),
+        "rope_dim": read.whole("qk_rope_head_dim"),
+        "value_dim": read.whole("v_head_dim"),
+    }
+
+
+def model_from_config(config: Config) -> dict[str, Any]:
+    """Read the fields of a `ModelSpec` from a parsed ``config.json``.
+
+    Raises
+    ------
+    InputError
+        Listing all fields that are missing, malformed or beyond the cost model.
+    """
+    family = config.get("model_type")
+    read = _Reader(config)
+    if family not in FAMILIES:
+        read.refuse("model_type", f"one of {', '.join(FAMILIES)}", "give the model's figures instead")
+        raise InputError(read.problems)
+    for key, check in REFUSED:
+        if expected := check(config):
+            read.refuse(key, expected)
+    hidden, heads = read.whole("hidden_size"), read.whole("num_attention_heads")
+    experts = _experts(family, read)
+    latent = _latent(read) if family == "deepseek_v3" else None
+    if latent is not None:
+        head_dim = (latent["nope_dim"] or 0) + (latent["rope_dim"] or 0)
+    else:
+        head_dim = read.whole("head_dim", default=max(hidden // heads, 1))
+    dense = experts is None or experts.get("dense_layers", 0) > 0
+    spec: dict[str, Any] = {
+        "name": f"{family} config",
+        "layers": read.whole("num_hidden_layers"),
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": read.whole("num_key_value_heads", default=heads),
+        "head_dim": head_dim,
+        "ffn": read.whole("intermediate_size") if dense else 0,
+        "gated": _activation(read),
+        "vocabulary": read.whole("vocab_size"),
+        "experts": experts,
+        "latent": latent,
+    }
+    if read.problems:
+        raise InputError(read.problems)
+    return spec
+
+
+def read_config(path: object, base_dir: Path) -> dict[str, Any]:
+    """Read a ``config.json``, or the one in a model's directory.
+
+    Parameters
+    ----------
+    path : str
+        Relative paths start from `base_dir`.
+    base_dir : Path
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or as `model_from_config`.
+    """
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InputError([Problem(PATH, show(path), "the path of a config.json", 'write "config.json"')])
+    full = base_dir / path
+    try:
+        is_directory = full.is_dir()
+    except OSError:
+        is_directory = False
+    return model_from_config(read_json(full / "config.json" if is_directory else full))

@@ -1,0 +1,217 @@
+"""The instance: everything that is given, validated before anything is derived from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError, model_validator
+
+from mocap_opt import units
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_json, show
+from mocap_opt.instance.checks import across
+from mocap_opt.instance.overrides import apply_overrides
+from mocap_opt.instance.problems import from_validation, missing, unknown_key
+from mocap_opt.instance.quantities import Description, Name, Share, Tick, choice
+from mocap_opt.instance.resolve import resolve
+from mocap_opt.instance.schema import (
+    Chunking,
+    Costs,
+    ModelSpec,
+    Pipeline,
+    PrecisionSpec,
+    Roofline,
+    Section,
+    WaferSpec,
+    Workload,
+    field,
+)
+
+VERSION = 1
+
+
+class Instance(Section):
+    """A model on a machine, a prompt, and the rules for cutting and placing it.
+
+    Read one with `load_instance` or `from_dict`; both list everything that is wrong at once.
+    Sizes are bytes, times seconds, rates per second.
+    """
+
+    version: Annotated[Literal[1], *choice(VERSION)] = field("version of this file format", VERSION)
+    name: Name = field("short name for reports", "llama-70b-128k")
+    description: Description = field("what this instance is for", default="")
+    model: ModelSpec = field("the model: a preset's name, a config.json, or figures", "llama-3.1-70b")
+    precision: PrecisionSpec = field("bytes per element", default_factory=PrecisionSpec)
+    wafer: WaferSpec = field("the machine: a preset's name or figures", "watos-c3")
+    pipeline: Pipeline = field("stages and where they lie", {"stages": 14, "dies_per_stage": 4})
+    workload: Workload = field("the prompt", {"tokens": "128k"})
+    chunking: Chunking = field("which divisions of the prompt are allowed", {"max_chunks": 32})
+    costs: Costs = field("what a chunk costs", {"kind": "roofline"}, default_factory=Roofline)
+    overlap: Share = field("part of a chunk's KV transfers that overlaps with its compute", 1, default=1.0)
+    attention: Annotated[Literal["causal", "full_block"], *choice("causal", "full_block")] = field(
+        "whether a chunk counts attention among its own tokens causally or as a full block",
+        "causal",
+        default="causal",
+    )
+    objective: Annotated[Literal["latency"], *choice("latency")] = field(
+        "what is minimised: the time to the first token", "latency", default="latency"
+    )
+    tick: Tick = field(
+        "unit of time that everything is rounded to; null: chosen by the rates",
+        "1 ns",
+        unit="s",
+        default=None,
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        # Not a ValueError, so pydantic lets it through with all its problems.
+        if problems := across({key: getattr(self, key) for key in type(self).model_fields}):
+            raise InputError(problems)
+        return self
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], base_dir: str | os.PathLike[str] | None = None) -> Instance:
+        """Build an instance from what a JSON file holds.
+
+        Parameters
+        ----------
+        data : mapping
+        base_dir : path, optional
+            Directory that paths in `data` are relative to; the working directory by default.
+
+        Raises
+        ------
+        InputError
+            Listing every problem.
+        """
+        if not isinstance(data, Mapping):
+            raise InputError([Problem("instance", show(data), "an object")])
+        given = {key: value for key, value in data.items() if key != "$schema"}
+        resolved, failed, problems = resolve(given, Path(base_dir or "."))
+        sections, invalid = _validate(resolved, failed)
+        problems += invalid + across(sections)
+        if problems:
+            raise InputError(problems)
+        return cls(**sections)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in plain figures, defaults included, as JSON holds it; `from_dict` reads it back."""
+        plain: dict[str, Any] = json.loads(self.model_dump_json())
+        return plain
+
+    def replace(self, *overrides: str) -> Instance:
+        """Return a variant.
+
+        Parameters
+        ----------
+        *overrides : str
+            Such as ``"pipeline.stages=28"``; paths in them are relative to the working directory.
+
+        Raises
+        ------
+        InputError
+            If an override cannot be read or the variant is not valid.
+        """
+        return Instance.from_dict(apply_overrides(self.to_dict(), overrides))
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of everything that means something.
+
+        Names and descriptions are left out, and different ways of writing the same (null or one
+        quantum for the page, one number or a list for the dies, the order of dead parts) count
+        as the same.
+        """
+        content = self.to_dict()
+        for labelled in (content, content["model"], content["wafer"]):
+            labelled.pop("name")
+            labelled.pop("description")
+        content["chunking"]["page"] = self.chunking.page_tokens
+        content["pipeline"]["dies_per_stage"] = list(self.pipeline.dies)
+        wafer = content["wafer"]
+        wafer["dead_dies"].sort()
+        wafer["dead_links"] = sorted(sorted(ends) for ends in wafer["dead_links"])
+        slow = [{**link, "between": sorted(link["between"])} for link in wafer["slow_links"]]
+        wafer["slow_links"] = sorted(slow, key=lambda link: str(link["between"]))
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        """Describe the instance by its sizes, on a few lines."""
+        model, wafer, chunking, work = self.model, self.wafer, self.chunking, self.workload
+        steps = -(-work.tokens // chunking.quantum)
+        dies = sorted(set(self.pipeline.dies))
+        each = f"{dies[0]}" if len(dies) == 1 else f"{dies[0]} to {dies[-1]}"
+        prefix = f" after {units.format_tokens(work.cached_prefix)} cached" if work.cached_prefix else ""
+        return "\n".join(
+            (
+                f"{self.name} ({self.fingerprint})",
+                f"  model     {model.name or 'unnamed'}: {model.layers} layers, "
+                f"hidden {model.hidden:,}, {model.heads} heads on {model.kv_heads} KV heads",
+                f"  wafer     {wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} "
+                f"dies, {units.format_flops(wafer.die.flops)} and {units.format_bytes(wafer.die.memory_bytes)} each, "
+                f"links of {units.format_bandwidth(wafer.link.bandwidth)}",
+                f"  pipeline  {self.pipeline.stages} stages of {each} dies",
+                f"  prompt    {units.format_tokens(work.tokens)} tokens{prefix}, batch {work.batch}",
+                f"  chunks    {'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}, "
+                f"{steps:,} steps of {units.format_tokens(chunking.quantum)}, "
+                f"pages of {units.format_tokens(chunking.page_tokens)}",
+            )
+        )
+
+
+@cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    held = Instance.model_fields[key]
+    annotation: Any = Annotated[held.annotation, held]
+    return TypeAdapter(annotation)
+
+
+def _validate(resolved: Mapping[str, Any], failed: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Validate each section by itself, so that one bad section hides nothing about the others."""
+    sections: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, held in Instance.model_fields.items():
+        if key in resolved:
+            try:
+                sections[key] = _adapter(key).validate_python(resolved[key])
+            except ValidationError as error:
+                problems += from_validation(error, Instance, (key,))
+        elif key not in failed:
+            if held.is_required():
+                problems.append(missing(Instance, key))
+            else:
+                sections[key] = held.get_default(call_default_factory=True)
+    problems += [
+        unknown_key(Instance, (key,), value)
+        for key, value in resolved.items()
+        if key not in Instance.model_fields
+    ]
+    return sections, problems
+
+
+def load_instance(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Instance:
+    """Read an instance file.
+
+    Parameters
+    ----------
+    path : path
+        A JSON file; paths in it are relative to its directory.
+    overrides : iterable of str
+        Changes applied in order before anything is checked, such as ``"pipeline.stages=28"`` or
+        ``"wafer.die.memory_bytes=20GB"``.
+
+    Raises
+    ------
+    InputError
+        Listing every problem of the file and of the overrides.
+    """
+    data = apply_overrides(read_json(path), overrides)
+    return Instance.from_dict(data, Path(path).parent)

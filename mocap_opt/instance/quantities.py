@@ -1,0 +1,230 @@
+"""The kinds of values an instance file holds, each read by one strict function.
+
+Every kind is a pydantic type that refuses with one error of type ``"mocap"``, whose context
+holds what was expected; :mod:`mocap_opt.instance.problems` turns that into a `Problem`.
+Booleans are not numbers, NaN and infinities are not numbers, and every number has a bound.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from mocap_opt import units
+from mocap_opt.units import Unit
+
+BYTES_PER_ELEMENT = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5}
+
+
+def refuse(expected: str, remedy: str = "") -> PydanticCustomError:
+    """Return the error of a value that is not what was `expected`."""
+    # The message is a template; the context carries the words as they are.
+    return PydanticCustomError("mocap", "{expected}", {"expected": expected, "remedy": remedy})
+
+
+def close_to(given: object, known: Iterable[str]) -> str:
+    """Return ``did you mean "..."?`` if one of `known` resembles what was given, else nothing."""
+    near = difflib.get_close_matches(str(given)[:100].lower(), list(known), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def _check_range(value: Fraction, low: float, high: float, above: bool) -> None:
+    if value < units.exact(low) or (above and value == units.exact(low)):
+        raise refuse(f"{'>' if above else '>='} {low:g}")
+    if value > units.exact(high):
+        raise refuse(f"<= {high:g}")
+
+
+def _reader(
+    unit: Unit | None, low: float, high: float, above: bool, whole: bool
+) -> Callable[[object], int | float]:
+    noun = f"a {'whole ' if whole else ''}number"
+
+    def read(value: object) -> int | float:
+        if unit is None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise refuse(noun)
+        try:
+            # Without a unit only plain numbers come this far, which every unit reads alike.
+            number = units.parse(value, unit or Unit.TOKENS)
+        except ValueError as error:
+            raise refuse(str(error)) from None
+        if whole and number.denominator != 1:
+            raise refuse(f"a whole number of {unit.value}" if unit else noun)
+        _check_range(number, low, high, above)
+        return number.numerator if whole else float(number)
+
+    return read
+
+
+def _number_schema(unit: Unit | None, low: float, high: float, above: bool, whole: bool) -> dict[str, Any]:
+    bounds = {"exclusiveMinimum" if above else "minimum": low, "maximum": high}
+    number = {"type": "integer" if whole else "number", **bounds}
+    if unit is None:
+        return number
+    return {"anyOf": [number, {"type": "string", "pattern": units.pattern(unit)}]}
+
+
+def _number(
+    unit: Unit | None, low: float, high: float, *, above: bool = False, whole: bool = False
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    schema = _number_schema(unit, low, high, above, whole)
+    return BeforeValidator(_reader(unit, low, high, above, whole)), WithJsonSchema(schema)
+
+
+Count = Annotated[int, *_number(None, 1, 10_000, whole=True)]
+Nonnegative = Annotated[int, *_number(None, 0, 10_000, whole=True)]
+Width = Annotated[int, *_number(None, 1, 10_000_000, whole=True)]
+WidthOrZero = Annotated[int, *_number(None, 0, 10_000_000, whole=True)]
+Stages = Annotated[int, *_number(None, 1, 512, whole=True)]
+Chunks = Annotated[int, *_number(None, 1, 4096, whole=True)]
+Side = Annotated[int, *_number(None, 1, 1024, whole=True)]
+Batch = Annotated[int, *_number(None, 1, 1_000_000, whole=True)]
+Share = Annotated[float, *_number(None, 0, 1)]
+Efficiency = Annotated[float, *_number(None, 0, 1, above=True)]
+Tokens = Annotated[int, *_number(Unit.TOKENS, 1, 2**30, whole=True)]
+TokensOrZero = Annotated[int, *_number(Unit.TOKENS, 0, 2**30, whole=True)]
+FractionalTokens = Annotated[float, *_number(Unit.TOKENS, 0, 2**30)]
+Bytes = Annotated[int, *_number(Unit.BYTES, 0, 10**15, above=True, whole=True)]
+BytesOrZero = Annotated[int, *_number(Unit.BYTES, 0, 10**15, whole=True)]
+Bandwidth = Annotated[float, *_number(Unit.BANDWIDTH, 0, 1e18, above=True)]
+Flops = Annotated[float, *_number(Unit.FLOPS, 0, 1e21, above=True)]
+Seconds = Annotated[float, *_number(Unit.SECONDS, 0, 1000)]
+
+
+def _read_tick(value: object) -> float | None:
+    if value is None or value == "auto":
+        return None
+    return _reader(Unit.SECONDS, 1e-12, 1e-3, False, False)(value)
+
+
+Tick = Annotated[
+    float | None,
+    BeforeValidator(_read_tick),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "null"},
+                {"const": "auto"},
+                _number_schema(Unit.SECONDS, 1e-12, 1e-3, False, False),
+            ]
+        }
+    ),
+]
+
+
+def _read_queue(value: object) -> int | str:
+    if value == "unbounded":
+        return "unbounded"
+    if isinstance(value, str):
+        raise refuse('a whole number of chunks or "unbounded"')
+    return int(_reader(None, 1, 10_000, False, True)(value))
+
+
+QueueDepth = Annotated[
+    int | Literal["unbounded"],
+    BeforeValidator(_read_queue),
+    WithJsonSchema({"anyOf": [_number_schema(None, 1, 10_000, False, True), {"const": "unbounded"}]}),
+]
+
+
+def _read_precision(value: object) -> float:
+    if isinstance(value, str):
+        if value in BYTES_PER_ELEMENT:
+            return BYTES_PER_ELEMENT[value]
+        names = ", ".join(BYTES_PER_ELEMENT)
+        raise refuse(f"one of {names}, or bytes per element", close_to(value, BYTES_PER_ELEMENT))
+    return float(_reader(None, 0, 16, True, False)(value))
+
+
+Precision = Annotated[
+    float,
+    BeforeValidator(_read_precision),
+    WithJsonSchema({"anyOf": [{"enum": list(BYTES_PER_ELEMENT)}, _number_schema(None, 0, 16, True, False)]}),
+]
+
+
+def _read_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise refuse("true or false")
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_read_flag), WithJsonSchema({"type": "boolean"})]
+
+
+def _text(longest: int, least: int = 0) -> tuple[BeforeValidator, WithJsonSchema]:
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise refuse("a text")
+        if not least <= len(value) <= longest:
+            raise refuse(f"a text of {least} to {longest:,} characters")
+        # Control characters would reach terminals, and half surrogates cannot be written.
+        if not all(char.isprintable() or char in "\n\t" for char in value):
+            raise refuse("a text of printable characters")
+        return value
+
+    return BeforeValidator(read), WithJsonSchema({"type": "string", "minLength": least, "maxLength": longest})
+
+
+Name = Annotated[str, *_text(200, 1)]
+Label = Annotated[str, *_text(200)]
+Description = Annotated[str, *_text(10_000)]
+
+
+def choice(*options: str | int) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Read one of a few words (or numbers)."""
+
+    def read(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or value not in options:
+            listed = [f'"{option}"' if isinstance(option, str) else str(option) for option in options]
+            raise refuse(" or ".join(listed), close_to(value, [str(option) for option in options]))
+        return value
+
+    return BeforeValidator(read), WithJsonSchema({"enum": list(options)})
+
+
+def _read_die(value: object) -> tuple[int, int]:
+    pair = value if isinstance(value, (list, tuple)) else ()
+    whole = [n for n in pair if isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1024]
+    if len(pair) != 2 or len(whole) != 2:
+        raise refuse("a die [row, column], counted from 0", "write [0, 3]")
+    return whole[0], whole[1]
+
+
+_DIE_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0, "maximum": 1023},
+    "minItems": 2,
+    "maxItems": 2,
+}
+Die = Annotated[tuple[int, int], BeforeValidator(_read_die), WithJsonSchema(_DIE_SCHEMA)]
+
+
+def _read_ends(value: object) -> tuple[object, object]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise refuse("the two dies that a link joins", "write [[0, 3], [0, 4]]")
+    return value[0], value[1]
+
+
+def _two_ends(ends: tuple[Any, Any]) -> tuple[Any, Any]:
+    if ends[0] == ends[1]:
+        raise refuse("two different dies", "write [[0, 3], [0, 4]]")
+    return ends
+
+
+Ends = Annotated[
+    tuple[Die, Die],
+    BeforeValidator(_read_ends),
+    AfterValidator(_two_ends),
+    WithJsonSchema({"type": "array", "items": _DIE_SCHEMA, "minItems": 2, "maxItems": 2}),
+]
+
+
+def by_shape(value: object) -> str:
+    """Tag of a value that may be one thing for all stages or a list with one per stage."""
+    return "<list>" if isinstance(value, (list, tuple)) else "<one>"

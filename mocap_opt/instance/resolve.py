@@ -1,0 +1,114 @@
+"""Names become figures: presets of models and wafers, and Hugging Face configurations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import show
+from mocap_opt.instance.hf_config import read_config
+from mocap_opt.instance.models import MODELS
+from mocap_opt.instance.quantities import close_to
+from mocap_opt.instance.schema import ModelSpec, Section, WaferSpec
+from mocap_opt.wafer.presets import WAFERS
+
+CHANGED = " (changed)"
+PRESETS: Mapping[str, tuple[Mapping[str, dict[str, Any]], type[Section]]] = {
+    "model": (MODELS, ModelSpec),
+    "wafer": (WAFERS, WaferSpec),
+}
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `changes` over `base`: objects are merged, anything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        under = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(under, Mapping)
+        merged[key] = merge(under, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+    return merged
+
+
+def _preset(section: str, name: object, path: str) -> dict[str, Any]:
+    known = PRESETS[section][0]
+    if not isinstance(name, str) or name not in known:
+        expected = f"the name of a {section}: {', '.join(known)}"
+        raise InputError(
+            [Problem(path, show(name), expected, close_to(name, known) or "or give its figures")]
+        )
+    return {"name": name, **copy.deepcopy(known[name])}
+
+
+def _mark_changes(section: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Mark the label where it names a preset that the figures are not those of."""
+    known, kind = PRESETS[section]
+    name = given.get("name")
+    if not isinstance(name, str) or name not in known:
+        return given
+    labels = {"name": "", "description": ""}
+    try:
+        same = kind.model_validate({**given, **labels}) == kind.model_validate({**known[name], **labels})
+    except ValidationError:
+        return given
+    return given if same else {**given, "name": name + CHANGED}
+
+
+def _expand(section: str, given: object, base_dir: Path) -> object:
+    readers: dict[str, Callable[[object], dict[str, Any]]] = {
+        "preset": lambda name: _preset(section, name, f"{section}.preset")
+    }
+    if section == "model":
+        readers["config"] = lambda path: read_config(path, base_dir)
+    if isinstance(given, str):
+        return _preset(section, given, section)
+    if not isinstance(given, Mapping):
+        if isinstance(given, Section):
+            return given
+        expected = f"the name of a {section}, or an object with {', '.join(readers)} or its figures"
+        raise InputError(
+            [Problem(section, show(given), expected, f"write {show(next(iter(PRESETS[section][0])))}")]
+        )
+    sources = [key for key in readers if key in given]
+    if len(sources) > 1:
+        raise InputError(
+            [Problem(section, " and ".join(sources), "one source of figures", "remove one of them")]
+        )
+    figures = dict(given)
+    if sources:
+        source = sources[0]
+        figures = merge(readers[source](figures.pop(source)), figures)
+    return _mark_changes(section, figures)
+
+
+def resolve(data: Mapping[str, Any], base_dir: Path) -> tuple[dict[str, Any], frozenset[str], list[Problem]]:
+    """Replace the names of models and wafers by their figures.
+
+    Parameters
+    ----------
+    data : mapping
+        An instance as read from JSON.
+    base_dir : Path
+        Directory that paths in it are relative to.
+
+    Returns
+    -------
+    dict, frozenset of str, list of Problem
+        The instance in figures; the sections that could not be resolved (left out); why.
+    """
+    resolved = dict(data)
+    failed: set[str] = set()
+    problems: list[Problem] = []
+    for section in PRESETS:
+        if section in resolved:
+            try:
+                resolved[section] = _expand(section, resolved[section], base_dir)
+            except InputError as error:
+                problems += error.problems
+                failed.add(section)
+                del resolved[section]
+    return resolved, frozenset(failed), problems

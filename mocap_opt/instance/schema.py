@@ -1,0 +1,320 @@
+"""The sections of an instance: what every field means, its unit, its default and an example.
+
+Documentation, the JSON schema and error messages all read these fields.  Unions are told apart by
+the shape of the value or by ``kind``; their tags stand in angle brackets so that paths can leave
+them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import Field as PydanticField
+from pydantic.config import JsonDict
+
+from mocap_opt.instance.quantities import (
+    Bandwidth,
+    Batch,
+    Bytes,
+    BytesOrZero,
+    Chunks,
+    Count,
+    Description,
+    Die,
+    Efficiency,
+    Ends,
+    Flag,
+    Flops,
+    FractionalTokens,
+    Label,
+    Nonnegative,
+    Precision,
+    QueueDepth,
+    Seconds,
+    Side,
+    Stages,
+    Tokens,
+    TokensOrZero,
+    Width,
+    WidthOrZero,
+    by_shape,
+    choice,
+)
+
+_REQUIRED: Any = ...
+
+
+def field(
+    description: str,
+    *examples: Any,
+    unit: str | None = None,
+    default: Any = _REQUIRED,
+    default_factory: Callable[[], Any] | None = None,
+) -> Any:
+    """Return a field with its meaning, examples (used in remedies) and unit."""
+    extra: JsonDict | None = {"unit": unit} if unit else None
+    if default_factory is not None:
+        return PydanticField(
+            default_factory=default_factory,
+            description=description,
+            examples=list(examples) or None,
+            json_schema_extra=extra,
+        )
+    return PydanticField(
+        default, description=description, examples=list(examples) or None, json_schema_extra=extra
+    )
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Experts(Section):
+    """Mixture of experts: which layers have them and how wide they are."""
+
+    count: Count = field("routed experts per layer", 128)
+    active: Count = field("routed experts that process a token", 8)
+    shared: Nonnegative = field("experts that process every token", 1, default=0)
+    ffn: Width = field("width of one expert's feed-forward network", 1536)
+    dense_layers: Nonnegative = field("leading layers with a plain feed-forward network", 3, default=0)
+
+
+class Latent(Section):
+    """Multi-head latent attention: the KV cache holds a compressed vector per token."""
+
+    kv_rank: Width = field("length of the compressed KV vector", 512)
+    query_rank: Width | None = field(
+        "length of the compressed query; null if not compressed", 1536, default=None
+    )
+    nope_dim: Width = field("query-key size per head without position", 128)
+    rope_dim: Width = field("query-key size with rotary position, shared by the heads", 64)
+    value_dim: Width = field("value size per head", 128)
+
+
+class ModelSpec(Section):
+    """A transformer, as far as its costs go."""
+
+    name: Label = field("label for reports; means nothing", "llama-3.1-70b", default="")
+    description: Description = field("free text; means nothing", default="")
+    layers: Count = field("transformer layers", 80)
+    hidden: Width = field("width of the residual stream", 8192)
+    heads: Count = field("query heads", 64)
+    kv_heads: Count = field("key-value heads", 8)
+    head_dim: Width = field("size of a head; with latent attention the sizes there are used instead", 128)
+    ffn: WidthOrZero = field(
+        "width of the plain feed-forward network; may be 0 if every layer has experts", 28672
+    )
+    gated: Flag = field(
+        "whether feed-forward networks, experts too, have a gate (three matrices)", True, default=True
+    )
+    vocabulary: Width = field("entries of the embedding and of the output head", 128256)
+    experts: Experts | None = field("experts; null for a plain model", default=None)
+    latent: Latent | None = field("latent attention; null for ordinary attention", default=None)
+
+
+class PrecisionSpec(Section):
+    """How many bytes numbers take."""
+
+    weights: Precision = field("of a weight", "bf16", 2, unit="bytes per element", default=2.0)
+    kv: Precision = field("of an element of the KV cache", "bf16", 2, unit="bytes per element", default=2.0)
+    activations: Precision = field("of an activation", "bf16", 2, unit="bytes per element", default=2.0)
+
+
+class DieSpec(Section):
+    """One die and its memory."""
+
+    flops: Flops = field("peak speed", 708e12, "708 TFLOP/s", unit="FLOP/s")
+    memory_bytes: Bytes = field("size of the memory", 70e9, "70 GB", unit="bytes")
+    memory_bandwidth: Bandwidth = field("speed of the memory", 2e12, "2 TB/s", unit="bytes/s")
+
+
+class LinkSpec(Section):
+    """A link in one direction: a die's edge, or its port on a switch."""
+
+    bandwidth: Bandwidth = field("bytes per second in one direction", 1e12, "1 TB/s", unit="bytes/s")
+    hop_latency: Seconds = field("latency of one hop", 15e-9, "15 ns", unit="s")
+
+
+class SlowLink(Section):
+    """A link that is slower than the others, in both directions."""
+
+    between: Ends = field("the two dies it joins", [[0, 3], [0, 4]])
+    bandwidth: Bandwidth = field("bytes per second in one direction", 5e11, "500 GB/s", unit="bytes/s")
+
+
+class WaferSpec(Section):
+    """The machine: dies in rows and columns, and their links."""
+
+    name: Label = field("label for reports; means nothing", "watos-c3", default="")
+    description: Description = field("free text; means nothing", default="")
+    topology: Annotated[Literal["mesh", "torus", "switch"], *choice("mesh", "torus", "switch")] = field(
+        "how the dies are linked", "mesh"
+    )
+    rows: Side = field("rows of dies", 7)
+    cols: Side = field("columns of dies; a switch is one row of its dies", 8)
+    die: DieSpec = field("what every die has")
+    link: LinkSpec = field("what every link has")
+    dead_dies: tuple[Die, ...] = field("dies that do not work", [[0, 3]], default=())
+    dead_links: tuple[Ends, ...] = field(
+        "links that do not work, in either direction", [[[0, 3], [0, 4]]], default=()
+    )
+    slow_links: tuple[SlowLink, ...] = field(
+        "links with a bandwidth of their own",
+        [{"between": [[0, 3], [0, 4]], "bandwidth": "500 GB/s"}],
+        default=(),
+    )
+
+
+_StageDies = Annotated[
+    Annotated[Count, Tag("<one>")] | Annotated[tuple[Count, ...], Tag("<list>")], Discriminator(by_shape)
+]
+_Layers = Annotated[
+    Annotated[Literal["balanced"], *choice("balanced"), Tag("<one>")]
+    | Annotated[tuple[Count, ...], Tag("<list>")],
+    Discriminator(by_shape),
+]
+_Placement = Annotated[
+    Annotated[Literal["boustrophedon"], *choice("boustrophedon"), Tag("<one>")]
+    | Annotated[tuple[tuple[Die, ...], ...], Tag("<list>")],
+    Discriminator(by_shape),
+]
+
+
+class Pipeline(Section):
+    """How the model is cut into stages and where they lie."""
+
+    stages: Stages = field("number of pipeline stages", 14)
+    dies_per_stage: _StageDies = field(
+        "dies of every stage, or a list with one number per stage; its tensor-parallel degree", 4, default=1
+    )
+    layers: _Layers = field(
+        '"balanced", or a list with the layers of each stage', "balanced", default="balanced"
+    )
+    placement: _Placement = field(
+        '"boustrophedon" (row by row, every other row backwards), or a list with the dies of each stage',
+        "boustrophedon",
+        default="boustrophedon",
+    )
+    queue_depth: QueueDepth = field(
+        'chunks sent or in flight to a stage and not started there, at most; or "unbounded"', 2, default=2
+    )
+    staging_per_die: BytesOrZero = field(
+        "buffer for KV streamed from elsewhere, per die", "64 MiB", unit="bytes", default=64 * 2**20
+    )
+
+    @property
+    def dies(self) -> tuple[int, ...]:
+        """Dies of each stage."""
+        if isinstance(self.dies_per_stage, int):
+            return (self.dies_per_stage,) * self.stages
+        return self.dies_per_stage
+
+
+class Workload(Section):
+    """The prompt."""
+
+    tokens: Tokens = field("tokens to prefill", 131072, "128k", unit="tokens")
+    cached_prefix: TokensOrZero = field("tokens already cached before them", "16k", unit="tokens", default=0)
+    batch: Batch = field("prompts of this length processed side by side", 8, default=1)
+
+
+class Chunking(Section):
+    """Which divisions of the prompt are allowed."""
+
+    max_chunks: Chunks = field("the most chunks a plan may use", 32)
+    exact: Flag = field("whether a plan must use exactly max_chunks", True, default=False)
+    quantum: Tokens = field(
+        "boundaries are multiples of this, except the last", 1024, unit="tokens", default=1024
+    )
+    page: Tokens | None = field(
+        "KV is placed in pages of this size, which divides quantum; null: one quantum",
+        256,
+        unit="tokens",
+        default=None,
+    )
+    shortest: Tokens | None = field(
+        "least length of a chunk; null: no limit", 1024, unit="tokens", default=None
+    )
+    longest: Tokens | None = field(
+        "greatest length of a chunk; null: no limit", "16k", unit="tokens", default=None
+    )
+
+    @property
+    def page_tokens(self) -> int:
+        """Size of a page, tokens."""
+        return self.quantum if self.page is None else self.page
+
+    def length_limits(self, tokens: int) -> tuple[int, int]:
+        """Least and greatest length of a chunk of a prompt of so many tokens."""
+        return self.shortest or 1, min(self.longest or tokens, tokens)
+
+
+class Roofline(Section):
+    """Chunk times from FLOPs, memory traffic and fixed overheads."""
+
+    kind: Annotated[Literal["roofline"], *choice("roofline")] = field(
+        "how costs are given", "roofline", default="roofline"
+    )
+    efficiency: Efficiency = field(
+        "part of the peak speed that matrix products and attention reach", 0.5, default=0.5
+    )
+    overhead: Seconds = field("fixed time of a chunk on a stage", "20 us", unit="s", default=20e-6)
+    half_efficiency_tokens: FractionalTokens = field(
+        "matrix products of l tokens take as long as l plus this many would at full efficiency",
+        128,
+        unit="tokens",
+        default=0.0,
+    )
+    prefix_cost: Seconds = field(
+        "time every chunk pays on every stage per token before it", "1 ns", unit="s per token", default=0.0
+    )
+
+
+class StageCoefficients(Section):
+    """Time of a chunk of x tokens after a prefix of L tokens: c + gamma L + b x + a (2 L x + x^2)."""
+
+    constant: Seconds = field("c, per chunk", "20 us", unit="s", default=0.0)
+    linear: Seconds = field("b, per token", 1e-6, unit="s per token", default=0.0)
+    quadratic: Seconds = field("a, per token squared", 1e-12, unit="s per token^2", default=0.0)
+    prefix: Seconds = field("gamma, per token of prefix", 1e-9, unit="s per token", default=0.0)
+
+
+_StageCosts = Annotated[
+    Annotated[StageCoefficients, Tag("<one>")] | Annotated[tuple[StageCoefficients, ...], Tag("<list>")],
+    Discriminator(by_shape),
+]
+
+
+class Coefficients(Section):
+    """Chunk times from coefficients, as serving engines fit them."""
+
+    kind: Annotated[Literal["coefficients"], *choice("coefficients")] = field(
+        "how costs are given", "coefficients"
+    )
+    stages: _StageCosts = field(
+        "coefficients of every stage, or a list with those of each", {"linear": 1e-6, "quadratic": 1e-12}
+    )
+
+    def of_stage(self, stage: int) -> StageCoefficients:
+        """Coefficients of one stage."""
+        return self.stages if isinstance(self.stages, StageCoefficients) else self.stages[stage]
+
+
+def _cost_kind(value: object) -> str | None:
+    kind = value.get("kind", "roofline") if isinstance(value, dict) else getattr(value, "kind", "roofline")
+    return f"<{kind}>" if kind in ("roofline", "coefficients") else None
+
+
+Costs = Annotated[
+    Annotated[Roofline, Tag("<roofline>")] | Annotated[Coefficients, Tag("<coefficients>")],
+    Discriminator(
+        _cost_kind,
+        custom_error_type="mocap_kind",
+        custom_error_message="unknown kind",
+        custom_error_context={"expected": '"roofline" or "coefficients"'},
+    ),
+]
