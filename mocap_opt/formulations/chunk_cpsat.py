@@ -1,0 +1,181 @@
+"""What a chunk costs and what its KV cache loads, as exact integer rows for the CP-SAT programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.solvers.integer_program import Affine, total
+from mocap_opt.tables import IntArray, Tables
+
+
+def groups(*tables: IntArray) -> list[int]:
+    """For every stage, the first stage whose rows in all tables are the same."""
+    keys = [b"".join(table[i].tobytes() for table in tables) for i in range(tables[0].shape[0])]
+    return [keys.index(key) for key in keys]
+
+
+def chunk_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
+    """tau of every chunk on every stage, by ``(stage, chunk)``, ticks; 0 for an empty chunk.
+
+    Stages with the same tables share their variables.  A chunk's time is a difference of the
+    table Phi at its two boundaries, so each boundary needs one entry per distinct stage.
+    """
+    tables = plan.tables
+    alike = groups(tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost)
+    times: dict[tuple[int, int], Affine] = {}
+    for i in range(tables.stages):
+        if alike[i] != i:
+            times.update({(i, j): times[alike[i], j] for j in range(plan.chunks)})
+            continue
+        streamed = _memory_side_matters(tables, i)
+        phi = [
+            plan.program.entry(f"phi[{i},{j}]", mark, tables.phi[i].tolist())
+            for j, mark in enumerate(plan.boundary)
+        ]
+        for j in range(plan.chunks):
+            times[i, j] = _chunk_time(plan, i, j, phi[j + 1] - phi[j], streamed)
+    return times
+
+
+def _memory_side_matters(tables: Tables, stage: int) -> bool:
+    """Whether reading weights and KV cache takes longer than computing for some chunk."""
+    for tail in (0, 1):
+        for k in np.flatnonzero(tables.length_allowed[tail]):
+            end = np.arange(k, tables.steps) if tail == 0 else np.array([tables.steps])
+            computing = (
+                tables.phi[stage, end] - tables.phi[stage, end - k] + tables.full_block[stage, tail, k]
+            )
+            if (tables.memory_side[stage, end] > computing).any():
+                return True
+    return False
+
+
+def _chunk_time(plan: PlanVariables, i: int, j: int, phi: Affine, streamed: bool) -> Affine:
+    """tau of chunk j on stage i: the slower of computing and reading, plus what is added to both."""
+    tables, program, used = plan.tables, plan.program, plan.used[j]
+    tail = int(j == plan.chunks - 1)
+    width, end = plan.steps[j], plan.boundary[j + 1]
+    block, by_length = tables.full_block[i, tail], tables.length_cost[i, tail]
+    context = _prefix_cost(plan, i, j)
+    if not streamed:
+        both = program.entry(f"length_cost[{i},{j}]", width, (block + by_length).tolist(), used)
+        whole = total([(1, phi), (1, both), (1, context)])
+        return program.sum(f"time[{i},{j}]", whole, 0, program.bounds(whole)[1])
+    apart = program.entry(f"length_cost[{i},{j}]", width, by_length.tolist(), used)
+    inside = program.entry(f"full_block[{i},{j}]", width, block.tolist(), used)
+    reading = program.entry(f"memory_side[{i},{j}]", end, tables.memory_side[i].tolist(), used)
+    time = program.largest(f"time[{i},{j}]")
+    program.at_least(f"computing[{i},{j}]", time, total([(1, phi), (1, inside), (1, apart), (1, context)]))
+    program.at_least(f"reading[{i},{j}]", time, total([(1, reading), (1, apart), (1, context)]))
+    return time
+
+
+def _prefix_cost(plan: PlanVariables, i: int, j: int) -> Affine:
+    """gamma (P + a) of a chunk; an empty one pays none, although it starts at 0 as well."""
+    costs = plan.tables.prefix_cost[i]
+    base = int(costs[0])
+    extra = plan.program.entry(f"prefix_cost[{i},{j}]", plan.boundary[j], (costs - base).tolist())
+    return total([(base, plan.used[j]), (1, extra)])
+
+
+def send_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
+    """Uncontended time of every chunk's activations, by ``(stage, chunk)``, ticks; 0 if empty."""
+    tables = plan.tables
+    alike = groups(tables.send)
+    times: dict[tuple[int, int], Affine] = {}
+    for i in range(tables.stages):
+        for j in range(plan.chunks):
+            if alike[i] != i:
+                times[i, j] = times[alike[i], j]
+                continue
+            entries = tables.send[i, int(j == plan.chunks - 1)].tolist()
+            times[i, j] = plan.program.entry(f"send[{i},{j}]", plan.steps[j], entries, plan.used[j])
+    return times
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A link or a memory port, as seen by the KV cache that moves over it.
+
+    A chunk that moves v pages between a stage and a memory loads it with
+    ``weight x page bytes x v``, and it carries ``rate`` of these units in a tick.
+
+    Attributes
+    ----------
+    name : str
+        ``link a>b`` or ``port k``.
+    rate : int
+        Capacity per tick.
+    write, read : int64[stage, memory]
+        Weight of a page written from the stage to the memory, and of one read back.
+    """
+
+    name: str
+    rate: int
+    write: IntArray
+    read: IntArray
+
+    def load(self, plan: PlanVariables, i: int, j: int) -> Affine:
+        """Load by the KV that stage i writes and reads while it runs chunk j."""
+        page = int(plan.tables.page_bytes[i])
+        parts: list[tuple[int, Affine]] = []
+        for k in range(plan.tables.stages):
+            if k != i:
+                parts.append((page * int(self.write[i, k]), plan.written(i, j, k)))
+                parts.append((page * int(self.read[i, k]), plan.held(i, j, k)))
+        return total((factor, pages) for factor, pages in parts if factor)
+
+
+def links(tables: Tables) -> list[Resource]:
+    """The links that can bind, for KV; a link that another one dominates is left out.
+
+    A link whose share of every transfer, relative to its rate, is at most that of another link
+    never takes longer than the other.
+    """
+    away = ~np.eye(tables.stages, dtype=bool)
+    share = np.where(away[None], tables.share, 0)
+    found = []
+    for e in undominated(share.reshape(len(tables.links), -1), tables.link_rate):
+        rate = int(tables.link_rate[e]) * tables.share_denominator
+        found.append(Resource(f"link {tables.links[e]}", rate, share[e], share[e].T))
+    return found
+
+
+def ports(tables: Tables) -> Iterator[Resource]:
+    """The memory ports, for KV that other stages write and read."""
+    for k in range(tables.stages):
+        touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
+        touch[:, k] = 1
+        touch[k, k] = 0
+        yield Resource(f"port {k}", int(tables.port_rate[k]), touch, touch)
+
+
+def undominated(share: IntArray, rate: IntArray) -> list[int]:
+    """Rows of `share` that carry something and that no other row dominates, relative to `rate`.
+
+    Parameters
+    ----------
+    share : int64[row, transfer]
+    rate : int64[row]
+
+    Returns
+    -------
+    list of int
+        Of several equal rows, the first.
+    """
+    kept: list[int] = []
+    used = [e for e in range(rate.size) if share[e].any()]
+    exact = share.astype(object) if share.size and int(share.max()) * int(rate.max()) >= 2**63 else share
+
+    def covers(a: int, b: int) -> bool:
+        return bool((exact[a] * int(rate[b]) >= exact[b] * int(rate[a])).all())
+
+    for e in used:
+        if any(covers(a, e) for a in kept):
+            continue
+        kept = [a for a in kept if not covers(e, a)] + [e]
+    return sorted(kept)

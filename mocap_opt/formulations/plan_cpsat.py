@@ -1,0 +1,238 @@
+"""Boundaries, homes and memory rows as exact integer rows: what the CP-SAT programs share.
+
+Boundaries are grid indices and homes are cumulative, ``H[i, j, k]`` = pages of stage i's first j
+chunks that live in memory k: then a slot's use of a memory, a chunk's reads and its writes are all
+short rows.  H on a stage's own memory is not a variable, it is what the others leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import gcd
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
+from mocap_opt.tables import Tables
+
+SURE = Affine({}, 1)
+"""Whether a chunk that no plan leaves empty is used."""
+
+
+@dataclass
+class PlanVariables:
+    """The decisions of a plan with up to `chunks` chunks, empty ones in front.
+
+    Attributes
+    ----------
+    program : IntegerProgram
+    tables : Tables
+    chunks : int
+        M, the most chunks of any plan.
+    boundary : list of Affine
+        p_j, grid indices, M + 1 of them.
+    used : list of Affine
+        1 if chunk j is not empty.
+    steps : list of Affine
+        p_{j+1} - p_j.
+    homes : dict of (int, int, int) to Affine
+        H[i, j, k] for k != i and 1 <= j <= M; missing entries are 0.
+    queue : Affine or None
+        Tokens held in queues, once `held_tokens` has been called.
+    """
+
+    program: IntegerProgram
+    tables: Tables
+    chunks: int
+    boundary: list[Affine] = field(default_factory=list)
+    used: list[Affine] = field(default_factory=list)
+    steps: list[Affine] = field(default_factory=list)
+    homes: dict[tuple[int, int, int], Affine] = field(default_factory=dict)
+    queue: Affine | None = None
+
+    def tokens(self, chunk: int) -> Affine:
+        """Length of a chunk, tokens; only the last chunk ends at the last grid point."""
+        if chunk < self.chunks - 1:
+            return self.tables.quantum * self.steps[chunk]
+        return self.tables.tokens - self.tables.quantum * self.boundary[chunk]
+
+    def pages(self, boundary: int) -> Affine:
+        """Pages of the tokens before a boundary."""
+        if boundary == self.chunks:
+            return Affine({}, int(self.tables.pages[-1]))
+        return (self.tables.quantum // self.tables.page) * self.boundary[boundary]
+
+    def held(self, stage: int, boundary: int, memory: int) -> Affine:
+        """H: pages of a stage's KV before a boundary that live in a memory."""
+        if memory != stage:
+            return self.homes.get((stage, boundary, memory), Affine())
+        others = [(-1, self.held(stage, boundary, k)) for k in range(self.tables.stages) if k != stage]
+        return total([(1, self.pages(boundary)), *others])
+
+    def written(self, stage: int, chunk: int, memory: int) -> Affine:
+        """v: pages of one chunk that live in a memory."""
+        return self.held(stage, chunk + 1, memory) - self.held(stage, chunk, memory)
+
+
+def boundaries(plan: PlanVariables) -> None:
+    """Grid indices from 0 to G, in order, with every chunk's length within the limits."""
+    program, steps, m = plan.program, plan.tables.steps, plan.chunks
+    exact = plan.tables.exact_chunks
+    inner, final = (_limits(plan.tables.length_allowed[tail]) for tail in (0, 1))
+    for j in range(m + 1):
+        after = m - 1 - j
+        first = max(j * inner[0] if exact else 0, steps - final[1] - after * inner[1])
+        last = min(j * inner[1], steps - final[0] - after * inner[0])
+        if j in (0, m):
+            first = last = 0 if j == 0 else steps
+        elif not exact:
+            last = max(last, 0)
+        if first > last:
+            program.require(f"boundaries[{j}]", Affine({}, -1))
+        plan.boundary.append(program.decision(f"boundary[{j}]", first, max(first, last)))
+    for j in range(m):
+        sure = exact or j == m - 1 or program.bounds(plan.boundary[j + 1])[0] > 0
+        used = SURE if sure else program.decision(f"used[{j}]", 0, 1)
+        width = plan.boundary[j + 1] - plan.boundary[j]
+        low, high = inner if j < m - 1 else final
+        plan.used.append(used)
+        plan.steps.append(program.sum(f"steps[{j}]", width, low if used == SURE else 0, high))
+        if used.terms:
+            program.require(f"boundaries[{j}]", plan.steps[j] - low * used)
+            program.require(f"boundaries[{j}]", high * used - plan.steps[j])
+
+
+def empty_chunks_lead(plan: PlanVariables) -> None:
+    """A chunk is empty exactly if it ends at 0, so only leading ones are."""
+    program = plan.program
+    for j, used in enumerate(plan.used):
+        if used.terms:
+            end = plan.boundary[j + 1]
+            program.require(f"empty_chunks_lead[{j}]", program.bounds(end)[1] * used - end)
+            program.require(f"empty_chunks_lead[{j}]", plan.used[j + 1] - used)
+
+
+def _limits(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """First and last length allowed, grid steps; (1, 0) if there is none."""
+    lengths = np.flatnonzero(allowed)
+    return (int(lengths[0]), int(lengths[-1])) if lengths.size else (1, 0)
+
+
+def homes(plan: PlanVariables) -> None:
+    """Pages of each chunk by home: whole, none negative, adding up to the chunk."""
+    program, tables = plan.program, plan.tables
+    if not remote_homes_help(tables):
+        return
+    for i in range(tables.stages):
+        others = [k for k in range(tables.stages) if k != i]
+        for j in range(1, plan.chunks + 1):
+            most = program.bounds(plan.pages(j))[1]
+            for k in others:
+                plan.homes[i, j, k] = program.decision(f"held[{i},{j},{k}]", 0, most)
+        for j in range(plan.chunks):
+            for k in range(tables.stages):
+                program.require(f"homes[{i},{j},{k}]", plan.written(i, j, k))
+
+
+def remote_homes_help(tables: Tables) -> bool:
+    """Whether some plan needs KV cache away from its stage.
+
+    If every memory can hold the whole cache of its own stage next to the reserve of the longest
+    chunk allowed, taking all KV home keeps a plan feasible and removes bytes from links and
+    ports, so no latency of this package rises; then homes need no variables.
+    """
+    longest = min(tables.max_length, tables.tokens)
+    cache = tables.prefix_bytes + tables.page_bytes * tables.pages[-1]
+    return bool(np.any(tables.static + tables.reserve(longest) + cache > tables.capacity))
+
+
+def held_tokens(plan: PlanVariables) -> Affine:
+    """Tokens whose activations every stage's queues may hold, min(2 Q x the longest chunk, S)."""
+    tables, program = plan.tables, plan.program
+    if plan.queue is not None:
+        return plan.queue
+    if tables.queue_depth is None or not tables.working_bytes.any():
+        plan.queue = Affine({}, tables.tokens)
+        return plan.queue
+    longest = program.largest("longest", floor=-(-tables.tokens // plan.chunks))
+    for j in range(plan.chunks):
+        program.at_least(f"longest[{j}]", longest, plan.tokens(j))
+    both = [2 * tables.queue_depth * longest, Affine({}, tables.tokens)]
+    plan.queue = program.least("held_tokens", both)
+    return plan.queue
+
+
+def memory(plan: PlanVariables) -> None:
+    """What lives in a memory in a slot fits (`problem` rows of every memory and slot)."""
+    if not remote_homes_help(plan.tables):
+        return
+    tables, program = plan.tables, plan.program
+    tokens = held_tokens(plan)
+    for t in range(plan.chunks + tables.stages - 1):
+        alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
+        for k in range(tables.stages):
+            room = int(tables.capacity[k] - tables.static[k] - tables.staging[k])
+            row = [(1, room), (-int(tables.working_bytes[k]), tokens)]
+            if k in alive:
+                row.append((-int(tables.prefix_bytes[k]), plan.used[t - k]))
+            row += [(-int(tables.page_bytes[i]), plan.held(i, t - i + 1, k)) for i in alive]
+            program.require(f"memory[{k},{t}]", total(row))
+
+
+def pooled_memory(plan: PlanVariables) -> None:
+    """All memories together, each with whole pages only: implied by `memory`, but without homes.
+
+    Every memory's room is rounded down to a multiple of the greatest common divisor of the page
+    sizes, because all KV in it comes in such multiples.
+    """
+    if not remote_homes_help(plan.tables):
+        return
+    tables, program = plan.tables, plan.program
+    fewest = program.bounds(held_tokens(plan))[0]
+    room = tables.capacity - tables.static - tables.staging - fewest * tables.working_bytes
+    unit = gcd(*tables.page_bytes.tolist(), *tables.prefix_bytes.tolist())
+    whole = int(np.sum(room // unit * unit)) if unit else int(np.sum(room))
+    for t in range(plan.chunks + tables.stages - 1):
+        alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
+        cache = [(-int(tables.page_bytes[i]), plan.pages(t - i + 1)) for i in alive]
+        prefix = [(-int(tables.prefix_bytes[i]), plan.used[t - i]) for i in alive]
+        program.require(f"pooled_memory[{t}]", total([(1, whole), *cache, *prefix]))
+
+
+def decisions(plan: PlanVariables, given: Plan) -> dict[int, int]:
+    """Values of the decision variables for a plan, by variable.
+
+    Raises
+    ------
+    ValueError
+        If the plan has more chunks than the program, or is not on the grid.
+    """
+    empty = plan.chunks - given.chunks
+    if empty < 0:
+        raise ValueError(f"a plan of {given.chunks} chunks for a program of {plan.chunks}")
+    marks = [0] * empty + given.grid_indices(plan.tables).tolist()
+    held = np.cumsum(given.all_pages(plan.tables), axis=1)
+    values: dict[int, int] = {}
+
+    def put(expression: Affine, value: int) -> None:
+        values.update(dict.fromkeys(expression.terms, int(value)))
+
+    for j in range(plan.chunks):
+        put(plan.boundary[j], marks[j])
+        put(plan.used[j], j >= empty)
+    for (i, j, k), expression in plan.homes.items():
+        put(expression, held[i, j - empty - 1, k] if j > empty else 0)
+    return values
+
+
+def read_plan(plan: PlanVariables, values: Sequence[int]) -> Plan:
+    """Build the plan that the variables' values describe."""
+    tables, m = plan.tables, plan.chunks
+    held = np.zeros((tables.stages, m + 1, tables.stages), dtype=np.int64)
+    for (i, j, k), expression in plan.homes.items():
+        held[i, j, k] = expression.value(values)
+    marks = [expression.value(values) for expression in plan.boundary]
+    return Plan.from_arrays(tables, marks, np.diff(held, axis=1))

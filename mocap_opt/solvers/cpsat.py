@@ -1,0 +1,411 @@
+"""CP-SAT: the only module that builds its models and runs it.
+
+Facts this module is built around: CP-SAT reports 0.0 on infeasible models and garbage on unknown
+ones, so no number is read before the status; it calls a run that reached its gap limit optimal, so
+optimality is decided from objective and bound; it may end without any solution even though it had
+a complete hint, so the hint itself is kept as the answer to fall back on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ortools.sat.python import cp_model
+
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
+from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
+
+DEFAULT_WORKERS = 4
+"""Fastest on two cores in our measurements, ahead of 2 and 8."""
+
+SAFE_ACTIVITY = 2**60
+"""Largest activity of a row handed to CP-SAT, which needs sums well inside 64-bit integers."""
+
+HEARTBEAT_S = 0.25
+"""Longest time between two calls of the progress callback, seconds."""
+
+
+@dataclass(frozen=True)
+class CpSatResult:
+    """What a run came to.
+
+    Attributes
+    ----------
+    outcome : SolveOutcome
+        Its objective is that of `values`, exact.
+    values : tuple of int or None
+        Values of the program's variables, the defined ones recomputed from the decisions.
+    """
+
+    outcome: SolveOutcome
+    values: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program as a CP-SAT model.
+
+    Attributes
+    ----------
+    model : cp_model.CpModel
+    variables : list
+        In the program's order.
+    relaxed : tuple of str
+        Names of rows that were weakened because 64-bit integers could not hold them.
+    """
+
+    model: cp_model.CpModel
+    variables: list[cp_model.IntVar]
+    relaxed: tuple[str, ...]
+
+
+def build(program: IntegerProgram, *, at_least: int | None = None, at_most: int | None = None) -> Built:
+    """Write a program as a CP-SAT model; constraints carry the rows' names.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+    at_least, at_most : int, optional
+        Known bounds on the optimal objective.
+    """
+    model = cp_model.CpModel()
+    variables = [
+        model.new_int_var(low, high, name)
+        for low, high, name in zip(program.lower, program.upper, program.names, strict=True)
+    ]
+    relaxed: list[str] = []
+
+    def expression(affine: Affine) -> cp_model.LinearExprT:
+        chosen = [variables[v] for v in affine.terms]
+        return cp_model.LinearExpr.weighted_sum(chosen, list(affine.terms.values())) + affine.constant
+
+    def add(name: str, affine: Affine, *, equality: bool = False) -> None:
+        terms, right, weakened = fit(program, affine, equality=equality)
+        chosen = [variables[v] for v in terms]
+        sum_ = cp_model.LinearExpr.weighted_sum(chosen, list(terms.values()))
+        high = right if equality else cp_model.INT_MAX
+        model.add_linear_constraint(sum_, right, high).with_name(name)
+        if weakened:
+            relaxed.append(name)
+
+    for definition in program.definitions:
+        name, target = program.names[definition.variable], variables[definition.variable]
+        if isinstance(definition, TableEntry):
+            model.add_element(variables[definition.index], list(definition.entries), target).with_name(name)
+        elif isinstance(definition, Sum):
+            add(name, definition.expression - Affine({definition.variable: 1}), equality=True)
+        elif isinstance(definition, Least):
+            model.add_min_equality(target, [expression(e) for e in definition.expressions]).with_name(name)
+        elif isinstance(definition, Largest):
+            for row, factor, least in definition.rows:
+                add(row, Affine({definition.variable: factor}) - least)
+    for row_ in program.rows:
+        add(row_.name, row_.expression, equality=row_.equality)
+    if at_least is not None:
+        add("known_lower_bound", program.objective - at_least)
+    if at_most is not None:
+        add("known_upper_bound", at_most - program.objective)
+    model.minimize(expression(program.objective))
+    return Built(model, variables, tuple(relaxed))
+
+
+def fit(
+    program: IntegerProgram, affine: Affine, *, equality: bool = False
+) -> tuple[dict[int, int], int, bool]:
+    """Make a row ``affine >= 0`` fit into 64-bit integers.
+
+    Coefficients are divided by their greatest common divisor and the right side is rounded up,
+    which keeps the same integer points.  If sums could still leave the safe range, the row is
+    written in the distances of the variables from their lower bounds, divided, and rounded up term
+    by term: then every point of the row still satisfies it (an outer relaxation).
+
+    Returns
+    -------
+    terms : dict of int to int
+    right : int
+        ``sum of terms >= right`` (or ``==``).
+    weakened : bool
+        Whether points outside the row may satisfy what is returned.
+
+    Raises
+    ------
+    OverflowError
+        If an equality does not fit.
+    """
+    terms, constant = dict(affine.terms), affine.constant
+    divisor = math.gcd(*terms.values()) or 1
+    if not equality or constant % divisor == 0:
+        terms, constant = {v: c // divisor for v, c in terms.items()}, constant // divisor
+    reach = sum(abs(c) * max(abs(program.lower[v]), abs(program.upper[v])) for v, c in terms.items())
+    if reach + abs(constant) <= SAFE_ACTIVITY:
+        return terms, -constant, False
+    if equality:
+        raise OverflowError(f"an equality reaches {reach}, beyond 64-bit integers")
+    constant += sum(c * program.lower[v] for v, c in terms.items())
+    scale = -(-4 * (reach + abs(constant)) // SAFE_ACTIVITY)
+    terms = {v: -(-c // scale) for v, c in terms.items()}
+    right = sum(c * program.lower[v] for v, c in terms.items()) + constant // -scale
+    return {v: c for v, c in terms.items() if c}, right, True
+
+
+class _Watch(cp_model.CpSolverSolutionCallback):
+    """Follows a run: keeps the best objective and bound, and asks the caller whether to go on.
+
+    CP-SAT runs in a thread of its own and calls from there; the caller is only called from its
+    own thread, where signals arrive and errors may be raised.
+    """
+
+    def __init__(self, constant: int) -> None:
+        super().__init__()
+        self.constant = constant
+        self.incumbent: int | None = None
+        self.bound: int | None = None
+        self.changed = threading.Event()
+        self.over = threading.Event()
+
+    def on_solution_callback(self) -> None:
+        """Take note of a better solution; its values are read after the run."""
+        self.incumbent = round(self.objective_value) + self.constant
+        self.on_bound(self.best_objective_bound)
+
+    def on_bound(self, bound: float) -> None:
+        """Take note of a better bound; objectives are whole, so it may be rounded up."""
+        whole = math.ceil(bound - max(1e-6, 2 * math.ulp(bound))) + self.constant
+        self.bound = whole if self.bound is None else max(whole, self.bound)
+        self.changed.set()
+
+    def follow(self, solver: cp_model.CpSolver, callback: Callback | None) -> bool:
+        """Until the run is over, report progress; return whether the callback asked to stop."""
+        began, asked = time.perf_counter(), False
+        while not self.over.is_set():
+            self.changed.wait(HEARTBEAT_S)
+            self.changed.clear()
+            if callback is not None and not asked:
+                elapsed = time.perf_counter() - began
+                asked = callback(Progress(elapsed, self.incumbent, self.bound))
+            if asked:
+                solver.stop_search()
+        return asked
+
+
+def _run(
+    solver: cp_model.CpSolver, model: cp_model.CpModel, constant: int, callback: Callback | None
+) -> tuple[_Watch, bool]:
+    """Run the solver in a thread, so that the caller's own keeps receiving signals."""
+    watch = _Watch(constant)
+    solver.best_bound_callback = watch.on_bound
+    solver.parameters.catch_sigint_signal = False
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            solver.solve(model, watch)
+        except BaseException as error:  # raised again in the caller's thread
+            errors.append(error)
+        finally:
+            watch.over.set()
+            watch.changed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        asked = watch.follow(solver, callback)
+    finally:
+        while thread.is_alive():
+            # Asked again and again, because a request that precedes the search is lost.
+            if not watch.over.is_set():
+                solver.stop_search()
+            thread.join(HEARTBEAT_S)
+    if errors:
+        raise errors[0]
+    return watch, asked
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long and how hard to search.
+
+    Attributes
+    ----------
+    time_limit_s : float or None
+        Seconds of wall time of the search; building the model is not counted.
+    gap : float
+        Relative gap at which to stop.
+    seed : int
+    threads : int or None
+        Workers; None for `DEFAULT_WORKERS`.
+    deterministic_limit : float or None
+        Limit in CP-SAT's own deterministic time; with one worker a run under it is repeatable.
+    parameters : mapping
+        Further CP-SAT parameters by name.
+    """
+
+    time_limit_s: float | None = None
+    gap: float = 0.0
+    seed: int = 0
+    threads: int | None = None
+    deterministic_limit: float | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def workers(self) -> int:
+        """Number of workers."""
+        return DEFAULT_WORKERS if self.threads is None else self.threads
+
+    def solver(self) -> cp_model.CpSolver:
+        """Return a CP-SAT solver with these settings."""
+        solver = cp_model.CpSolver()
+        settings: dict[str, object] = {
+            "random_seed": self.seed,
+            "num_workers": self.workers,
+            "relative_gap_limit": self.gap,
+            **self.parameters,
+        }
+        if self.time_limit_s is not None:
+            settings["max_time_in_seconds"] = self.time_limit_s
+        if self.deterministic_limit is not None:
+            settings["max_deterministic_time"] = self.deterministic_limit
+        for name, value in settings.items():
+            setattr(solver.parameters, name, value)
+        return solver
+
+
+def solve(
+    program: IntegerProgram,
+    *,
+    start: Sequence[int] | None = None,
+    lower_bound: int | None = None,
+    limits: Limits | None = None,
+    callback: Callback | None = None,
+) -> CpSatResult:
+    """Minimise a program.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+    start : sequence of int, optional
+        Values of all variables, from `IntegerProgram.complete`.  It is checked exactly
+        (`SolveOutcome.start_accepted`); if it satisfies the program, the answer is never worse.
+    lower_bound : int, optional
+        A known lower bound on the optimum; the bound reported is at least this.
+    limits : Limits, optional
+    callback : callable, optional
+        Called on improvements and a few times a second from the caller's thread; returning True
+        stops the run, and so does an error, which is then raised.
+
+    Raises
+    ------
+    ValueError
+        If `lower_bound` exceeds the objective of a valid start.
+    RuntimeError
+        If CP-SAT rejects the model, or contradicts the start or the bound it was given.
+    """
+    limits = limits or Limits()
+    began = time.perf_counter()
+    accepted = None if start is None else not program.broken(start)
+    kept = tuple(start) if start is not None and accepted else None
+    worst = None if kept is None else program.objective.value(kept)
+    if worst is not None and lower_bound is not None and lower_bound > worst:
+        raise ValueError(f"lower bound {lower_bound} exceeds {worst}, the objective of a valid start")
+    built = build(program, at_least=lower_bound, at_most=worst)
+    for variable, value in zip(built.variables, kept or (), strict=False):
+        built.model.add_hint(variable, value)
+    build_s = time.perf_counter() - began
+    solver = limits.solver()
+    watch, asked = _run(solver, built.model, program.objective.constant, callback)
+    solve_s = time.perf_counter() - began - build_s
+
+    values, bound, infeasible = _answer(program, built, solver, watch, kept, lower_bound)
+    objective = None if values is None else program.objective.value(values)
+    common = {
+        "start_accepted": accepted,
+        "build_s": build_s,
+        "solve_s": solve_s,
+        "time_limit_s": limits.time_limit_s,
+        "gap_limit": limits.gap,
+        "seed": limits.seed,
+        "threads": limits.workers,
+        **_size(solver, program),
+    }
+    message = f"{len(built.relaxed)} rows weakened to fit 64-bit integers" if built.relaxed else ""
+    if infeasible:
+        outcome = SolveOutcome("cpsat", Status.INFEASIBLE, StopReason.INFEASIBLE, message=message, **common)
+        return CpSatResult(outcome, None)
+    stop = _why(solver, limits, objective, bound, asked)
+    if objective is None:
+        status = Status.UNKNOWN
+    else:
+        status = Status.OPTIMAL if bound is not None and bound >= objective else Status.FEASIBLE
+    outcome = SolveOutcome("cpsat", status, stop, objective, bound, message=message, **common)
+    return CpSatResult(outcome, values)
+
+
+def _answer(
+    program: IntegerProgram,
+    built: Built,
+    solver: cp_model.CpSolver,
+    watch: _Watch,
+    kept: tuple[int, ...] | None,
+    lower_bound: int | None,
+) -> tuple[tuple[int, ...] | None, int | None, bool]:
+    """Best values, bound, and whether infeasibility is proved; numbers are read after the status."""
+    response = solver.response_proto
+    status = response.status
+    if status == cp_model.MODEL_INVALID:
+        raise RuntimeError(f"CP-SAT rejects the model: {built.model.validate()}")
+    if status == cp_model.INFEASIBLE:
+        if kept is not None:
+            raise RuntimeError("CP-SAT calls a program infeasible that its start satisfies")
+        return None, None, True
+    bounds = [b for b in (watch.bound, lower_bound) if b is not None]
+    values = kept
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        bounds.append(int(response.inner_objective_lower_bound) + program.objective.constant)
+        found = tuple(program.complete(dict(enumerate(response.solution))))
+        broken = program.broken(found)
+        if broken and not built.relaxed:
+            raise RuntimeError(f"CP-SAT's solution breaks {broken[0]}")
+        better = values is None or program.objective.value(found) < program.objective.value(values)
+        if better and not broken:
+            values = found
+    bound = max(bounds, default=None)
+    if values is not None and bound is not None and bound > program.objective.value(values):
+        raise RuntimeError(f"bound {bound} exceeds a solution of {program.objective.value(values)}")
+    return values, bound, False
+
+
+def _why(
+    solver: cp_model.CpSolver, limits: Limits, objective: int | None, bound: int | None, asked: bool
+) -> StopReason:
+    """Why the run ended."""
+    response = solver.response_proto
+    gap = relative_gap(objective, bound)
+    if objective is not None and bound is not None and bound >= objective:
+        return StopReason.OPTIMAL
+    if gap is not None and gap <= limits.gap:
+        return StopReason.GAP_REACHED
+    if asked:
+        return StopReason.INTERRUPTED
+    if response.status == cp_model.OPTIMAL:
+        return StopReason.OPTIMAL
+    if limits.deterministic_limit is not None and response.deterministic_time >= limits.deterministic_limit:
+        return StopReason.NODE_LIMIT
+    return StopReason.TIME_LIMIT
+
+
+def _size(solver: cp_model.CpSolver, program: IntegerProgram) -> dict[str, int]:
+    """Size of the program and of the search."""
+    rows = [row.expression for row in program.rows]
+    for definition in program.definitions:
+        if isinstance(definition, Largest):
+            rows += [expression for _, _, expression in definition.rows]
+    return {
+        "nodes": int(solver.response_proto.num_branches),
+        "rows": len(rows),
+        "columns": len(program.names),
+        "nonzeros": sum(len(row.terms) for row in rows),
+    }
