@@ -155,8 +155,8 @@ class Instance(Section):
                 f"{self.name} ({self.fingerprint})",
                 f"  model     {model.name or 'unnamed'}: {model.layers} layers, "
                 f"hidden {model.hidden:,}, {model.heads} heads on {model.kv_heads} KV heads",
-                f"  wafer     {wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} "
-                f"dies, {units.format_flops(wafer.die.flops)} and {units.format_bytes(wafer.die.memory_bytes)} each, "
+                f"  wafer     {wafer.name or 'unnamed'}: {wafer.topology} of "
+                f"{wafer.rows} x {wafer.cols} dies, {units.format_flops(wafer.die.flops)} and {units.format_bytes(wafer.die.memory_bytes)} each, "
                 f"links of {units.format_bandwidth(wafer.link.bandwidth)}",
                 f"  pipeline  {self.pipeline.stages} stages of {each} dies",
                 f"  prompt    {units.format_tokens(work.tokens)} tokens{prefix}, batch {work.batch}",

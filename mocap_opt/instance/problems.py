@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mocap_opt.errors import Problem
 from mocap_opt.files import join_path, show
-from mocap_opt.instance.quantities import close_to
+from mocap_opt.suggest import close_to
 
 Loc = tuple[int | str, ...]
 

@@ -7,8 +7,7 @@ Booleans are not numbers, NaN and infinities are not numbers, and every number h
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from mocap_opt import units
+from mocap_opt.suggest import close_to
 from mocap_opt.units import Unit
 
 BYTES_PER_ELEMENT = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5}
@@ -25,12 +25,6 @@ def refuse(expected: str, remedy: str = "") -> PydanticCustomError:
     """Return the error of a value that is not what was `expected`."""
     # The message is a template; the context carries the words as they are.
     return PydanticCustomError("mocap", "{expected}", {"expected": expected, "remedy": remedy})
-
-
-def close_to(given: object, known: Iterable[str]) -> str:
-    """Return ``did you mean "..."?`` if one of `known` resembles what was given, else nothing."""
-    near = difflib.get_close_matches(str(given)[:100].lower(), list(known), n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else ""
 
 
 def _check_range(value: Fraction, low: float, high: float, above: bool) -> None:
