@@ -12,7 +12,6 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mocap_opt.errors import InputError, Problem
 from mocap_opt.units import exact
 
 if TYPE_CHECKING:
@@ -134,59 +133,19 @@ def neighbours(kind: str, rows: int, cols: int, die: Die) -> tuple[Die, ...]:
 
 
 def build_topology(wafer: WaferSpec) -> Topology:
-    """Take the dead parts out of a wafer and slow its slow links.
-
-    Dead and slow links count in both directions; a link listed as both is dead.
-
-    Raises
-    ------
-    InputError
-        If a dead die lies off the wafer, if a dead or slow link joins two dies that have no link,
-        or if nothing is alive; all of it is listed at once.
-    """
-    problems: list[Problem] = []
-    every = [(row, col) for row in range(wafer.rows) for col in range(wafer.cols)]
-    around = {die: neighbours(wafer.topology, wafer.rows, wafer.cols, die) for die in every}
-
-    def both_ways(path: str, one: Iterable[int], other: Iterable[int]) -> tuple[tuple[Die, Die], ...]:
-        a, b = _die(one), _die(other)
-        if b not in around.get(a, ()):
-            remedy = (
-                "a switch links no two dies; list a die without its port under wafer.dead_dies"
-                if wafer.topology == "switch"
-                else f"name two neighbours of the {wafer.rows} x {wafer.cols} {wafer.topology}"
-            )
-            problems.append(Problem(path, f"{list(a)} and {list(b)}", "two dies with a link between", remedy))
-        return (a, b), (b, a)
-
-    dead = {_die(die) for die in wafer.dead_dies}
-    for die in sorted(dead - set(every)):
-        expected = f"a die of the {wafer.rows} x {wafer.cols} wafer"
-        problems.append(Problem("wafer.dead_dies", str(list(die)), expected, "rows and columns count from 0"))
-    cut: set[tuple[Die, Die]] = set()
-    for n, (a, b) in enumerate(wafer.dead_links):
-        cut.update(both_ways(f"wafer.dead_links[{n}]", a, b))
-    slow: dict[tuple[Die, Die], Fraction] = {}
-    for n, entry in enumerate(wafer.slow_links):
-        for pair in both_ways(f"wafer.slow_links[{n}].between", *entry.between):
-            slow[pair] = exact(entry.bandwidth)
-    dies = tuple(die for die in every if die not in dead)
-    if not dies:
-        problems.append(Problem("wafer.dead_dies", "all of them", "at least one living die", "revive some"))
-    if problems:
-        raise InputError(problems)
-
+    """Take the dead parts out of a wafer and slow its slow links, both in either direction."""
+    dead = set(wafer.dead_dies)
+    dies = tuple(
+        (row, col) for row in range(wafer.rows) for col in range(wafer.cols) if (row, col) not in dead
+    )
     normal = exact(wafer.link.bandwidth)
-    pairs: list[tuple[Node, Node]]
+    links: tuple[Link, ...]
     if wafer.topology == "switch":
-        pairs = [pair for die in dies for pair in ((die, None), (None, die))]
-        links = tuple(Link(a, b, normal) for a, b in pairs)
+        links = tuple(Link(a, b, normal) for die in dies for a, b in ((die, None), (None, die)))
     else:
-        living = [(a, b) for a in dies for b in around[a] if b not in dead and (a, b) not in cut]
-        links = tuple(Link(a, b, slow.get((a, b), normal)) for a, b in living)
+        cut = {frozenset(ends) for ends in wafer.dead_links}
+        slow = {frozenset(link.between): exact(link.bandwidth) for link in wafer.slow_links}
+        pairs = [(a, b) for a in dies for b in neighbours(wafer.topology, wafer.rows, wafer.cols, a)]
+        living = [(a, b) for a, b in pairs if b not in dead and frozenset((a, b)) not in cut]
+        links = tuple(Link(a, b, slow.get(frozenset((a, b)), normal)) for a, b in living)
     return Topology(wafer.topology, wafer.rows, wafer.cols, dies, links, exact(wafer.link.hop_latency))
-
-
-def _die(pair: Iterable[int]) -> Die:
-    row, col = pair
-    return int(row), int(col)
