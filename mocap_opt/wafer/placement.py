@@ -28,7 +28,8 @@ def place_on_snake(topology: Topology, sizes: Sequence[int]) -> tuple[tuple[Die,
     Returns
     -------
     tuple of tuple of Die
-        Each stage's dies in path order, which is also the order of its tensor-parallel ranks.
+        Each stage's dies row by row.  That is the order of their tensor-parallel ranks too: equal
+        ranks of stages above each other, or side by side, then take the same way in parallel.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def place_on_snake(topology: Topology, sizes: Sequence[int]) -> tuple[tuple[Die,
             start += 1
         if start + size > len(path):
             raise InputError([_no_room(stage, sizes)])
-        stages.append(path[start : start + size])
+        stages.append(tuple(sorted(path[start : start + size])))
         start += size
     return tuple(stages)
 
