@@ -8,47 +8,17 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.messages import capped, join_path, show
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SHOWN = 60
-
-
-def show(value: object) -> str:
-    """Write a value as JSON for a message: on one line, printable, shortened."""
-    if isinstance(value, int) and value.bit_length() > 256:
-        return f"a number of {value.bit_length():,} bits"
-    if isinstance(value, float) and 1e6 <= abs(value) < 1e24 and value.is_integer():
-        return _engineering(value)
-    try:
-        text = json.dumps(value, ensure_ascii=True)
-    except (TypeError, ValueError, RecursionError):
-        text = ascii(type(value).__name__)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _engineering(value: float) -> str:
-    """Write a large number with an exponent that is a multiple of 3: ``70e9``."""
-    power = (len(str(abs(int(value)))) - 1) // 3 * 3
-    return f"{value / 10**power:.15g}e{power}"
-
-
-def join_path(*parts: object) -> str:
-    """Path of a field, ``wafer.dead_dies[2]``; keys that are not plain names are quoted."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            plain = re.fullmatch(r"[\w$-]{1,60}", str(part), re.ASCII)
-            path += ("." if path else "") + (str(part) if plain else show(part))
-    return path
 
 
 def _fail(source: str, found: str, expected: str, remedy: str = "") -> InputError:
@@ -94,8 +64,8 @@ class _Object(dict[str, Any]):
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        made.repeated = tuple(key for key in made if keys.count(key) > 1)
+        times = Counter(key for key, _ in pairs)
+        made.repeated = tuple(key for key, count in times.items() if count > 1)
     return made
 
 
@@ -150,7 +120,7 @@ def parse_json(text: str, source: str) -> Any:
     problems: list[Problem] = []
     plain = _plain(value, (), source, problems)
     if problems:
-        raise InputError(problems)
+        raise InputError(capped(problems, source))
     return plain
 
 

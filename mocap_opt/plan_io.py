@@ -16,15 +16,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import join_path, read_json, show, write_text_atomically
+from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.plan import Home, Plan
-from mocap_opt.suggest import close_to
 from mocap_opt.tables import Tables
 
 VERSION = 1
@@ -48,11 +49,11 @@ class _Reader:
     def keys(
         self, data: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...], *path: object
     ) -> None:
-        for key in data:
-            if key not in known:
-                remedy = close_to(key, known) or "remove it"
-                expected = f"no such key; the keys here are {', '.join(known)}"
-                self.problem(join_path(*path, key), show(data[key]), expected, remedy)
+        # A suggestion takes a while to find, and a wrong file may hold any number of keys.
+        for key in islice((key for key in data if key not in known), MOST_PROBLEMS):
+            remedy = close_to(key, known) or "remove it"
+            expected = f"no such key; the keys here are {', '.join(known)}"
+            self.problem(join_path(*path, key), show(data[key]), expected, remedy)
         for key in required:
             if key not in data:
                 self.problem(join_path(*path, key), "nothing", "this required key")
@@ -184,7 +185,7 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     boundaries = read.boundaries(data["boundaries"]) if "boundaries" in data else None
     homes = read.homes(data.get("homes", []), boundaries)
     if read.problems or boundaries is None:
-        raise InputError(read.problems)
+        raise InputError(capped(read.problems, "plan"))
     return Plan(boundaries, homes, fingerprint)
 
 

@@ -17,6 +17,7 @@ from mocap_opt.instance.schema import (
 )
 from mocap_opt.wafer.topology import neighbours
 
+MAX_DIES = 4096
 MAX_TABLE_CELLS = 2**23
 MAX_HOME_CELLS = 2**26
 MAX_SHARE_CELLS = 2**27
@@ -241,7 +242,10 @@ def tables_fit(
     if stages**2 * min(chunking.max_chunks, steps) > MAX_HOME_CELLS:
         expected = f"at most {MAX_HOME_CELLS // stages**2:,} for {stages} stages"
         yield Problem("chunking.max_chunks", str(chunking.max_chunks), expected, "lower it")
-    links = wafer.rows * wafer.cols * (2 if wafer.topology == "switch" else 4)
+    dies = wafer.rows * wafer.cols
+    if dies > MAX_DIES:
+        yield Problem("wafer.rows", f"{dies:,} dies", f"at most {MAX_DIES:,} dies", "lower rows or cols")
+    links = dies * (2 if wafer.topology == "switch" else 4)
     if links * stages**2 > MAX_SHARE_CELLS:
         expected = f"links x stages^2 of at most {MAX_SHARE_CELLS:,}"
         yield Problem(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, show
+from mocap_opt.files import read_json
+from mocap_opt.messages import show
 
 PATH = "model.config"
 FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")

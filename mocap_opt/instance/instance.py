@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError, model_validator
 
 from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, show
+from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
@@ -32,6 +32,7 @@ from mocap_opt.instance.schema import (
     Workload,
     field,
 )
+from mocap_opt.messages import show
 
 VERSION = 1
 
@@ -148,23 +149,24 @@ class Instance(Section):
         model, wafer, chunking, work = self.model, self.wafer, self.chunking, self.workload
         steps = -(-work.tokens // chunking.quantum)
         dies = sorted(set(self.pipeline.dies))
-        each = f"{dies[0]}" if len(dies) == 1 else f"{dies[0]} to {dies[-1]}"
-        prefix = f" after {units.format_tokens(work.cached_prefix)} cached" if work.cached_prefix else ""
-        return "\n".join(
-            (
-                f"{self.name} ({self.fingerprint})",
-                f"  model     {model.name or 'unnamed'}: {model.layers} layers, "
-                f"hidden {model.hidden:,}, {model.heads} heads on {model.kv_heads} KV heads",
-                f"  wafer     {wafer.name or 'unnamed'}: {wafer.topology} of "
-                f"{wafer.rows} x {wafer.cols} dies, {units.format_flops(wafer.die.flops)} and {units.format_bytes(wafer.die.memory_bytes)} each, "
-                f"links of {units.format_bandwidth(wafer.link.bandwidth)}",
-                f"  pipeline  {self.pipeline.stages} stages of {each} dies",
-                f"  prompt    {units.format_tokens(work.tokens)} tokens{prefix}, batch {work.batch}",
-                f"  chunks    {'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}, "
-                f"{steps:,} steps of {units.format_tokens(chunking.quantum)}, "
-                f"pages of {units.format_tokens(chunking.page_tokens)}",
-            )
-        )
+        flops, memory = units.format_flops(wafer.die.flops), units.format_bytes(wafer.die.memory_bytes)
+        cached = units.format_tokens(work.cached_prefix)
+        quantum, page = units.format_tokens(chunking.quantum), units.format_tokens(chunking.page_tokens)
+        rows = {
+            "model": f"{model.name or 'unnamed'}: {model.layers} layers, hidden {model.hidden:,}, "
+            f"{model.heads} heads on {model.kv_heads} KV heads",
+            "wafer": f"{wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} dies, "
+            f"{flops} and {memory} each, links of {units.format_bandwidth(wafer.link.bandwidth)}",
+            "pipeline": f"{self.pipeline.stages} stages of {' to '.join(map(str, dies[:1] + dies[1:][-1:]))} "
+            f"{'die' if dies == [1] else 'dies'}",
+            "prompt": f"{units.format_tokens(work.tokens)} tokens"
+            + (f" after {cached} cached" if work.cached_prefix else "")
+            + f", batch {work.batch}",
+            "chunks": f"{'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}, "
+            f"{steps:,} steps of {quantum} tokens, pages of {page}",
+        }
+        lines = [f"  {key:<8}  {value}" for key, value in rows.items()]
+        return "\n".join([f"{self.name} ({self.fingerprint})", *lines])
 
 
 @cache

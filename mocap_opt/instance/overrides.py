@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import parse_json, show
+from mocap_opt.files import parse_json
+from mocap_opt.messages import show
 
 EXAMPLE = "write pipeline.stages=28"
 _JSON_START = re.compile(

@@ -10,8 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mocap_opt.errors import Problem
-from mocap_opt.files import join_path, show
-from mocap_opt.suggest import close_to
+from mocap_opt.messages import MOST_PROBLEMS, close_to, join_path, show, uncounted
 
 Loc = tuple[int | str, ...]
 
@@ -99,7 +98,7 @@ def _problem(error: ErrorDetails, root: type[BaseModel], prefix: Loc) -> Problem
             f"{path}.kind",
             show(given),
             str(context["expected"]),
-            close_to(given, context["expected"].split('"')),
+            close_to(given, ("roofline", "coefficients")) or 'write "roofline"',
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(path, show(value), f"an object{meaning}", _write(held))
@@ -119,7 +118,12 @@ def from_validation(error: ValidationError, root: type[BaseModel], prefix: Loc =
     prefix : tuple
         Where in `root` the validated value stands.
     """
-    return [_problem(details, root, prefix) for details in error.errors(include_url=False)]
+    # Naming a problem takes a while (suggestions), and a wrong file may have any number of them.
+    errors = error.errors(include_url=False)
+    named = [_problem(details, root, prefix) for details in errors[:MOST_PROBLEMS]]
+    if len(errors) > MOST_PROBLEMS:
+        named.append(uncounted(len(errors) - MOST_PROBLEMS, join_path(*prefix)))
+    return named
 
 
 def missing(root: type[BaseModel], key: str) -> Problem:

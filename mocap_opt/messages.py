@@ -1,0 +1,61 @@
+"""How messages about inputs show values, name places and guess what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from mocap_opt.errors import Problem
+
+MOST_PROBLEMS = 200
+_SHOWN = 60
+
+
+def show(value: object) -> str:
+    """Write a value as JSON for a message: on one line, printable, shortened."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length():,} bits"
+    if isinstance(value, float) and 1e6 <= abs(value) < 1e24 and value.is_integer():
+        return _engineering(value)
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except (TypeError, ValueError, RecursionError):
+        text = ascii(type(value).__name__)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _engineering(value: float) -> str:
+    """Write a large number with an exponent that is a multiple of 3: ``70e9``."""
+    power = (len(str(abs(int(value)))) - 1) // 3 * 3
+    return f"{value / 10**power:.15g}e{power}"
+
+
+def join_path(*parts: object) -> str:
+    """Path of a field, ``wafer.dead_dies[2]``; keys that are not plain names are quoted."""
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            plain = re.fullmatch(r"[\w$-]{1,60}", str(part), re.ASCII)
+            path += ("." if path else "") + (str(part) if plain else show(part))
+    return path
+
+
+def close_to(given: object, known: Iterable[str]) -> str:
+    """Return ``did you mean "..."?`` if one of `known` resembles what was given, else nothing."""
+    near = difflib.get_close_matches(str(given)[:100].lower(), list(known), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def capped(problems: Sequence[Problem], source: str) -> list[Problem]:
+    """Keep the first `MOST_PROBLEMS` and say how many more there are: a wrong file may have millions."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], uncounted(more, source)] if more > 0 else list(problems)
+
+
+def uncounted(more: int, source: str) -> Problem:
+    """Return the problem that there are more problems than are worth naming."""
+    return Problem(source, f"{more:,} more problems", "none", "is this the right file?")
