@@ -119,7 +119,7 @@ def test_placed_stages_are_disjoint_connected_and_alive(dead: set[tuple[int, int
     fits = [placeable(topo, sizes[:count]) for count in range(len(sizes) + 1)]
     if not fits[-1]:
         # The stage that is refused has no connected run after the dies of those before it.
-        refused = fits.index(False)
+        refused = fits.index(False) - 1
         before = [die for stage in place_on_snake(topo, sizes[:refused]) for die in stage]
         rest = path[max((path.index(die) for die in before), default=-1) + 1 :]
         runs = [rest[n : n + sizes[refused]] for n in range(len(rest) - sizes[refused] + 1)]
