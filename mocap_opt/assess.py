@@ -1,0 +1,64 @@
+"""A plan judged by both executions: the one accountant every method answers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from mocap_opt.plan import Plan
+from mocap_opt.replay.event import EventReplay, replay_event
+from mocap_opt.replay.lockstep import LockstepReplay, replay_lockstep
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+
+class Execution(StrEnum):
+    """Which of the two executions a latency belongs to."""
+
+    LOCKSTEP = "lockstep"
+    EVENT = "event-driven"
+
+
+class InfeasiblePlanError(ValueError):
+    """A plan that breaks a rule was about to be replayed; the message lists what it breaks."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A feasible plan and its two replays.
+
+    Attributes
+    ----------
+    plan : Plan
+    lockstep : LockstepReplay
+    event : EventReplay
+    """
+
+    plan: Plan
+    lockstep: LockstepReplay
+    event: EventReplay
+
+    @property
+    def latency(self) -> Fraction:
+        """The reported latency, ticks: the smaller of the two replays."""
+        return min(Fraction(self.lockstep.latency), Fraction(self.event.latency))
+
+    @property
+    def execution(self) -> Execution:
+        """The execution with that latency; lockstep where both are equal, as it is the simpler one."""
+        return Execution.LOCKSTEP if self.lockstep.latency <= self.event.latency else Execution.EVENT
+
+
+def assess(tables: Tables, plan: Plan) -> Assessment:
+    """Verify a plan and replay it both ways.
+
+    Raises
+    ------
+    InfeasiblePlanError
+        If the plan is not feasible; check with `mocap_opt.verify.violations` first.
+    """
+    broken = violations(tables, plan)
+    if broken:
+        raise InfeasiblePlanError("; ".join(str(violation) for violation in broken))
+    return Assessment(plan, replay_lockstep(tables, plan), replay_event(tables, plan))

@@ -1,0 +1,58 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+file_argument = click.argument("file", type=click.Path(path_type=str))
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a field of the instance, e.g. --set pipeline.stages=28.  May be given several times.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
+
+
+def solve_options(command: Command) -> Command:
+    """Options of the commands that solve."""
+    options = [
+        click.option(
+            "--solver",
+            type=click.Choice(["auto", "highs", "cpsat"]),
+            default="auto",
+            show_default=True,
+            help="Solver of the joint method's programs.",
+        ),
+        click.option(
+            "--time-limit",
+            "time_limit_s",
+            type=click.FloatRange(min=0),
+            default=60.0,
+            show_default=True,
+            help="Seconds of wall time, building models included.",
+        ),
+        click.option(
+            "--gap",
+            type=click.FloatRange(min=0, max=1),
+            default=1e-4,
+            show_default=True,
+            help="Stop once (latency - bound) / latency is at most this.",
+        ),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output; NaN and infinity are defects, not output."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -1,0 +1,261 @@
+"""Answers as text for people: tables that fit 80 columns, colour only on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mocap_opt.bounds import Scope, best
+from mocap_opt.instance import Instance
+from mocap_opt.report import Report, relative_gap
+from mocap_opt.solving import Progress, Solution
+from mocap_opt.units import format_bytes, format_seconds
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console that never guesses: no highlighting, no markup in texts from files."""
+    return Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+
+
+def percent(value: float | None) -> str:
+    """A gap for people; a dash where it is unknown."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A time for people; a dash where it is unknown."""
+    return "-" if value is None else format_seconds(value)
+
+
+def titled(title: str) -> Table:
+    """An empty table under a title."""
+    return Table(box=None, pad_edge=False, title=Text(title), title_justify="left", title_style="bold")
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> Table:
+    """Two columns, a name and what it is."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def chunk_text(boundaries: Sequence[int]) -> str:
+    """Chunk lengths, runs of equal ones counted: ``4096 x3, 2048``."""
+    lengths = [b - a for a, b in pairwise(boundaries)]
+    runs: list[list[int]] = []
+    for length in lengths:
+        if runs and runs[-1][0] == length:
+            runs[-1][1] += 1
+        else:
+            runs.append([length, 1])
+    return ", ".join(f"{length} x{times}" if times > 1 else str(length) for length, times in runs)
+
+
+def bound_text(value: float | None, name: str | None, evidence: str | None) -> str:
+    """A bound with what it is called and what it rests on."""
+    return "-" if value is None else f"{format_seconds(value)}  ({name}, {evidence})"
+
+
+def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]]:
+    """The rows of one answer."""
+    found_by = report.settings.get("found_by")
+    rows = [("instance", f"{report.instance}  [{report.fingerprint}]")]
+    if report.method is not None:
+        rows.append(("method", f"{report.method}" + (f", solver {report.solver}" if report.solver else "")))
+    rows.append(("status", report.status.value))
+    if report.reason:
+        rows.append(("reason", report.reason))
+    if report.latency_s is not None:
+        rows.append(
+            (
+                "latency",
+                f"{seconds(report.latency_s)}  ({report.execution}"
+                + (f", by {found_by})" if found_by else ")"),
+            )
+        )
+        rows.append(("  lockstep", seconds(report.lockstep_latency_s)))
+        rows.append(("  event-driven", seconds(report.event_latency_s)))
+    if report.lower_bound_s is not None or report.latency_s is not None:
+        rows.append(
+            ("lower bound", bound_text(report.lower_bound_s, report.bound_name, report.bound_evidence))
+        )
+        rows.append(("gap", percent(report.gap)))
+        lockstep = bound_text(
+            report.lockstep_bound_s, report.lockstep_bound_name, report.lockstep_bound_evidence
+        )
+        rows.append(("lockstep bound", lockstep))
+        rows.append(("lockstep gap", percent(report.lockstep_gap)))
+    if report.boundaries is not None:
+        chunks = len(report.boundaries) - 1
+        rows.append((f"{chunks} chunk{'s' if chunks != 1 else ''}", chunk_text(report.boundaries)))
+    if report.homes is not None:
+        moved = sum(home["tokens"] for home in report.homes)
+        text = f"{moved} token positions in {len(report.homes)} places" if report.homes else "none"
+        rows.append(("KV away from home", text))
+    if report.peak_memory_bytes is not None:
+        peak = max(range(len(capacity)), key=lambda k: report.peak_memory_bytes[k] / capacity[k])
+        used = report.peak_memory_bytes[peak]
+        share = 100 * used / capacity[peak]
+        text = f"memory {peak}: {format_bytes(used)} of {format_bytes(capacity[peak])} ({share:.1f} %)"
+        rows.append(("fullest memory", text))
+    rows.append(
+        ("time", f"{report.runtime_s:.2f} s (building {report.build_s:.2f}, in solvers {report.solve_s:.2f})")
+    )
+    rows.extend(("note", note) for note in report.notes)
+    return rows
+
+
+def trial_table(solution: Solution) -> Table:
+    """The plans tried, each with its gap to the final bound."""
+    tables, headline = solution.tables, best(solution.bounds, (Scope.ANY_EXECUTION,))
+    table = titled("Plans tried")
+    for header in ("method", "lockstep", "event-driven", "gap"):
+        table.add_column(header, justify="left" if header == "method" else "right")
+    for trial in solution.trials:
+        if trial.latency is None:
+            table.add_row(Text(trial.source), "no plan", "-", "-")
+            continue
+        both = (None if ticks is None else tables.seconds(ticks) for ticks in (trial.lockstep, trial.event))
+        gap = percent(relative_gap(trial.latency, headline))
+        table.add_row(Text(trial.source), *(seconds(value) for value in both), gap)
+    return table
+
+
+def print_solution(solution: Solution) -> None:
+    """Print one answer, with the methods that were tried on the way."""
+    out = console()
+    if len(solution.trials) > 1:
+        out.print(trial_table(solution))
+        out.print()
+    out.print(pairs(report_rows(solution.report, solution.tables.capacity.tolist())))
+
+
+def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
+    """Print a table of methods per instance."""
+    out = console()
+    for name in dict.fromkeys(row["instance"] for row in rows):
+        table = titled(name)
+        for header in ("method", "latency", "execution", "lockstep", "event-driven", "bound", "gap", "run"):
+            table.add_column(header, justify="left" if header in ("method", "execution") else "right")
+        flagged = False
+        for row in (row for row in rows if row["instance"] == name):
+            flag = " *" if row["event_exceeds_lockstep"] else ""
+            flagged = flagged or bool(flag)
+            table.add_row(
+                Text(row["method"]),
+                seconds(row["latency_s"]) if row["latency_s"] is not None else row["status"],
+                row["execution"] or "-",
+                seconds(row["lockstep_latency_s"]),
+                seconds(row["event_latency_s"]) + flag,
+                seconds(row["lower_bound_s"]),
+                percent(row["gap"]),
+                f"{row['runtime_s']:.1f} s",
+            )
+        out.print(table)
+        if flagged:
+            out.print("* slower without barriers than in lockstep")
+        for row in rows:
+            if row["instance"] == name and row["reason"]:
+                out.print(Text(f"{row['method']}: {row['reason']}"))
+        out.print()
+
+
+def print_bounds(name: str, rows: Sequence[dict[str, Any]], reason: str | None) -> None:
+    """Print bounds, weakest first, or why the instance is infeasible."""
+    out = console()
+    if reason is not None:
+        out.print(Text(f"{name} is infeasible: {reason}"))
+        return
+    table = titled(name)
+    for header in ("bound", "value", "covers", "evidence"):
+        table.add_column(header, justify="right" if header == "value" else "left")
+    for row in rows:
+        table.add_row(
+            Text(row["bound_name"]), seconds(row["lower_bound_s"]), row["bound_scope"], row["bound_evidence"]
+        )
+    out.print(table)
+
+
+def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """Dotted paths and values of nested dicts, as ``--set`` takes them."""
+    if isinstance(value, dict):
+        return [
+            row for key, below in value.items() for row in flatten(below, f"{path}.{key}" if path else key)
+        ]
+    return [(path, "-" if value is None else str(value))]
+
+
+def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
+    """Print an instance with every default, and where its memory and time go."""
+    out = console()
+    out.print(Text(f"{instance}  [{instance.fingerprint}]"), style="bold")
+    out.print(pairs([row for row in flatten(instance.to_dict()) if row[1] != ""]))
+    out.print()
+    memory = titled("Memory")
+    for header in (
+        "stage",
+        "layers",
+        "dies",
+        "memory",
+        "weights",
+        "reserve",
+        "prefix",
+        "room",
+        "request's KV",
+    ):
+        memory.add_column(header, justify="right")
+    work = titled("Time")
+    for header in ("stage", "total", "compute", "per-chunk costs", "sends", "memory-bound chunks"):
+        work.add_column(header, justify="right")
+    for row in sections["stages"]:
+        sizes = ("memory", "weight", "reserve", "prefix", "kv_room", "kv")
+        memory.add_row(
+            str(row["stage"]),
+            str(row["layers"]),
+            str(len(row["dies"])),
+            *(format_bytes(row[f"{s}_bytes"]) for s in sizes),
+        )
+        times = ("work_s", "compute_s", "chunk_costs_s", "send_s")
+        work.add_row(str(row["stage"]), *(seconds(row[t]) for t in times), str(row["memory_bound_chunks"]))
+    out.print(memory)
+    pressure = sections["memory_pressure"]
+    if pressure is not None:
+        out.print(f"the request's KV is {100 * pressure:.0f} % of the room for it, all stages together")
+    if sections["unused_dies"]:
+        out.print(f"dies without a stage: {sections['unused_dies']}")
+    out.print()
+    out.print(work)
+    out.print(f"with equal chunks of {sections['sizes']['equal_chunk_tokens']} tokens")
+
+
+@contextmanager
+def live_progress(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
+    """A line that follows a solve on a terminal; silent elsewhere.
+
+    Yields
+    ------
+    callable
+        To be told of each `Progress`.
+    """
+    shown = console(stream)
+    if not shown.is_terminal:
+        yield lambda progress: None
+        return
+    with shown.status("reading the instance") as status:
+
+        def update(progress: Progress) -> None:
+            status.update(
+                f"{progress.elapsed_s:6.1f} s  best {seconds(progress.latency_s)}  "
+                f"bound {seconds(progress.bound_s)}  gap {percent(progress.gap)}  [{progress.source}]"
+            )
+
+        yield update

@@ -1,0 +1,179 @@
+"""Commands that judge plans: solve, evaluate, compare, bound."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import click
+
+from mocap_opt.cli import render
+from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.options import file_argument, json_option, print_json, set_option, solve_options
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import ExitCode
+from mocap_opt.files import write_text_atomically
+from mocap_opt.instance import load_instance
+from mocap_opt.plan_io import load_plan, save_plan
+from mocap_opt.report import Report
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import METHOD_NAMES, Solution
+from mocap_opt.solving import bound as lower_bounds_of
+from mocap_opt.solving import compare as compare_methods
+from mocap_opt.solving import evaluate as evaluate_plan
+from mocap_opt.solving import solve as solve_instance
+
+
+def exit_code(report: Report) -> ExitCode:
+    """Exit code of an answer: a plan, a proof that there is none, or neither."""
+    if report.status is Status.INFEASIBLE:
+        return ExitCode.INFEASIBLE
+    return ExitCode.NO_PLAN if report.latency_s is None else ExitCode.ANSWERED
+
+
+def _print(solution: Solution, as_json: bool) -> ExitCode:
+    if as_json:
+        print_json(solution.report.to_dict())
+    else:
+        render.print_solution(solution)
+    return exit_code(solution.report)
+
+
+@click.command()
+@file_argument
+@click.option(
+    "--method",
+    type=click.Choice(METHOD_NAMES),
+    default="auto",
+    show_default=True,
+    help="joint: heuristics, then the exact programs; auto: joint; or one heuristic by name.",
+)
+@solve_options
+@click.option("--out", type=click.Path(path_type=str), help="Write the plan here (JSON, decisions only).")
+@set_option
+@json_option
+def solve(
+    file: str,
+    method: str,
+    solver: str,
+    time_limit_s: float,
+    gap: float,
+    seed: int,
+    out: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> ExitCode:
+    """Find a plan for the instance FILE and prove how far from the best possible it is.
+
+    Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
+    """
+    instance = load_instance(file, overrides)
+    with render.live_progress(sys.stderr) as progress:
+
+        def work(stop: threading.Event) -> Solution:
+            return solve_instance(
+                instance,
+                method,
+                solver=solver,
+                time_limit_s=time_limit_s,
+                gap=gap,
+                seed=seed,
+                callback=progress,
+                stop=stop,
+            )
+
+        solution = call_until_signalled(work)
+    if out is not None and solution.plan is not None:
+        save_plan(out, solution.plan, instance.name, solution.tables)
+    return _print(solution, as_json)
+
+
+@click.command()
+@file_argument
+@click.argument("plan", type=click.Path(path_type=str))
+@set_option
+@json_option
+def evaluate(file: str, plan: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Verify and replay the PLAN on the instance FILE.
+
+    A plan that breaks a rule gives exit code 3 and the list of what it breaks.
+    """
+    instance = load_instance(file, overrides)
+    tables = build_tables(instance)
+    return _print(evaluate_plan(instance, load_plan(plan, tables), tables=tables), as_json)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.option(
+    "--methods",
+    default="gpipe,uniform,terapipe,mocap,joint",
+    show_default=True,
+    metavar="A,B,...",
+    help="Which methods, out of: " + ", ".join(METHOD_NAMES) + ".",
+)
+@solve_options
+@click.option("--csv", "csv_path", type=click.Path(path_type=str), help="Write all columns here.")
+@set_option
+@json_option
+def compare(
+    files: tuple[str, ...],
+    methods: str,
+    solver: str,
+    time_limit_s: float,
+    gap: float,
+    seed: int,
+    csv_path: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> ExitCode:
+    """Solve every FILE with several methods; all gaps on a FILE are against its best bound."""
+    instances = [load_instance(file, overrides) for file in files]
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    frame = compare_methods(instances, names, solver=solver, time_limit_s=time_limit_s, gap=gap, seed=seed)
+    if csv_path is not None:
+        write_text_atomically(csv_path, frame.to_csv(index=False))
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    if as_json:
+        print_json(rows)
+    else:
+        render.print_comparison(rows)
+    return ExitCode.ANSWERED
+
+
+@click.command()
+@file_argument
+@click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
+@set_option
+@json_option
+def bound(file: str, quick: bool, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Compute every lower bound on the latency of the instance FILE, or prove it infeasible."""
+    instance = load_instance(file, overrides)
+    tables, bounds, impossible = lower_bounds_of(instance, quick=quick)
+    rows = [
+        {
+            "bound_name": b.name,
+            "lower_bound_s": tables.seconds(b.ticks),
+            "bound_scope": b.scope.value,
+            "bound_evidence": b.evidence.value,
+            "note": b.note,
+        }
+        for b in bounds
+    ]
+    reason = None if impossible is None else impossible.message
+    if as_json:
+        print_json(
+            {
+                "instance": instance.name,
+                "fingerprint": instance.fingerprint,
+                "status": Status.UNKNOWN.value if impossible is None else Status.INFEASIBLE.value,
+                "reason": reason,
+                "bounds": rows,
+            }
+        )
+    else:
+        render.print_bounds(instance.name, rows, reason)
+    return ExitCode.ANSWERED if impossible is None else ExitCode.INFEASIBLE
+
+
+COMMANDS = (solve, evaluate, compare, bound)

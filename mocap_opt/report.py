@@ -1,0 +1,204 @@
+"""What is known about a plan: its latency, the bounds that cover it, and the gap between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from mocap_opt.assess import Assessment
+from mocap_opt.bounds import Bound, Scope, best
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solvers.versions import versions
+from mocap_opt.tables import Tables
+from mocap_opt.verify import memory_use
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+
+class BoundBeatenError(AssertionError):
+    """A feasible plan is faster than a lower bound that covers it: a defect of this package."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One row of an answer, in seconds, tokens and bytes.  What is not known is None.
+
+    Attributes
+    ----------
+    instance, fingerprint : str
+        The instance's name and the fingerprint of its content.
+    method, solver : str or None
+        How the plan was found; the solver is None for heuristics.
+    status : Status
+        ``optimal``: the gap is at most the tolerance; ``feasible``: a plan, not proved best;
+        ``infeasible``: proved that no plan exists (or, of a given plan, that it breaks a rule);
+        ``unknown``: neither.
+    objective : str
+        ``"latency"``.
+    latency_s : float or None
+        The reported latency: the smaller of the two replays.
+    execution : str or None
+        Which replay that is, ``"lockstep"`` or ``"event-driven"``.
+    lockstep_latency_s, event_latency_s : float or None
+        Both replays.
+    lower_bound_s, bound_scope, bound_name, bound_evidence : float or None, str or None
+        The best bound that covers every execution of every feasible plan.
+    gap : float or None
+        (latency_s - lower_bound_s) / latency_s.
+    lockstep_bound_s, lockstep_bound_name, lockstep_bound_evidence, lockstep_gap
+        The same for the lockstep execution alone.
+    runtime_s, build_s, solve_s : float
+        Wall time of everything, of building models, and inside solvers.
+    boundaries : list of int or None
+        Tokens; 0 first, S last, empty chunks left out.
+    homes : list of dict or None
+        ``{"stage", "chunk", "memory", "tokens"}`` of the KV that lives away from its stage; tokens are
+        whole pages.
+    peak_memory_bytes : list of int or None
+        Per memory, over all slots, everything included.
+    reason : str or None
+        Why there is no plan, or why none can exist.
+    notes : list of str
+        What a method has to say about its plan.
+    settings : dict
+        Seed, limits and tolerances.
+    versions : dict of str
+    """
+
+    instance: str
+    fingerprint: str
+    method: str | None
+    solver: str | None
+    status: Status
+    objective: str
+    latency_s: float | None
+    execution: str | None
+    lockstep_latency_s: float | None
+    event_latency_s: float | None
+    lower_bound_s: float | None
+    bound_scope: str | None
+    bound_name: str | None
+    bound_evidence: str | None
+    gap: float | None
+    lockstep_bound_s: float | None
+    lockstep_bound_name: str | None
+    lockstep_bound_evidence: str | None
+    lockstep_gap: float | None
+    runtime_s: float
+    build_s: float
+    solve_s: float
+    boundaries: list[int] | None
+    homes: list[dict[str, int]] | None
+    peak_memory_bytes: list[int] | None
+    reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=versions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "status": self.status.value}
+
+
+def relative_gap(latency: Fraction | int, bound: Bound | None) -> float | None:
+    """(latency - bound) / latency; None where there is no bound.
+
+    Raises
+    ------
+    BoundBeatenError
+        If the latency is below the bound.
+    """
+    if bound is None:
+        return None
+    if latency < bound.ticks:
+        raise BoundBeatenError(
+            f"a feasible plan takes {float(latency):.6g} ticks, less than the bound "
+            f"{bound.name} = {bound.ticks}"
+        )
+    return float((latency - bound.ticks) / Fraction(latency)) if latency else 0.0
+
+
+def make_report(
+    instance: Instance,
+    tables: Tables,
+    assessment: Assessment | None,
+    bounds: Sequence[Bound],
+    *,
+    method: str | None,
+    solver: str | None = None,
+    tolerance: float = 0.0,
+    runtime_s: float = 0.0,
+    build_s: float = 0.0,
+    solve_s: float = 0.0,
+    reason: str | None = None,
+    notes: Sequence[str] = (),
+    settings: dict[str, Any] | None = None,
+    infeasible: bool = False,
+) -> Report:
+    """Pair a plan's replays with the bounds that cover them.
+
+    Parameters
+    ----------
+    instance : Instance
+    tables : Tables
+        Built from `instance`.
+    assessment : Assessment or None
+        The plan and its replays; None if there is no plan.
+    bounds : sequence of Bound
+        All that is known; those whose scope does not cover a replay are left out of its gap.
+    tolerance : float
+        A gap up to this one counts as optimal.
+
+    Raises
+    ------
+    BoundBeatenError
+        If a replay beats a bound that covers it.
+    """
+    anywhere = best(bounds, (Scope.ANY_EXECUTION,))
+    lockstep = best(bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
+    plan = None if assessment is None else assessment.plan
+    gap = lockstep_gap = None
+    status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
+    if assessment is not None:
+        gap = relative_gap(assessment.latency, anywhere)
+        lockstep_gap = relative_gap(assessment.lockstep.latency, lockstep)
+        relative_gap(assessment.event.latency, anywhere)
+        status = Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE
+    return Report(
+        instance=instance.name,
+        fingerprint=instance.fingerprint,
+        method=method,
+        solver=solver,
+        status=status,
+        objective="latency",
+        latency_s=None if assessment is None else tables.seconds(assessment.latency),
+        execution=None if assessment is None else assessment.execution.value,
+        lockstep_latency_s=None if assessment is None else tables.seconds(assessment.lockstep.latency),
+        event_latency_s=None if assessment is None else tables.seconds(assessment.event.latency),
+        lower_bound_s=None if anywhere is None else tables.seconds(anywhere.ticks),
+        bound_scope=None if anywhere is None else anywhere.scope.value,
+        bound_name=None if anywhere is None else anywhere.name,
+        bound_evidence=None if anywhere is None else anywhere.evidence.value,
+        gap=gap,
+        lockstep_bound_s=None if lockstep is None else tables.seconds(lockstep.ticks),
+        lockstep_bound_name=None if lockstep is None else lockstep.name,
+        lockstep_bound_evidence=None if lockstep is None else lockstep.evidence.value,
+        lockstep_gap=lockstep_gap,
+        runtime_s=runtime_s,
+        build_s=build_s,
+        solve_s=solve_s,
+        boundaries=None if plan is None else list(plan.boundaries),
+        homes=None
+        if plan is None
+        else [
+            {"stage": h.stage, "chunk": h.chunk, "memory": h.memory, "tokens": h.pages * tables.page}
+            for h in plan.homes
+        ],
+        peak_memory_bytes=None if plan is None else memory_use(tables, plan).max(axis=1).tolist(),
+        reason=reason,
+        notes=list(notes),
+        settings=settings or {},
+    )

@@ -1,0 +1,275 @@
+"""The main entry points: solve, evaluate, compare, bound."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mocap_opt.assess import Assessment, assess
+from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.heuristics import METHODS
+from mocap_opt.plan import Plan
+from mocap_opt.report import Report, make_report
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.programs import Solver
+from mocap_opt.solving.state import Progress, SearchState, Trial
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mocap_opt.instance import Instance
+
+JOINT_METHODS = ("auto", "joint")
+METHOD_NAMES = (*JOINT_METHODS, *METHODS)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """An answer and all that stands behind it.
+
+    Attributes
+    ----------
+    report : Report
+        The answer in seconds, tokens and bytes.
+    plan : Plan or None
+        The best plan found.
+    assessment : Assessment or None
+        The plan's two replays.
+    bounds : tuple of Bound
+        Every bound computed on the way.
+    tables : Tables
+        The integer tables all of it was computed from.
+    trials : tuple of Trial
+        Every plan tried, in order.
+    """
+
+    report: Report
+    plan: Plan | None
+    assessment: Assessment | None
+    bounds: tuple[Bound, ...]
+    tables: Tables
+    trials: tuple[Trial, ...] = ()
+
+
+def _checked_name(kind: str, name: str, known: Iterable[str]) -> str:
+    known = tuple(known)
+    if name not in known:
+        raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
+    return name
+
+
+def solve(
+    instance: Instance,
+    method: str = "auto",
+    *,
+    solver: str = "auto",
+    time_limit_s: float = 60.0,
+    gap: float = 1e-4,
+    seed: int = 0,
+    callback: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Solution:
+    """Find a plan and say how far from the best possible it is.
+
+    Parameters
+    ----------
+    instance : Instance
+    method : str
+        ``"joint"`` (the default through ``"auto"``): every heuristic, then the programs, warm-started.
+        Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`.
+    solver : str
+        ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
+    time_limit_s : float
+        Wall time, seconds, building models included.
+    gap : float
+        Stop once (latency - bound) / latency is at most this.
+    seed : int
+        For the solvers and the local search.
+    callback : callable, optional
+        Called with a `Progress` at every improvement of plan or bound.
+    stop : threading.Event, optional
+        Set it from outside to stop early with the best plan so far.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a limit out of range, or the instance's layout impossible.
+    SolverUnavailableError
+        If the solver asked for cannot be loaded.
+    """
+    _checked_name("method", method, METHOD_NAMES)
+    _checked_name("solver", solver, ("auto", *(s.value for s in Solver)))
+    problems = [
+        Problem(name, repr(value), "a finite number >= 0")
+        for name, value in (("time_limit_s", time_limit_s), ("gap", gap))
+        if not 0 <= value < float("inf")
+    ]
+    if problems:
+        raise InputError(problems)
+    tables = build_tables(instance)
+    state = SearchState(tables, time_limit_s, gap, callback, stop or threading.Event())
+    impossible = prove_infeasible(tables)
+    reason: str | None = None
+    used: str | None = None
+    if impossible is not None:
+        state.infeasible_reason = impossible.message
+    else:
+        state.add_bounds(lower_bounds(tables))
+        if method in JOINT_METHODS:
+            reason, used = solve_jointly(state, solver=solver, seed=seed)
+        else:
+            proposal = METHODS[method].propose(tables)
+            state.offer(proposal.plan, method)
+            state.notes.extend(proposal.notes)
+            reason = proposal.reason or None
+    found = state.best
+    report = make_report(
+        instance,
+        tables,
+        found,
+        state.bounds,
+        method="joint" if method == "auto" else method,
+        solver=used,
+        tolerance=gap,
+        runtime_s=state.elapsed_s,
+        build_s=state.build_s,
+        solve_s=state.solve_s,
+        reason=state.infeasible_reason or (reason if found is None else None),
+        notes=state.notes,
+        settings={"seed": seed, "time_limit_s": time_limit_s, "gap": gap, "found_by": state.best_source},
+        infeasible=state.infeasible_reason is not None,
+    )
+    plan = None if found is None else Plan(found.plan.boundaries, found.plan.homes, instance.fingerprint)
+    return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
+
+
+def evaluate(instance: Instance, plan: Plan, *, tables: Tables | None = None) -> Solution:
+    """Verify and replay a given plan, and set it against the bounds.
+
+    Parameters
+    ----------
+    instance : Instance
+    plan : Plan
+        May have been made for another instance if the sizes fit; the notes then say so.
+    tables : Tables, optional
+        Of `instance`, if already built.
+
+    Returns
+    -------
+    Solution
+        With status ``infeasible`` and every violation in ``report.notes`` if the plan breaks a rule.
+    """
+    tables = build_tables(instance) if tables is None else tables
+    state = SearchState(tables, float("inf"), 0.0)
+    if plan.fingerprint not in (None, instance.fingerprint):
+        state.notes.append(
+            f"the plan was made for an instance with fingerprint {plan.fingerprint}, "
+            f"not {instance.fingerprint}"
+        )
+    broken = violations(tables, plan)
+    found = None if broken else assess(tables, plan)
+    bounds = () if broken else tuple(lower_bounds(tables))
+    report = make_report(
+        instance,
+        tables,
+        found,
+        bounds,
+        method=None,
+        runtime_s=state.elapsed_s,
+        reason=f"the plan breaks {len(broken)} rule(s)" if broken else None,
+        notes=[*state.notes, *(str(violation) for violation in broken)],
+        infeasible=bool(broken),
+    )
+    return Solution(report, plan, found, bounds, tables)
+
+
+def bound(instance: Instance, *, quick: bool = False) -> tuple[Tables, list[Bound], Infeasibility | None]:
+    """Compute the lower bounds that need no plan.
+
+    Parameters
+    ----------
+    instance : Instance
+    quick : bool
+        Leave out those that need a solver.
+
+    Returns
+    -------
+    tables : Tables
+    bounds : list of Bound
+        Weakest first; empty if the instance is infeasible.
+    impossible : Infeasibility or None
+        The proof that no plan exists, if there is one.
+    """
+    tables = build_tables(instance)
+    impossible = prove_infeasible(tables)
+    bounds = [] if impossible else lower_bounds(tables, quick=quick)
+    return tables, sorted(bounds, key=lambda b: b.ticks), impossible
+
+
+def compare(
+    instances: Sequence[Instance],
+    methods: Sequence[str] = ("gpipe", "uniform", "terapipe", "mocap", "joint"),
+    **options: Any,
+) -> pd.DataFrame:
+    """Solve every instance with every method.
+
+    All methods on an instance are set against the best bound that any of them proved, so that
+    their gaps mean the same.
+
+    Parameters
+    ----------
+    instances : sequence of Instance
+    methods : sequence of str
+    **options
+        Passed on to `solve`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per instance and method with the fields of `mocap_opt.report.Report`, and
+        ``event_exceeds_lockstep``.
+    """
+    import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
+
+    rows: list[dict[str, Any]] = []
+    for instance in instances:
+        solutions = [solve(instance, method, **options) for method in methods]
+        known = [b for solution in solutions for b in solution.bounds]
+        impossible = any(s.report.status is Status.INFEASIBLE for s in solutions)
+        for solution in solutions:
+            report = solution.report
+            if solution.assessment is not None:
+                report = make_report(
+                    instance,
+                    solution.tables,
+                    solution.assessment,
+                    known,
+                    method=report.method,
+                    solver=report.solver,
+                    tolerance=float(report.settings["gap"]),
+                    runtime_s=report.runtime_s,
+                    build_s=report.build_s,
+                    solve_s=report.solve_s,
+                    notes=report.notes,
+                    settings=report.settings,
+                )
+            elif impossible and report.status is Status.UNKNOWN:
+                report = solution.report
+            row = report.to_dict()
+            slower = None
+            if report.lockstep_latency_s is not None and report.event_latency_s is not None:
+                slower = report.event_latency_s > report.lockstep_latency_s
+            row["event_exceeds_lockstep"] = slower
+            rows.append(row)
+    return pd.DataFrame(rows)

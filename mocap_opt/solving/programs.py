@@ -1,0 +1,121 @@
+"""Running the two programs with either solver, as steps of a solve."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mocap_opt.bounds import Bound, Evidence, Scope
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.outcome import ProgramResult, Status
+from mocap_opt.solving.state import SearchState
+
+
+class Solver(StrEnum):
+    """Which solver runs the programs."""
+
+    HIGHS = "highs"
+    CPSAT = "cpsat"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of the two programs.
+
+    Attributes
+    ----------
+    name : str
+        Also the stem of its page in ``formulations/``.
+    scope : Scope
+        What its optimum bounds from below.
+    functions : dict of Solver to str
+        ``module:function`` per solver; loaded only when used, because solvers load slowly.
+    """
+
+    name: str
+    scope: Scope
+    functions: dict[Solver, str]
+
+    def load(self, solver: Solver) -> Callable[..., ProgramResult]:
+        """The function that solves this program with that solver."""
+        module, _, function = self.functions[solver].partition(":")
+        loaded: Callable[..., ProgramResult] = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+LOCKSTEP_PROGRAM = Program(
+    "joint",
+    Scope.LOCKSTEP,
+    {
+        Solver.HIGHS: "mocap_opt.formulations.joint:solve_joint",
+        Solver.CPSAT: "mocap_opt.formulations.joint_cpsat:solve_joint",
+    },
+)
+CONTENTION_FREE_PROGRAM = Program(
+    "contention_free",
+    Scope.ANY_EXECUTION,
+    {
+        Solver.HIGHS: "mocap_opt.formulations.contention_free:solve_contention_free",
+        Solver.CPSAT: "mocap_opt.formulations.contention_free_cpsat:solve_contention_free",
+    },
+)
+
+
+def run_program(
+    state: SearchState,
+    program: Program,
+    solver: Solver,
+    *,
+    start: Plan | None,
+    time_limit_s: float,
+    seed: int,
+    threads: int | None = None,
+) -> ProgramResult:
+    """Run a program from a start, and enter its plan, bound or proof of infeasibility.
+
+    Parameters
+    ----------
+    state : SearchState
+        Receives what is found.
+    program : Program
+    solver : Solver
+    start : Plan or None
+        A feasible plan to start from.
+    time_limit_s : float
+    seed : int
+    threads : int, optional
+
+    Returns
+    -------
+    ProgramResult
+    """
+    result = program.load(solver)(
+        state.tables,
+        start,
+        time_limit_s=time_limit_s,
+        gap=state.gap,
+        seed=seed,
+        threads=threads,
+        callback=state.asked_to_stop,
+    )
+    outcome = result.outcome
+    source = f"{program.name} ({solver.value})"
+    state.build_s += outcome.build_s
+    state.solve_s += outcome.solve_s
+    if start is not None and outcome.start_accepted is False:
+        state.notes.append(f"{source}: the start was not accepted")
+    if outcome.message:
+        state.notes.append(f"{source}: {outcome.message}")
+    if outcome.status is Status.INFEASIBLE:
+        state.infeasible_reason = f"{source} proved that no plan meets every rule"
+    state.offer(result.plan, source)
+    if outcome.bound is not None:
+        # Latencies are whole ticks in lockstep; for the relaxation, a bound may only be rounded down.
+        ticks = math.floor(outcome.bound)
+        state.add_bounds(
+            [Bound(program.name, ticks, program.scope, Evidence.SOLVER, note=solver.value)], source
+        )
+    return result

@@ -1,0 +1,193 @@
+"""The best plan and the best bounds so far, and when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from mocap_opt.assess import Assessment
+from mocap_opt.bounds import Bound, Scope, best
+from mocap_opt.heuristics.estimate import contention_free_latency
+from mocap_opt.plan import Plan
+from mocap_opt.replay.event import replay_event
+from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.report import relative_gap
+from mocap_opt.solvers.outcome import Progress as SolverProgress
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a solve.
+
+    Attributes
+    ----------
+    elapsed_s : float
+        Seconds since the start.
+    latency_s, bound_s : float or None
+        Best reported latency and best lower bound on any execution so far.
+    gap : float or None
+        Between the two.
+    source : str
+        What brought the news: a method, a bound or a program.
+    """
+
+    elapsed_s: float
+    latency_s: float | None
+    bound_s: float | None
+    gap: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A plan that was tried on the way.
+
+    Attributes
+    ----------
+    source : str
+        The method or program it came from.
+    lockstep, event : Fraction or None
+        Its replays, ticks; both None without a feasible plan, `event` None also where the plan
+        was ruled out before that replay.
+    """
+
+    source: str
+    lockstep: Fraction | None = None
+    event: Fraction | None = None
+
+    @property
+    def latency(self) -> Fraction | None:
+        """The smaller of the replays that were made, ticks."""
+        return min((x for x in (self.lockstep, self.event) if x is not None), default=None)
+
+
+@dataclass
+class SearchState:
+    """What a solve knows so far; every plan and every bound goes through it.
+
+    Attributes
+    ----------
+    tables : Tables
+    time_limit_s : float
+        Wall time allowed, from the creation of this object.
+    gap : float
+        Stop once the headline gap is at most this.
+    callback : callable or None
+        Told of every improvement.
+    stop : threading.Event
+        Set from outside to stop early.
+    """
+
+    tables: Tables
+    time_limit_s: float
+    gap: float
+    callback: Callable[[Progress], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    best: Assessment | None = None
+    best_source: str | None = None
+    best_lockstep: Assessment | None = None
+    bounds: list[Bound] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    infeasible_reason: str | None = None
+    notes: list[str] = field(default_factory=list)
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.time_limit_s - self.elapsed_s)
+
+    @property
+    def headline(self) -> Bound | None:
+        """The best bound on any execution of any feasible plan."""
+        return best(self.bounds, (Scope.ANY_EXECUTION,))
+
+    def current_gap(self) -> float | None:
+        """The headline gap, or None while plan or bound is unknown."""
+        return None if self.best is None else relative_gap(self.best.latency, self.headline)
+
+    def current_lockstep_gap(self) -> float | None:
+        """The gap of the best lockstep replay against every bound that covers it."""
+        if self.best_lockstep is None:
+            return None
+        covering = best(self.bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
+        return relative_gap(self.best_lockstep.lockstep.latency, covering)
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop: gap reached, time up, or asked to."""
+        gap = self.current_gap()
+        return self.stop.is_set() or self.remaining_s <= 0 or (gap is not None and gap <= self.gap)
+
+    def offer(self, plan: Plan | None, source: str) -> bool:
+        """Judge a plan and keep it if it is better than the best so far.
+
+        The event-driven replay is skipped when even the plan's contention-free latency, which it
+        can never beat, is no better than the best known.
+
+        Returns
+        -------
+        bool
+            Whether the reported latency improved.
+        """
+        if plan is None or violations(self.tables, plan):
+            self.trials.append(Trial(source))
+            return False
+        lockstep = replay_lockstep(self.tables, plan)
+        ahead = self.best is None or lockstep.latency < self.best.latency
+        if not ahead and self.best is not None:
+            least = min(Fraction(lockstep.latency), Fraction(contention_free_latency(self.tables, plan)))
+            if least >= self.best.latency and not self._better_lockstep(lockstep.latency):
+                self.trials.append(Trial(source, Fraction(lockstep.latency)))
+                return False
+        found = Assessment(plan, lockstep, replay_event(self.tables, plan))
+        self.trials.append(Trial(source, Fraction(lockstep.latency), Fraction(found.event.latency)))
+        if self._better_lockstep(lockstep.latency):
+            self.best_lockstep = found
+        if self.best is not None and found.latency >= self.best.latency:
+            return False
+        self.best, self.best_source = found, source
+        self.tell(source)
+        return True
+
+    def _better_lockstep(self, latency: int) -> bool:
+        return self.best_lockstep is None or latency < self.best_lockstep.lockstep.latency
+
+    def add_bounds(self, bounds: Iterable[Bound], source: str = "") -> None:
+        """Take bounds in; tell of a better headline bound."""
+        before = self.headline
+        self.bounds.extend(bounds)
+        after = self.headline
+        if after is not None and (before is None or after.ticks > before.ticks):
+            self.tell(source or after.name)
+
+    def tell(self, source: str) -> None:
+        """Pass the present state on to the callback."""
+        if self.callback is None:
+            return
+        headline = self.headline
+        self.callback(
+            Progress(
+                elapsed_s=self.elapsed_s,
+                latency_s=None if self.best is None else self.tables.seconds(self.best.latency),
+                bound_s=None if headline is None else self.tables.seconds(headline.ticks),
+                gap=self.current_gap(),
+                source=source,
+            )
+        )
+
+    def asked_to_stop(self, _: SolverProgress) -> bool:
+        """Solver callback: True asks the solver to stop."""
+        return self.stop.is_set()
