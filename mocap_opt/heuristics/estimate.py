@@ -1,0 +1,161 @@
+"""Latency of a plan without contention between stages: the yardstick inside the heuristics.
+
+C[i, j] = max(C[i-1, j] + send, C[i, j-1], start[i+1, j-Q]) + d[i, j], where
+d = max(tau + (1 - f) x, x) and x is the time of the chunk's own KV traffic alone on the wafer.
+Contention only adds to it, so it ranks plans and bounds the replays of one plan, not those of others.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.plan import Plan
+from mocap_opt.tables import IntArray, Tables
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def traffic_times(tables: Tables, pages: IntArray) -> FloatArray:
+    """Time each chunk's own KV messages take on an idle wafer.
+
+    Parameters
+    ----------
+    pages : int64[stage, chunk, memory]
+        Pages by home; entries on the stage's own memory are ignored.
+
+    Returns
+    -------
+    float64[stage, chunk], ticks
+        The largest, over links and ports, of the chunk's own bytes / capacity.
+    """
+    times = np.zeros(pages.shape[:2])
+    rate = np.maximum(tables.link_rate, 1) * float(tables.share_denominator)
+    for i in range(tables.stages):
+        used = np.flatnonzero(pages[i].any(axis=0))
+        used = used[used != i]
+        if used.size == 0:
+            continue
+        written = pages[i][:, used] * float(tables.page_bytes[i])
+        read = np.cumsum(written, axis=0) - written
+        times[i] = ((written + read) / tables.port_rate[used]).max(axis=1)
+        if rate.size:
+            out, back = tables.share[:, i, used].T / rate, tables.share[:, used, i].T[:, :] / rate
+            touched = np.flatnonzero(out.any(axis=0) | back.any(axis=0))
+            if touched.size:
+                load = written @ out[:, touched] + read @ back[:, touched]
+                times[i] = np.maximum(times[i], load.max(axis=1))
+    return times
+
+
+def durations(
+    tables: Tables, indices: IntArray, pages: IntArray | None = None, *, below: bool = False
+) -> IntArray:
+    """d, the time each chunk occupies each stage, int64[stage, chunk], ticks.
+
+    Rounded up to whole ticks, or down (and safely so) if `below`.
+    """
+    stage = np.arange(tables.stages)[:, None]
+    tau = tables.tau(stage, indices[None, :-1], indices[None, 1:])
+    if pages is None or not pages.any():
+        return tau
+    x = traffic_times(tables, pages)
+    shown = float(Fraction(1) - tables.overlap) * x
+    if below:
+        x, shown = np.floor(x * (1 - 1e-9)), np.floor(shown * (1 - 1e-9))
+    slower: IntArray = np.maximum(tau + np.ceil(shown).astype(np.int64), np.ceil(x).astype(np.int64))
+    return slower
+
+
+def completion(work: IntArray, send: IntArray, queue_depth: int | None) -> int:
+    """Completion of the last chunk on the last stage by the recursion above, ticks.
+
+    Parameters
+    ----------
+    work, send : int64[stage, chunk], ticks
+    queue_depth : int or None
+        Q; None if unbounded.
+    """
+    stages, chunks = work.shape
+    start = np.zeros_like(work)
+    arrival = np.zeros(chunks, dtype=np.int64)
+    for i in range(stages):
+        # end[j] = max over j' <= j of arrival[j'] + the work from j' to j.
+        total = np.cumsum(work[i])
+        start[i] = np.maximum.accumulate(arrival - (total - work[i])) + total - work[i]
+        arrival = start[i] + work[i] + send[i]
+    end = int(start[-1, -1] + work[-1, -1])
+    if queue_depth is None or queue_depth >= chunks:
+        return end
+    if np.all(start[:-1, queue_depth:] >= start[1:, : chunks - queue_depth]):
+        return end
+    return _blocked(work, send, queue_depth)
+
+
+def _blocked(work: IntArray, send: IntArray, depth: int) -> int:
+    """Follow the recursion where full queues hold stages back, one anti-diagonal at a time."""
+    stages, chunks = work.shape
+    slots = chunks + stages - 1
+    # Row i is shifted to the right by i, so that column t holds the chunks of slot t.
+    skewed, onward = (np.zeros((stages, slots), dtype=np.int64) for _ in range(2))
+    for i in range(stages):
+        skewed[i, i : i + chunks] = work[i]
+        onward[i, i : i + chunks] = work[i] + send[i]
+    start = np.zeros((stages, slots + 1), dtype=np.int64)
+    for t in range(slots):
+        low, high = max(0, t - chunks + 1), min(stages - 1, t)
+        rows = slice(low, high + 1)
+        begin = np.zeros(high + 1 - low, dtype=np.int64)
+        if t:
+            begin = start[rows, t - 1] + skewed[rows, t - 1]
+            first = max(low, 1)
+            arrived = start[first - 1 : high, t - 1] + onward[first - 1 : high, t - 1]
+            begin[first - low :] = np.maximum(begin[first - low :], arrived)
+        if depth > 1 and t + 1 >= depth:
+            # start[i+1, j-Q] stands in column t + 1 - Q; 0 where that chunk does not exist.
+            room_at = start[low + 1 : high + 2, t + 1 - depth]
+            begin[: room_at.size] = np.maximum(begin[: room_at.size], room_at)
+        elif depth == 1:
+            begin = np.maximum.accumulate(begin[::-1])[::-1]
+        start[rows, t] = begin
+    return int(start[-1, slots - 1] + skewed[-1, slots - 1])
+
+
+def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -> int:
+    """Latency of boundaries and homes without contention between stages, ticks.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    pages : int64[stage, chunk, memory], optional
+        Pages by home; None means all at their own stage.
+    """
+    stage = np.arange(tables.stages)[:, None]
+    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
+    return completion(durations(tables, indices, pages), send, tables.queue_depth)
+
+
+def contention_free_latency(tables: Tables, plan: Plan) -> int:
+    """Whole ticks that no execution of a plan stays below.
+
+    The recursion with every KV time rounded down, less a tick for each send, since tabulated sends
+    may be rounded up.
+
+    Parameters
+    ----------
+    plan : Plan
+        Boundaries on the grid, 0 first and S last.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    indices = plan.grid_indices(tables)
+    stage = np.arange(tables.stages)[:, None]
+    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
+    work = durations(tables, indices, plan.remote_pages(tables), below=True)
+    return completion(work, send, tables.queue_depth) - (tables.stages - 1)

@@ -1,0 +1,18 @@
+"""GPipe: the whole request is one micro-batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.tables import IntArray, Tables
+
+
+def gpipe(tables: Tables) -> list[IntArray]:
+    """One chunk, if the limits allow it.
+
+    Source: Huang et al., GPipe (arXiv 1811.06965), with the request as the micro-batch.
+    """
+    if 1 not in LengthLimits.of(tables).counts(tables):
+        return []
+    return [np.array([0, tables.steps], dtype=np.int64)]

@@ -1,0 +1,14 @@
+"""All KV at its own stage."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.proposal import Homes
+from mocap_opt.heuristics.thresholds import threshold_homes
+from mocap_opt.tables import IntArray, Tables
+
+
+def local(tables: Tables, indices: IntArray) -> Homes:
+    """Every page at its own stage, or the first memory row this breaks most."""
+    return threshold_homes(tables, indices, np.arange(tables.stages))

@@ -1,0 +1,72 @@
+"""Memory over the slots, for given boundaries: what each stage has produced, and what room there is.
+
+Slots run from 0 to chunks + N - 2; stage i works on chunk t - i in slot t and its KV lives until
+slot i + chunks - 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.proposal import Shortage
+from mocap_opt.tables import IntArray, Tables
+
+
+def produced(tables: Tables, indices: IntArray) -> IntArray:
+    """Pages of its own that each stage has produced and not yet freed.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+
+    Returns
+    -------
+    int64[stage, slot], pages
+    """
+    chunks = indices.size - 1
+    done = np.arange(chunks + tables.stages - 1)[None, :] - np.arange(tables.stages)[:, None] + 1
+    alive = (done >= 1) & (done <= chunks)
+    pages: IntArray = np.where(alive, tables.pages[indices[np.clip(done, 0, chunks)]], 0)
+    return pages
+
+
+def room(tables: Tables, indices: IntArray) -> IntArray:
+    """Bytes left for this request's KV, int64[memory, slot]; negative if not even the rest fits."""
+    chunks = indices.size - 1
+    longest = int(np.diff(tables.grid[indices]).max())
+    free = tables.capacity - tables.static - tables.reserve(longest)
+    slot, stage = np.arange(chunks + tables.stages - 1)[None, :], np.arange(tables.stages)[:, None]
+    running = (slot >= stage) & (slot < stage + chunks)
+    left: IntArray = free[:, None] - np.where(running, tables.prefix_bytes[:, None], 0)
+    return left
+
+
+def reserve_varies(tables: Tables) -> bool:
+    """Say whether the reserve depends on the longest chunk."""
+    return tables.queue_depth is not None and bool(tables.working_bytes.any())
+
+
+def worst(excess: IntArray) -> Shortage | None:
+    """Find the row of int64[memory, slot] with the largest excess, if any is positive."""
+    memory, slot = np.unravel_index(int(excess.argmax()), excess.shape)
+    short = int(excess[memory, slot])
+    return Shortage(int(memory), int(slot), short) if short > 0 else None
+
+
+def pooled_shortage(tables: Tables, indices: IntArray) -> Shortage | None:
+    """Whether all memories together are too small, wherever the KV goes.
+
+    With equal page sizes the room of each memory counts in whole pages.  A memory that cannot
+    hold what is not KV is short by itself.
+    """
+    left = room(tables, indices)
+    alone = worst(-left)
+    if alone is not None:
+        return alone
+    size = tables.page_bytes
+    if np.all(size == size[0]) and size[0] > 0:
+        left = left // size[0] * size[0]
+    excess = size @ produced(tables, indices) - left.sum(axis=0)
+    slot = int(excess.argmax())
+    return Shortage(None, slot, int(excess[slot])) if excess[slot] > 0 else None

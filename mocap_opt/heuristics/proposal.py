@@ -1,0 +1,103 @@
+"""What heuristics take and give: homes or a shortage, a plan or a reason, and named methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mocap_opt.plan import Plan
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A memory row that cannot be met.
+
+    Attributes
+    ----------
+    memory : int or None
+        The memory that is too small; None if all memories together are.
+    slot : int
+        The slot in which it is.
+    bytes_short : int
+        By how much, bytes, > 0.
+    """
+
+    memory: int | None
+    slot: int
+    bytes_short: int
+
+    def __str__(self) -> str:
+        """Return the shortage in words."""
+        where = "the memories together are" if self.memory is None else f"memory {self.memory} is"
+        return f"{where} {self.bytes_short} bytes short in slot {self.slot}"
+
+
+@dataclass(frozen=True)
+class Homes:
+    """Where the KV of given boundaries lives, or why no place was found.
+
+    Attributes
+    ----------
+    pages : int64[stage, chunk, memory] or None
+        Pages away from their stage; entries on the stage's own memory are 0.
+    shortage : Shortage or None
+        The row that fails, if `pages` is None and the rule knows it.
+    reason : str
+        Any other cause, if `pages` is None.
+    """
+
+    pages: IntArray | None
+    shortage: Shortage | None = None
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """The cause of a failure in words; empty if there are homes."""
+        return str(self.shortage) if self.shortage is not None else self.reason
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a heuristic found.
+
+    Attributes
+    ----------
+    plan : Plan or None
+        A feasible plan (checked by `mocap_opt.verify`), or None.
+    reason : str
+        Why there is no plan: the memory, the slot and the bytes short, or the limit on counts or
+        lengths that no boundaries of the rule meet.  Empty if there is one.
+    notes : tuple of str
+        Remarks on how the plan came about.
+    """
+
+    plan: Plan | None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A heuristic with a name.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+        One line: boundaries, count of chunks, homes.
+    propose : callable
+        Tables to a `Proposal`; deterministic.
+    """
+
+    name: str
+    summary: str
+    propose: Callable[[Tables], Proposal]
+
+
+BoundaryRule: TypeAlias = Callable[[Tables], list[IntArray]]
+"""Candidates of grid indices int64[chunks + 1], all within the limits on counts and lengths."""
+
+HomeRule: TypeAlias = Callable[[Tables, IntArray], Homes]
+"""Homes for given grid indices."""

@@ -1,0 +1,78 @@
+"""SGLang's dynamic chunking: each next chunk is to take as long as the first."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.tables import IntArray, Tables
+
+SMOOTHING = 0.75
+ALIGNMENT = 64
+
+
+def fit_quadratic(tables: Tables) -> tuple[float, float, float]:
+    """Least-squares a, b, c of the longest stage time of prefix-free chunks, a l^2 + b l + c ticks.
+
+    Timings are those of all chunks that start at 0 on the grid, read from `Tables.tau`.  Of a
+    request with a cached prefix they contain the prefix, and so does b.  Fewer than three grid
+    points are fitted by a line or a constant.
+    """
+    ends = np.arange(1, tables.steps + 1)
+    times = tables.tau(np.arange(tables.stages)[:, None], 0, ends[None, :]).max(axis=0)
+    lengths: npt.NDArray[np.float64] = tables.grid[1:] / tables.tokens
+    degree = min(2, tables.steps - 1)
+    fit = np.polynomial.polynomial.polyfit(lengths, times.astype(float), degree)
+    c, b, a = [*(float(v) for v in fit), 0.0, 0.0][:3]
+    return a / tables.tokens**2, b / tables.tokens, c
+
+
+def next_chunk(fit: tuple[float, float, float], history: int, base: int) -> float:
+    """Smoothed length of the next chunk after `history` tokens, tokens.
+
+    x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + 0.75 (x - base), at least base / 4.
+    """
+    a, b, _ = fit
+    target = a * base * base + b * base
+    slope = 2 * a * history + b
+    length = float(base)
+    if target > 0 and (a > 0 or slope > 0):
+        # The form of the root that stays accurate as a goes to 0.
+        length = 2 * target / (slope + math.sqrt(max(slope * slope + 4 * a * target, 0.0)))
+    return max(base + SMOOTHING * (length - base), base // 4)
+
+
+def dynamic_chunks(tables: Tables, base: int) -> IntArray | None:
+    """Boundaries from a base chunk size, int64[chunks + 1], or None if the limits are missed.
+
+    Lengths are rounded down to a multiple of max(page, 64) tokens, at least one, and of the grid;
+    then moved inside the limits.  The number of chunks follows.
+    """
+    limits, fit = LengthLimits.of(tables), fit_quadratic(tables)
+    unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
+    indices = [0]
+    while indices[-1] < tables.steps:
+        at = indices[-1]
+        wanted = max(int(next_chunk(fit, int(tables.grid[at]), base)) // unit * unit, unit)
+        step = min(max(wanted // tables.quantum, limits.least), limits.most)
+        left = tables.steps - at
+        if step >= left or left < step + limits.last_least:
+            step = left if left <= limits.last_most else left - limits.last_least
+        if not (limits.least <= step <= limits.most if step < left else left >= limits.last_least):
+            return None
+        indices.append(at + step)
+    count = len(indices) - 1
+    return np.array(indices, dtype=np.int64) if count in tables.counts else None
+
+
+def sglang_dynamic(tables: Tables) -> list[IntArray]:
+    """Candidates for the base sizes S / m, m any count: the engine's one setting is free.
+
+    Source: SGLang's dynamic chunking for pipelined prefill.
+    """
+    bases = dict.fromkeys(-(-tables.tokens // count) for count in range(1, tables.max_chunks + 1))
+    found = (dynamic_chunks(tables, base) for base in bases)
+    return [indices for indices in found if indices is not None]

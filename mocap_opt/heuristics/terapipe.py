@@ -1,0 +1,162 @@
+"""TeraPipe's dynamic program over token slices."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from mocap_opt.heuristics.clock import ChunkClock, leading_stages
+from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.heuristics.walk import least_trial
+from mocap_opt.tables import IntArray, Tables
+
+NEVER = np.int64(2**61)
+
+
+def slice_times(tables: Tables, longest: int) -> IntArray:
+    """t(a, b) by end and length, int64[G + 1, longest]; `NEVER` where the limits forbid it.
+
+    t is the longest tau + send over the stages; column d - 1 holds the slices of d grid steps.
+    """
+    end = np.arange(tables.steps + 1)[:, None]
+    start = end - np.arange(1, longest + 1)[None, :]
+    tail = (end == tables.steps).astype(np.int64)
+    allowed = (start >= 0) & tables.length_allowed[tail, np.maximum(end - start, 0)]
+    times = np.full(start.shape, NEVER, dtype=np.int64)
+    rows, columns = np.nonzero(allowed)
+    a, b = start[rows, columns], rows
+    slowest = np.zeros(rows.size, dtype=np.int64)
+    for i in leading_stages(tables):
+        np.maximum(slowest, tables.tau(i, a, b) + tables.send_time(i, a, b), out=slowest)
+    times[rows, columns] = slowest
+    return times
+
+
+def least_sum(tables: Tables, times: IntArray, tmax: int) -> tuple[int, IntArray] | None:
+    """S*(L; tmax) and its slices: the least sum of slice times, none above `tmax`.
+
+    S*(i; tmax) = min over k with t(k, i - k) <= tmax of S*(i - k; tmax) + t(k, i - k), layer by
+    layer in the number of slices, so that the limit on it is kept; it ends early once another
+    slice no longer helps.  None if no slicing qualifies.
+    """
+    columns = np.flatnonzero((times <= tmax).any(axis=0))
+    if columns.size == 0:
+        return None
+    width = int(columns[-1]) + 1
+    allowed = np.where(times[:, :width] <= tmax, times[:, :width], NEVER)
+    points = tables.steps + 1
+    layers = [np.full(points, NEVER, dtype=np.int64)]
+    layers[0][0] = 0
+    best: tuple[int, int] | None = None
+    for count in range(1, max(tables.counts, default=0) + 1):
+        padded = np.concatenate([np.full(width, NEVER), layers[-1]])
+        # Row b of the view holds the sums up to b - width .. b - 1; reversed, up to b - 1 .. b - width.
+        before = np.lib.stride_tricks.sliding_window_view(padded, width)[:points, ::-1]
+        layer = np.minimum((before + allowed).min(axis=1), NEVER)
+        layers.append(layer)
+        total = int(layer[-1])
+        if count in tables.counts and total < NEVER and (best is None or total < best[0]):
+            best = total, count
+        if not tables.exact_chunks and count > 1 and np.all(layer >= np.minimum.reduce(layers[:-1])):
+            break
+    if best is None:
+        return None
+    indices = [tables.steps]
+    for count in range(best[1], 0, -1):
+        b = indices[-1]
+        reach = min(width, b)
+        sums = layers[count - 1][b - reach : b][::-1] + allowed[b, :reach]
+        indices.append(b - 1 - int(sums.argmin()))
+    return best[0], np.array(indices[::-1], dtype=np.int64)
+
+
+def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | None:
+    """Find the slicing of least S*(L; tmax) + (K - 1) tmax over tmax, K = N.
+
+    The published sweep tries every slice time as tmax in ascending order, skips those within
+    epsilon of the last, and stops when K tmax exceeds the best.  Here the range of tmax is halved
+    instead: S* falls as tmax grows, so S*(upper end) + (K - 1) (lower end) bounds a range from
+    below, and ranges that cannot beat the best are dropped.  Same answer, fewer programs.
+
+    Parameters
+    ----------
+    tables : Tables
+    epsilon : int, optional
+        Ranges of tmax no longer than this are not searched, ticks; the error is at most
+        (K - 1) epsilon.  Default: 1e-4 of the least tmax that works, rounded down.
+
+    Returns
+    -------
+    int64[slices + 1] or None
+        Grid indices; None if the limits admit no slicing.
+
+    Source: Li et al., TeraPipe (arXiv 2102.07988).  The published count is free; here it keeps to
+    the counts of the tables.
+    """
+    limits, clock = LengthLimits.of(tables), ChunkClock(tables)
+    counts = limits.counts(tables)
+    if not counts:
+        return None
+    others, whole = tables.stages - 1, clock.remaining(tables.steps)
+    lowest, best, best_indices = -(-whole // counts[-1]), int(NEVER), None
+    first = least_trial(clock, limits, counts[-1], tables.exact_chunks)
+    if first is not None and first.indices is not None:
+        best, best_indices = _cost(tables, first.indices, others), first.indices
+        if not tables.prefix_cost.any() and limits.least <= 1:
+            # Shorter chunks are faster then, so the walk's trial is the least that works.
+            lowest = first.longest
+    # Any slicing sums to at least the compute of the whole, which limits tmax.
+    highest = max(clock.time(0, tables.steps), int(tables.prefix_cost.max()) + lowest)
+    if others and best_indices is not None:
+        highest = min(highest, max(lowest, (best - whole) // others))
+    gap = lowest // 10_000 if epsilon is None else epsilon
+    times = slice_times(tables, _longest_within(clock, limits, highest))
+    ranges = [(whole + others * lowest, lowest, highest, whole)]
+    while ranges:
+        bound, low, high, floor = heapq.heappop(ranges)
+        if bound >= best:
+            break
+        middle = high if high - low <= gap else (low + high) // 2
+        parts = [(middle + 1, high, floor)]
+        found = least_sum(tables, times, middle)
+        if found is not None:
+            total, indices = found
+            reached = int(np.max(times[indices[1:], np.diff(indices) - 1]))
+            if total + others * reached < best:
+                best, best_indices = total + others * reached, indices
+            # S* is the same from the longest slice of its answer up to this tmax.
+            parts.append((low, reached - 1, total))
+        if middle < high or gap == 0:
+            for lower, upper, least in parts:
+                if lower <= upper:
+                    heapq.heappush(ranges, (least + others * lower, lower, upper, least))
+    return best_indices
+
+
+def _cost(tables: Tables, indices: IntArray, others: int) -> int:
+    """TeraPipe's objective of a slicing, ticks."""
+    stage = np.arange(tables.stages)[:, None]
+    times = tables.tau(stage, indices[None, :-1], indices[None, 1:])
+    times = (times + tables.send_time(stage, indices[None, :-1], indices[None, 1:])).max(axis=0)
+    return int(times.sum() + others * times.max())
+
+
+def _longest_within(clock: ChunkClock, limits: LengthLimits, tmax: int) -> int:
+    """Count the most grid steps of any slice of at most `tmax` ticks, by compute alone."""
+    most = max(limits.most, limits.last_most)
+    phi = clock.tables.phi[clock.stages]
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if int((phi[:, middle:] - phi[:, :-middle]).max(axis=0).min()) <= tmax:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def terapipe(tables: Tables) -> list[IntArray]:
+    """TeraPipe's slicing as the only candidate."""
+    indices = terapipe_slices(tables)
+    return [] if indices is None else [indices]

@@ -1,0 +1,99 @@
+"""Homes by a threshold per stage: KV stays local up to it, the rest goes to one partner.
+
+The rows say: own KV up to the stage's threshold, plus what others send beyond theirs, fits.  A
+higher threshold needs more room at home and less at the partner, so of two vectors of thresholds
+that fit, the larger of each component fits too.  There is therefore one greatest vector, and
+lowering thresholds from "all local" only where a row is broken finds it.  It is the vector with
+the least traffic, and it exists exactly if thresholds that minimise the peak fit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.occupancy import produced, room, worst
+from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.tables import IntArray, Tables
+
+UNBOUNDED = 2**61
+"""Stands for "no row" among bytes."""
+
+
+def greatest_thresholds(
+    tables: Tables, indices: IntArray, partner: IntArray
+) -> tuple[IntArray, Shortage | None]:
+    """Find the greatest thresholds with which every memory row holds.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    partner : int64[stage]
+        Where each stage sends what exceeds its threshold; itself if nowhere.
+
+    Returns
+    -------
+    int64[stage], pages
+        The thresholds (as far as they got, if there is a shortage).
+    Shortage or None
+        A row that no thresholds meet with these partners.
+    """
+    own, left = produced(tables, indices), room(tables, indices)
+    stage = np.arange(tables.stages)
+    size = np.maximum(tables.page_bytes, 1)[:, None]
+    moves = (partner != stage)[:, None]
+    mutual = np.flatnonzero((partner[partner] == stage) & (partner != stage))
+    theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
+    while True:
+        sent = np.where(moves, size * np.maximum(own - theta[:, None], 0), 0)
+        foreign = np.zeros_like(left)
+        np.add.at(foreign, partner, sent)
+        free = left - foreign
+        # What others send here is already the least of any thresholds that fit.
+        shortage = worst(np.where(moves, -free, size * own - free))
+        if shortage is None and mutual.size:
+            shortage = _locked(own, free + sent[partner], size, theta, mutual, partner)
+        if shortage is not None:
+            return theta, shortage
+        cap = free // size
+        bound = np.where((own > cap) & moves, cap, theta[:, None]).min(axis=1)
+        if np.all(bound >= theta):
+            return theta, None
+        theta = np.minimum(theta, bound)
+
+
+def _locked(
+    own: IntArray, free: IntArray, size: IntArray, theta: IntArray, mutual: IntArray, partner: IntArray
+) -> Shortage | None:
+    """A pair whose rows contradict each other, however low its thresholds.
+
+    Where both have produced at least their thresholds, now and with any lower ones, the row of
+    memory a reads theta_a - theta_b <= free_a - own_b (in bytes), and that of b the same with a and
+    b exchanged.  If the least right-hand sides add up to less than 0, lowering one threshold
+    after the other would go on until nothing is left.
+    """
+    full = own >= theta[:, None]
+    other = partner[mutual]
+    # Both sides are multiples of what divides both page sizes.
+    unit = np.gcd(size[mutual], size[other])
+    slack = (free[mutual] - size[other] * own[other]) // unit * unit
+    slack = np.where(full[mutual] & full[other], slack, UNBOUNDED)
+    least = np.full(theta.size, UNBOUNDED, dtype=np.int64)
+    least[mutual] = slack.min(axis=1)
+    gap = least[mutual] + least[other]
+    n = int(gap.argmin())
+    if gap[n] >= 0:
+        return None
+    return Shortage(int(mutual[n]), int(slack[n].argmin()), -int(gap[n]))
+
+
+def threshold_homes(tables: Tables, indices: IntArray, partner: IntArray) -> Homes:
+    """Homes by the greatest thresholds that fit; see `greatest_thresholds`."""
+    theta, shortage = greatest_thresholds(tables, indices, partner)
+    if shortage is not None:
+        return Homes(None, shortage)
+    beyond = np.maximum(tables.pages[indices][None, :] - theta[:, None], 0)
+    pages = np.zeros((tables.stages, indices.size - 1, tables.stages), dtype=np.int64)
+    away = np.flatnonzero(partner != np.arange(tables.stages))
+    pages[away, :, partner[away]] = np.diff(beyond[away], axis=1)
+    return Homes(pages)

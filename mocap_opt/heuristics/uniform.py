@@ -1,0 +1,29 @@
+"""Uniform: chunks of equal token counts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.limits import LengthLimits, snap
+from mocap_opt.tables import IntArray, Tables
+
+
+def equal_chunks(tables: Tables, count: int) -> IntArray | None:
+    """`count` chunks of nearly equal tokens: boundary k is the grid point nearest to k S / count.
+
+    Source: SARATHI (arXiv 2308.16369) and the chunk budgets of serving engines.
+    Returns grid indices int64[count + 1], or None if the limits admit no such count.
+    """
+    targets = np.arange(count + 1) * (tables.tokens / count)
+    return snap(tables, LengthLimits.of(tables), targets)
+
+
+def uniform(tables: Tables) -> list[IntArray]:
+    """Equal chunks, as many as the limits allow (M, if they do)."""
+    return uniform_any_count(tables)[-1:]
+
+
+def uniform_any_count(tables: Tables) -> list[IntArray]:
+    """Equal chunks, one candidate for every count the limits allow, fewest first."""
+    found = (equal_chunks(tables, count) for count in LengthLimits.of(tables).counts(tables))
+    return [indices for indices in found if indices is not None]

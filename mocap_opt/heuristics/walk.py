@@ -1,0 +1,164 @@
+"""Backward walks: the partition of a trial longest chunk time, and the least such time.
+
+For a trial D walk back from S, each time to the least start that keeps the chunk within D.  The
+walk makes every boundary, counted from the end, least at once and uses the fewest chunks; it
+reaches 0 within the count if any partition within D does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.heuristics.clock import ChunkClock
+from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.tables import IntArray
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Outcome of one trial.
+
+    Attributes
+    ----------
+    indices : int64[chunks + 1] or None
+        The boundaries as grid indices, None if 0 is not reached.
+    longest : int
+        The longest chunk time in it, ticks.
+    onward : int
+        The least trial above this one that can give another outcome, ticks.
+    """
+
+    indices: IntArray | None
+    longest: int
+    onward: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """KV traffic by a chunk's end, as it lengthens the chunk: int per grid index, ticks.
+
+    Attributes
+    ----------
+    shown : sequence of int
+        Added to the chunk's time, the part (1 - f) x that does not overlap.
+    whole : sequence of int
+        x itself; no chunk is shorter.
+    """
+
+    shown: Sequence[int]
+    whole: Sequence[int]
+
+
+def backward_walk(
+    clock: ChunkClock,
+    limits: LengthLimits,
+    trial: int,
+    count: int,
+    exact: bool,
+    traffic: Traffic | None = None,
+) -> Walk:
+    """Walk back from S with chunks of at most `trial` ticks.
+
+    Parameters
+    ----------
+    count : int
+        Chunks allowed; used up exactly if `exact`, leaving room for those still owed.
+    traffic : Traffic, optional
+        KV traffic that counts towards the chunk times.
+    """
+    at, longest, onward = clock.steps, 0, 2 * trial + 1
+    backwards = [at]
+    for left in range(count - 1, -1, -1):
+        tail = at == clock.steps
+        least, most = (limits.last_least, limits.last_most) if tail else (limits.least, limits.most)
+        shown = traffic.shown[at] if traffic else 0
+        whole = traffic.whole[at] if traffic else 0
+        floor, ceiling = max(0, at - most), at - least
+        if ceiling < floor or whole > trial:
+            return Walk(None, longest, min(onward, max(whole, trial + 1)))
+        needed = -(-clock.remaining(at) // (left + 1))
+        if needed > trial:
+            return Walk(None, longest, min(onward, needed))
+        start = clock.least_start(at, trial - shown, floor, ceiling)
+        if start is None:
+            return Walk(None, longest, min(onward, clock.time(ceiling, at) + shown))
+        if start > floor:
+            onward = min(onward, clock.time(start - 1, at) + shown)
+        if exact:
+            start = max(start, left * limits.least) if left else start
+            reached = start <= left * limits.most
+        elif start > 0:
+            # A start is useful only if whole chunks fill what lies before it.
+            pieces = -(-start // limits.most) if limits.least <= limits.most else left + 1
+            start = max(start, pieces * limits.least)
+            reached = pieces <= left
+        else:
+            reached = True
+        if not reached or start > ceiling:
+            return Walk(None, longest, max(onward, trial + 1))
+        longest = max(longest, clock.time(start, at) + shown, whole)
+        backwards.append(start)
+        at = start
+        if at == 0 and (not exact or left == 0):
+            return Walk(np.array(backwards[::-1], dtype=np.int64), longest, max(onward, trial + 1))
+    return Walk(None, longest, max(onward, trial + 1))
+
+
+def least_trial(
+    clock: ChunkClock,
+    limits: LengthLimits,
+    count: int,
+    exact: bool,
+    fits: Callable[[IntArray], bool] | None = None,
+    traffic: Traffic | None = None,
+    above: int = 0,
+) -> Walk | None:
+    """Find the walk of the least trial that reaches 0 within the count and fits the memories.
+
+    Bisection over whole ticks.  Exact if `fits`, once true, stays true as the trial grows: so it
+    does with pooled or paired memories and a fixed reserve, for all boundaries move down.
+
+    Parameters
+    ----------
+    fits : callable, optional
+        Whether boundaries fit the memories.
+    above : int
+        Trials below this are known to fail, ticks.
+
+    Returns
+    -------
+    Walk or None
+        None if no trial works.
+    """
+    if limits.windows(count) is None and exact:
+        return None
+    last = clock.time(0, clock.steps)
+    if traffic:
+        last += max(traffic.shown) + max(traffic.whole)
+
+    def attempt(trial: int) -> tuple[Walk, bool]:
+        walk = backward_walk(clock, limits, trial, count, exact, traffic)
+        return walk, walk.indices is not None and (fits is None or fits(walk.indices))
+
+    low = max(above, -(-clock.remaining(clock.steps) // count), 1)
+    trial, stride = low, max(1, low // 64)
+    while True:
+        best, good = attempt(trial)
+        if good:
+            break
+        if trial >= last:
+            return None
+        low = max(trial + 1, best.onward)
+        trial, stride = min(max(low, trial + stride), max(low, last)), 2 * stride
+    high = best.longest
+    while low < high:
+        middle = (low + high) // 2
+        walk, good = attempt(middle)
+        if good:
+            best, high = walk, walk.longest
+        else:
+            low = max(middle + 1, walk.onward)
+    return best
