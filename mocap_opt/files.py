@@ -78,12 +78,15 @@ def _depth(text: str) -> int:
 
 
 def _plain(value: Any, path: tuple[object, ...], source: str, problems: list[Problem]) -> Any:
-    """`value` with plain dicts; repeated keys are added to `problems`."""
+    """Return `value` with plain dicts; keys that are repeated or half characters go to `problems`."""
     if isinstance(value, _Object):
-        problems += [
-            Problem(f"{source}: {join_path(*path, key)}", "it twice", "this key once", "remove one of them")
-            for key in value.repeated
-        ]
+        for key in value.repeated:
+            place = f"{source}: {join_path(*path, key)}"
+            problems.append(Problem(place, "it twice", "this key once", "remove one of them"))
+        for key in value:
+            if any("\ud800" <= char <= "\udfff" for char in key):
+                place = f"{source}: {join_path(*path, key)}"
+                problems.append(Problem(place, "half a character", "a key of whole characters", "remove it"))
         return {key: _plain(item, (*path, key), source, problems) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, (*path, index), source, problems) for index, item in enumerate(value)]

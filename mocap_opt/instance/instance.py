@@ -32,7 +32,7 @@ from mocap_opt.instance.schema import (
     Workload,
     field,
 )
-from mocap_opt.messages import show
+from mocap_opt.messages import MOST_PROBLEMS, show, uncounted
 
 VERSION = 1
 
@@ -191,11 +191,10 @@ def _validate(resolved: Mapping[str, Any], failed: frozenset[str]) -> tuple[dict
                 problems.append(missing(Instance, key))
             else:
                 sections[key] = held.get_default(call_default_factory=True)
-    problems += [
-        unknown_key(Instance, (key,), value)
-        for key, value in resolved.items()
-        if key not in Instance.model_fields
-    ]
+    unknown = [key for key in resolved if key not in Instance.model_fields]
+    problems += [unknown_key(Instance, (key,), resolved[key]) for key in unknown[:MOST_PROBLEMS]]
+    if len(unknown) > MOST_PROBLEMS:
+        problems.append(uncounted(len(unknown) - MOST_PROBLEMS, "instance"))
     return sections, problems
 
 
