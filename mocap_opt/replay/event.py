@@ -1,0 +1,194 @@
+"""The event-driven execution of a plan: no barriers, links and ports shared max-min fairly.
+
+Mathematics, rules and worked examples: ``formulations/replay.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.plan import Plan
+from mocap_opt.replay.accounting import Ledger, StageAccount, Timeline, account, busy_time
+from mocap_opt.replay.clock import Clock, Stamp
+from mocap_opt.replay.messages import Messages, Route, plan_messages
+from mocap_opt.replay.network import Flow
+from mocap_opt.replay.run import Run
+from mocap_opt.tables import Tables
+
+REFINEMENT = 512
+"""Bits that fair sharing may add to the common denominator of all times before it rounds."""
+
+
+@dataclass(frozen=True)
+class MessageRecord:
+    """A message of a run.
+
+    Attributes
+    ----------
+    route : Route
+    stage, chunk : int
+        The chunk that released it.
+    size : int, bytes
+    start, end : Fraction, ticks
+        From its release to its last byte.
+    rates : tuple of (Fraction, Fraction, str)
+        From when on (ticks) it moved at what rate (bytes per tick), limited by which link or port.
+    """
+
+    route: Route
+    stage: int
+    chunk: int
+    size: int
+    start: Fraction
+    end: Fraction
+    rates: tuple[tuple[Fraction, Fraction, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EventReplay:
+    """What a plan costs when stages go on as soon as they can.
+
+    Attributes
+    ----------
+    latency : Fraction, ticks
+        When the last stage ends the last chunk.
+    start, end : tuple of tuple of Fraction, ticks, [stage][chunk]
+    compute_end : tuple of tuple of Fraction, ticks, [stage][chunk]
+        When each chunk's compute was done; it ends later if its KV messages are slower.
+    accounts : tuple of StageAccount
+        What every stage did, adding up to the latency.
+    memory : tuple of tuple of (Fraction, int), by [memory]
+        Bytes held from each instant on, weights and the reserve included.
+    link_bytes : tuple of Fraction
+        Bytes that crossed every link.
+    port_bytes : tuple of int
+        Bytes at every memory's port.
+    link_busy, port_busy : tuple of Fraction, ticks
+        Time in which a message was on its way over the link or port.
+    rounded : int
+        How many message ends were rounded up to the resolution of the clock; 0: all is exact.
+    resolution : Fraction, ticks
+        The clock's unit of time.
+    log : tuple of MessageRecord or None
+        All messages in the order of their ends, if asked for.
+    """
+
+    latency: Fraction
+    start: tuple[tuple[Fraction, ...], ...]
+    end: tuple[tuple[Fraction, ...], ...]
+    compute_end: tuple[tuple[Fraction, ...], ...]
+    accounts: tuple[StageAccount, ...]
+    memory: tuple[tuple[tuple[Fraction, int], ...], ...]
+    link_bytes: tuple[Fraction, ...]
+    port_bytes: tuple[int, ...]
+    link_busy: tuple[Fraction, ...]
+    port_busy: tuple[Fraction, ...]
+    rounded: int
+    resolution: Fraction
+    log: tuple[MessageRecord, ...] | None = None
+
+
+def replay_event(
+    tables: Tables, plan: Plan, *, log: bool = False, refinement: int = REFINEMENT
+) -> EventReplay:
+    """Run a plan without barriers.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Feasible: check with `mocap_opt.verify.violations`.
+    log : bool
+        Whether to record every message with its rates, for `mocap_opt.replay.trace`.
+    refinement : int
+        Bits by which the clock may be refined beyond what uncontended times need.  Once they are
+        used up, the end of a message whose rate was shared is rounded up to the clock's unit.
+
+    Returns
+    -------
+    EventReplay
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid, or homes exceed their chunk.
+    ReplayError
+        If the plan overfills a memory.
+    """
+    messages = plan_messages(tables, plan)
+    run = Run(tables, messages, refinement)
+    run.execute()
+    return _summary(tables, messages, run, log)
+
+
+def _summary(tables: Tables, messages: Messages, run: Run, log: bool) -> EventReplay:
+    clock, scale, links = run.clock, run.clock.scale, len(tables.links)
+
+    def units(rows: list[list[Stamp]]) -> list[list[int]]:
+        return [[clock.units(stamp) for stamp in row] for row in rows]
+
+    def ticks(rows: list[list[int]]) -> tuple[tuple[Fraction, ...], ...]:
+        return tuple(tuple(Fraction(time, scale) for time in row) for row in rows)
+
+    names = run.network.resources.names
+    waits: list[dict[str, int]] = [{} for _ in run.waits]
+    for stage, intervals in enumerate(run.waits):
+        for resource, begins, ends in sorted(intervals, key=lambda wait: wait[0]):
+            length = clock.units(ends) - clock.units(begins)
+            waits[stage][names[resource]] = waits[stage].get(names[resource], 0) + length
+    arrival = [[stamp for stamp in row if stamp is not None] for row in run.arrival]
+    timeline = Timeline(scale, units(run.start), units(run.end), units(run.computed), units(arrival), waits)
+    start, end = ticks(timeline.start), ticks(timeline.end)
+    flows, load = run.delivered, run.network.resources.load
+    route = [flow.way.index for flow in flows]
+    busy = busy_time(
+        load, route, [clock.units(f.began) for f in flows], [clock.units(f.ended) for f in flows]
+    )
+    busy_ticks = [Fraction(time, scale) for time in busy]
+    moved = load.astype(object) @ np.array([sum(each) for each in run.sizes], dtype=object)
+    return EventReplay(
+        latency=end[-1][-1],
+        start=start,
+        end=end,
+        compute_end=ticks(timeline.computed),
+        accounts=account(timeline, messages, tables.queue_depth),
+        memory=_breakpoints(run.ledger, messages, start, end),
+        link_bytes=tuple(Fraction(size, tables.share_denominator) for size in moved[:links]),
+        port_bytes=tuple(int(size) for size in moved[links:]),
+        link_busy=tuple(busy_ticks[:links]),
+        port_busy=tuple(busy_ticks[links:]),
+        rounded=clock.rounded,
+        resolution=Fraction(1, scale),
+        log=tuple(_record(flow, clock, names) for flow in flows) if log else None,
+    )
+
+
+def _breakpoints(
+    ledger: Ledger,
+    messages: Messages,
+    start: tuple[tuple[Fraction, ...], ...],
+    end: tuple[tuple[Fraction, ...], ...],
+) -> tuple[tuple[tuple[Fraction, int], ...], ...]:
+    memories: list[tuple[tuple[Fraction, int], ...]] = []
+    for floor, changes in zip(messages.floor.tolist(), ledger.changes, strict=True):
+        points = [(Fraction(0), floor)]
+        for stage, chunk, at_start, held in changes:
+            time = start[stage][chunk] if at_start else end[stage][chunk]
+            if time == points[-1][0]:
+                points.pop()
+            points.append((time, held))
+        memories.append(tuple(points))
+    return tuple(memories)
+
+
+def _record(flow: Flow, clock: Clock, names: tuple[str, ...]) -> MessageRecord:
+    def ticks(stamp: Stamp) -> Fraction:
+        return Fraction(clock.units(stamp), clock.scale)
+
+    rates = tuple((ticks(at), Fraction(n, d), names[resource]) for at, n, d, resource in flow.history)
+    return MessageRecord(
+        flow.way.route, flow.stage, flow.chunk, flow.size, ticks(flow.began), ticks(flow.ended), rates
+    )
