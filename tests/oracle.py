@@ -297,10 +297,30 @@ def _exchange_time(tables: Tables, marks: Marks, running: list[tuple[int, int]])
 
 
 def contention_free_price(tables: Tables, marks: Marks) -> Callable[[Homes], Fraction]:
-    """Latency if nothing waited for another stage's traffic, a queue or memory; exact, not rounded."""
+    """Latency if nothing waited for another stage's traffic, a queue or memory; sends as tabulated."""
+    return _recursion(tables, marks, send_times(tables, marks))
+
+
+def least_price(tables: Tables, marks: Marks) -> Callable[[Homes], Fraction]:
+    """The same with sends not rounded up: no execution of the plan, with barriers or without, is faster."""
+    rates = [int(rate) * tables.share_denominator for rate in tables.link_rate]
+    sends: list[list[Number]] = []
+    for i, row in enumerate(send_times(tables, marks)):
+        sends.append([])
+        for (a, b), tabulated in zip(chunks_of(marks), row, strict=True):
+            if i == tables.stages - 1:
+                sends[i].append(tabulated)
+                continue
+            size = (b - a) * int(tables.activation_bytes[i])
+            parts = [Fraction(size * int(tables.share[e, i, i + 1]), rate) for e, rate in enumerate(rates)]
+            sends[i].append(min(tabulated, int(tables.hop_ticks[i, i + 1]) + max(parts, default=0)))
+    return _recursion(tables, marks, sends)
+
+
+def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Callable[[Homes], Fraction]:
+    """C[i, j] = max(C[i-1, j] + send, C[i, j-1]) + max(tau + (1 - f) x, x), exact."""
     stages, chunks = tables.stages, len(marks) - 1
-    tau, sends, rate = chunk_times(tables, marks), send_times(tables, marks), capacities(tables)
-    transfers = own_transfers(tables, marks)
+    tau, rate, transfers = chunk_times(tables, marks), capacities(tables), own_transfers(tables, marks)
 
     def cost(homes: Homes) -> Fraction:
         slowest = {(i, j): Fraction(0) for i in range(stages) for j in range(chunks)}

@@ -8,12 +8,12 @@ import numpy as np
 import oracle
 import pytest
 from builders import make_tables
-from oracle import brute_force, contention_free_price, lockstep_price
+from oracle import brute_force, contention_free_price, least_price, lockstep_price
 from random_plans import descend, random_partition, random_plan
 from random_tables import classify, random_instances, random_tables
 
 from mocap_opt.plan import Home, Plan
-from mocap_opt.verify import violations
+from mocap_opt.verify import memory_use, violations
 
 
 def test_partitions_by_hand():
@@ -56,6 +56,9 @@ def test_optimum_by_hand():
     tables = make_tables(**LOPSIDED)
     assert oracle.price_plan(tables, Plan((0, 1, 2), (Home(0, 0, 1, 1),))) == 40
     assert oracle.price_plan(tables, Plan((0, 2), (Home(0, 0, 1, 1),))) == 40
+    assert memory_use(tables, best.plan).tolist() == [[30, 30, 0], [0, 60, 60]]
+    (short,) = violations(tables, Plan((0, 1, 2)))
+    assert (short.memory, short.slot, short.bytes_short) == (0, 1, 30)
 
 
 def test_feasible_plans_of_that_instance_by_hand():
@@ -97,6 +100,13 @@ def test_contention_free_sends_by_hand():
     assert oracle.price_plan(tables, Plan((0, 1, 2))) == 44
 
 
+def test_least_price_does_not_round_sends_by_hand():
+    # 5 bytes at 2 per tick and a hop of 4: 6.5, tabulated as 7.
+    tables = make_tables(tokens=2, max_chunks=2, activation_bytes=5, link_rate=2, hop=4)
+    assert oracle.price_plan(tables, Plan((0, 1, 2)), contention_free_price) == 37
+    assert oracle.price_plan(tables, Plan((0, 1, 2)), least_price) == Fraction(73, 2)
+
+
 def test_identical_stages_cost_all_chunks_and_the_longest_again_per_stage():
     # 3 stages, Phi = x^2: chunks (0, 3), (3, 5) take 9 and 16: 25 + 2 x 16.
     tables = make_tables(3, 5, linear=0, quadratic=1)
@@ -129,7 +139,7 @@ def test_skipping_loses_nothing(price):
     assert compared > 40
 
 
-@pytest.mark.parametrize("price", [lockstep_price, contention_free_price])
+@pytest.mark.parametrize("price", [lockstep_price, contention_free_price, least_price])
 def test_moving_a_page_away_never_makes_a_plan_cheaper(price):
     rng, dearer = np.random.default_rng(31), 0
     for tables in random_instances(32, 150):
@@ -157,6 +167,7 @@ def test_contention_free_is_never_above_lockstep():
             plan = random_plan(tables, rng, scatter=0.6)
             if plan is not None:
                 free = oracle.price_plan(tables, plan, contention_free_price)
+                assert oracle.price_plan(tables, plan, least_price) <= free
                 strictly += free < oracle.price_plan(tables, plan)
                 assert free <= oracle.price_plan(tables, plan)
     assert strictly > 100
