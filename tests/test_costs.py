@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from dataclasses import fields
 from fractions import Fraction
 from math import ceil, floor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from mocap_opt.costs.ticks import check_tick, choose_tick, loss, rate_per_tick
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance, ModelSpec
 from mocap_opt.instance.models import MODELS
+from mocap_opt.tables import Tables
 from mocap_opt.wafer.layout import layout
 
 GRID = [0, 4, 8, 10]
@@ -572,3 +577,30 @@ def test_stages_alike_share_their_tables_and_layouts_may_be_given():
     tables, again = build_tables(instance), build_tables(instance, layout(instance))
     assert (tables.phi == tables.phi[0]).all()
     assert np.array_equal(tables.share, again.share)
+
+
+def test_every_table_is_on_the_page_of_notation():
+    page = (Path(__file__).parent.parent / "formulations" / "notation.md").read_text(encoding="utf-8")
+    table = page[page.index("## The tables") : page.index("## Rounding")]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [name.strip(" `") for cell in first_cells for name in cell.split(",")]
+    assert sorted(named) == sorted(field.name for field in fields(Tables))
+
+
+def test_functions_named_on_the_page_of_notation_exist():
+    page = (Path(__file__).parent.parent / "formulations" / "notation.md").read_text(encoding="utf-8")
+    modules = {
+        "costs": ("build", "compute", "memory", "transfer"),
+        "wafer": ("topology", "placement", "routing", "shares"),
+    }
+    found = 0
+    for package, stems in modules.items():
+        for stem in stems:
+            module = importlib.import_module(f"mocap_opt.{package}.{stem}")
+            for name in re.findall(rf"`{stem}\.([A-Za-z_.]+)`", page):
+                target = module
+                for part in name.split("."):
+                    target = getattr(target, part)
+                assert callable(target)
+                found += 1
+    assert found >= 15
