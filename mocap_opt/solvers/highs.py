@@ -148,14 +148,14 @@ def solve_mip(
     options: dict[str, Any] = {"mip_rel_gap": float(gap), "mip_abs_gap": ABSOLUTE_GAP}
     if node_limit is not None:
         options["mip_max_nodes"] = int(node_limit)
-    highs = _session(program, time_limit_s, seed, threads, options)
+    listener = _Listener(callback)
+    highs = _session(program, listener, time_limit_s, seed, threads, options)
     if start is not None:
         worst, where = program.violation(start)
         if worst > FEASIBILITY_TOLERANCE:
             raise ValueError(f"the start violates {where} by {worst:g}")
         columns = np.arange(program.columns, dtype=np.int32)
         _check(highs.setSolution(program.columns, columns, start), "setSolution")
-    listener = _Listener(callback)
     _run(highs, threads, listener)
     outcome, values = _read_mip(highs, program, listener.log, gap)
     outcome_fields = {
@@ -186,8 +186,9 @@ def solve_lp(
         If highspy cannot be loaded.
     """
     began = time.perf_counter()
-    highs = _session(program, time_limit_s, seed, threads, {"solve_relaxation": True})
-    _run(highs, threads, _Listener(None))
+    listener = _Listener(None)
+    highs = _session(program, listener, time_limit_s, seed, threads, {"solve_relaxation": True})
+    _run(highs, threads, listener)
     status, stop = _verdict(highs)
     info, solution = highs.getInfo(), highs.getSolution()
     optimal = status is Status.OPTIMAL
@@ -258,7 +259,12 @@ def _progress(out: Any) -> Progress:
 
 
 def _session(
-    program: LinearProgram, time_limit_s: float | None, seed: int, threads: int, options: dict[str, Any]
+    program: LinearProgram,
+    listener: _Listener,
+    time_limit_s: float | None,
+    seed: int,
+    threads: int,
+    options: dict[str, Any],
 ) -> Any:
     """Make a HiGHS object that holds the program, with every option set that decides the answer."""
     highspy = load_highspy()
@@ -277,6 +283,7 @@ def _session(
     }
     if time_limit_s is not None:
         settings["time_limit"] = float(time_limit_s)
+    listener.attach(highs)
     for name, value in settings.items():
         _check(highs.setOptionValue(name, value), f"setOptionValue({name}, {value})")
     infinity = highspy.kHighsInf
@@ -299,7 +306,7 @@ def _session(
         program.integer.astype(np.int32),
     )
     # A warning here means that HiGHS changed the model (dropped a tiny coefficient, say).
-    _check(status, "passModel", warnings_are_fine=False)
+    _check(status, f"passModel: {listener.log[-500:]}", warnings_are_fine=False)
     return highs
 
 
@@ -310,7 +317,6 @@ def _run(highs: Any, threads: int, listener: _Listener) -> None:
     unless the scheduler is reset.
     """
     global _threads_in_use
-    listener.attach(highs)
     with _threads_lock:
         if _threads_in_use not in (None, threads):
             load_highspy().Highs.resetGlobalScheduler(True)

@@ -70,13 +70,16 @@ def compile_model(model: pyo.ConcreteModel) -> CompiledModel:
     # In mixed form the bound type says which side `rhs` is: 1 upper, -1 lower, 0 both.
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
     right = np.asarray(form.rhs, dtype=np.float64)
+    matrix = sparse.csr_array(form.A, dtype=np.float64)
+    # Terms that cancel are stored as zeros, which HiGHS drops with a warning.
+    matrix.eliminate_zeros()
     bounds = [variable.bounds for variable in form.columns]
     program = LinearProgram(
         cost=np.asarray(form.c.toarray(), dtype=np.float64).reshape(-1),
         column_lower=np.array([-np.inf if low is None else low for low, _ in bounds], dtype=np.float64),
         column_upper=np.array([np.inf if high is None else high for _, high in bounds], dtype=np.float64),
         integer=np.array([not variable.is_continuous() for variable in form.columns], dtype=np.bool_),
-        matrix=sparse.csr_array(form.A, dtype=np.float64),
+        matrix=matrix,
         row_lower=np.where(kind <= 0, right, -np.inf),
         row_upper=np.where(kind >= 0, right, np.inf),
         offset=float(np.asarray(form.c_offset).reshape(-1)[0]),

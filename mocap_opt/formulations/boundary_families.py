@@ -1,0 +1,321 @@
+"""Families that make chunk boundaries a path through the chunk graph, and time the chunks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.chunk_graph import ChunkGraph
+from mocap_opt.formulations.frame import stage_classes
+from mocap_opt.formulations.memory_limits import page_unit
+from mocap_opt.formulations.message_times import message_times
+from mocap_opt.formulations.rows import Clock, Family, Row, Terms
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass(frozen=True, eq=False)
+class FreeChunks:
+    """Boundaries decided by the model (`frame.Chunks`), with the graph they walk through.
+
+    Attributes
+    ----------
+    model : ConcreteModel
+        Holds the variables declared by `declare_boundaries`.
+    tables : Tables
+    graph : ChunkGraph
+    duration_class, message_class : int64[stage]
+        Stages with equal tables share their duration and message variables.
+    levels : tuple of int
+        The values that the tokens held in queues may take, ascending.
+    """
+
+    model: Any
+    tables: Tables
+    graph: ChunkGraph
+    clock: Clock
+    duration_class: IntArray
+    message_class: IntArray
+    levels: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """M, the number of positions."""
+        return self.graph.layers
+
+    @property
+    def least_held(self) -> int:
+        """Tokens that the queues hold at least."""
+        return self.levels[0]
+
+    def values(self, boundaries: Sequence[int]) -> Iterator[tuple[Any, float]]:
+        """Variables and their values where p_j is grid index ``boundaries[j]``, j = 0..M.
+
+        Raises
+        ------
+        ValueError
+            If the graph has no such path.
+        """
+        model = self.model
+        chosen = list(pairwise(boundaries))
+        for j, arc in enumerate(chosen):
+            if arc not in self.graph.arcs[j]:
+                raise ValueError(f"chunk {arc} at position {j} is not in the model")
+            yield from ((model.chunk[j, a, b], int((a, b) == arc)) for a, b in self.graph.arcs[j])
+            for c in sorted(set(self.duration_class.tolist())):
+                yield model.duration[c, j], self._time(self.tables.tau, self.duration_class, c, arc)
+            for c in sorted(set(self.message_class[:-1].tolist())):
+                yield (
+                    model.message[c, j],
+                    self._time(partial(message_times, self.tables), self.message_class, c, arc),
+                )
+        for (j, g), variable in model.boundary.items():
+            yield variable, int(boundaries[j] == g)
+        needed = max(self.held_tokens(a, b) for a, b in chosen if b)
+        level = next(at for at, held in enumerate(self.levels) if held >= needed)
+        for at, variable in model.reserve.items():
+            yield variable, int(at == level)
+
+    def _time(self, cost: Any, classes: IntArray, c: int, arc: tuple[int, int]) -> float:
+        """Time of a chunk on the stages of a class, in units of the clock."""
+        stage = int(np.flatnonzero(classes == c)[0])
+        return float(cost(stage, *arc)) / self.clock.unit if arc[1] else 0.0
+
+    def boundaries(self) -> list[int]:
+        """Grid indices p_0 .. p_M that the variables' values stand for."""
+        chosen = [g for (_, g), variable in self.model.boundary.items() if variable.value > 0.5]
+        return sorted(chosen)
+
+    def pages(self, boundary: int) -> Terms:
+        """Pages of the tokens before a boundary."""
+        terms = Terms()
+        for g in self.graph.nodes[boundary]:
+            terms.add(int(self.tables.pages[g]), self.model.boundary[boundary, g])
+        return terms
+
+    def tokens(self, chunk: int) -> Terms:
+        """Length of a chunk, tokens."""
+        terms = Terms()
+        for sign, j in ((1, chunk + 1), (-1, chunk)):
+            for g in self.graph.nodes[j]:
+                terms.add(sign * int(self.tables.grid[g]), self.model.boundary[j, g])
+        return terms
+
+    def used(self, chunk: int) -> Terms:
+        """1 if a chunk is not empty, that is, if its end is not 0."""
+        terms = Terms(1)
+        if 0 in self.graph.nodes[chunk + 1]:
+            terms.add(-1, self.model.boundary[chunk + 1, 0])
+        return terms
+
+    def duration(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk on a stage, in ticks."""
+        return Terms().add(self.clock.unit, self.model.duration[int(self.duration_class[stage]), chunk])
+
+    def message(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk's activations on their own after a stage, in ticks."""
+        return Terms().add(self.clock.unit, self.model.message[int(self.message_class[stage]), chunk])
+
+    def own_traffic(self, memory: int, chunk: int) -> Terms:
+        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
+        terms = Terms()
+        for g in self.graph.nodes[chunk + 1]:
+            if g > 0:
+                terms.add(int(self.tables.own_traffic[memory, g]), self.model.boundary[chunk + 1, g])
+        return terms
+
+    def reserve_units(self, memory: int) -> Terms:
+        """Multiples of the page unit that the reserve of the chosen level takes from a memory."""
+        room = [room_units(self.tables, memory, level) for level in self.levels]
+        terms = Terms()
+        for level, left in enumerate(room):
+            terms.add(room[0] - left, self.model.reserve[level])
+        return terms
+
+    def held_tokens(self, start: int, end: int) -> int:
+        """Tokens held in queues if a chunk [start, end) is the longest one."""
+        return held_tokens(self.tables, int(self.tables.grid[end] - self.tables.grid[start]))
+
+
+def held_tokens(tables: Tables, longest: int) -> int:
+    """Tokens a stage's queues hold, min(2 Q longest, S)."""
+    depth = tables.queue_depth
+    return tables.tokens if depth is None else min(2 * depth * longest, tables.tokens)
+
+
+def room_units(tables: Tables, memory: int, held: int) -> int:
+    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens."""
+    reserve = int(tables.staging[memory]) + held * int(tables.working_bytes[memory])
+    free = int(tables.capacity[memory]) - int(tables.static[memory]) - reserve
+    return free // page_unit(tables)
+
+
+def declare_boundaries(
+    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, clock: Clock
+) -> FreeChunks:
+    """Declare the variables that stand for boundaries, and what follows from them alone.
+
+    ``boundary[j, g]``: p_j is grid point g (binary).  ``chunk[j, a, b]``: chunk j is [a, b)
+    (continuous: the path makes it 0 or 1 once the boundaries are).  ``duration[c, j]``,
+    ``message[c, j]``: times of chunk j on stages of class c.  ``reserve[v]``: the queues hold level v.
+    """
+    points = np.arange(tables.steps + 1)
+    a, b = np.triu_indices(points.size, 1)
+    stages = np.arange(tables.stages)[:, None]
+    duration_class = stage_classes(tables.tau(stages, a, b))
+    message_class = stage_classes(message_times(tables, stages, a, b))
+    held = {
+        held_tokens(tables, int(tables.grid[b] - tables.grid[a]))
+        for layer in graph.arcs
+        for a, b in layer
+        if b
+    }
+    levels = _distinct_levels(tables, sorted(held))
+    layers = range(graph.layers)
+    nodes = [(j, g) for j, layer in enumerate(graph.nodes) for g in layer]
+    model.boundary = pyo.Var(nodes, domain=pyo.Binary)
+    arcs = [(j, a, b) for j in layers for a, b in graph.arcs[j]]
+    model.chunk = pyo.Var(arcs, bounds=(0, 1))
+    model.duration = pyo.Var(sorted(set(duration_class.tolist())), layers, domain=pyo.NonNegativeReals)
+    model.message = pyo.Var(sorted(set(message_class[:-1].tolist())), layers, domain=pyo.NonNegativeReals)
+    model.reserve = pyo.Var(range(len(levels)), domain=pyo.Binary)
+    return FreeChunks(model, tables, graph, clock, duration_class, message_class, levels)
+
+
+def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
+    """Of the levels that leave every memory the same room, only the largest."""
+    rooms: dict[tuple[int, ...], int] = {}
+    for level in held:
+        rooms[tuple(room_units(tables, k, level) for k in range(tables.stages))] = level
+    return tuple(sorted(rooms.values()))
+
+
+def one_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Every boundary is one grid point."""
+    for j, layer in enumerate(model.frame.chunks.graph.nodes):
+        terms = Terms(-1)
+        for g in layer:
+            terms.add(1, model.boundary[j, g])
+        yield Row(j, terms, equal=True)
+
+
+def chunk_starts_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Chunk j starts at boundary j."""
+    graph = model.frame.chunks.graph
+    for j, layer in enumerate(graph.arcs):
+        leaving: dict[int, Terms] = {g: Terms() for g in graph.nodes[j]}
+        for a, b in layer:
+            leaving[a].add(1, model.chunk[j, a, b])
+        for g, terms in leaving.items():
+            yield Row((j, g), terms.add(-1, model.boundary[j, g]), equal=True)
+
+
+def chunk_ends_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Chunk j ends at boundary j + 1."""
+    graph = model.frame.chunks.graph
+    for j, layer in enumerate(graph.arcs):
+        arriving: dict[int, Terms] = {g: Terms() for g in graph.nodes[j + 1]}
+        for a, b in layer:
+            arriving[b].add(1, model.chunk[j, a, b])
+        for g, terms in arriving.items():
+            yield Row((j, g), terms.add(-1, model.boundary[j + 1, g]), equal=True)
+
+
+def chunk_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Duration of chunk j on the stages of class c: tau of the chosen chunk."""
+    chunks: FreeChunks = model.frame.chunks
+    for c in sorted(set(chunks.duration_class.tolist())):
+        stage = int(np.flatnonzero(chunks.duration_class == c)[0])
+        yield from _times(chunks, c, stage, chunks.tables.tau, model.duration)
+
+
+def message_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Message time of chunk j after the stages of class c: that of the chosen chunk."""
+    chunks: FreeChunks = model.frame.chunks
+    for c in sorted(set(chunks.message_class[:-1].tolist())):
+        stage = int(np.flatnonzero(chunks.message_class == c)[0])
+        yield from _times(chunks, c, stage, partial(message_times, chunks.tables), model.message)
+
+
+def _times(chunks: FreeChunks, c: int, stage: int, cost: Any, variable: Any) -> Iterator[Row]:
+    """Rows ``variable[c, j]`` = cost of the chunk chosen at position j."""
+    unit = chunks.clock.unit
+    for j, layer in enumerate(chunks.graph.arcs):
+        terms = Terms().add(unit, variable[c, j])
+        solid = [(a, b) for a, b in layer if b]
+        if solid:
+            starts, ends = np.array(solid, dtype=np.int64).T
+            for (a, b), ticks in zip(solid, cost(stage, starts, ends).tolist(), strict=True):
+                terms.add(-ticks, chunks.model.chunk[j, a, b])
+        yield Row((c, j), terms, equal=True, pivot=unit)
+
+
+def one_reserve_level(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """The reserve stands at one level."""
+    terms = Terms(-1)
+    for level in model.reserve:
+        terms.add(1, model.reserve[level])
+    yield Row(0, terms, equal=True)
+
+
+def reserve_covers_chunk(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """The reserve's level covers every chunk, hence the longest."""
+    chunks: FreeChunks = model.frame.chunks
+    levels = np.array(chunks.levels)
+    if len(levels) < 2:
+        return
+    for j, layer in enumerate(chunks.graph.arcs):
+        terms = Terms()
+        for level in model.reserve:
+            terms.add(level, model.reserve[level])
+        for a, b in layer:
+            if b:
+                needed = int(np.searchsorted(levels, chunks.held_tokens(a, b)))
+                terms.add(-needed, model.chunk[j, a, b])
+        yield Row(j, terms)
+
+
+BOUNDARY_FAMILIES: tuple[Family, ...] = (
+    ("one_boundary", one_boundary),
+    ("chunk_starts_at_boundary", chunk_starts_at_boundary),
+    ("chunk_ends_at_boundary", chunk_ends_at_boundary),
+    ("chunk_takes_its_time", chunk_takes_its_time),
+    ("message_takes_its_time", message_takes_its_time),
+    ("one_reserve_level", one_reserve_level),
+    ("reserve_covers_chunk", reserve_covers_chunk),
+)
+
+
+def covering_chunk_delays(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """The latency pays the chunk that covers a grid step on every stage, and what stands around it.
+
+    A cut: some chunk covers step g.  Before it stage 0, after it the last stage is at work.
+    """
+    frame, chunks = model.frame, model.frame.chunks
+    tables: Tables = frame.tables
+    total: dict[tuple[int, int], list[Any]] = defaultdict(list)
+    for j, layer in enumerate(chunks.graph.arcs):
+        for a, b in layer:
+            if b:
+                total[a, b].append(model.chunk[j, a, b])
+    solid = sorted(total)
+    starts, ends = np.array(solid, dtype=np.int64).T
+    stages = np.arange(tables.stages)[:, None]
+    times = tables.tau(stages, starts, ends)
+    sends = message_times(tables, stages, starts, ends)
+    through, first, last = (times + sends).sum(axis=0), times[0] + sends[0], times[-1]
+    for g in range(tables.steps):
+        cost = np.where(ends <= g, first, np.where(starts > g, last, through))
+        terms = Terms()
+        for slot in range(frame.slots):
+            terms.add(frame.clock.unit, model.work[slot]).add(frame.clock.unit, model.exchange[slot])
+        for arc, ticks in zip(solid, cost.tolist(), strict=True):
+            for variable in total[arc]:
+                terms.add(-ticks, variable)
+        yield Row(g, terms, pivot=frame.clock.unit)

@@ -1,0 +1,179 @@
+"""Which chunk may stand at which position: the layered graph the boundary families walk through.
+
+Layer j holds the possible values of boundary p_j, an arc from (j, a) to (j + 1, b) is chunk j =
+[a, b), and a plan's boundaries are a path from (0, 0) to (M, G).  The loops at 0 are the empty
+leading chunks.  Arcs that no plan, or no plan as good as a known one, can use are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.formulations.memory_limits import free_bytes, pooled_bytes
+from mocap_opt.formulations.message_times import message_times
+from mocap_opt.tables import IntArray, Tables
+
+FAR = np.int64(2) ** 60
+"""Stands for "no path" while path lengths are computed; never leaves this module."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkGraph:
+    """The arcs left after pruning.
+
+    Attributes
+    ----------
+    layers : int
+        M, the number of positions; layers of boundaries run from 0 to M.
+    nodes : tuple of lists of int
+        Grid indices that p_j may take, by layer.
+    arcs : tuple of lists of (int, int)
+        Ends (a, b) of the chunks that may stand at position j, by position; (0, 0) is empty.
+    """
+
+    layers: int
+    nodes: tuple[list[int], ...]
+    arcs: tuple[list[tuple[int, int]], ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether no path is left, that is, no plan."""
+        return not all(self.arcs)
+
+
+@dataclass(eq=False)
+class _Pruning:
+    """Alive chunks while the graph is pruned: ``alive[j, a, b]``, loops at 0 included."""
+
+    tables: Tables
+    alive: npt.NDArray[np.bool_]
+    first: IntArray = field(init=False)
+    last: IntArray = field(init=False)
+    through: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables = self.tables
+        points = tables.steps + 1
+        a, b = np.triu_indices(points, 1)
+        times = np.zeros((tables.stages, points, points), dtype=np.int64)
+        sends = np.zeros_like(times)
+        for i in range(tables.stages):
+            times[i, a, b] = tables.tau(i, a, b)
+            sends[i, a, b] = message_times(tables, i, a, b)
+        self.first = times[0] + sends[0]
+        self.last = times[-1]
+        self.through = (times + sends).sum(axis=0)
+
+
+def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool = True) -> ChunkGraph:
+    """Build the graph of boundaries and prune it.
+
+    Parameters
+    ----------
+    tables : Tables
+    no_worse_than : int, optional
+        Lockstep latency of a known plan, ticks.  Chunks that make every plan worse than that are
+        left out; plans as good as it stay.
+    homes : bool
+        Whether KV may live anywhere (the memories are pooled) or only on its own stage.
+    """
+    counts = tables.counts
+    layers, points = max(counts, default=0), tables.steps + 1
+    if layers == 0 or layers > tables.steps:
+        return ChunkGraph(layers, ([0],) * (layers + 1), ([],) * max(layers, 1))
+    chunk = np.zeros((points, points), dtype=np.bool_)
+    a, b = np.triu_indices(points, 1)
+    tail = (b == tables.steps).astype(np.int64)
+    chunk[a, b] = tables.length_allowed[tail, b - a]
+    chunk[a, b] &= _reserve_fits(tables)[tail, b - a]
+    alive = np.repeat(chunk[None], layers, axis=0)
+    alive[:-1, 0, 0] = not tables.exact_chunks
+    pruning = _Pruning(tables, alive)
+    before = -1
+    while before != (now := int(np.count_nonzero(alive))):
+        before = now
+        _drop_unreachable(alive)
+        _drop_overfull(pruning, homes)
+        if no_worse_than is not None:
+            _drop_too_slow(pruning, no_worse_than)
+    arcs = tuple([(int(a), int(b)) for a, b in np.argwhere(layer)] for layer in alive)
+    ends = [{0}, *({b for _, b in layer} for layer in arcs)]
+    return ChunkGraph(layers, tuple(sorted(layer) for layer in ends), arcs)
+
+
+def _reserve_fits(tables: Tables) -> npt.NDArray[np.bool_]:
+    """Whether every memory can hold the reserve of a chunk of length ``[tail, k]``, and the prefix."""
+    fits = np.zeros((2, tables.steps + 1), dtype=np.bool_)
+    for tail, k in np.ndindex(fits.shape):
+        room = free_bytes(tables, int(tables.lengths[tail, k])) - tables.prefix_bytes
+        fits[tail, k] = bool((room >= 0).all())
+    return fits
+
+
+def _drop_unreachable(alive: npt.NDArray[np.bool_]) -> None:
+    """Keep the arcs on paths from (0, 0) to (M, G)."""
+    layers, points = alive.shape[:2]
+    reached = np.zeros(points, dtype=np.bool_)
+    reached[0] = True
+    for j in range(layers):
+        alive[j] &= reached[:, None]
+        reached = alive[j].any(axis=0)
+    needed = np.zeros(points, dtype=np.bool_)
+    needed[-1] = True
+    for j in reversed(range(layers)):
+        alive[j] &= needed[None, :]
+        needed = alive[j].any(axis=1)
+
+
+def _drop_overfull(pruning: _Pruning, homes: bool) -> None:
+    """Drop the arcs into boundaries that overfill a slot even if all other boundaries are least.
+
+    Slot t holds the pages before p_{t-i+1} of every stage i.  Given p_j = g, later boundaries are
+    at least g, and all are at least their least reachable value.
+    """
+    tables, alive = pruning.tables, pruning.alive
+    layers, points = alive.shape[:2]
+    if not alive.any(axis=(1, 2)).all():
+        return
+    least = np.array([0, *(int(np.flatnonzero(layer.any(axis=0))[0]) for layer in alive)])
+    stages = np.arange(tables.stages)
+    shortest = int(tables.lengths[tables.length_allowed].min())
+    pooled = pooled_bytes(tables, shortest)
+    single = free_bytes(tables, shortest)
+    grid = np.arange(points)
+    for j in range(1, layers + 1):
+        # Boundary j is p_{t-i+1} for stage i = t - j + 1, in each of N slots.
+        for t in range(j - 1, j - 1 + tables.stages):
+            there = (stages <= t) & (t <= stages + layers - 1)
+            index = np.clip(t - stages + 1, 0, layers)
+            floor = np.where(
+                index[:, None] >= j, np.maximum(least[index][:, None], grid), least[index][:, None]
+            )
+            held = np.where(there[:, None], tables.page_bytes[:, None] * tables.pages[floor], 0)
+            over = np.array([held.sum(axis=0) - pooled]) if homes else held - single[:, None]
+            alive[j - 1] &= (over <= 0).all(axis=0)[None, :]
+
+
+def _drop_too_slow(pruning: _Pruning, limit: int) -> None:
+    """Drop the arcs through which every path takes longer than the limit.
+
+    In slots 0..j-1 stage 0 runs the chunks before j, in slots j..j+N-1 chunk j passes all stages,
+    and after that the last stage runs the chunks after j; the sum of these is a lower bound.
+    """
+    alive = pruning.alive
+    layers, points = alive.shape[:2]
+    before = np.full((layers + 1, points), FAR)
+    before[0, 0] = 0
+    after = np.full((layers + 1, points), FAR)
+    after[layers, -1] = 0
+    for j in range(layers):
+        ways = np.where(alive[j], before[j][:, None] + pruning.first, FAR)
+        before[j + 1] = np.minimum(ways.min(axis=0), FAR)
+    for j in reversed(range(layers)):
+        ways = np.where(alive[j], pruning.last + after[j + 1][None, :], FAR)
+        after[j] = np.minimum(ways.min(axis=1), FAR)
+    for j in range(layers):
+        alive[j] &= before[j][:, None] + pruning.through + after[j + 1][None, :] <= limit

@@ -1,0 +1,324 @@
+"""Families that place KV cache in memories and time slots: memory, link and port rows.
+
+Homes are cumulative: ``home[i, j, k]`` is the number of pages of stage i's first j chunks that
+live in memory k.  Then memory rows, a chunk's reads and its writes are all short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyomo.environ as pyo
+from pyomo.core.expr import LinearExpression
+
+from mocap_opt.formulations.boundary_families import room_units
+from mocap_opt.formulations.frame import Frame
+from mocap_opt.formulations.memory_limits import free_bytes, local_homes_always_fit, page_unit
+from mocap_opt.formulations.message_times import message_times
+from mocap_opt.formulations.rows import Family, Row, Terms
+from mocap_opt.tables import Tables
+
+
+def possible_homes(tables: Tables) -> tuple[tuple[int, ...], ...]:
+    """By stage, the memories in which its KV may live; the stage's own always, others if they have room.
+
+    Empty tuples if everything always fits at home: then moving KV cannot help.
+    """
+    if local_homes_always_fit(tables):
+        return ((),) * tables.stages
+    lengths = tables.lengths[tables.length_allowed]
+    room = free_bytes(tables, int(lengths.min()) if lengths.size else tables.tokens)
+    return tuple(
+        tuple(k for k in range(tables.stages) if k == i or room[k] >= tables.page_bytes[i])
+        for i in range(tables.stages)
+    )
+
+
+def declare_homes(
+    model: pyo.ConcreteModel,
+    tables: Tables,
+    count: int,
+    homes: Sequence[Sequence[int]],
+    *,
+    whole: bool = True,
+) -> None:
+    """Declare ``home[i, j, k]``, pages, for boundaries j = 1..M; whole pages unless relaxed."""
+    domain = pyo.NonNegativeIntegers if whole else pyo.NonNegativeReals
+    index = [(i, j, k) for i, targets in enumerate(homes) for j in range(1, count + 1) for k in targets]
+    model.home = pyo.Var(index, domain=domain, bounds=(0, int(tables.pages[-1])))
+
+
+def declare_times(model: pyo.ConcreteModel, frame: Frame) -> None:
+    """Declare ``work[t]`` and ``exchange[t]``, the two phases of a slot, in units of the clock."""
+    model.work = pyo.Var(range(frame.slots), domain=frame.clock.domain)
+    model.exchange = pyo.Var(range(frame.slots), domain=frame.clock.domain)
+
+
+def add_latency(model: pyo.ConcreteModel) -> None:
+    """Set the objective: the sum of all slots' times."""
+    times = [*model.work.values(), *model.exchange.values()]
+    body = LinearExpression(constant=0, linear_coefs=[1] * len(times), linear_vars=times)
+    model.latency = pyo.Objective(expr=body)
+
+
+def horizon(tables: Tables) -> int:
+    """Ticks that a plan takes about: the whole prompt as one chunk, one stage after the other."""
+    stages = np.arange(tables.stages)
+    whole = tables.tau(stages, 0, tables.steps) + message_times(tables, stages, 0, tables.steps)
+    return int(whole.sum())
+
+
+def _held(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
+    """H: pages of stage i's first j chunks in memory k."""
+    decided = j > 0 and k in model.frame.homes[i]
+    return Terms().add(1, model.home[i, j, k]) if decided else Terms()
+
+
+def pages_are_housed(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """All pages before a boundary have a home."""
+    frame: Frame = model.frame
+    for i, targets in enumerate(frame.homes):
+        for j in range(1, frame.chunks.count + 1) if targets else ():
+            terms = Terms()
+            for k in targets:
+                terms.plus(1, _held(model, i, j, k))
+            yield Row((i, j), terms.plus(-1, frame.chunks.pages(j)), equal=True)
+
+
+def homes_stay(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """What lives in a memory stays there: cumulative pages never fall."""
+    frame: Frame = model.frame
+    for i, targets in enumerate(frame.homes):
+        for j in range(1, frame.chunks.count):
+            for k in targets:
+                yield Row((i, j, k), _held(model, i, j + 1, k).plus(-1, _held(model, i, j, k)))
+
+
+def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Static bytes, reserve, prefix and KV fit in every memory in every slot.
+
+    Counted in multiples of the page unit, of which KV comes in whole numbers: rounding the room
+    down to a multiple loses nothing.
+    """
+    frame: Frame = model.frame
+    tables, chunks = frame.tables, frame.chunks
+    unit = page_unit(tables)
+    for k in range(tables.stages) if any(frame.homes) else ():
+        for t in range(frame.slots):
+            room = room_units(tables, k, chunks.least_held)
+            terms = Terms(room).plus(-1, chunks.reserve_units(k))
+            for i, j in frame.running(t):
+                terms.plus(-int(tables.page_bytes[i]) // unit, _held(model, i, j + 1, k))
+            if 0 <= t - k < chunks.count and tables.prefix_bytes[k]:
+                terms.plus(-math.ceil(Fraction(int(tables.prefix_bytes[k]), unit)), chunks.used(t - k))
+            yield Row((k, t), terms)
+
+
+def compute_ends(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's work lasts as long as each chunk computed in it."""
+    frame: Frame = model.frame
+    for t in range(frame.slots):
+        for i, j in frame.running(t):
+            terms = _ticks(frame, model.work[t]).plus(-1, frame.chunks.duration(i, j))
+            yield Row((t, i), terms, pivot=frame.clock.unit)
+
+
+def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's work lasts until every link has carried the slot's KV."""
+    frame: Frame = model.frame
+    for e, share in _loaded_links(frame):
+        rate = frame.tables.share_denominator * int(frame.tables.link_rate[e])
+        for t in range(frame.slots):
+            load = Terms()
+            for i, j in frame.running(t):
+                load.plus(1, _link_load(model, share, i, j))
+            if load.coefs and not _never_binds(frame, load, rate):
+                pace = _least_rate(frame, load, rate)
+                yield Row((t, e), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
+
+
+def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's work lasts until every memory port has moved the slot's bytes."""
+    frame: Frame = model.frame
+    for k in range(frame.tables.stages):
+        rate = int(frame.tables.port_rate[k])
+        if not any(frame.homes) and _own_traffic_is_hidden(frame.tables, k):
+            continue
+        for t in range(frame.slots):
+            load = Terms()
+            for i, j in frame.running(t):
+                load.plus(1, frame.chunks.own_traffic(k, j) if i == k else _port_load(model, i, j, k))
+            if load.coefs or load.constant:
+                pace = _least_rate(frame, load, rate)
+                yield Row((t, k), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
+
+
+def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Where transfers do not overlap fully, a chunk's own KV adds (1 - f) x to its compute.
+
+    Index (t, i, r): r counts the links first, then the memories' ports.
+    """
+    frame: Frame = model.frame
+    tables = frame.tables
+    part = 1 - tables.overlap
+    if part == 0:
+        return
+    links = [(e, share) for e, share in _loaded_links(frame)]
+    for t in range(frame.slots):
+        for i, j in frame.running(t):
+            loads = [
+                (e, tables.share_denominator * int(tables.link_rate[e]), _link_load(model, share, i, j))
+                for e, share in links
+            ]
+            loads += [
+                (len(tables.links) + k, int(tables.port_rate[k]), _port_load(model, i, j, k))
+                for k in frame.homes[i]
+                if k != i
+            ]
+            for r, rate, load in loads:
+                if load.coefs:
+                    late = Terms().plus(part.numerator, load)
+                    pace = _least_rate(frame, late, rate * part.denominator)
+                    terms = _lasts(frame, model.work[t], pace, late)
+                    terms.plus(-pace, frame.chunks.duration(i, j))
+                    yield Row((t, i, r), terms, pivot=pace * frame.clock.unit)
+
+
+def messages_end(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's exchange lasts as long as each message takes on its own."""
+    frame: Frame = model.frame
+    for t in range(frame.slots):
+        for i, j in frame.running(t):
+            if i < frame.tables.stages - 1:
+                terms = _ticks(frame, model.exchange[t]).plus(-1, frame.chunks.message(i, j))
+                yield Row((t, i), terms, pivot=frame.clock.unit)
+
+
+def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's exchange lasts until every link has carried its activations, and the most hops among them.
+
+    Index (t, e, i): i is the stage whose message crosses e and whose hops are counted.
+    """
+    frame: Frame = model.frame
+    tables = frame.tables
+    for e in _activation_links(tables):
+        rate = tables.share_denominator * int(tables.link_rate[e])
+        senders = _senders(tables, e)
+        for t in range(frame.slots):
+            sending = [(i, j) for i, j in frame.running(t) if i in senders]
+            load = Terms()
+            for i, j in sending:
+                factor = int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i])
+                load.plus(factor, frame.chunks.tokens(j))
+            for i, j in sending if len(sending) > 1 else ():
+                terms = _lasts(frame, model.exchange[t], rate, load)
+                terms.plus(-rate * int(tables.hop_ticks[i, i + 1]), frame.chunks.used(j))
+                yield Row((t, e, i), terms, pivot=rate * frame.clock.unit)
+
+
+HOME_FAMILIES: tuple[Family, ...] = (
+    ("pages_are_housed", pages_are_housed),
+    ("homes_stay", homes_stay),
+    ("memory_has_room", memory_has_room),
+)
+
+WORK_FAMILIES: tuple[Family, ...] = (
+    ("compute_ends", compute_ends),
+    ("kv_passes_links", kv_passes_links),
+    ("kv_passes_ports", kv_passes_ports),
+    ("own_kv_delays_compute", own_kv_delays_compute),
+)
+
+EXCHANGE_FAMILIES: tuple[Family, ...] = (
+    ("messages_end", messages_end),
+    ("activations_pass_links", activations_pass_links),
+)
+
+
+def _ticks(frame: Frame, time: Any) -> Terms:
+    """Ticks of a time variable."""
+    return Terms().add(frame.clock.unit, time)
+
+
+def _lasts(frame: Frame, time: Any, rate: int, load: Terms) -> Terms:
+    """Rate x ticks - load, at least 0 where the phase is long enough."""
+    return Terms().plus(rate, _ticks(frame, time)).plus(-1, load)
+
+
+def _link_load(model: pyo.ConcreteModel, share: npt.NDArray[np.int64], i: int, j: int) -> Terms:
+    """Bytes x share denominator that stage i's chunk j puts on a link: its writes and its reads."""
+    load = Terms()
+    for k in model.frame.homes[i]:
+        if k != i:
+            out, back = int(share[i, k]), int(share[k, i])
+            load.plus(out, _held(model, i, j + 1, k)).plus(back - out, _held(model, i, j, k))
+    return Terms().plus(int(model.frame.tables.page_bytes[i]), load)
+
+
+def _port_load(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
+    """Bytes that stage i's chunk j moves at remote memory k: reads of before and writes are H together."""
+    return Terms().plus(int(model.frame.tables.page_bytes[i]), _held(model, i, j + 1, k))
+
+
+def _never_binds(frame: Frame, load: Terms, rate: int) -> bool:
+    """Whether any chunk computes for at least as long as all KV of the load takes."""
+    return _most(frame, load) <= rate * frame.shortest
+
+
+def _most(frame: Frame, load: Terms) -> int:
+    """Return what a load of KV bytes and own traffic cannot exceed."""
+    pages = max(1, int(frame.tables.pages[-1]))
+    return max(0, load.constant) + sum(max(0, coef) for coef in load.coefs) * pages
+
+
+def _least_rate(frame: Frame, load: Terms, rate: int) -> int:
+    """Lower a rate at which even the largest load takes no more than a tick to one that says so.
+
+    In whole ticks any load above 0 then still takes exactly one, and the row's numbers stay of a
+    size that HiGHS can see.
+    """
+    return min(rate, max(1, _most(frame, load))) if frame.clock.whole else rate
+
+
+def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:
+    """Whether stage k's own traffic never keeps its port busy for longer than the chunk computes."""
+    start, end = np.triu_indices(tables.steps + 1, 1)
+    times = tables.tau(k, start, end).astype(object) * int(tables.port_rate[k])
+    return bool((times >= tables.own_traffic[k, end].astype(object)).all())
+
+
+def _loaded_links(frame: Frame) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Links that KV may cross, without those that another link always keeps busy at least as long."""
+    tables = frame.tables
+    uses: dict[tuple[int, ...], int] = {}
+    pairs = [(i, k) for i, targets in enumerate(frame.homes) for k in targets if k != i]
+    if not pairs:
+        return []
+    ends = np.array(sorted({*pairs, *((k, i) for i, k in pairs)}))
+    common = int(np.lcm.reduce(tables.link_rate.astype(object)))
+    for e in range(len(tables.links)):
+        burden = tables.share[e, ends[:, 0], ends[:, 1]].astype(object) * (common // int(tables.link_rate[e]))
+        if burden.any():
+            uses.setdefault(tuple(burden), e)
+    vectors = {e: np.array(burden, dtype=object) for burden, e in uses.items()}
+    kept = [
+        e
+        for e, burden in vectors.items()
+        if not any(other != e and bool((vectors[other] >= burden).all()) for other in vectors)
+    ]
+    return [(e, tables.share[e]) for e in sorted(kept)]
+
+
+def _senders(tables: Tables, link: int) -> list[int]:
+    """Stages whose activations cross a link."""
+    return [i for i in range(tables.stages - 1) if tables.share[link, i, i + 1]]
+
+
+def _activation_links(tables: Tables) -> list[int]:
+    """Links that activations of several stages cross; of single ones `messages_end` takes care."""
+    return [e for e in range(len(tables.links)) if len(_senders(tables, e)) > 1]

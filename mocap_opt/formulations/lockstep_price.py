@@ -1,0 +1,85 @@
+"""Exact slot times of a plan, for complete starts and for the objective of what a solver returns.
+
+The rows are those of ``formulations/joint.md``; times are whole ticks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.tables import IntArray, Tables
+
+WORD = 2**62
+
+
+def slot_times(tables: Tables, indices: IntArray, pages: IntArray) -> tuple[IntArray, IntArray]:
+    """Least work and exchange time of every slot.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices, strictly increasing.
+    pages : int64[stage, chunk, memory]
+        Pages by home; entries on the stage's own memory are ignored.
+
+    Returns
+    -------
+    work, exchange : int64[slot], ticks
+        Slots 0 .. chunks + stages - 2.
+    """
+    stages, chunks = tables.stages, indices.size - 1
+    start, end = indices[:-1], indices[1:]
+    stage = np.arange(stages)[:, None]
+    away = np.where(np.eye(stages, dtype=np.bool_)[:, None, :], 0, pages)
+    written, held = _bytes(tables, away), _bytes(tables, np.cumsum(away, axis=1))
+    # share is [link, from, to]; both ways as [stage, memory, link].
+    out, back = tables.share.transpose(1, 2, 0), tables.share.transpose(2, 1, 0)
+    # Bytes x share denominator by [stage, chunk, link].
+    on_links = np.matmul(written, out) + np.matmul(held - written, back)
+    link_rate = tables.link_rate.astype(on_links.dtype) * tables.share_denominator
+    late = 1 - tables.overlap
+    stretch = np.maximum(
+        _ceil(late.numerator * on_links, late.denominator * link_rate).max(axis=2, initial=0),
+        _ceil(late.numerator * held, late.denominator * tables.port_rate).max(axis=2, initial=0),
+    )
+    computed = tables.tau(stage, start, end) + stretch.astype(np.int64)
+    at_ports = held.copy()
+    at_ports[stage, np.arange(chunks), stage] += tables.own_traffic[:, end]
+    slots = chunks + stages - 1
+    work = np.zeros(slots, dtype=np.int64)
+    exchange = np.zeros(slots, dtype=np.int64)
+    for t in range(slots):
+        i = np.arange(max(0, t - chunks + 1), min(stages, t + 1))
+        links = _ceil(on_links[i, t - i].sum(axis=0), link_rate)
+        ports = _ceil(at_ports[i, t - i].sum(axis=0), tables.port_rate)
+        work[t] = max(computed[i, t - i].max(), links.max(initial=0), ports.max(initial=0))
+        exchange[t] = _exchange(tables, i[i < stages - 1], start, end, t)
+    return work, exchange
+
+
+def _exchange(tables: Tables, senders: IntArray, start: IntArray, end: IntArray, slot: int) -> int:
+    """Exchange time of a slot in which these stages send their chunks on."""
+    if senders.size == 0:
+        return 0
+    a, b = start[slot - senders], end[slot - senders]
+    share = tables.share[:, senders, senders + 1]
+    size = tables.activation_bytes[senders].astype(object) * (tables.grid[b] - tables.grid[a])
+    busy = _ceil((share * size).sum(axis=1), tables.link_rate.astype(object) * tables.share_denominator)
+    hops = np.where(share > 0, tables.hop_ticks[senders, senders + 1], 0).max(axis=1)
+    alone = int(tables.send_time(senders, a, b).max())
+    return max(alone, int((busy + hops).max(initial=0)))
+
+
+def _bytes(tables: Tables, pages: IntArray) -> IntArray:
+    """Pages to bytes, in Python integers where sums over links could leave 64 bits."""
+    most = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages**2
+    exact = most * max(1, int(tables.share.max(initial=0))) * tables.overlap.denominator < WORD
+    size = tables.page_bytes[:, None, None]
+    return pages * size if exact else pages.astype(object) * size
+
+
+def _ceil(amount: IntArray, rate: IntArray) -> IntArray:
+    """Whole ticks that an amount takes at a rate."""
+    ticks: IntArray = -(-amount // rate)
+    return ticks

@@ -1,0 +1,209 @@
+"""From plans to values of a model's variables and back, and the run in between.
+
+Shared by the Pyomo programs that minimise the sum of slot times.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.frame import Frame
+from mocap_opt.formulations.lockstep_price import slot_times
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.highs import solve_mip
+from mocap_opt.solvers.outcome import Callback, ProgramResult, Progress, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, and how to search.
+
+    Attributes
+    ----------
+    time_limit_s : float or None
+        For building and solving together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+    callback : Callback or None
+        Sees times in ticks.
+    """
+
+    time_limit_s: float | None = None
+    gap: float = 0.0
+    seed: int = 0
+    threads: int = 1
+    callback: Callback | None = None
+
+
+def lockstep_latency(tables: Tables, plan: Plan) -> int:
+    """Sum of the slot times of a plan, ticks."""
+    work, exchange = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    return int(work.sum() + exchange.sum())
+
+
+def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.ComponentMap:
+    """Values of all variables of a model that stand for a plan.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        Built by one of the lockstep programs.
+    tables : Tables
+    plan : Plan
+
+    Returns
+    -------
+    ComponentMap
+
+    Raises
+    ------
+    ValueError
+        If the plan is not one of the model's: too many chunks, or a chunk the model leaves out.
+    """
+    frame: Frame = model.frame
+    missing = frame.chunks.count - plan.chunks
+    if missing < 0:
+        raise ValueError(f"the plan has {plan.chunks} chunks, the model at most {frame.chunks.count}")
+    values = pyo.ComponentMap()
+    boundaries = [0] * missing + plan.grid_indices(tables).tolist()
+    for variable, value in frame.chunks.values(boundaries):
+        values[variable] = value
+    held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
+    held[:, missing + 1 :] = np.cumsum(plan.all_pages(tables), axis=1)
+    for (i, j, k), variable in model.home.items():
+        values[variable] = int(held[i, j, k])
+    work, exchange = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    for times, variables in ((work, model.work), (exchange, model.exchange)):
+        padded = [0] * missing + times.tolist()
+        for t, variable in variables.items():
+            values[variable] = padded[t] / frame.clock.unit
+    return values
+
+
+def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
+    """Read the plan that the values of a model's variables stand for; empty chunks are dropped."""
+    frame: Frame = model.frame
+    boundaries = frame.chunks.boundaries()
+    held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
+    for (i, j, k), variable in model.home.items():
+        held[i, j, k] = round(variable.value)
+    return Plan.from_arrays(tables, boundaries, np.diff(held, axis=1))
+
+
+def run_program(
+    model: pyo.ConcreteModel, tables: Tables, start: Plan | None, limits: Limits, began: float
+) -> ProgramResult:
+    """Solve a lockstep program that was built without finding a contradiction.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+    tables : Tables
+    start : Plan, optional
+        Feasible; the result is never worse.
+    limits : Limits
+    began : float
+        `time.perf_counter` when building began.
+
+    Raises
+    ------
+    ValueError
+        If the start is not feasible.
+    """
+    frame: Frame = model.frame
+    compiled = compile_model(model)
+    built_s = time.perf_counter() - began
+    point = None if start is None else compiled.column_values(start_values(model, tables, start))
+    left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
+    result = solve_mip(
+        compiled.program,
+        start=point,
+        time_limit_s=left,
+        gap=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads,
+        callback=_in_ticks(limits.callback, frame),
+    )
+    plans = [] if start is None else [start]
+    message = result.outcome.message
+    if result.values is not None:
+        compiled.load(result.values)
+        found = read_plan(model, tables)
+        broken = violations(tables, found)
+        if broken:
+            message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"
+        else:
+            plans.append(found)
+    bound = result.outcome.bound
+    ticks = None if bound is None else frame.clock.bound_ticks(bound, frame.slots)
+    return _settle(tables, plans, replace(result.outcome, build_s=built_s, message=message), ticks)
+
+
+def no_plan(began: float, limits: Limits, message: str) -> ProgramResult:
+    """Build the result for tables whose chunk graph is empty: no boundaries are allowed."""
+    outcome = SolveOutcome(
+        "highs",
+        Status.INFEASIBLE,
+        StopReason.INFEASIBLE,
+        build_s=time.perf_counter() - began,
+        time_limit_s=limits.time_limit_s,
+        gap_limit=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads,
+        message=message,
+    )
+    return ProgramResult(None, outcome)
+
+
+def check_start(tables: Tables, start: Plan | None) -> None:
+    """Refuse a start that is not feasible.
+
+    Raises
+    ------
+    ValueError
+        Naming the first rule it breaks.
+    """
+    broken = [] if start is None else violations(tables, start)
+    if broken:
+        raise ValueError(f"the start is not feasible: {broken[0]}")
+
+
+def _settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | None) -> ProgramResult:
+    """Keep the best plan, price it exactly, and say what is proved about it in whole ticks."""
+    if not plans:
+        proved = raw.status is Status.INFEASIBLE
+        status = Status.INFEASIBLE if proved else Status.UNKNOWN
+        stop = StopReason.ERROR if raw.objective is not None else raw.stop
+        return ProgramResult(None, replace(raw, status=status, stop=stop, objective=None, bound=bound))
+    priced = [(lockstep_latency(tables, plan), order, plan) for order, plan in enumerate(plans)]
+    objective, _, best = min(priced)
+    status, stop = Status.FEASIBLE, raw.stop
+    if raw.status is Status.INFEASIBLE:
+        stop, message = StopReason.ERROR, "HiGHS calls the program infeasible, but the start is feasible"
+        raw = replace(raw, status=Status.UNKNOWN, stop=stop, message=message)
+        bound = None
+    if bound is not None and bound >= objective:
+        status = Status.OPTIMAL
+        stop = StopReason.OPTIMAL if stop is StopReason.GAP_REACHED else stop
+    return ProgramResult(best, replace(raw, status=status, stop=stop, objective=objective, bound=bound))
+
+
+def _in_ticks(callback: Callback | None, frame: Frame) -> Callback | None:
+    """Translate the progress from units of the model's clock into ticks."""
+    if callback is None:
+        return None
+
+    def report(progress: Progress) -> bool:
+        incumbent = None if progress.incumbent is None else progress.incumbent * frame.clock.unit
+        bound = None if progress.bound is None else frame.clock.bound_ticks(progress.bound, frame.slots)
+        return callback(Progress(progress.elapsed_s, incumbent, bound))
+
+    return report

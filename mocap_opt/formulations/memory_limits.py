@@ -1,0 +1,42 @@
+"""How much KV cache the memories can hold at best, before anything is decided."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from mocap_opt.tables import IntArray, Tables
+
+
+def free_bytes(tables: Tables, longest: int) -> IntArray:
+    """Bytes of every memory left for KV and prefix when the longest chunk has `longest` tokens.
+
+    Returns
+    -------
+    int64[memory], bytes
+        Negative where even the reserve does not fit.
+    """
+    return tables.capacity - tables.static - tables.reserve(longest)
+
+
+def page_unit(tables: Tables) -> int:
+    """Greatest common divisor of the stages' page sizes, bytes; all KV comes in multiples of it."""
+    return gcd(*(int(size) for size in tables.page_bytes)) or 1
+
+
+def pooled_bytes(tables: Tables, longest: int) -> int:
+    """Bytes of KV that all memories can hold together, each in whole multiples of `page_unit`."""
+    unit = page_unit(tables)
+    return unit * sum(max(0, int(free)) // unit for free in free_bytes(tables, longest))
+
+
+def local_homes_always_fit(tables: Tables) -> bool:
+    """Whether every allowed plan is feasible with all KV on its own stage.
+
+    Moving KV away only adds traffic, so then no plan with remote homes is better than the same
+    plan without.
+    """
+    lengths = tables.lengths[tables.length_allowed]
+    if lengths.size == 0:
+        return True
+    room = free_bytes(tables, int(lengths.max())) - tables.prefix_bytes
+    return bool((room >= tables.page_bytes * tables.pages[-1]).all())

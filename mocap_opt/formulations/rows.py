@@ -1,0 +1,167 @@
+"""Linear rows with integer data: collecting terms, scaling them sensibly, adding them as a family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import gcd
+from typing import Any
+
+import pyomo.environ as pyo
+from pyomo.core.expr import LinearExpression
+
+LARGEST_INTEGER = 10**6
+"""Rows whose integers are all below this stay in integers; others are divided by their pivot."""
+
+SMALLEST = 1e-9
+"""HiGHS ignores coefficients up to this size."""
+
+TICKS_AS_INTEGERS = 2**20
+"""Horizons up to this many ticks are modelled in whole ticks."""
+
+
+@dataclass
+class Terms:
+    """A linear expression with exact coefficients, in the making."""
+
+    constant: int = 0
+    coefs: list[int] = field(default_factory=list)
+    variables: list[Any] = field(default_factory=list)
+
+    def add(self, coef: int, variable: Any) -> Terms:
+        """Add a multiple of a variable; multiples of 0 are left out."""
+        if coef:
+            self.coefs.append(coef)
+            self.variables.append(variable)
+        return self
+
+    def plus(self, factor: int, other: Terms) -> Terms:
+        """Add a multiple of another expression."""
+        self.constant += factor * other.constant
+        for coef, variable in zip(other.coefs, other.variables, strict=True):
+            self.add(factor * coef, variable)
+        return self
+
+
+@dataclass(frozen=True)
+class Row:
+    """``terms >= 0`` or ``terms == 0``.
+
+    Attributes
+    ----------
+    index : int or tuple of int
+        Within its family.
+    terms : Terms
+    equal : bool
+        Whether the terms are 0, or at least 0.
+    pivot : int
+        What the row is divided by if its integers are large; usually the coefficient of a time.
+    """
+
+    index: Any
+    terms: Terms
+    equal: bool = False
+    pivot: int = 1
+
+
+Family = tuple[str, Callable[[pyo.ConcreteModel], Iterable[Row]]]
+"""Name of a family and the function that yields its rows."""
+
+
+def add_families(model: pyo.ConcreteModel, families: Sequence[Family], without: Iterable[str] = ()) -> None:
+    """Add families to a model, each a component with the family's name.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+    families : sequence of Family
+    without : iterable of str
+        Names of families to leave out, to see what they are good for.
+
+    Raises
+    ------
+    ValueError
+        If a name in `without` is not a family's.
+    """
+    unknown = set(without) - {name for name, _ in families}
+    if unknown:
+        raise ValueError(f"no such family: {', '.join(sorted(unknown))}")
+    for name, function in families:
+        if name not in without:
+            rows = {row.index: row for row in function(model)}
+            constraint = pyo.Constraint(
+                list(rows), rule=lambda _, *index, rows=rows: _constraint(rows, index)
+            )
+            model.add_component(name, constraint)
+
+
+def _constraint(rows: dict[Any, Row], index: tuple[Any, ...]) -> Any:
+    row = rows[index[0] if len(index) == 1 else index]
+    constant, coefs = _scaled(row)
+    coefs = coefs if row.equal else [_visible(coef) for coef in coefs]
+    if not coefs:
+        holds = constant == 0 if row.equal else constant >= 0
+        # Pyomo refuses rows without variables; a false one must still make the model infeasible.
+        return pyo.Constraint.Feasible if holds else pyo.Constraint.Infeasible
+    body = LinearExpression(constant=0, linear_coefs=coefs, linear_vars=row.terms.variables)
+    return (-constant, body, -constant if row.equal else None)
+
+
+def _scaled(row: Row) -> tuple[float, list[float]]:
+    """Divide a row by the common divisor of its integers, and by its pivot if they stay large."""
+    terms = row.terms
+    divisor = gcd(terms.constant, *terms.coefs) or 1
+    largest = max((abs(coef) for coef in terms.coefs), default=0) // divisor
+    if largest > LARGEST_INTEGER and row.pivot != 1:
+        divisor = row.pivot
+        return terms.constant / divisor, [coef / divisor for coef in terms.coefs]
+    return terms.constant // divisor, [coef // divisor for coef in terms.coefs]
+
+
+def _visible(coef: float) -> float:
+    """Replace a coefficient that HiGHS would ignore so that ``terms >= 0`` is only weakened.
+
+    All variables are at least 0, so dropping a negative term or raising a positive one is safe.
+    """
+    if abs(coef) > SMALLEST:
+        return coef
+    return 0.0 if coef <= 0 else 2 * SMALLEST
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The unit of time in a model.
+
+    Attributes
+    ----------
+    unit : int
+        Ticks per unit of the model's time variables.
+    whole : bool
+        Whether the time variables are integers (then the unit is a tick, and the model's optimum is
+        exact to the tick); otherwise they are continuous.
+    """
+
+    unit: int
+    whole: bool
+
+    @classmethod
+    def for_horizon(cls, ticks: int) -> Clock:
+        """Choose the unit for schedules of about so many ticks."""
+        if ticks <= TICKS_AS_INTEGERS:
+            return cls(1, True)
+        return cls(1 << (ticks // TICKS_AS_INTEGERS).bit_length() + 2, False)
+
+    @property
+    def domain(self) -> Any:
+        """Pyomo domain of a time variable."""
+        return pyo.NonNegativeIntegers if self.whole else pyo.NonNegativeReals
+
+    def bound_ticks(self, bound: float, slots: int) -> int:
+        """Turn a solver's lower bound into ticks, rounded up only as far as it is sound.
+
+        The latency is a whole number of ticks, so a bound may be rounded up once the solver's
+        tolerance is taken off: 1e-6 for each of two times per slot, and 1e-9 of the sum.
+        """
+        ticks = bound * self.unit
+        slack = 2e-6 * slots * self.unit + 1e-9 * abs(ticks)
+        return max(0, int(-((slack - ticks) // 1)))
