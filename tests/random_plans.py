@@ -40,28 +40,33 @@ def random_plan(
 
 
 def random_partition(tables: Tables, rng: np.random.Generator) -> list[int] | None:
-    """Grid indices of a random partition that keeps to count and limits; None if none was found."""
+    """Grid indices of a random partition that keeps to count and limits; None if none was found.
+
+    Chunks grow or shrink along the prompt at a random rate, with more or less noise: even, wild,
+    falling (as when memory is slack) and steeply rising (as when it is tight) all occur.
+    """
     regular, last = (np.flatnonzero(allowed) for allowed in tables.length_allowed)
     counts = list(tables.counts)
+    if not last.size:
+        return None
     for _ in range(50):
-        chunks, tail = int(rng.choice(counts)), int(rng.choice(last)) if last.size else 0
-        left = tables.steps - tail
-        if tail == 0 or (chunks == 1) != (left == 0):
-            continue
-        if chunks == 1:
+        chunks = int(rng.choice(counts))
+        slope, noise = rng.uniform(-2.0, 4.0), rng.choice([0.0, 0.3, 1.0])
+        weights = np.exp(slope * np.linspace(0.0, 1.0, chunks) + noise * rng.standard_normal(chunks))
+        tail = int(last[np.abs(last - tables.steps * weights[-1] / weights.sum()).argmin()])
+        left, inner = tables.steps - tail, chunks - 1
+        if inner == 0 and left == 0:
             return [0, tables.steps]
-        if not regular.size or not regular[0] * (chunks - 1) <= left <= regular[-1] * (chunks - 1):
+        if inner == 0 or not regular.size or not regular[0] * inner <= left <= regular[-1] * inner:
             continue
-        lengths = []
-        for rest in range(chunks - 2, -1, -1):
-            low = max(regular[0], left - rest * regular[-1])
-            high = min(regular[-1], left - rest * regular[0])
-            # Halfway between an even share and anything goes, so that no chunk takes it all.
-            even = left // (rest + 1)
-            lengths.append(int(np.clip((rng.integers(low, high + 1) + even) // 2, low, high)))
-            left -= lengths[-1]
-        rng.shuffle(lengths)
-        return [0, *(int(g) for g in np.cumsum(lengths)), tables.steps]
+        indices = [0]
+        for j in range(inner):
+            low = max(regular[0], left - (inner - j - 1) * regular[-1])
+            high = min(regular[-1], left - (inner - j - 1) * regular[0])
+            length = int(np.clip(round(left * weights[j] / weights[j:-1].sum()), low, high))
+            indices.append(indices[-1] + length)
+            left -= length
+        return [*indices, tables.steps]
     return None
 
 
