@@ -109,7 +109,7 @@ def parse(value: object, unit: Unit) -> Fraction:
         return exact(value)
     found = _PATTERNS[unit].fullmatch(value)
     if found is None:
-        bits = re.fullmatch(r".*[0-9] *[kKMGTP]?i?b(/s|ps)? *", value)
+        bits = re.fullmatch(r".*[0-9] *[kKmMgGtTpP]?i?b(/s|ps)? *", value)
         if bits and unit in (Unit.BYTES, Unit.BANDWIDTH):
             raise ValueError(f"{EXPECTED[unit]}, in bytes (B), not bits (b)")
         raise ValueError(EXPECTED[unit])

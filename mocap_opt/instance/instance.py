@@ -127,19 +127,20 @@ class Instance(Section):
         """First 16 hexadecimal digits of the SHA-256 of everything that means something.
 
         Names and descriptions are left out, and different ways of writing the same (null or one
-        quantum for the page, one number or a list for the dies, the order of dead parts) count
-        as the same.
+        quantum for the page, one number or a list for the dies, a default written out, the order
+        of dead parts) count as the same.
         """
-        content = self.to_dict()
+        # Without defaults, so that a field added later leaves the fingerprints of older files alone.
+        content: dict[str, Any] = json.loads(self.model_dump_json(exclude_defaults=True))
         for labelled in (content, content["model"], content["wafer"]):
-            labelled.pop("name")
-            labelled.pop("description")
+            labelled.pop("name", None)
+            labelled.pop("description", None)
         content["chunking"]["page"] = self.chunking.page_tokens
         content["pipeline"]["dies_per_stage"] = list(self.pipeline.dies)
         wafer = content["wafer"]
-        wafer["dead_dies"].sort()
-        wafer["dead_links"] = sorted(sorted(ends) for ends in wafer["dead_links"])
-        slow = [{**link, "between": sorted(link["between"])} for link in wafer["slow_links"]]
+        wafer["dead_dies"] = sorted(wafer.get("dead_dies", []))
+        wafer["dead_links"] = sorted(sorted(ends) for ends in wafer.get("dead_links", []))
+        slow = [{**link, "between": sorted(link["between"])} for link in wafer.get("slow_links", [])]
         wafer["slow_links"] = sorted(slow, key=lambda link: str(link["between"]))
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

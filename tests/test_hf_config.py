@@ -1,0 +1,238 @@
+"""Hugging Face configurations, cut down to the fields that matter and some that do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mocap_opt.errors import InputError
+from mocap_opt.instance import MODELS, Instance, ModelSpec, load_instance
+from mocap_opt.instance.hf_config import model_from_config
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "attention_bias": False,
+    "bos_token_id": 128000,
+    "hidden_act": "silu",
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "max_position_embeddings": 131072,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": 8,
+    "pretraining_tp": 1,
+    "rope_scaling": {"factor": 8.0, "rope_type": "llama3"},
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
+QWEN2 = {
+    "model_type": "qwen2",
+    "hidden_act": "silu",
+    "hidden_size": 8192,
+    "intermediate_size": 29568,
+    "max_window_layers": 70,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": 8,
+    "sliding_window": 131072,
+    "use_sliding_window": False,
+    "vocab_size": 152064,
+}
+QWEN3 = {
+    "model_type": "qwen3",
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 5120,
+    "intermediate_size": 25600,
+    "layer_types": ["full_attention"] * 64,
+    "max_window_layers": 64,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 64,
+    "num_key_value_heads": 8,
+    "sliding_window": None,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+QWEN3_MOE = {
+    "model_type": "qwen3_moe",
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "max_window_layers": 94,
+    "mlp_only_layers": [],
+    "moe_intermediate_size": 1536,
+    "num_attention_heads": 64,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 94,
+    "num_key_value_heads": 4,
+    "sliding_window": None,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+MIXTRAL = {
+    "model_type": "mixtral",
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 8,
+    "sliding_window": None,
+    "vocab_size": 32000,
+}
+DEEPSEEK = {
+    "model_type": "deepseek_v3",
+    "first_k_dense_replace": 3,
+    "hidden_act": "silu",
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "kv_lora_rank": 512,
+    "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "num_attention_heads": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 61,
+    "num_key_value_heads": 128,
+    "num_nextn_predict_layers": 1,
+    "q_lora_rank": 1536,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "quantization_config": {"quant_method": "fp8"},
+    "v_head_dim": 128,
+    "vocab_size": 129280,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama-3.1-70b": LLAMA,
+    "qwen2.5-72b": QWEN2,
+    "qwen3-32b": QWEN3,
+    "qwen3-235b-a22b": QWEN3_MOE,
+    "mixtral-8x7b": MIXTRAL,
+    "deepseek-v3": DEEPSEEK,
+}
+
+
+def read(config: dict[str, Any]) -> ModelSpec:
+    return ModelSpec.model_validate(model_from_config(config))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configuration_says_what_the_preset_says(name: str) -> None:
+    from_config = read(CONFIGS[name]).model_copy(update={"name": ""})
+    assert from_config == ModelSpec.model_validate(MODELS[name])
+
+
+def test_fields_with_defaults() -> None:
+    """Old files leave out the KV heads (one per head) and the head size (hidden / heads)."""
+    spec = read({key: value for key, value in LLAMA.items() if key != "num_key_value_heads"})
+    assert (spec.kv_heads, spec.head_dim) == (64, 128)
+    assert read({**LLAMA, "head_dim": None}).head_dim == 128
+    assert read({**LLAMA, "head_dim": 96}).head_dim == 96
+
+
+def test_leading_dense_layers_of_a_mixture() -> None:
+    spec = read({**QWEN3_MOE, "mlp_only_layers": [0, 1]})
+    assert spec.experts is not None
+    assert (spec.experts.dense_layers, spec.ffn) == (2, 12288)
+
+
+def test_uncompressed_query() -> None:
+    spec = read({**DEEPSEEK, "q_lora_rank": None})
+    assert spec.latent is not None
+    assert spec.latent.query_rank is None
+
+
+def test_window_that_no_layer_has() -> None:
+    spec = read({**QWEN2, "use_sliding_window": True, "max_window_layers": 80})
+    assert spec == read(QWEN2)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "named"),
+    [
+        (LLAMA, {"model_type": "gpt_oss"}, "model_type"),
+        (LLAMA, {"model_type": None}, "model_type"),
+        (LLAMA, {"model_type": ["llama"]}, "model_type"),
+        (LLAMA, {"sliding_window": 4096}, "sliding_window"),
+        (MIXTRAL, {"sliding_window": 4096}, "sliding_window"),
+        (QWEN2, {"use_sliding_window": True}, "sliding_window"),
+        (QWEN3, {"layer_types": ["full_attention"] * 63 + ["sliding_attention"]}, "layer_types"),
+        (QWEN3, {"layer_types": ["linear_attention"] * 64}, "layer_types"),
+        (QWEN3, {"layer_types": ["full_attention"] * 63}, "layer_types"),
+        (QWEN3, {"layer_types": "full_attention"}, "layer_types"),
+        (QWEN3, {"full_attention_interval": 4}, "full_attention_interval"),
+        (QWEN3_MOE, {"linear_num_value_heads": 32}, "linear_num_value_heads"),
+        (QWEN3_MOE, {"decoder_sparse_step": 2}, "decoder_sparse_step"),
+        (QWEN3_MOE, {"mlp_only_layers": [5]}, "mlp_only_layers"),
+        (QWEN3_MOE, {"mlp_only_layers": 5}, "mlp_only_layers"),
+        (QWEN3_MOE, {"shared_expert_intermediate_size": 512}, "shared_expert_intermediate_size"),
+        (LLAMA, {"attention_chunk_size": 8192}, "attention_chunk_size"),
+        (LLAMA, {"cross_attention_layers": [3, 8]}, "cross_attention_layers"),
+        (LLAMA, {"vision_config": {}, "text_config": {"hidden_size": 1}}, "text_config"),
+        (LLAMA, {"is_encoder_decoder": True}, "is_encoder_decoder"),
+        (DEEPSEEK, {"index_topk": 2048}, "index_topk"),
+        (DEEPSEEK, {"moe_layer_freq": 2}, "moe_layer_freq"),
+        (LLAMA, {"hidden_act": "gelu"}, "hidden_act"),
+        (LLAMA, {"hidden_size": "8192"}, "hidden_size"),
+        (LLAMA, {"hidden_size": True}, "hidden_size"),
+        (LLAMA, {"num_attention_heads": 0}, "num_attention_heads"),
+        (LLAMA, {"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        (LLAMA, {"vocab_size": None}, "vocab_size"),
+        (DEEPSEEK, {"kv_lora_rank": None}, "kv_lora_rank"),
+        (DEEPSEEK, {"first_k_dense_replace": -1}, "first_k_dense_replace"),
+    ],
+)
+def test_refused_by_name(base: dict[str, Any], changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=rf"model\.config\.{named}: expected") as caught:
+        model_from_config({**base, **changes})
+    assert len(caught.value.problems) == 1
+
+
+def test_all_problems_of_a_configuration_at_once() -> None:
+    with pytest.raises(InputError, match="sliding_window") as caught:
+        model_from_config({**LLAMA, "sliding_window": 4096, "hidden_size": 0, "vocab_size": None})
+    found = [problem.path for problem in caught.value.problems]
+    assert found == ["model.config.sliding_window", "model.config.hidden_size", "model.config.vocab_size"]
+
+
+BASE: dict[str, Any] = {
+    "version": 1,
+    "name": "from-config",
+    "model": {"config": "llama/config.json", "layers": 40},
+    "wafer": "watos-c3",
+    "pipeline": {"stages": 4},
+    "workload": {"tokens": "8k"},
+    "chunking": {"max_chunks": 4},
+}
+
+
+def test_path_is_relative_to_the_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to the working directory; fields beside it change the model."""
+    (tmp_path / "llama").mkdir()
+    (tmp_path / "llama" / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "instance.json").write_text(json.dumps(BASE))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    instance = load_instance(tmp_path / "instance.json")
+    assert (instance.model.layers, instance.model.hidden) == (40, 8192)
+    assert Instance.from_dict(instance.to_dict()) == instance
+    directory = load_instance(tmp_path / "instance.json", ["model.config=llama"])
+    assert directory.model == instance.model
+
+
+def test_problems_of_the_file_come_with_those_of_the_instance(tmp_path: Path) -> None:
+    (tmp_path / "llama").mkdir()
+    (tmp_path / "llama" / "config.json").write_text(json.dumps({**LLAMA, "sliding_window": 9}))
+    with pytest.raises(InputError, match="sliding_window") as caught:
+        Instance.from_dict({**BASE, "overlap": 2}, tmp_path)
+    assert [problem.path for problem in caught.value.problems] == ["model.config.sliding_window", "overlap"]
