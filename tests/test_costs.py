@@ -289,5 +289,13 @@ def test_send_takes_the_busiest_link_and_the_longest_route():
     assert tables.send[0, 0, 2] == ceil(tables.hop_ticks[0, 1] + Fraction(4 * 8, int(rate)))
 
 
+def test_send_of_the_worked_example_in_notation():
+    # Two ranks to three in a row: all of it crosses 0,1>0,2, the longest route has three hops of 10 ns.
+    tables = build_tables(toy(wafer={"rows": 1, "cols": 5}, pipeline={"dies_per_stage": [2, 3]}))
+    assert tables.send[0].tolist() == by_length(lambda length: 30 + 8 * length)
+    assert tables.share_denominator == 6
+    assert tables.share[tables.links.index("0,0>0,1"), 0, 1] == 3
+
+
 def test_overlap_is_exact():
     assert build_tables(toy(overlap=0.3)).overlap == Fraction(3, 10)
