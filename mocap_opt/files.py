@@ -18,7 +18,8 @@ from mocap_opt.messages import capped, join_path, show
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and the closing quote optional: one pass over whatever the file holds.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def _fail(source: str, found: str, expected: str, remedy: str = "") -> InputError:

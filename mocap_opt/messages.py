@@ -58,4 +58,4 @@ def capped(problems: Sequence[Problem], source: str) -> list[Problem]:
 
 def uncounted(more: int, source: str) -> Problem:
     """Return the problem that there are more problems than are worth naming."""
-    return Problem(source, f"{more:,} more problems", "none", "is this the right file?")
+    return Problem(source, f"at least {more:,} more problems", "none", "is this the right file?")

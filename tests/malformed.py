@@ -243,3 +243,6 @@ MALFORMED: list[tuple[str, bytes, str]] = [
     *((name, _file(*changes), place) for name, changes, place in _SEVERAL),
 ]
 """(name, content of the file, what its message contains)."""
+
+BROKEN_FILES = frozenset(name for name, _, _ in _FILES)
+"""Names of those that are not even JSON objects with unique keys."""

@@ -13,10 +13,11 @@ import malformed
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from malformed import BASE, MALFORMED, changed
+from malformed import BASE, BROKEN_FILES, MALFORMED, changed
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance import Instance, checks, load_instance
+from mocap_opt.instance.checks import CHECKS
 
 
 def test_base_is_well_formed() -> None:
@@ -85,7 +86,30 @@ def test_a_wrong_file_of_many_keys_is_cut_short() -> None:
     with pytest.raises(InputError, match="key0") as caught:
         Instance.from_dict(data)
     assert len(caught.value.problems) == 201
-    assert caught.value.problems[-1].found == "4,800 more problems"
+    assert caught.value.problems[-1].found.endswith(" more problems")
+
+
+def test_a_rule_broken_many_times_is_cut_short() -> None:
+    with pytest.raises(InputError, match="each die once") as caught:
+        Instance.from_dict(changed(("wafer.dead_dies", [[1, 2]] * 100_000)))
+    assert len(caught.value.problems) == 201
+
+
+@pytest.mark.parametrize("rule", CHECKS, ids=lambda rule: rule[1].__name__)
+def test_every_rule_is_necessary(rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, some malformed file is accepted or its place not named."""
+    monkeypatch.setattr(checks, "CHECKS", tuple(other for other in CHECKS if other is not rule))
+    missed = []
+    for name, content, place in MALFORMED:
+        if name in BROKEN_FILES:
+            continue
+        try:
+            Instance.from_dict(json.loads(content), "/nonexistent")
+        except InputError as error:
+            if place in str(error):
+                continue
+        missed.append(name)
+    assert missed
 
 
 def test_every_repeated_key_is_listed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from mocap_opt.errors import Problem
@@ -15,6 +16,7 @@ from mocap_opt.instance.schema import (
     WaferSpec,
     Workload,
 )
+from mocap_opt.messages import MOST_PROBLEMS
 from mocap_opt.wafer.topology import neighbours
 
 MAX_DIES = 4096
@@ -299,7 +301,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
 
 
 def across(sections: Mapping[str, Any]) -> list[Problem]:
-    """Return the problems of every rule whose sections are there.
+    """Return the problems of every rule whose sections are there, a limited number of each.
 
     Parameters
     ----------
@@ -310,5 +312,5 @@ def across(sections: Mapping[str, Any]) -> list[Problem]:
         problem
         for names, rule in CHECKS
         if all(name in sections for name in names)
-        for problem in rule(*(sections[name] for name in names))
+        for problem in islice(rule(*(sections[name] for name in names)), MOST_PROBLEMS + 1)
     ]

@@ -32,7 +32,7 @@ from mocap_opt.instance.schema import (
     Workload,
     field,
 )
-from mocap_opt.messages import MOST_PROBLEMS, show, uncounted
+from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
 
 VERSION = 1
 
@@ -99,7 +99,7 @@ class Instance(Section):
         sections, invalid = _validate(resolved, failed)
         problems += invalid + across(sections)
         if problems:
-            raise InputError(problems)
+            raise InputError(capped(problems, "instance"))
         return cls(**sections)
 
     def to_dict(self) -> dict[str, Any]:
