@@ -12,6 +12,7 @@ from mocap_opt.tables import IntArray, Tables
 
 SMOOTHING = 0.75
 ALIGNMENT = 64
+TOLERANCE = 1e-3
 
 
 def fit_quadratic(tables: Tables) -> tuple[float, float, float]:
@@ -45,18 +46,19 @@ def next_chunk(fit: tuple[float, float, float], history: int, base: int) -> floa
     return max(base + SMOOTHING * (length - base), base // 4)
 
 
-def dynamic_chunks(tables: Tables, base: int) -> IntArray | None:
+def dynamic_chunks(tables: Tables, base: int, fit: tuple[float, float, float]) -> IntArray | None:
     """Boundaries from a base chunk size, int64[chunks + 1], or None if the limits are missed.
 
     Lengths are rounded down to a multiple of max(page, 64) tokens, at least one, and of the grid;
     then moved inside the limits.  The number of chunks follows.
     """
-    limits, fit = LengthLimits.of(tables), fit_quadratic(tables)
+    limits = LengthLimits.of(tables)
     unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
     indices = [0]
     while indices[-1] < tables.steps:
         at = indices[-1]
-        wanted = max(int(next_chunk(fit, int(tables.grid[at]), base)) // unit * unit, unit)
+        # The tolerance keeps the first chunk, whose length is exactly the base, from being cut short.
+        wanted = max(int(next_chunk(fit, int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit)
         step = min(max(wanted // tables.quantum, limits.least), limits.most)
         left = tables.steps - at
         if step >= left or left < step + limits.last_least:
@@ -74,5 +76,6 @@ def sglang_dynamic(tables: Tables) -> list[IntArray]:
     Source: SGLang's dynamic chunking for pipelined prefill.
     """
     bases = dict.fromkeys(-(-tables.tokens // count) for count in range(1, tables.max_chunks + 1))
-    found = (dynamic_chunks(tables, base) for base in bases)
+    fit = fit_quadratic(tables)
+    found = (dynamic_chunks(tables, base, fit) for base in bases)
     return [indices for indices in found if indices is not None]
