@@ -78,16 +78,29 @@ Stages = Annotated[int, *_number(None, 1, 512, whole=True)]
 Chunks = Annotated[int, *_number(None, 1, 4096, whole=True)]
 Side = Annotated[int, *_number(None, 1, 1024, whole=True)]
 Batch = Annotated[int, *_number(None, 1, 1_000_000, whole=True)]
-Share = Annotated[float, *_number(None, 0, 1)]
-Efficiency = Annotated[float, *_number(None, 0, 1, above=True)]
+# The least values are far below any machine's; nearer to 0, quotients would overflow.
+Efficiency = Annotated[float, *_number(None, 1e-6, 1)]
 Tokens = Annotated[int, *_number(Unit.TOKENS, 1, 2**30, whole=True)]
 TokensOrZero = Annotated[int, *_number(Unit.TOKENS, 0, 2**30, whole=True)]
 FractionalTokens = Annotated[float, *_number(Unit.TOKENS, 0, 2**30)]
 Bytes = Annotated[int, *_number(Unit.BYTES, 0, 10**15, above=True, whole=True)]
 BytesOrZero = Annotated[int, *_number(Unit.BYTES, 0, 10**15, whole=True)]
-Bandwidth = Annotated[float, *_number(Unit.BANDWIDTH, 0, 1e18, above=True)]
-Flops = Annotated[float, *_number(Unit.FLOPS, 0, 1e21, above=True)]
+Bandwidth = Annotated[float, *_number(Unit.BANDWIDTH, 1, 1e18)]
+Flops = Annotated[float, *_number(Unit.FLOPS, 1, 1e21)]
 Seconds = Annotated[float, *_number(Unit.SECONDS, 0, 1000)]
+
+
+def _read_share(value: object) -> float:
+    share = float(_reader(None, 0, 1, False, False)(value))
+    # Programs multiply by the denominator.
+    if (units.exact(share) * 10**6).denominator != 1:
+        raise refuse("a number of at most six decimals")
+    return share
+
+
+Share = Annotated[
+    float, BeforeValidator(_read_share), WithJsonSchema(_number_schema(None, 0, 1, False, False))
+]
 
 
 def _read_tick(value: object) -> float | None:
@@ -132,13 +145,15 @@ def _read_precision(value: object) -> float:
             return BYTES_PER_ELEMENT[value]
         names = ", ".join(BYTES_PER_ELEMENT)
         raise refuse(f"one of {names}, or bytes per element", close_to(value, BYTES_PER_ELEMENT))
-    return float(_reader(None, 0, 16, True, False)(value))
+    return float(_reader(None, 1 / 16, 16, False, False)(value))
 
 
 Precision = Annotated[
     float,
     BeforeValidator(_read_precision),
-    WithJsonSchema({"anyOf": [{"enum": list(BYTES_PER_ELEMENT)}, _number_schema(None, 0, 16, True, False)]}),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(BYTES_PER_ELEMENT)}, _number_schema(None, 1 / 16, 16, False, False)]}
+    ),
 ]
 
 
