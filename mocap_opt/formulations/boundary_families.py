@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -129,6 +129,23 @@ class FreeChunks:
             if g > 0:
                 terms.add(int(self.tables.own_traffic[memory, g]), self.model.boundary[chunk + 1, g])
         return terms
+
+    def most_pages(self, boundary: int) -> int:
+        """Pages that the tokens before a boundary fill at most."""
+        return int(self.tables.pages[self.graph.nodes[boundary][-1]])
+
+    def least_work(self, running: Sequence[tuple[int, int]]) -> int:
+        """Ticks that work lasts at least if any of these chunks (stage, position) is not empty."""
+        return min(int(self.shortest[i, j]) for i, j in running)
+
+    @cached_property
+    def shortest(self) -> IntArray:
+        """Least time of a chunk that is not empty, int64[stage, position], ticks."""
+        least = np.zeros((self.tables.stages, self.count), dtype=np.int64)
+        for j, layer in enumerate(self.graph.arcs):
+            start, end = np.array([arc for arc in layer if arc[1]] or [(0, self.tables.steps)]).T
+            least[:, j] = self.tables.tau(np.arange(self.tables.stages)[:, None], start, end).min(axis=1)
+        return least
 
     def reserve_units(self, memory: int) -> Terms:
         """Multiples of the page unit that the reserve of the chosen level takes from a memory."""

@@ -153,8 +153,8 @@ def _drop_overfull(pruning: _Pruning, homes: bool) -> None:
                 index[:, None] >= j, np.maximum(least[index][:, None], grid), least[index][:, None]
             )
             held = np.where(there[:, None], tables.page_bytes[:, None] * tables.pages[floor], 0)
-            over = np.array([held.sum(axis=0) - pooled]) if homes else held - single[:, None]
-            alive[j - 1] &= (over <= 0).all(axis=0)[None, :]
+            over: IntArray = held.sum(axis=0) - pooled if homes else np.max(held - single[:, None], axis=0)
+            alive[j - 1] &= over[None, :] <= 0
 
 
 def _drop_too_slow(pruning: _Pruning, limit: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +47,12 @@ class Chunks(Protocol):
     def own_traffic(self, memory: int, chunk: int) -> Terms:
         """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
 
+    def most_pages(self, boundary: int) -> int:
+        """Pages that the tokens before a boundary fill at most."""
+
+    def least_work(self, running: Sequence[tuple[int, int]]) -> int:
+        """Ticks that work lasts at least if any of these chunks (stage, position) is not empty."""
+
     def reserve_units(self, memory: int) -> Terms:
         """Multiples of the page unit that the reserve takes beyond that of `least_held`."""
 
@@ -70,14 +75,6 @@ class Frame:
     clock: Clock
     chunks: Chunks
     homes: tuple[tuple[int, ...], ...]
-
-    @cached_property
-    def shortest(self) -> int:
-        """Least time of any chunk on any stage, ticks."""
-        start, end = np.triu_indices(self.tables.steps + 1, 1)
-        times = self.tables.tau(np.arange(self.tables.stages)[:, None], start, end)
-        allowed = self.tables.length_allowed[(end == self.tables.steps).astype(np.int64), end - start]
-        return int(times[:, allowed].min()) if allowed.any() else 0
 
     @property
     def slots(self) -> int:

@@ -7,7 +7,7 @@ live in memory k.  Then memory rows, a chunk's reads and its writes are all shor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -39,22 +39,16 @@ def possible_homes(tables: Tables) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def declare_homes(
-    model: pyo.ConcreteModel,
-    tables: Tables,
-    count: int,
-    homes: Sequence[Sequence[int]],
-    *,
-    whole: bool = True,
-) -> None:
-    """Declare ``home[i, j, k]``, pages, for boundaries j = 1..M; whole pages unless relaxed."""
-    domain = pyo.NonNegativeIntegers if whole else pyo.NonNegativeReals
-    index = [(i, j, k) for i, targets in enumerate(homes) for j in range(1, count + 1) for k in targets]
-    model.home = pyo.Var(index, domain=domain, bounds=(0, int(tables.pages[-1])))
+def declare_homes_and_times(model: pyo.ConcreteModel, frame: Frame) -> None:
+    """Declare the variables of the families below.
 
-
-def declare_times(model: pyo.ConcreteModel, frame: Frame) -> None:
-    """Declare ``work[t]`` and ``exchange[t]``, the two phases of a slot, in units of the clock."""
+    ``home[i, j, k]`` for boundaries j = 1..M, whole pages; ``work[t]`` and ``exchange[t]``, the two
+    phases of a slot, in units of the clock.
+    """
+    positions = range(1, frame.chunks.count + 1)
+    index = [(i, j, k) for i, targets in enumerate(frame.homes) for j in positions for k in targets]
+    most = [0, *(frame.chunks.most_pages(j) for j in positions)]
+    model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
     model.work = pyo.Var(range(frame.slots), domain=frame.clock.domain)
     model.exchange = pyo.Var(range(frame.slots), domain=frame.clock.domain)
 
@@ -137,7 +131,7 @@ def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
             load = Terms()
             for i, j in frame.running(t):
                 load.plus(1, _link_load(model, share, i, j))
-            if load.coefs and not _never_binds(frame, load, rate):
+            if load.coefs and not _never_binds(frame, load, rate, t):
                 pace = _least_rate(frame, load, rate)
                 yield Row((t, e), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
 
@@ -265,15 +259,17 @@ def _port_load(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
     return Terms().plus(int(model.frame.tables.page_bytes[i]), _held(model, i, j + 1, k))
 
 
-def _never_binds(frame: Frame, load: Terms, rate: int) -> bool:
-    """Whether any chunk computes for at least as long as all KV of the load takes."""
-    return _most(frame, load) <= rate * frame.shortest
+def _never_binds(frame: Frame, load: Terms, rate: int, slot: int) -> bool:
+    """Whether any chunk of the slot computes for at least as long as the largest load takes."""
+    return _most(frame, load) <= rate * frame.chunks.least_work(frame.running(slot))
 
 
 def _most(frame: Frame, load: Terms) -> int:
     """Return what a load of KV bytes and own traffic cannot exceed."""
-    pages = max(1, int(frame.tables.pages[-1]))
-    return max(0, load.constant) + sum(max(0, coef) for coef in load.coefs) * pages
+    most = load.constant
+    for coef, variable in zip(load.coefs, load.variables, strict=True):
+        most += max(0, coef) * int(variable.ub)
+    return most
 
 
 def _least_rate(frame: Frame, load: Terms, rate: int) -> int:

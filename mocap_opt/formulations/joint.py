@@ -22,8 +22,7 @@ from mocap_opt.formulations.home_families import (
     HOME_FAMILIES,
     WORK_FAMILIES,
     add_latency,
-    declare_homes,
-    declare_times,
+    declare_homes_and_times,
     horizon,
     possible_homes,
 )
@@ -79,8 +78,7 @@ def build(
     clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, clock)
     model.frame = Frame(tables, clock, chunks, possible_homes(tables))
-    declare_homes(model, tables, chunks.count, model.frame.homes)
-    declare_times(model, model.frame)
+    declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
     return model

@@ -6,6 +6,7 @@ Shared by the Pyomo programs that minimise the sum of slot times.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +15,17 @@ import pyomo.environ as pyo
 from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.lockstep_price import slot_times
 from mocap_opt.plan import Plan
-from mocap_opt.solvers.highs import solve_mip
-from mocap_opt.solvers.outcome import Callback, ProgramResult, Progress, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.highs import HighsResult, solve_mip
+from mocap_opt.solvers.outcome import (
+    RELATIVE_TOLERANCE,
+    Callback,
+    ProgramResult,
+    Progress,
+    SolveOutcome,
+    Status,
+    StopReason,
+    relative_gap,
+)
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
@@ -99,7 +109,12 @@ def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
 
 
 def run_program(
-    model: pyo.ConcreteModel, tables: Tables, start: Plan | None, limits: Limits, began: float
+    model: pyo.ConcreteModel,
+    tables: Tables,
+    start: Plan | None,
+    limits: Limits,
+    began: float,
+    solve: Callable[..., HighsResult] = solve_mip,
 ) -> ProgramResult:
     """Solve a lockstep program that was built without finding a contradiction.
 
@@ -112,6 +127,8 @@ def run_program(
     limits : Limits
     began : float
         `time.perf_counter` when building began.
+    solve : callable
+        `mocap_opt.solvers.highs.solve_mip`, or something with its signature.
 
     Raises
     ------
@@ -123,7 +140,7 @@ def run_program(
     built_s = time.perf_counter() - began
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
     left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
-    result = solve_mip(
+    result = solve(
         compiled.program,
         start=point,
         time_limit_s=left,
@@ -190,7 +207,10 @@ def _settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | N
         stop, message = StopReason.ERROR, "HiGHS calls the program infeasible, but the start is feasible"
         raw = replace(raw, status=Status.UNKNOWN, stop=stop, message=message)
         bound = None
-    if bound is not None and bound >= objective:
+    # Where times are continuous, slots are rounded up to whole ticks only after the solver proved
+    # its optimum; that leaves a gap of rounding, far below the tolerance.
+    rounded = raw.status is Status.OPTIMAL and (relative_gap(objective, bound) or 0.0) <= RELATIVE_TOLERANCE
+    if bound is not None and (bound >= objective or rounded):
         status = Status.OPTIMAL
         stop = StopReason.OPTIMAL if stop is StopReason.GAP_REACHED else stop
     return ProgramResult(best, replace(raw, status=status, stop=stop, objective=objective, bound=bound))

@@ -1,0 +1,215 @@
+"""Homes of the KV cache for given boundaries, least sum of slot times.
+
+Mathematics: ``formulations/kv_placement.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.boundary_families import held_tokens
+from mocap_opt.formulations.frame import Frame
+from mocap_opt.formulations.home_families import (
+    EXCHANGE_FAMILIES,
+    HOME_FAMILIES,
+    WORK_FAMILIES,
+    add_latency,
+    declare_homes_and_times,
+    possible_homes,
+)
+from mocap_opt.formulations.lockstep_solution import (
+    Limits,
+    check_start,
+    no_plan,
+    read_plan,
+    run_program,
+    start_values,
+)
+from mocap_opt.formulations.memory_limits import free_bytes
+from mocap_opt.formulations.message_times import message_times
+from mocap_opt.formulations.page_rounding import solve_by_rounding
+from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.tables import IntArray, Tables
+
+__all__ = ["FAMILIES", "FixedChunks", "build", "read_plan", "solve_kv_placement", "start_values"]
+
+FAMILIES: tuple[Family, ...] = (*HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedChunks:
+    """Given boundaries (`frame.Chunks`): every expression is a number.
+
+    Attributes
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices, strictly increasing.
+    """
+
+    tables: Tables
+    indices: IntArray
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return self.indices.size - 1
+
+    @property
+    def least_held(self) -> int:
+        """Tokens that the queues hold."""
+        return held_tokens(self.tables, int(np.diff(self.tables.grid[self.indices]).max()))
+
+    @cached_property
+    def times(self) -> IntArray:
+        """Tau, int64[stage, chunk], ticks."""
+        stages = np.arange(self.tables.stages)[:, None]
+        return self.tables.tau(stages, self.indices[:-1], self.indices[1:])
+
+    @cached_property
+    def message_times(self) -> IntArray:
+        """Times of messages on their own, int64[stage, chunk], ticks."""
+        stages = np.arange(self.tables.stages)[:, None]
+        return message_times(self.tables, stages, self.indices[:-1], self.indices[1:])
+
+    def values(self, boundaries: Sequence[int]) -> Iterator[tuple[Any, float]]:
+        """Nothing is decided.
+
+        Raises
+        ------
+        ValueError
+            If these are other boundaries.
+        """
+        if list(boundaries) != self.boundaries():
+            raise ValueError(f"boundaries {list(boundaries)} are not those given, {self.boundaries()}")
+        return iter(())
+
+    def boundaries(self) -> list[int]:
+        """Grid indices p_0 .. p_M."""
+        return [int(g) for g in self.indices]
+
+    def pages(self, boundary: int) -> Terms:
+        """Pages of the tokens before a boundary."""
+        return Terms(self.most_pages(boundary))
+
+    def tokens(self, chunk: int) -> Terms:
+        """Length of a chunk, tokens."""
+        start, end = self.tables.grid[self.indices[chunk : chunk + 2]]
+        return Terms(int(end - start))
+
+    def used(self, chunk: int) -> Terms:
+        """1: no chunk is empty."""
+        return Terms(1)
+
+    def duration(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk on a stage, in ticks."""
+        return Terms(int(self.times[stage, chunk]))
+
+    def message(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk's activations on their own after a stage, in ticks."""
+        return Terms(int(self.message_times[stage, chunk]))
+
+    def own_traffic(self, memory: int, chunk: int) -> Terms:
+        """Bytes that a chunk moves through its own stage's memory port."""
+        return Terms(int(self.tables.own_traffic[memory, self.indices[chunk + 1]]))
+
+    def most_pages(self, boundary: int) -> int:
+        """Pages of the tokens before a boundary."""
+        return int(self.tables.pages[self.indices[boundary]])
+
+    def least_work(self, running: Sequence[tuple[int, int]]) -> int:
+        """Ticks that work lasts at least: that of the slowest of these chunks (stage, position)."""
+        return max(int(self.times[i, j]) for i, j in running)
+
+    def reserve_units(self, memory: int) -> Terms:
+        """0: the reserve is known."""
+        return Terms()
+
+
+def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> pyo.ConcreteModel:
+    """Build the model.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices: 0 first, G last, strictly increasing.
+    without : iterable of str
+        Families to leave out, to see what they are good for.
+    """
+    model = pyo.ConcreteModel("kv_placement")
+    chunks = FixedChunks(tables, np.asarray(indices, dtype=np.int64))
+    clock = Clock.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()))
+    homes = possible_homes(tables)
+    longest = int(np.diff(tables.grid[chunks.indices]).max())
+    room = free_bytes(tables, longest) - tables.prefix_bytes
+    if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
+        homes = ((),) * tables.stages
+    model.frame = Frame(tables, clock, chunks, homes)
+    declare_homes_and_times(model, model.frame)
+    add_families(model, FAMILIES, without)
+    add_latency(model)
+    return model
+
+
+def solve_kv_placement(
+    tables: Tables,
+    indices: IntArray,
+    *,
+    start: Plan | None = None,
+    time_limit_s: float | None = 10.0,
+    gap: float = 1e-4,
+    seed: int = 0,
+    threads: int = 1,
+    callback: Callback | None = None,
+) -> ProgramResult:
+    """Find homes of least lockstep latency for given boundaries with HiGHS.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices: 0 first, G last, strictly increasing.
+    start : Plan, optional
+        A feasible plan with these boundaries; the result is never worse.
+    time_limit_s : float, optional
+        For building and solving together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+    callback : Callback, optional
+        Sees the progress in ticks; returning True stops the search.
+
+    Returns
+    -------
+    ProgramResult
+        Objective and bound are whole ticks; the bound holds for plans with these boundaries only,
+        so it must never enter a gap of the joint problem.
+
+    Raises
+    ------
+    ValueError
+        If the boundaries are not from 0 to G and increasing, or the start is not feasible or has
+        others.
+    SolverUnavailableError
+        If HiGHS cannot be loaded.
+    """
+    began = time.perf_counter()
+    marks = np.asarray(indices, dtype=np.int64)
+    if marks.size < 2 or marks[0] != 0 or marks[-1] != tables.steps or bool((np.diff(marks) <= 0).any()):
+        raise ValueError(f"indices: expected 0 .. {tables.steps}, increasing, got {marks.tolist()}")
+    limits = Limits(time_limit_s, gap, seed, threads, callback)
+    check_start(tables, start)
+    tail = (marks[1:] == tables.steps).astype(np.int64)
+    if not tables.length_allowed[tail, np.diff(marks)].all() or marks.size - 1 not in tables.counts:
+        return no_plan(began, limits, "the number or the lengths of the chunks break the limits")
+    return run_program(build(tables, marks), tables, start, limits, began, solve_by_rounding)
