@@ -1,0 +1,20 @@
+"""Lower bounds on the latency of every plan, each with what it covers and how it is proved.
+
+Mathematics: ``formulations/bounds.md``.
+"""
+
+from mocap_opt.bounds.base import Bound, Evidence, Scope, best
+from mocap_opt.bounds.infeasible import Infeasibility, prove_infeasible
+from mocap_opt.bounds.registry import BOUNDS, QUICK, lower_bounds
+
+__all__ = [
+    "BOUNDS",
+    "QUICK",
+    "Bound",
+    "Evidence",
+    "Infeasibility",
+    "Scope",
+    "best",
+    "lower_bounds",
+    "prove_infeasible",
+]

@@ -1,0 +1,126 @@
+"""Least boundaries of all plans whose chunks cross a range of stages within a limit, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.bounds.chunk_travel import NEVER, StepLimits
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """F of formulations/bounds.md: what a chunk around [a, b) adds at least by crossing the stages.
+
+    Attributes
+    ----------
+    minus : int64[G + 1, G], ticks
+        -F by ``[b, a]``, so that rows ascend; -NEVER where no chunk is admissible.
+    """
+
+    minus: IntArray
+
+    @classmethod
+    def of(cls, tables: Tables, send: IntArray, s: int, e: int) -> Crossing:
+        """Tabulate E = work on stages s..e + sends between them - the smaller of tau_s and tau_e.
+
+        One row per end b: O(G^2) times the number of unlike stages.
+        """
+        steps = tables.steps
+        stages = np.arange(s, e + 1)
+        number, members = _unlike_stages(tables, stages)
+        phi, full_block, memory = tables.phi[members], tables.full_block[members], tables.memory_side[members]
+        times, first, last = np.bincount(number), number[0], number[-1]
+        additive = tables.length_cost[stages].sum(axis=0) + send[s:e].sum(axis=0)
+        prefix = tables.prefix_cost[stages].sum(axis=0)
+        ends = tables.length_cost[[s, e]]
+        end_prefix = tables.prefix_cost[[s, e]]
+        same_ends = first == last and np.array_equal(ends[0], ends[1]) and np.array_equal(*end_prefix)
+        blocks, reads = bool(full_block.any()), bool((memory > 0).any())
+        minus = np.full((steps + 1, steps), -NEVER, dtype=np.int64)
+        later = np.full(steps, NEVER, dtype=np.int64)
+        for b in range(steps, 0, -1):
+            tail = int(b == steps)
+            back = slice(b, 0, -1)  # lengths b - a for a = 0 .. b - 1
+            slowest = phi[:, b, None] - phi[:, :b]
+            if blocks:
+                slowest += full_block[:, tail, back]
+            if reads:
+                np.maximum(slowest, memory[:, b, None], out=slowest)
+            cross = times @ slowest + additive[tail, back] + prefix[:b]
+            least = slowest[first] + ends[0, tail, back] + end_prefix[0, :b]
+            if not same_ends:
+                other = slowest[last] + ends[1, tail, back] + end_prefix[1, :b]
+                least = np.minimum(least, other)
+            row = np.full(steps, NEVER, dtype=np.int64)
+            np.copyto(row[:b], cross - least, where=tables.length_allowed[tail, back])
+            later = np.minimum(np.minimum.accumulate(row), later)
+            np.negative(later, out=minus[b])
+        return cls(minus)
+
+    def walk(self, chunks: int, limit: int, cap: int, limits: StepLimits) -> Walk | None:
+        """Walk back from the end, each time to the least start that the limits allow.
+
+        Parameters
+        ----------
+        chunks : int
+            How many chunks are owed.
+        limit : int, ticks
+            D, the most a chunk may add by crossing.
+        cap : int
+            The most grid steps of any chunk.
+        limits : StepLimits
+
+        Returns
+        -------
+        Walk or None
+            None if no plan keeps to the limits.
+        """
+        boundaries = [0] * (chunks + 1)
+        boundaries[chunks] = end = limits.steps
+        tight = 0
+        for j in range(chunks - 1, -1, -1):
+            row = self.minus[end]
+            start = max(int(row.searchsorted(-limit)), end - cap, j * limits.low if j else 0)
+            most = min(j * limits.high, limits.steps - limits.tail_low - (chunks - 1 - j) * limits.low)
+            if start > (most if j else 0):
+                return None
+            # Where the room owed to earlier chunks leads past this end, no chunk is left to be tight.
+            tight = max(tight, -int(row[start]))
+            boundaries[j] = end = start
+        return Walk(np.array(boundaries, dtype=np.int64), tight)
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Least boundaries under a limit.
+
+    Attributes
+    ----------
+    boundaries : int64[chunks + 1]
+        No plan within the limit has any boundary below these.
+    tight : int, ticks
+        The walk is the same for every limit from here up to the one it was made with.
+    """
+
+    boundaries: IntArray
+    tight: int
+
+
+def _unlike_stages(tables: Tables, stages: IntArray) -> tuple[IntArray, IntArray]:
+    """Group stages with equal compute and memory side.
+
+    Returns
+    -------
+    number : int64[len(stages)]
+        Group of each stage.
+    members : int64[group]
+        A stage of each group.
+    """
+    parts = (tables.phi, tables.full_block, tables.memory_side)
+    groups: dict[bytes, int] = {}
+    keys = [b"".join(part[i].tobytes() for part in parts) for i in stages]
+    number = np.array([groups.setdefault(key, len(groups)) for key in keys], dtype=np.int64)
+    return number, stages[np.unique(number, return_index=True)[1]]

@@ -1,0 +1,137 @@
+"""The least time two stages together can spend on all chunks (formulations/bounds.md, least total)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mocap_opt.bounds.chunk_travel import StepLimits
+from mocap_opt.tables import IntArray, Tables
+
+Pieces = list[tuple[int, int]]
+
+
+def lower_hull(heights: list[int], first: int, last: int) -> list[int]:
+    """Corners of the lower convex envelope of ``heights[first .. last]``, in exact integers."""
+    corners: list[int] = []
+    for k in range(first, last + 1):
+        while len(corners) >= 2:
+            a, b = corners[-2], corners[-1]
+            if (heights[b] - heights[a]) * (k - b) < (heights[k] - heights[b]) * (b - a):
+                break
+            corners.pop()
+        corners.append(k)
+    return corners
+
+
+def _pieces(corners: list[int], heights: list[int]) -> Pieces:
+    """Run and rise between neighbouring corners."""
+    return [(b - a, heights[b] - heights[a]) for a, b in pairwise(corners)]
+
+
+def _merged_slopes(inner: Pieces, tail: Pieces) -> list[tuple[int, int, bool]]:
+    """Pieces of two convex functions by ascending slope: (run, rise, whether it is an inner one)."""
+    merged: list[tuple[int, int, bool]] = []
+    i = t = 0
+    while i < len(inner) or t < len(tail):
+        from_inner = t == len(tail) or (
+            i < len(inner) and inner[i][1] * tail[t][0] <= tail[t][1] * inner[i][0]
+        )
+        run, rise = inner[i] if from_inner else tail[t]
+        merged.append((run, rise, from_inner))
+        i, t = i + from_inner, t + (not from_inner)
+    return merged
+
+
+def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int]) -> IntArray:
+    """Least sum of a cost of lengths over chunks that fill the grid.
+
+    The lower convex envelopes of the inner chunks' cost and of the last one's are filled by
+    ascending slope, which minimises a sum of convex functions of lengths with a given sum.
+
+    Parameters
+    ----------
+    by_length : int64[2, G + 1]
+        Cost by ``[tail, k]``; any function of the length.
+    limits : StepLimits
+    counts : list of int
+        Counts of chunks, each possible within the limits.
+
+    Returns
+    -------
+    int64[len(counts)]
+        A lower bound on the sum (Jensen's inequality), rounded up.
+    """
+    costs, tails = by_length[0].tolist(), by_length[1].tolist()
+    inner = lower_hull(costs, limits.low, limits.high) if limits.low <= limits.high else []
+    last = lower_hull(tails, limits.tail_low, limits.tail_high)
+    pieces = _merged_slopes(_pieces(inner, costs), _pieces(last, tails))
+    run = np.array([piece[0] for piece in pieces], dtype=np.int64)
+    rise = np.array([piece[1] for piece in pieces], dtype=np.int64)
+    repeated = np.array([piece[2] for piece in pieces], dtype=np.bool_)
+    least = []
+    for count in counts:
+        copies = np.where(repeated, count - 1, 1)
+        missing = limits.steps - limits.tail_low
+        total = tails[limits.tail_low]
+        if count > 1:
+            missing -= (count - 1) * limits.low
+            total += (count - 1) * costs[limits.low]
+        reached = np.cumsum(run * copies)
+        full = int(np.searchsorted(reached, missing, side="right"))
+        total += int((rise * copies)[:full].sum())
+        rest = missing - (int(reached[full - 1]) if full else 0)
+        if rest:
+            total += -(-rest * pieces[full][1] // pieces[full][0])
+        least.append(total)
+    return np.array(least, dtype=np.int64)
+
+
+def _least_from(row: IntArray) -> IntArray:
+    """Monotone minorant: the least value at this index or later."""
+    minorant: IntArray = np.minimum.accumulate(row[::-1])[::-1]
+    return minorant
+
+
+@dataclass(frozen=True, eq=False)
+class LeastTotal:
+    """W: least time of stage s on the chunks before a split and of stage e on those after it.
+
+    Attributes
+    ----------
+    compute : dict of int to int, ticks
+        By the count of chunks: differences of Phi, full block and length cost.
+    overheads : dict of int to int, ticks
+        By the count of chunks: length cost alone, to go with the memory side.
+    memory_side, prefix_cost : int64[G + 1], ticks
+        Monotone minorants of the smaller of the two stages'.
+    """
+
+    compute: dict[int, int]
+    overheads: dict[int, int]
+    memory_side: IntArray
+    prefix_cost: IntArray
+
+    @classmethod
+    def of(cls, tables: Tables, limits: StepLimits, counts: list[int], s: int, e: int) -> LeastTotal:
+        """Tabulate for a pair of stages, equal or not."""
+        split = tables.phi[s] - tables.phi[s, 0] + tables.phi[e, -1] - tables.phi[e]
+        whole = int(split.min())
+        pair = [s, e]
+        inside = (tables.full_block[pair] + tables.length_cost[pair]).min(axis=0)
+        compute = whole + least_over_lengths(inside, limits, counts)
+        overheads = least_over_lengths(tables.length_cost[pair].min(axis=0), limits, counts)
+        return cls(
+            dict(zip(counts, compute.tolist(), strict=True)),
+            dict(zip(counts, overheads.tolist(), strict=True)),
+            _least_from(tables.memory_side[pair].min(axis=0)),
+            _least_from(tables.prefix_cost[pair].min(axis=0)),
+        )
+
+    def at(self, boundaries: IntArray) -> int:
+        """Least total of plans whose boundaries are nowhere below these, ticks."""
+        count = boundaries.size - 1
+        reading = self.overheads[count] + int(self.memory_side[boundaries[1:]].sum())
+        return max(self.compute[count], reading) + int(self.prefix_cost[boundaries[:-1]].sum())

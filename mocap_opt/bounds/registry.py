@@ -1,0 +1,36 @@
+"""Bounds by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from mocap_opt.bounds.base import Bound
+from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
+from mocap_opt.bounds.stage_work import stage_work
+from mocap_opt.tables import Tables
+
+#: Bounds in the order of formulations/bounds.md; None where a bound has nothing to say.
+BOUNDS: Mapping[str, Callable[[Tables], Bound | None]] = MappingProxyType(
+    {
+        "stage_work": stage_work,
+        "one_dimensional": one_dimensional,
+        "one_dimensional_pooled": one_dimensional_pooled,
+    }
+)
+
+#: Those that take at most a second or so at 32 stages x 128 chunks x 4096 steps.
+QUICK = ("stage_work", "one_dimensional", "one_dimensional_pooled")
+
+
+def lower_bounds(tables: Tables, quick: bool = True) -> list[Bound]:
+    """Bounds that have something to say about an instance, in the order of the registry.
+
+    Parameters
+    ----------
+    tables : Tables
+    quick : bool
+        Leave out those that solve a program.
+    """
+    found = (bound(tables) for name, bound in BOUNDS.items() if not quick or name in QUICK)
+    return [bound for bound in found if bound is not None]
