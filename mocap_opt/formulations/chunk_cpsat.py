@@ -19,7 +19,7 @@ def groups(*tables: IntArray) -> list[int]:
 
 
 def chunk_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
-    """tau of every chunk on every stage, by ``(stage, chunk)``, ticks; 0 for an empty chunk.
+    """Tau of every chunk on every stage, by ``(stage, chunk)``, ticks; 0 for an empty chunk.
 
     Stages with the same tables share their variables.  A chunk's time is a difference of the
     table Phi at its two boundaries, so each boundary needs one entry per distinct stage.
@@ -55,7 +55,7 @@ def _memory_side_matters(tables: Tables, stage: int) -> bool:
 
 
 def _chunk_time(plan: PlanVariables, i: int, j: int, phi: Affine, streamed: bool) -> Affine:
-    """tau of chunk j on stage i: the slower of computing and reading, plus what is added to both."""
+    """Tau of chunk j on stage i: the slower of computing and reading, plus what is added to both."""
     tables, program, used = plan.tables, plan.program, plan.used[j]
     tail = int(j == plan.chunks - 1)
     width, end = plan.steps[j], plan.boundary[j + 1]
@@ -75,7 +75,7 @@ def _chunk_time(plan: PlanVariables, i: int, j: int, phi: Affine, streamed: bool
 
 
 def _prefix_cost(plan: PlanVariables, i: int, j: int) -> Affine:
-    """gamma (P + a) of a chunk; an empty one pays none, although it starts at 0 as well."""
+    """Gamma (P + a) of a chunk; an empty one pays none, although it starts at 0 as well."""
     costs = plan.tables.prefix_cost[i]
     base = int(costs[0])
     extra = plan.program.entry(f"prefix_cost[{i},{j}]", plan.boundary[j], (costs - base).tolist())

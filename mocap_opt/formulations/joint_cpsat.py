@@ -6,20 +6,19 @@ the cost tables instead of binaries, and every row is multiplied out, so nothing
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mocap_opt.formulations import plan_cpsat
 from mocap_opt.formulations.chunk_cpsat import chunk_times, links, ports, send_times, undominated
-from mocap_opt.formulations.plan_cpsat import PlanVariables, decisions, read_plan
+from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.formulations.steps_cpsat import solve_in_steps
 from mocap_opt.plan import Plan
-from mocap_opt.solvers import cpsat
+from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
-from mocap_opt.solvers.outcome import Callback as ProgressCallback
-from mocap_opt.solvers.outcome import ProgramResult
+from mocap_opt.solvers.outcome import Callback, ProgramResult
 from mocap_opt.tables import Tables
 
 
@@ -59,14 +58,14 @@ def slot_times(plan: JointVariables) -> None:
     plan.program.objective = total((1, part) for part in [*plan.work, *plan.exchange])
 
 
-def work_covers_compute(plan: JointVariables) -> None:
+def compute_ends(plan: JointVariables) -> None:
     """A_t >= tau of every chunk in slot t."""
     for t, slot in enumerate(plan.work):
         for i, j in plan.running(t):
-            plan.program.at_least(f"work_covers_compute[{t},{i}]", slot, plan.times[i, j])
+            plan.program.at_least(f"compute_ends[{t},{i}]", slot, plan.times[i, j])
 
 
-def work_covers_own_transfers(plan: JointVariables) -> None:
+def own_kv_delays_compute(plan: JointVariables) -> None:
     """A_t >= tau + (1 - f) x, with x one row for each link and port that the chunk's own KV loads."""
     apart = 1 - plan.tables.overlap
     if not apart or not plan.homes:
@@ -78,21 +77,21 @@ def work_covers_own_transfers(plan: JointVariables) -> None:
                 load = resource.load(plan, i, j)
                 if load.terms:
                     right = total([(factor, plan.times[i, j]), (apart.numerator, load)])
-                    name = f"work_covers_own_transfers[{t},{i},{resource.name}]"
+                    name = f"own_kv_delays_compute[{t},{i},{resource.name}]"
                     plan.program.at_least(name, slot, right, factor)
 
 
-def work_covers_links(plan: JointVariables) -> None:
+def kv_passes_links(plan: JointVariables) -> None:
     """A_t >= KV bytes that cross a link in slot t / its bandwidth."""
     if not plan.homes:
         return
     for link in links(plan.tables):
         for t, slot in enumerate(plan.work):
             load = total((1, link.load(plan, i, j)) for i, j in plan.running(t))
-            plan.program.at_least(f"work_covers_links[{t},{link.name}]", slot, load, link.rate)
+            plan.program.at_least(f"kv_passes_links[{t},{link.name}]", slot, load, link.rate)
 
 
-def work_covers_ports(plan: JointVariables) -> None:
+def kv_passes_ports(plan: JointVariables) -> None:
     """A_t >= bytes at a memory port in slot t / its bandwidth, the stage's own traffic included."""
     tables, program = plan.tables, plan.program
     for k, port in enumerate(ports(tables)):
@@ -105,19 +104,19 @@ def work_covers_ports(plan: JointVariables) -> None:
         for t, slot in enumerate(plan.work):
             here = [(1, own[t - k])] if 0 <= t - k < plan.chunks else []
             remote = [(1, port.load(plan, i, j)) for i, j in plan.running(t)]
-            name = f"work_covers_ports[{t},{port.name}]"
+            name = f"kv_passes_ports[{t},{port.name}]"
             program.at_least(name, slot, total([*here, *remote]), port.rate)
 
 
-def exchange_covers_sends(plan: JointVariables) -> None:
+def messages_end(plan: JointVariables) -> None:
     """X_t >= the uncontended time of every message in slot t."""
     for t, slot in enumerate(plan.exchange):
         for i, j in plan.running(t):
             if i < plan.tables.stages - 1:
-                plan.program.at_least(f"exchange_covers_sends[{t},{i}]", slot, plan.sends[i, j])
+                plan.program.at_least(f"messages_end[{t},{i}]", slot, plan.sends[i, j])
 
 
-def exchange_covers_links(plan: JointVariables) -> None:
+def activations_pass_links(plan: JointVariables) -> None:
     """X_t >= activation bytes that cross a link in slot t / its bandwidth + the most hops among them.
 
     One row for each number of hops that a message of the slot may be the first to need: a chunk
@@ -139,8 +138,43 @@ def exchange_covers_links(plan: JointVariables) -> None:
                 if hops[i] > most:
                     most = int(hops[i])
                     right = total([(1, load), (most * rate, plan.used[j])])
-                    name = f"exchange_covers_links[{t},{tables.links[e]},{most}]"
+                    name = f"activations_pass_links[{t},{tables.links[e]},{most}]"
                     program.at_least(name, slot, right, rate)
+
+
+def paths_take_their_time(plan: JointVariables) -> None:
+    """The slots take at least as long as any path through them, with the longest chunk named.
+
+    For stages a <= b and any chunk j, the slots in which stage a runs the chunks up to j, stages
+    a .. b run chunk j, and stage b runs the chunks after j are all different.  Hence the sum of
+    A_t is at least the sum of stage a's chunk times + max over j of (chunk j on the stages after a,
+    up to b + what the chunks after j take longer on b than on a).  The same holds for X_t and
+    sends.  One variable for the maximum lets the solver turn a bound on the objective into one on
+    every chunk.
+    """
+    last = plan.tables.stages - 1
+    for slots, parts, stages in ((plan.work, plan.times, last), (plan.exchange, plan.sends, last - 1)):
+        alike = [next(k for k in range(i + 1) if parts[k, 0] == parts[i, 0]) for i in range(stages + 1)]
+        largest = max(alike, key=alike.count, default=0)
+        same = [i for i, group in enumerate(alike) if group == largest]
+        for a, b in sorted({(0, stages), (same[0], same[-1])} if same else ()):
+            _longest_path(plan, slots, parts, a, b, stages)
+
+
+def _longest_path(
+    plan: JointVariables, slots: list[Affine], parts: dict[tuple[int, int], Affine], a: int, b: int, last: int
+) -> None:
+    """Add the paths whose middle chunk goes from stage a to stage b, out of stages 0 .. last."""
+    m = plan.chunks
+    longest = plan.program.largest(f"longest_chunk[{slots is plan.work},{a},{b}]")
+    for j in range(m):
+        down = [(1, parts[i, j]) for i in range(a + 1, b + 1)]
+        after = [(1, parts[b, r] - parts[a, r]) for r in range(j + 1, m)]
+        plan.program.at_least(f"longest_chunk[{a},{b},{j}]", longest, total([*down, *after]))
+    before = [(-1, parts[i, 0]) for i in range(a)] + [(-1, parts[i, m - 1]) for i in range(b + 1, last + 1)]
+    along = [(-1, parts[a, j]) for j in range(m)]
+    row = total([*((1, slot) for slot in slots), *before, *along, (-1, longest)])
+    plan.program.require(f"longest_chunk[{a},{b}]", row)
 
 
 Family = tuple[str, Callable[[JointVariables], None]]
@@ -148,26 +182,37 @@ Family = tuple[str, Callable[[JointVariables], None]]
 FAMILIES: tuple[Family, ...] = (
     ("boundaries", plan_cpsat.boundaries),
     ("empty_chunks_lead", plan_cpsat.empty_chunks_lead),
-    ("homes", plan_cpsat.homes),
-    ("memory", plan_cpsat.memory),
-    ("pooled_memory", plan_cpsat.pooled_memory),
+    ("homes_stay", plan_cpsat.homes_stay),
+    ("memory_has_room", plan_cpsat.memory_has_room),
+    ("pooled_memory_has_room", plan_cpsat.pooled_memory_has_room),
     ("slot_times", slot_times),
-    ("work_covers_compute", work_covers_compute),
-    ("work_covers_own_transfers", work_covers_own_transfers),
-    ("work_covers_links", work_covers_links),
-    ("work_covers_ports", work_covers_ports),
-    ("exchange_covers_sends", exchange_covers_sends),
-    ("exchange_covers_links", exchange_covers_links),
+    ("compute_ends", compute_ends),
+    ("own_kv_delays_compute", own_kv_delays_compute),
+    ("kv_passes_links", kv_passes_links),
+    ("kv_passes_ports", kv_passes_ports),
+    ("messages_end", messages_end),
+    ("activations_pass_links", activations_pass_links),
+    ("paths_take_their_time", paths_take_their_time),
 )
 
 
-def build(tables: Tables, families: tuple[Family, ...] = FAMILIES) -> JointVariables:
+def build(
+    tables: Tables,
+    *,
+    homes: bool = True,
+    fixed: Sequence[int] | None = None,
+    families: Sequence[Family] = FAMILIES,
+) -> JointVariables:
     """Build the lockstep program.
 
     Parameters
     ----------
     tables : Tables
-    families : tuple, optional
+    homes : bool
+        False leaves homes out and keeps only what all memories together can hold: a relaxation.
+    fixed : sequence of int, optional
+        Boundaries to be kept, M + 1 grid indices, empty chunks first.
+    families : sequence, optional
         ``(name, function)`` pairs, in order.
 
     Returns
@@ -175,7 +220,7 @@ def build(tables: Tables, families: tuple[Family, ...] = FAMILIES) -> JointVaria
     JointVariables
         Its ``program`` holds variables, rows and objective.
     """
-    plan = JointVariables(IntegerProgram(), tables, tables.counts[-1])
+    plan = JointVariables(IntegerProgram(), tables, tables.counts[-1], homes, fixed)
     for _, add in families:
         add(plan)
     return plan
@@ -190,7 +235,7 @@ def solve_joint(
     gap: float = 0.0,
     seed: int = 0,
     threads: int | None = None,
-    callback: ProgressCallback | None = None,
+    callback: Callback | None = None,
     deterministic_limit: float | None = None,
 ) -> ProgramResult:
     """Minimise the lockstep latency over all plans.
@@ -202,21 +247,21 @@ def solve_joint(
         A feasible plan; the answer is never worse.
     lower_bound : int, optional
         A proved lower bound on the lockstep latency of every plan, ticks.
-    time_limit_s, gap, seed, threads, callback, deterministic_limit
-        See `mocap_opt.solvers.cpsat`.
+    time_limit_s : float, optional
+        Seconds for the search, all steps together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+        See `mocap_opt.solvers.cpsat.Limits`.
+    callback : callable, optional
+        Told of progress; returning True stops the search.
+    deterministic_limit : float, optional
+        Limit in CP-SAT's deterministic time; with one thread the result is then repeatable.
 
     Returns
     -------
     ProgramResult
         Objective and bound in ticks, exact.
     """
-    began = time.perf_counter()
-    plan = build(tables)
-    limits = cpsat.Limits(time_limit_s, gap, seed, threads, deterministic_limit)
-    values = None if start is None else plan.program.complete(decisions(plan, start))
-    built_s = time.perf_counter() - began
-    result = cpsat.solve(
-        plan.program, start=values, lower_bound=lower_bound, limits=limits, callback=callback
-    )
-    outcome = replace(result.outcome, build_s=result.outcome.build_s + built_s)
-    return ProgramResult(None if result.values is None else read_plan(plan, result.values), outcome)
+    limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
+    return solve_in_steps(build, tables, start, lower_bound=lower_bound, limits=limits, callback=callback)

@@ -32,6 +32,10 @@ class PlanVariables:
     tables : Tables
     chunks : int
         M, the most chunks of any plan.
+    place_homes : bool
+        False leaves homes out, and with them the rows of single memories.
+    fixed : sequence of int or None
+        Boundaries to be kept, M + 1 grid indices.
     boundary : list of Affine
         p_j, grid indices, M + 1 of them.
     used : list of Affine
@@ -47,6 +51,8 @@ class PlanVariables:
     program: IntegerProgram
     tables: Tables
     chunks: int
+    place_homes: bool = True
+    fixed: Sequence[int] | None = None
     boundary: list[Affine] = field(default_factory=list)
     used: list[Affine] = field(default_factory=list)
     steps: list[Affine] = field(default_factory=list)
@@ -79,9 +85,31 @@ class PlanVariables:
 
 def boundaries(plan: PlanVariables) -> None:
     """Grid indices from 0 to G, in order, with every chunk's length within the limits."""
-    program, steps, m = plan.program, plan.tables.steps, plan.chunks
+    program, m = plan.program, plan.chunks
     exact = plan.tables.exact_chunks
     inner, final = (_limits(plan.tables.length_allowed[tail]) for tail in (0, 1))
+    ranges = _ranges(plan, inner, final)
+    if any(first > last for first, last in ranges):
+        program.require("boundaries", Affine({}, -1))
+        ranges = [(0, 0)] * m + [(plan.tables.steps, plan.tables.steps)]
+    for j, (first, last) in enumerate(ranges):
+        plan.boundary.append(program.decision(f"boundary[{j}]", first, last))
+    for j in range(m):
+        first, last = program.bounds(plan.boundary[j + 1])
+        used = program.decision(f"used[{j}]", int(exact or first > 0), int(exact or last > 0))
+        width = plan.boundary[j + 1] - plan.boundary[j]
+        low, high = inner if j < m - 1 else final
+        plan.used.append(used)
+        plan.steps.append(program.sum(f"steps[{j}]", width, low if used == SURE else 0, high if last else 0))
+        if used.terms:
+            program.require(f"boundaries[{j}]", plan.steps[j] - low * used)
+            program.require(f"boundaries[{j}]", high * used - plan.steps[j])
+
+
+def _ranges(plan: PlanVariables, inner: tuple[int, int], final: tuple[int, int]) -> list[tuple[int, int]]:
+    """Least and largest grid index of every boundary; the least is above where there is none."""
+    steps, m, exact = plan.tables.steps, plan.chunks, plan.tables.exact_chunks
+    ranges = []
     for j in range(m + 1):
         after = m - 1 - j
         first = max(j * inner[0] if exact else 0, steps - final[1] - after * inner[1])
@@ -90,19 +118,10 @@ def boundaries(plan: PlanVariables) -> None:
             first = last = 0 if j == 0 else steps
         elif not exact:
             last = max(last, 0)
-        if first > last:
-            program.require(f"boundaries[{j}]", Affine({}, -1))
-        plan.boundary.append(program.decision(f"boundary[{j}]", first, max(first, last)))
-    for j in range(m):
-        sure = exact or j == m - 1 or program.bounds(plan.boundary[j + 1])[0] > 0
-        used = SURE if sure else program.decision(f"used[{j}]", 0, 1)
-        width = plan.boundary[j + 1] - plan.boundary[j]
-        low, high = inner if j < m - 1 else final
-        plan.used.append(used)
-        plan.steps.append(program.sum(f"steps[{j}]", width, low if used == SURE else 0, high))
-        if used.terms:
-            program.require(f"boundaries[{j}]", plan.steps[j] - low * used)
-            program.require(f"boundaries[{j}]", high * used - plan.steps[j])
+        if plan.fixed is not None:
+            first, last = max(first, plan.fixed[j]), min(last, plan.fixed[j])
+        ranges.append((first, last))
+    return ranges
 
 
 def empty_chunks_lead(plan: PlanVariables) -> None:
@@ -121,10 +140,10 @@ def _limits(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return (int(lengths[0]), int(lengths[-1])) if lengths.size else (1, 0)
 
 
-def homes(plan: PlanVariables) -> None:
-    """Pages of each chunk by home: whole, none negative, adding up to the chunk."""
+def homes_stay(plan: PlanVariables) -> None:
+    """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
     program, tables = plan.program, plan.tables
-    if not remote_homes_help(tables):
+    if not (plan.place_homes and remote_homes_help(tables)):
         return
     for i in range(tables.stages):
         others = [k for k in range(tables.stages) if k != i]
@@ -134,7 +153,7 @@ def homes(plan: PlanVariables) -> None:
                 plan.homes[i, j, k] = program.decision(f"held[{i},{j},{k}]", 0, most)
         for j in range(plan.chunks):
             for k in range(tables.stages):
-                program.require(f"homes[{i},{j},{k}]", plan.written(i, j, k))
+                program.require(f"homes_stay[{i},{j},{k}]", plan.written(i, j, k))
 
 
 def remote_homes_help(tables: Tables) -> bool:
@@ -165,9 +184,9 @@ def held_tokens(plan: PlanVariables) -> Affine:
     return plan.queue
 
 
-def memory(plan: PlanVariables) -> None:
-    """What lives in a memory in a slot fits (`problem` rows of every memory and slot)."""
-    if not remote_homes_help(plan.tables):
+def memory_has_room(plan: PlanVariables) -> None:
+    """Static bytes, reserve, prefix and KV fit in every memory in every slot."""
+    if not (plan.place_homes and remote_homes_help(plan.tables)):
         return
     tables, program = plan.tables, plan.program
     tokens = held_tokens(plan)
@@ -175,15 +194,15 @@ def memory(plan: PlanVariables) -> None:
         alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
         for k in range(tables.stages):
             room = int(tables.capacity[k] - tables.static[k] - tables.staging[k])
-            row = [(1, room), (-int(tables.working_bytes[k]), tokens)]
+            row: list[tuple[int, Affine | int]] = [(1, room), (-int(tables.working_bytes[k]), tokens)]
             if k in alive:
                 row.append((-int(tables.prefix_bytes[k]), plan.used[t - k]))
             row += [(-int(tables.page_bytes[i]), plan.held(i, t - i + 1, k)) for i in alive]
-            program.require(f"memory[{k},{t}]", total(row))
+            program.require(f"memory_has_room[{k},{t}]", total(row))
 
 
-def pooled_memory(plan: PlanVariables) -> None:
-    """All memories together, each with whole pages only: implied by `memory`, but without homes.
+def pooled_memory_has_room(plan: PlanVariables) -> None:
+    """All memories together, each with whole pages only: implied by `memory_has_room`, but free of homes.
 
     Every memory's room is rounded down to a multiple of the greatest common divisor of the page
     sizes, because all KV in it comes in such multiples.
@@ -199,7 +218,7 @@ def pooled_memory(plan: PlanVariables) -> None:
         alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
         cache = [(-int(tables.page_bytes[i]), plan.pages(t - i + 1)) for i in alive]
         prefix = [(-int(tables.prefix_bytes[i]), plan.used[t - i]) for i in alive]
-        program.require(f"pooled_memory[{t}]", total([(1, whole), *cache, *prefix]))
+        program.require(f"pooled_memory_has_room[{t}]", total([(1, whole), *cache, *prefix]))
 
 
 def decisions(plan: PlanVariables, given: Plan) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""CP-SAT: the only module that builds its models and runs it.
+"""CP-SAT: the only module that runs it.
 
 Facts this module is built around: CP-SAT reports 0.0 on infeasible models and garbage on unknown
 ones, so no number is read before the status; it calls a run that reached its gap limit optimal, so
@@ -11,19 +11,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
-from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
+from mocap_opt.solvers.cpsat_model import Built, build_model
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
 
 DEFAULT_WORKERS = 4
 """Fastest on two cores in our measurements, ahead of 2 and 8."""
-
-SAFE_ACTIVITY = 2**60
-"""Largest activity of a row handed to CP-SAT, which needs sums well inside 64-bit integers."""
 
 HEARTBEAT_S = 0.25
 """Longest time between two calls of the progress callback, seconds."""
@@ -45,114 +43,7 @@ class CpSatResult:
     values: tuple[int, ...] | None
 
 
-@dataclass(frozen=True)
-class Built:
-    """A program as a CP-SAT model.
-
-    Attributes
-    ----------
-    model : cp_model.CpModel
-    variables : list
-        In the program's order.
-    relaxed : tuple of str
-        Names of rows that were weakened because 64-bit integers could not hold them.
-    """
-
-    model: cp_model.CpModel
-    variables: list[cp_model.IntVar]
-    relaxed: tuple[str, ...]
-
-
-def build(program: IntegerProgram, *, at_least: int | None = None, at_most: int | None = None) -> Built:
-    """Write a program as a CP-SAT model; constraints carry the rows' names.
-
-    Parameters
-    ----------
-    program : IntegerProgram
-    at_least, at_most : int, optional
-        Known bounds on the optimal objective.
-    """
-    model = cp_model.CpModel()
-    variables = [
-        model.new_int_var(low, high, name)
-        for low, high, name in zip(program.lower, program.upper, program.names, strict=True)
-    ]
-    relaxed: list[str] = []
-
-    def expression(affine: Affine) -> cp_model.LinearExprT:
-        chosen = [variables[v] for v in affine.terms]
-        return cp_model.LinearExpr.weighted_sum(chosen, list(affine.terms.values())) + affine.constant
-
-    def add(name: str, affine: Affine, *, equality: bool = False) -> None:
-        terms, right, weakened = fit(program, affine, equality=equality)
-        chosen = [variables[v] for v in terms]
-        sum_ = cp_model.LinearExpr.weighted_sum(chosen, list(terms.values()))
-        high = right if equality else cp_model.INT_MAX
-        model.add_linear_constraint(sum_, right, high).with_name(name)
-        if weakened:
-            relaxed.append(name)
-
-    for definition in program.definitions:
-        name, target = program.names[definition.variable], variables[definition.variable]
-        if isinstance(definition, TableEntry):
-            model.add_element(variables[definition.index], list(definition.entries), target).with_name(name)
-        elif isinstance(definition, Sum):
-            add(name, definition.expression - Affine({definition.variable: 1}), equality=True)
-        elif isinstance(definition, Least):
-            model.add_min_equality(target, [expression(e) for e in definition.expressions]).with_name(name)
-        elif isinstance(definition, Largest):
-            for row, factor, least in definition.rows:
-                add(row, Affine({definition.variable: factor}) - least)
-    for row_ in program.rows:
-        add(row_.name, row_.expression, equality=row_.equality)
-    if at_least is not None:
-        add("known_lower_bound", program.objective - at_least)
-    if at_most is not None:
-        add("known_upper_bound", at_most - program.objective)
-    model.minimize(expression(program.objective))
-    return Built(model, variables, tuple(relaxed))
-
-
-def fit(
-    program: IntegerProgram, affine: Affine, *, equality: bool = False
-) -> tuple[dict[int, int], int, bool]:
-    """Make a row ``affine >= 0`` fit into 64-bit integers.
-
-    Coefficients are divided by their greatest common divisor and the right side is rounded up,
-    which keeps the same integer points.  If sums could still leave the safe range, the row is
-    written in the distances of the variables from their lower bounds, divided, and rounded up term
-    by term: then every point of the row still satisfies it (an outer relaxation).
-
-    Returns
-    -------
-    terms : dict of int to int
-    right : int
-        ``sum of terms >= right`` (or ``==``).
-    weakened : bool
-        Whether points outside the row may satisfy what is returned.
-
-    Raises
-    ------
-    OverflowError
-        If an equality does not fit.
-    """
-    terms, constant = dict(affine.terms), affine.constant
-    divisor = math.gcd(*terms.values()) or 1
-    if not equality or constant % divisor == 0:
-        terms, constant = {v: c // divisor for v, c in terms.items()}, constant // divisor
-    reach = sum(abs(c) * max(abs(program.lower[v]), abs(program.upper[v])) for v, c in terms.items())
-    if reach + abs(constant) <= SAFE_ACTIVITY:
-        return terms, -constant, False
-    if equality:
-        raise OverflowError(f"an equality reaches {reach}, beyond 64-bit integers")
-    constant += sum(c * program.lower[v] for v, c in terms.items())
-    scale = -(-4 * (reach + abs(constant)) // SAFE_ACTIVITY)
-    terms = {v: -(-c // scale) for v, c in terms.items()}
-    right = sum(c * program.lower[v] for v, c in terms.items()) + constant // -scale
-    return {v: c for v, c in terms.items() if c}, right, True
-
-
-class _Watch(cp_model.CpSolverSolutionCallback):
+class _Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
     """Follows a run: keeps the best objective and bound, and asks the caller whether to go on.
 
     CP-SAT runs in a thread of its own and calls from there; the caller is only called from its
@@ -311,7 +202,7 @@ def solve(
     worst = None if kept is None else program.objective.value(kept)
     if worst is not None and lower_bound is not None and lower_bound > worst:
         raise ValueError(f"lower bound {lower_bound} exceeds {worst}, the objective of a valid start")
-    built = build(program, at_least=lower_bound, at_most=worst)
+    built = build_model(program, at_least=lower_bound, at_most=worst)
     for variable, value in zip(built.variables, kept or (), strict=False):
         built.model.add_hint(variable, value)
     build_s = time.perf_counter() - began
@@ -321,26 +212,33 @@ def solve(
 
     values, bound, infeasible = _answer(program, built, solver, watch, kept, lower_bound)
     objective = None if values is None else program.objective.value(values)
-    common = {
-        "start_accepted": accepted,
-        "build_s": build_s,
-        "solve_s": solve_s,
-        "time_limit_s": limits.time_limit_s,
-        "gap_limit": limits.gap,
-        "seed": limits.seed,
-        "threads": limits.workers,
-        **_size(solver, program),
-    }
-    message = f"{len(built.relaxed)} rows weakened to fit 64-bit integers" if built.relaxed else ""
     if infeasible:
-        outcome = SolveOutcome("cpsat", Status.INFEASIBLE, StopReason.INFEASIBLE, message=message, **common)
-        return CpSatResult(outcome, None)
-    stop = _why(solver, limits, objective, bound, asked)
-    if objective is None:
-        status = Status.UNKNOWN
+        status, stop = Status.INFEASIBLE, StopReason.INFEASIBLE
     else:
+        stop = _why(solver, limits, objective, bound, asked)
+        status = Status.UNKNOWN
+    if objective is not None:
         status = Status.OPTIMAL if bound is not None and bound >= objective else Status.FEASIBLE
-    outcome = SolveOutcome("cpsat", status, stop, objective, bound, message=message, **common)
+    rows = list(_expressions(program))
+    outcome = SolveOutcome(
+        "cpsat",
+        status,
+        stop,
+        objective,
+        bound,
+        start_accepted=accepted,
+        build_s=build_s,
+        solve_s=solve_s,
+        time_limit_s=limits.time_limit_s,
+        gap_limit=limits.gap,
+        seed=limits.seed,
+        threads=limits.workers,
+        nodes=int(solver.response_proto.num_branches),
+        rows=len(rows),
+        columns=len(program.names),
+        nonzeros=sum(len(row.terms) for row in rows),
+        message=f"{len(built.relaxed)} rows weakened to fit 64-bit integers" if built.relaxed else "",
+    )
     return CpSatResult(outcome, values)
 
 
@@ -397,15 +295,9 @@ def _why(
     return StopReason.TIME_LIMIT
 
 
-def _size(solver: cp_model.CpSolver, program: IntegerProgram) -> dict[str, int]:
-    """Size of the program and of the search."""
-    rows = [row.expression for row in program.rows]
+def _expressions(program: IntegerProgram) -> Iterator[Affine]:
+    """All linear rows of a program, definitions included."""
+    yield from (row.expression for row in program.rows)
     for definition in program.definitions:
         if isinstance(definition, Largest):
-            rows += [expression for _, _, expression in definition.rows]
-    return {
-        "nodes": int(solver.response_proto.num_branches),
-        "rows": len(rows),
-        "columns": len(program.names),
-        "nonzeros": sum(len(row.terms) for row in rows),
-    }
+            yield from (expression for _, _, expression in definition.rows)

@@ -28,17 +28,21 @@ class Affine:
     constant: int = 0
 
     def __add__(self, other: Affine | int) -> Affine:
+        """Add."""
         return total([(1, self), (1, other)])
 
     __radd__ = __add__
 
     def __sub__(self, other: Affine | int) -> Affine:
+        """Subtract."""
         return total([(1, self), (-1, other)])
 
     def __rsub__(self, other: int) -> Affine:
+        """Subtract from a number."""
         return total([(1, other), (-1, self)])
 
     def __mul__(self, factor: int) -> Affine:
+        """Multiply."""
         return total([(factor, self)])
 
     __rmul__ = __mul__
@@ -164,7 +168,10 @@ class IntegerProgram:
             self.require(name, expression - least)
             self.require(name, most - expression)
             return expression
-        variable = self._new(name, max(low, least), min(high, most))
+        low, high = max(low, least), min(high, most)
+        if low > high:
+            self.require(name, Affine({}, -1))
+        variable = self._new(name, low, max(low, high))
         self.definitions.append(Sum(variable, expression))
         return Affine({variable: 1})
 
@@ -242,6 +249,12 @@ class IntegerProgram:
         """Require ``expression >= 0`` (or ``== 0``); rows that hold in any case are left out."""
         if equality or self.bounds(expression)[0] < 0:
             self.rows.append(Row(name, expression, equality))
+
+    def raise_objective(self, floor: int) -> None:
+        """Replace the objective by the larger of itself and a floor."""
+        raised = self.largest("objective", floor)
+        self.at_least("objective", raised, self.objective)
+        self.objective = raised
 
     def bounds(self, expression: Affine) -> tuple[int, int]:
         """Least and largest value of an expression over the variables' bounds."""

@@ -1,0 +1,120 @@
+"""Exact integer programs as CP-SAT models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ortools.sat.python import cp_model
+
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
+
+SAFE_ACTIVITY = 2**60
+"""Largest activity of a row handed to CP-SAT, which needs sums well inside 64-bit integers."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program as a CP-SAT model.
+
+    Attributes
+    ----------
+    model : cp_model.CpModel
+    variables : list
+        In the program's order.
+    relaxed : tuple of str
+        Names of rows that were weakened because 64-bit integers could not hold them.
+    """
+
+    model: cp_model.CpModel
+    variables: list[cp_model.IntVar]
+    relaxed: tuple[str, ...]
+
+
+def build_model(program: IntegerProgram, *, at_least: int | None = None, at_most: int | None = None) -> Built:
+    """Write a program as a CP-SAT model; constraints carry the rows' names.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+    at_least, at_most : int, optional
+        Known bounds on the optimal objective.
+    """
+    model = cp_model.CpModel()
+    variables = [
+        model.new_int_var(low, high, name)
+        for low, high, name in zip(program.lower, program.upper, program.names, strict=True)
+    ]
+    relaxed: list[str] = []
+
+    def expression(affine: Affine) -> cp_model.LinearExprT:
+        chosen = [variables[v] for v in affine.terms]
+        return cp_model.LinearExpr.weighted_sum(chosen, list(affine.terms.values())) + affine.constant
+
+    def add(name: str, affine: Affine, *, equality: bool = False) -> None:
+        terms, right, weakened = fit(program, affine, equality=equality)
+        chosen = [variables[v] for v in terms]
+        sum_ = cp_model.LinearExpr.weighted_sum(chosen, list(terms.values()))
+        high = right if equality else cp_model.INT_MAX
+        model.add_linear_constraint(sum_, right, high).with_name(name)
+        if weakened:
+            relaxed.append(name)
+
+    for definition in program.definitions:
+        name, target = program.names[definition.variable], variables[definition.variable]
+        if isinstance(definition, TableEntry):
+            model.add_element(variables[definition.index], list(definition.entries), target).with_name(name)
+        elif isinstance(definition, Sum):
+            add(name, definition.expression - Affine({definition.variable: 1}), equality=True)
+        elif isinstance(definition, Least):
+            model.add_min_equality(target, [expression(e) for e in definition.expressions]).with_name(name)
+        elif isinstance(definition, Largest):
+            for row, factor, least in definition.rows:
+                add(row, Affine({definition.variable: factor}) - least)
+    for row_ in program.rows:
+        add(row_.name, row_.expression, equality=row_.equality)
+    if at_least is not None:
+        add("known_lower_bound", program.objective - at_least)
+    if at_most is not None:
+        add("known_upper_bound", at_most - program.objective)
+    model.minimize(expression(program.objective))
+    return Built(model, variables, tuple(relaxed))
+
+
+def fit(
+    program: IntegerProgram, affine: Affine, *, equality: bool = False
+) -> tuple[dict[int, int], int, bool]:
+    """Make a row ``affine >= 0`` fit into 64-bit integers.
+
+    Coefficients are divided by their greatest common divisor and the right side is rounded up,
+    which keeps the same integer points.  If sums could still leave the safe range, the row is
+    written in the distances of the variables from their lower bounds, divided, and rounded up term
+    by term: then every point of the row still satisfies it (an outer relaxation).
+
+    Returns
+    -------
+    terms : dict of int to int
+    right : int
+        ``sum of terms >= right`` (or ``==``).
+    weakened : bool
+        Whether points outside the row may satisfy what is returned.
+
+    Raises
+    ------
+    OverflowError
+        If an equality does not fit.
+    """
+    terms, constant = dict(affine.terms), affine.constant
+    divisor = math.gcd(*terms.values()) or 1
+    if not equality or constant % divisor == 0:
+        terms, constant = {v: c // divisor for v, c in terms.items()}, constant // divisor
+    reach = sum(abs(c) * max(abs(program.lower[v]), abs(program.upper[v])) for v, c in terms.items())
+    if reach + abs(constant) <= SAFE_ACTIVITY:
+        return terms, -constant, False
+    if equality:
+        raise OverflowError(f"an equality reaches {reach}, beyond 64-bit integers")
+    constant += sum(c * program.lower[v] for v, c in terms.items())
+    scale = -(-4 * (reach + abs(constant)) // SAFE_ACTIVITY)
+    terms = {v: -(-c // scale) for v, c in terms.items()}
+    right = sum(c * program.lower[v] for v, c in terms.items()) + constant // -scale
+    return {v: c for v, c in terms.items() if c}, right, True
