@@ -6,21 +6,25 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mocap_opt.bounds.base import Bound
+from mocap_opt.bounds.lp_relaxation import lp_relaxation
 from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
 from mocap_opt.bounds.stage_work import stage_work
+from mocap_opt.bounds.streaming import streaming
 from mocap_opt.tables import Tables
 
 #: Bounds in the order of formulations/bounds.md; None where a bound has nothing to say.
 BOUNDS: Mapping[str, Callable[[Tables], Bound | None]] = MappingProxyType(
     {
         "stage_work": stage_work,
+        "streaming": streaming,
         "one_dimensional": one_dimensional,
         "one_dimensional_pooled": one_dimensional_pooled,
+        "lp_relaxation": lp_relaxation,
     }
 )
 
 #: Those that take at most a second or so at 32 stages x 128 chunks x 4096 steps.
-QUICK = ("stage_work", "one_dimensional", "one_dimensional_pooled")
+QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled")
 
 
 def lower_bounds(tables: Tables, quick: bool = True) -> list[Bound]:

@@ -1,0 +1,70 @@
+"""KV that cannot stay at home over the fastest way out (formulations/bounds.md, `streaming`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.bounds.base import Bound, Evidence, Scope
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.stage_work import work_by_count
+from mocap_opt.bounds.way_out import Demand, Weights, good_weights
+from mocap_opt.tables import Tables
+
+
+def streaming(tables: Tables) -> Bound | None:
+    """Bound any execution by the bytes that must leave home; None if a plan may keep all at home."""
+    setting = Setting(tables)
+    demands = {chunks: _demands(setting, chunks) for chunks in setting.counts}
+    possible = {chunks: found for chunks, found in demands.items() if found is not None}
+    if tables.stages == 1 or not possible or not any(possible.values()):
+        return None
+    weights: dict[tuple[int, ...], Weights] = {}
+    work = np.array([work_by_count(setting, i) for i in range(tables.stages)])
+    values: list[tuple[int, str]] = []
+    for chunks, found in possible.items():
+        at_count = work[:, setting.counts.index(chunks)]
+        value, note = int(at_count.max()), "work alone"
+        groups = [[demand] for demand in found] + ([found] if len(found) > 1 else [])
+        for group in groups:
+            key = tuple(demand.stage for demand in group)
+            if key not in weights:
+                weights[key] = good_weights(tables, group)
+            ticks = _ticks(setting, chunks, group, weights[key], at_count.tolist())
+            if ticks > value:
+                value, note = ticks, f"KV of stages {key[0]}..{key[-1]}"
+        values.append((value, f"{note}, {chunks} chunks"))
+    least, note = min(values)
+    return Bound("streaming", least, Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, note)
+
+
+def _demands(setting: Setting, chunks: int) -> list[Demand] | None:
+    """Bytes of each stage that must leave it, with so many chunks; None if nothing fits at all."""
+    tables, limits = setting.tables, setting.limits
+    longest = int(tables.lengths[1, limits.shortest_longest(chunks)])
+    room = PooledMemory.of(tables).free(longest) - tables.prefix_bytes
+    if (room < 0).any():
+        return None
+    boundaries = limits.least(chunks)
+    demands = []
+    for k, size in enumerate(tables.page_bytes.tolist()):
+        local = int(room[k]) // size if size else int(tables.pages[-1])
+        away = np.maximum(tables.pages[boundaries[1:]] - local, 0)
+        # When chunk j runs, what is away of the chunks before it is read.
+        demands.append(Demand(k, size * int(away[-1]), size * int(away[:-1].sum())))
+    return [demand for demand in demands if demand.written]
+
+
+def _ticks(setting: Setting, chunks: int, group: list[Demand], weights: Weights, work: list[int]) -> int:
+    """Least latency with this traffic; `work` is each stage's head + work + tail."""
+    limits, travel = setting.limits, setting.travel
+    first_end = int(limits.least(chunks)[1])
+    last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
+    traffic = weights.time(group)
+    head = min(int(travel.head[demand.stage, first_end]) for demand in group)
+    tail = min(int(travel.tail[demand.stage, last_start]) for demand in group)
+    ticks = head + traffic.numerator // traffic.denominator + tail
+    if len(group) == 1 and setting.tables.overlap < 1:
+        late = (1 - setting.tables.overlap) * traffic
+        ticks = max(ticks, work[group[0].stage] + late.numerator // late.denominator)
+    return ticks
