@@ -179,6 +179,30 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
                 os.unlink(temporary)
 
 
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a place for a result before long work is done for it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file to be written later by `write_text_atomically`.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or cannot be written, or if it is a folder itself.
+    """
+    target = Path(path)
+    source = ascii(os.fspath(path))[1:-1]
+    if target.is_dir():
+        raise _fail(source, "a directory", "the name of a file")
+    folder = target.resolve().parent
+    if not folder.is_dir():
+        raise _fail(source, "no such directory", "a place that can be written", "create the directory first")
+    if not os.access(folder, os.W_OK):
+        raise _fail(source, "permission denied", "a place that can be written")
+
+
 def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)

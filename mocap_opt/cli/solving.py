@@ -11,8 +11,8 @@ from mocap_opt.cli import render
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option, solve_options
 from mocap_opt.costs import build_tables
-from mocap_opt.errors import ExitCode
-from mocap_opt.files import write_text_atomically
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.files import require_writable, write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.plan_io import load_plan, save_plan
 from mocap_opt.report import Report
@@ -67,6 +67,8 @@ def solve(
 
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
+    if out is not None:
+        require_writable(out)
     instance = load_instance(file, overrides)
     with render.live_progress(sys.stderr) as progress:
 
@@ -128,8 +130,12 @@ def compare(
     as_json: bool,
 ) -> ExitCode:
     """Solve every FILE with several methods; all gaps on a FILE are against its best bound."""
-    instances = [load_instance(file, overrides) for file in files]
+    if csv_path is not None:
+        require_writable(csv_path)
     names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
+    instances = [load_instance(file, overrides) for file in files]
     frame = compare_methods(instances, names, solver=solver, time_limit_s=time_limit_s, gap=gap, seed=seed)
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))

@@ -1,18 +1,23 @@
-"""The joint method: heuristics, then both programs, each started from the best plan so far."""
+"""The joint method: heuristics, local search, then both programs, each from the best plan so far."""
 
 from __future__ import annotations
 
 from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.local_search import improve
+from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import SearchState
 
-PROGRAM_LIMIT = 2_000_000
-"""Largest stages^2 x chunks x grid steps for which the plain programs are worth building."""
+NEEDS_SOLVER = frozenset({"search-program"})
+"""Heuristics that run a solver; tried only when the others leave something to gain."""
+
+CLIMBS = 3
+"""Plans that local search starts from, best first."""
 
 
 def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | None, str | None]:
-    """Run the heuristics and the programs until the gap is reached or time is up.
+    """Run the heuristics, the local search and the programs until the gap is reached or time is up.
 
     Returns
     -------
@@ -21,35 +26,72 @@ def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | 
     solver : str or None
         The solver that was used, if any.
     """
+    reasons, plans = run_heuristics(state, [name for name in METHODS if name not in NEEDS_SOLVER])
+    climb(state, plans, seed)
+    used: str | None = None
+    if not state.done:
+        more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
+        reasons += more
+        used = run_programs(state, Solver.CPSAT if solver == "auto" else Solver(solver), seed, reasons)
+    if state.best is None:
+        return "; ".join(["no plan found", *reasons]), used
+    return None, used
+
+
+def run_heuristics(state: SearchState, names: list[str]) -> tuple[list[str], list[tuple[str, Plan]]]:
+    """Offer what each heuristic proposes.
+
+    Returns
+    -------
+    reasons : list of str
+        Of those that found no plan, why.
+    plans : list of (str, Plan)
+        Of the others, their names and plans.
+    """
     reasons: list[str] = []
-    for name, method in METHODS.items():
+    plans: list[tuple[str, Plan]] = []
+    for name in names:
         if state.done:
             break
-        proposal = method.propose(state.tables)
+        proposal = METHODS[name].propose(state.tables)
         state.offer(proposal.plan, name)
         if proposal.plan is None:
             reasons.append(f"{name}: {proposal.reason}")
-    if state.done:
-        return _no_plan(state, reasons), None
-    chosen = Solver.CPSAT if solver == "auto" else Solver(solver)
+        else:
+            plans.append((name, proposal.plan))
+    return reasons, plans
+
+
+def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
+    """Improve the most promising distinct plans by local search."""
+    latencies = {trial.source: trial.latency for trial in state.trials if trial.latency is not None}
+    ranked = sorted(((latencies[name], name, plan) for name, plan in plans), key=lambda entry: entry[:2])
+    tried: set[tuple[int, ...]] = set()
+    for _, name, plan in ranked:
+        if state.done or len(tried) == CLIMBS:
+            return
+        if plan.boundaries in tried:
+            continue
+        tried.add(plan.boundaries)
+        better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
+        if better:
+            state.offer(better[0], f"{name} + local search")
+
+
+def run_programs(state: SearchState, solver: Solver, seed: int, reasons: list[str]) -> str:
+    """Run the contention-free program for half of the time left, then the lockstep program."""
     for program, share in ((CONTENTION_FREE_PROGRAM, 0.5), (LOCKSTEP_PROGRAM, 1.0)):
         if state.done or state.infeasible_reason:
             break
-        best = state.best if program is CONTENTION_FREE_PROGRAM else state.best_lockstep
+        start = state.best if program is CONTENTION_FREE_PROGRAM else state.best_lockstep
         result = run_program(
             state,
             program,
-            chosen,
-            start=None if best is None else best.plan,
+            solver,
+            start=None if start is None else start.plan,
             time_limit_s=share * state.remaining_s,
             seed=seed,
         )
         if result.outcome.stop is StopReason.ERROR:
             reasons.append(f"{program.name}: {result.outcome.message}")
-    return _no_plan(state, reasons), chosen.value
-
-
-def _no_plan(state: SearchState, reasons: list[str]) -> str | None:
-    if state.best is not None:
-        return None
-    return "no plan found; " + "; ".join(reasons) if reasons else "no plan found"
+    return solver.value

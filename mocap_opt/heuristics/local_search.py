@@ -1,0 +1,180 @@
+"""Local search on boundaries and homes: moves screened by the recursion, the best few placed.
+
+A move shifts a run of neighbouring boundaries by a few grid steps, drops a boundary or adds one.
+All moves from a plan are priced at once by the contention-free recursion without KV traffic, which
+no homes can beat; only moves that could improve the plan get homes, and the first that does is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mocap_opt.heuristics.estimate import estimate
+from mocap_opt.heuristics.greedy import greedy
+from mocap_opt.heuristics.occupancy import pooled_shortage
+from mocap_opt.heuristics.proposal import HomeRule
+from mocap_opt.plan import Plan
+from mocap_opt.tables import IntArray, Tables
+
+MOST_ENTRIES = 4_000_000
+"""Largest stages x chunks x moves priced at once; more moves are sampled."""
+
+PLACED = 24
+"""Moves that get homes before the search gives up on a neighbourhood."""
+
+
+def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
+    """Boundaries after shifting each run of inner boundaries by each step.
+
+    Returns
+    -------
+    int64[move, chunks + 1]
+        Grid indices that keep to the limits on lengths; a sample if there are too many.
+    """
+    chunks = indices.size - 1
+    if chunks < 2:
+        return np.empty((0, indices.size), dtype=np.int64)
+    first, last = np.triu_indices(chunks - 1)
+    sizes = 2 ** np.arange(max(1, int(tables.steps).bit_length() - 3))
+    steps = np.concatenate([sizes, -sizes])
+    run, step = (axis.ravel() for axis in np.meshgrid(np.arange(first.size), steps, indexing="ij"))
+    most = max(1, MOST_ENTRIES // (tables.stages * chunks))
+    if run.size > most:
+        kept = np.sort(rng.choice(run.size, most, replace=False))
+        run, step = run[kept], step[kept]
+    position = np.arange(1, chunks)
+    moved = np.broadcast_to(indices, (run.size, indices.size)).copy()
+    inside = (position >= first[run][:, None] + 1) & (position <= last[run][:, None] + 1)
+    moved[:, 1:-1] += np.where(inside, step[:, None], 0)
+    return moved[_within_limits(tables, moved)]
+
+
+def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:
+    """Boundaries with one boundary fewer, and with one more in the middle of a chunk.
+
+    Returns
+    -------
+    list of int64[move, chunks] and int64[move, chunks + 2]
+        Those among them that the instance allows.
+    """
+    chunks = indices.size - 1
+    inner = range(1, chunks)
+    fewer = [np.delete(indices, j) for j in inner]
+    middle = (indices[:-1] + indices[1:]) // 2
+    more = [np.insert(indices, j + 1, middle[j]) for j in range(chunks) if middle[j] > indices[j]]
+    found = [
+        np.array(moves)
+        for moves, count in ((fewer, chunks - 1), (more, chunks + 1))
+        if moves and count in tables.counts
+    ]
+    return [moves[_within_limits(tables, moves)] for moves in found]
+
+
+def screen(tables: Tables, moves: IntArray) -> IntArray:
+    """Price boundaries by the recursion without KV traffic and with unbounded queues.
+
+    Parameters
+    ----------
+    moves : int64[move, chunks + 1]
+        Grid indices.
+
+    Returns
+    -------
+    int64[move], ticks
+        No more than `mocap_opt.heuristics.estimate.estimate` of the same boundaries with any homes.
+    """
+    arrival = np.zeros((moves.shape[0], moves.shape[1] - 1), dtype=np.int64)
+    for stage in range(tables.stages):
+        work = tables.tau(stage, moves[:, :-1], moves[:, 1:])
+        total = np.cumsum(work, axis=1)
+        end = np.maximum.accumulate(arrival - (total - work), axis=1) + total
+        arrival = end + tables.send_time(stage, moves[:, :-1], moves[:, 1:])
+    priced: IntArray = arrival[:, -1]
+    return priced
+
+
+def improve(
+    tables: Tables,
+    plan: Plan,
+    *,
+    seed: int = 0,
+    rules: Sequence[HomeRule] = (greedy,),
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> list[Plan]:
+    """Climb from a plan to a local optimum of the contention-free estimate.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Where to start; feasible.
+    seed : int
+        For sampling moves where there are too many.
+    rules : sequence of callable
+        Home rules to try on every move, in order.
+    asked_to_stop : callable
+        Checked between moves.
+
+    Returns
+    -------
+    list of Plan
+        The plans on the way, best estimate first; without the start.  They meet the memory rows
+        by their home rule; replay and verify them before use.
+    """
+    rng = np.random.default_rng(seed)
+    indices = plan.grid_indices(tables)
+    best = estimate(tables, indices, plan.remote_pages(tables))
+    found: list[Plan] = []
+    while not asked_to_stop():
+        step = _best_move(tables, indices, best, rng, rules, asked_to_stop)
+        if step is None:
+            break
+        indices, pages, best = step
+        found.append(Plan.from_arrays(tables, indices, pages, plan.fingerprint))
+    return found[::-1]
+
+
+def _best_move(
+    tables: Tables,
+    indices: IntArray,
+    best: int,
+    rng: np.random.Generator,
+    rules: Sequence[HomeRule],
+    asked_to_stop: Callable[[], bool],
+) -> tuple[IntArray, IntArray, int] | None:
+    """The first move, in the order of their screened prices, that improves the estimate."""
+    promising: list[tuple[int, IntArray]] = []
+    for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+        if moves.size == 0:
+            continue
+        prices = screen(tables, moves)
+        order = np.argsort(prices, kind="stable")
+        promising += [(int(prices[m]), moves[m]) for m in order if prices[m] < best]
+    promising.sort(key=lambda priced: priced[0])
+    placed = 0
+    for _, moved in promising:
+        if asked_to_stop() or placed == PLACED:
+            return None
+        if pooled_shortage(tables, moved) is not None:
+            continue
+        placed += 1
+        for rule in rules:
+            pages = rule(tables, moved).pages
+            if pages is None:
+                continue
+            ticks = estimate(tables, moved, pages)
+            if ticks < best:
+                return moved, pages, ticks
+    return None
+
+
+def _within_limits(tables: Tables, moves: IntArray) -> np.ndarray:
+    lengths = np.diff(moves, axis=1)
+    allowed = np.all((lengths > 0) & (moves[:, :-1] >= 0) & (moves[:, 1:] <= tables.steps), axis=1)
+    clipped = np.clip(lengths, 0, tables.steps)
+    tail = np.zeros(lengths.shape, dtype=np.int64)
+    tail[:, -1] = 1
+    within: np.ndarray = allowed & np.all(tables.length_allowed[tail, clipped], axis=1)
+    return within

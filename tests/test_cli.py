@@ -1,0 +1,228 @@
+"""The command line as a stranger meets it: answers, JSON, files and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from malformed import MALFORMED
+
+from mocap_opt.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTANCES = ROOT / "instances"
+KEYS = [
+    "instance",
+    "fingerprint",
+    "method",
+    "solver",
+    "status",
+    "objective",
+    "latency_s",
+    "execution",
+    "lockstep_latency_s",
+    "event_latency_s",
+    "lower_bound_s",
+    "bound_scope",
+    "bound_name",
+    "bound_evidence",
+    "gap",
+    "runtime_s",
+    "build_s",
+    "boundaries",
+    "homes",
+    "peak_memory_bytes",
+    "versions",
+]
+
+
+def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    shown = capsys.readouterr()
+    return int(stopped.value.code or 0), shown.out, shown.err
+
+
+def run_json(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict]:
+    code, out, _ = run(*arguments, "--json", capsys=capsys)
+    return code, json.loads(out)
+
+
+@pytest.mark.parametrize("solver", ["highs", "cpsat", "auto"])
+def test_solve_answers_with_every_promised_key(solver, capsys):
+    code, answer = run_json("solve", INSTANCES / "tiny-pooled.json", "--solver", solver, capsys=capsys)
+    assert code == 0
+    assert [key for key in KEYS if key not in answer] == []
+    assert answer["status"] == "optimal"
+    assert answer["boundaries"] == [0, 2, 4]
+    assert answer["gap"] <= 1e-4
+    assert answer["lower_bound_s"] <= answer["latency_s"]
+    assert answer["latency_s"] == min(answer["lockstep_latency_s"], answer["event_latency_s"])
+    # Each memory holds three of the four tokens (see test_tiny_instances.py).
+    assert {(home["stage"], home["memory"]) for home in answer["homes"]} == {(0, 1), (1, 0)}
+    assert max(answer["peak_memory_bytes"]) <= 29
+
+
+def test_a_plan_survives_the_way_through_a_file(tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    _, solved = run_json("solve", INSTANCES / "tiny-pooled.json", "--out", plan, capsys=capsys)
+    code, judged = run_json("evaluate", INSTANCES / "tiny-pooled.json", plan, capsys=capsys)
+    assert code == 0
+    for key in ("boundaries", "homes", "latency_s", "lockstep_latency_s", "event_latency_s"):
+        assert judged[key] == solved[key]
+    decisions = {"version", "kind", "instance", "fingerprint", "boundaries", "homes"}
+    assert set(json.loads(plan.read_text())) == decisions  # never times
+
+
+def test_a_plan_for_another_instance_is_judged_and_said_so(tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    run("solve", INSTANCES / "tiny-slack.json", "--out", plan, capsys=capsys)
+    code, judged = run_json(
+        "evaluate", INSTANCES / "tiny-slack.json", plan, "--set", "overlap=0.5", capsys=capsys
+    )
+    assert code == 0
+    assert "the plan was made for an instance with fingerprint" in judged["notes"][0]
+
+
+def test_a_plan_that_breaks_a_rule_is_listed_with_exit_code_3(tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    run("solve", INSTANCES / "tiny-pooled.json", "--out", plan, capsys=capsys)
+    content = json.loads(plan.read_text())
+    content["homes"] = []
+    plan.write_text(json.dumps(content))
+    code, judged = run_json("evaluate", INSTANCES / "tiny-pooled.json", plan, capsys=capsys)
+    assert code == 3
+    assert judged["status"] == "infeasible"
+    assert judged["latency_s"] is None
+    # Stage 0 holds four tokens of 2 bytes where three fit.
+    assert any("2 B" in note and "slot 1" in note for note in judged["notes"]), judged["notes"]
+
+
+def test_a_hopeless_instance_is_proved_infeasible(capsys):
+    code, answer = run_json("solve", INSTANCES / "tiny-hopeless.json", capsys=capsys)
+    assert code == 3
+    assert answer["status"] == "infeasible"
+    assert "short" in answer["reason"]
+    assert answer["gap"] is None
+
+
+def test_no_plan_within_the_limit_is_exit_code_4(capsys):
+    code, answer = run_json("solve", INSTANCES / "tiny-pooled.json", "--method", "gpipe", capsys=capsys)
+    assert code == 4
+    assert answer["status"] == "unknown"
+    assert "memory 0" in answer["reason"]
+
+
+def test_compare_gives_a_row_a_method_and_a_csv(tmp_path, capsys):
+    csv = tmp_path / "rows.csv"
+    files = [INSTANCES / "tiny-slack.json", INSTANCES / "tiny-shrinking.json"]
+    code, rows = run_json("compare", *files, "--methods", "gpipe,mocap,joint", "--csv", csv, capsys=capsys)
+    assert code == 0
+    assert [row["method"] for row in rows] == ["gpipe", "mocap", "joint"] * 2
+    assert rows[2]["latency_s"] <= min(rows[0]["latency_s"], rows[1]["latency_s"])
+    assert all(row["event_exceeds_lockstep"] in (True, False) for row in rows)
+    assert len(csv.read_text().splitlines()) == 7
+    code, table, _ = run("compare", files[0], "--methods", "gpipe,joint", capsys=capsys)
+    assert code == 0
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_bound_lists_bounds_below_the_optimum(capsys):
+    code, answer = run_json("bound", INSTANCES / "tiny-slack.json", capsys=capsys)
+    assert code == 0
+    assert all(row["lower_bound_s"] <= 69e-6 for row in answer["bounds"])
+    assert {row["bound_scope"] for row in answer["bounds"]} >= {"any execution of feasible plans"}
+    code, answer = run_json("bound", INSTANCES / "tiny-hopeless.json", capsys=capsys)
+    assert (code, answer["status"]) == (3, "infeasible")
+
+
+@pytest.mark.parametrize("file", sorted(INSTANCES.glob("*.json")), ids=lambda file: file.stem)
+def test_every_shipped_instance_passes_check_and_show(file, capsys):
+    assert run("check", file, capsys=capsys)[0] == 0
+    code, out, _ = run("show", file, capsys=capsys)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "pipeline.queue_depth" in out
+    assert json.loads(file.read_text())["name"] == file.stem
+
+
+def test_schema_and_versions_are_json(capsys):
+    code, out, _ = run("schema", capsys=capsys)
+    assert code == 0
+    assert "properties" in json.loads(out)
+    code, found = run_json("versions", capsys=capsys)
+    assert code == 0
+    assert {"mocap-opt", "highspy", "ortools", "pyomo"} <= set(found)
+
+
+def test_overrides_change_the_instance(capsys):
+    code, shown = run_json("show", INSTANCES / "tiny-slack.json", "--set", "workload.batch=2", capsys=capsys)
+    assert code == 0
+    assert shown["instance"]["workload"]["batch"] == 2
+
+
+@pytest.mark.parametrize(("content", "place"), [pytest.param(c, p, id=i) for i, c, p in MALFORMED])
+def test_malformed_instances_are_exit_code_2_without_a_traceback(content, place, tmp_path, capsys):
+    file = tmp_path / "bad.json"
+    file.write_bytes(content)
+    code, out, err = run("solve", file, capsys=capsys)
+    assert code == 2
+    assert out == ""
+    assert place in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["solve", "no-such-file.json"], "no-such-file.json"),
+        (["solve", str(INSTANCES / "tiny-slack.json"), "--method", "magic"], "magic"),
+        (["solve", str(INSTANCES / "tiny-slack.json"), "--time-limit", "-1"], "time-limit"),
+        (["solve", str(INSTANCES / "tiny-slack.json"), "--gap", "nan"], "gap"),
+        (["solve", str(INSTANCES / "tiny-slack.json"), "--set", "pipeline.stagse=3"], "stagse"),
+        (
+            ["solve", str(INSTANCES / "tiny-slack.json"), "--out", "/no/such/folder/plan.json"],
+            "/no/such/folder",
+        ),
+        (["compare", str(INSTANCES / "tiny-slack.json"), "--methods", "gpipe,magic"], "magic"),
+        (["compare", str(INSTANCES / "tiny-slack.json"), "--methods", ","], "--methods"),
+        (["evaluate", str(INSTANCES / "tiny-slack.json"), "no-plan.json"], "no-plan.json"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_calls_are_exit_code_2(arguments, message, capsys):
+    code, out, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    assert out == ""
+    assert message in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_returns_the_best_plan_so_far(number):
+    command = [sys.executable, "-m", "mocap_opt.cli", "solve", "--json", "--gap", "0", "--time-limit", "120"]
+    # Unequal stages and a fine grid: not solved to the last tick for a long while.
+    file = INSTANCES / "qwen3-235b-a22b-watos-256k.json"
+    process = subprocess.Popen(
+        [*command, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    time.sleep(6)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["status"] == "feasible"
+    assert answer["runtime_s"] < 30
+
+
+def test_importing_the_package_loads_no_solver_and_no_plotting_library():
+    heavy = ["pyomo", "ortools", "highspy", "pandas", "matplotlib", "scipy"]
+    code = f"import sys, mocap_opt; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
