@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.proposal import Homes
-from mocap_opt.tables import IntArray, Tables
+from collections.abc import Callable
+from dataclasses import replace
 
-TIME_LIMIT_S = 20.0
+from mocap_opt.heuristics.greedy import greedy
+from mocap_opt.heuristics.proposal import Homes, Proposal
+from mocap_opt.plan import Plan
+from mocap_opt.tables import IntArray, Tables
+from mocap_opt.verify import violations
+
+TIME_LIMIT_S = 10.0
 
 
 def program(tables: Tables, indices: IntArray) -> Homes:
-    """Homes of `mocap_opt.formulations.kv_placement`; those of `greedy` if it finds none in time.
+    """Homes of least lockstep latency found by `mocap_opt.formulations.kv_placement` in `TIME_LIMIT_S`.
 
-    The solver is loaded only when the rule is used.
+    Started from the homes of `greedy`, which are also the answer if the program finds none.  KV
+    that can all stay at home stays there.  The solver is loaded only when the rule has to ask it.
+
+    Raises
+    ------
+    SolverUnavailableError
+        If the solver is needed and cannot be loaded.
     """
+    simple = greedy(tables, indices)
+    if simple.pages is not None and not simple.pages.any():
+        return simple
     from mocap_opt.formulations.kv_placement import solve_kv_placement  # noqa: PLC0415
 
-    fallback = greedy(tables, indices)
-    if fallback.pages is not None and not fallback.pages.any():
-        return fallback
-    result = solve_kv_placement(tables, indices, time_limit_s=TIME_LIMIT_S)
-    return fallback if result.plan is None else Homes(result.plan.remote_pages(tables))
+    start = None if simple.pages is None else Plan.from_arrays(tables, indices, simple.pages)
+    result = solve_kv_placement(tables, indices, start=start, time_limit_s=TIME_LIMIT_S)
+    return simple if result.plan is None else Homes(result.plan.remote_pages(tables))
+
+
+def refine_homes(method: Callable[[Tables], Proposal]) -> Callable[[Tables], Proposal]:
+    """Keep a method's boundaries and place the KV anew by `program`."""
+
+    def propose(tables: Tables) -> Proposal:
+        proposal = method(tables)
+        if proposal.plan is None or not proposal.plan.homes:
+            return proposal
+        indices = proposal.plan.grid_indices(tables)
+        plan = Plan.from_arrays(tables, indices, program(tables, indices).pages)
+        return proposal if violations(tables, plan) else replace(proposal, plan=plan)
+
+    return propose

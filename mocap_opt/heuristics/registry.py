@@ -11,7 +11,7 @@ from mocap_opt.heuristics.mbkr import mbkr
 from mocap_opt.heuristics.mirror import mirror, mirrored
 from mocap_opt.heuristics.mocap import mocap
 from mocap_opt.heuristics.occupancy import pooled_shortage
-from mocap_opt.heuristics.program import program
+from mocap_opt.heuristics.program import program, refine_homes
 from mocap_opt.heuristics.proposal import BoundaryRule, HomeRule, Method, Shortage
 from mocap_opt.heuristics.search import search
 from mocap_opt.heuristics.sglang_dynamic import sglang_dynamic
@@ -72,8 +72,8 @@ _METHODS = (
     ),
     Method(
         "search-program",
-        "searched chunks as above, homes by the placement program",
-        search(pooled_shortage, program),
+        "the chunks of search-greedy, homes by the placement program",
+        refine_homes(search(pooled_shortage, greedy)),
     ),
 )
 
