@@ -17,29 +17,12 @@ from mocap_opt.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCES = ROOT / "instances"
-KEYS = [
-    "instance",
-    "fingerprint",
-    "method",
-    "solver",
-    "status",
-    "objective",
-    "latency_s",
-    "execution",
-    "lockstep_latency_s",
-    "event_latency_s",
-    "lower_bound_s",
-    "bound_scope",
-    "bound_name",
-    "bound_evidence",
-    "gap",
-    "runtime_s",
-    "build_s",
-    "boundaries",
-    "homes",
-    "peak_memory_bytes",
-    "versions",
-]
+SLACK = str(INSTANCES / "tiny-slack.json")
+KEYS = (
+    "instance fingerprint method solver status objective latency_s execution lockstep_latency_s "
+    "event_latency_s lower_bound_s bound_scope bound_name bound_evidence gap runtime_s build_s boundaries "
+    "homes peak_memory_bytes versions"
+).split()
 
 
 def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -183,17 +166,17 @@ def test_malformed_instances_are_exit_code_2_without_a_traceback(content, place,
     ("arguments", "message"),
     [
         (["solve", "no-such-file.json"], "no-such-file.json"),
-        (["solve", str(INSTANCES / "tiny-slack.json"), "--method", "magic"], "magic"),
-        (["solve", str(INSTANCES / "tiny-slack.json"), "--time-limit", "-1"], "time-limit"),
-        (["solve", str(INSTANCES / "tiny-slack.json"), "--gap", "nan"], "gap"),
-        (["solve", str(INSTANCES / "tiny-slack.json"), "--set", "pipeline.stagse=3"], "stagse"),
+        (["solve", SLACK, "--method", "magic"], "magic"),
+        (["solve", SLACK, "--time-limit", "-1"], "time-limit"),
+        (["solve", SLACK, "--gap", "nan"], "gap"),
+        (["solve", SLACK, "--set", "pipeline.stagse=3"], "stagse"),
         (
-            ["solve", str(INSTANCES / "tiny-slack.json"), "--out", "/no/such/folder/plan.json"],
+            ["solve", SLACK, "--out", "/no/such/folder/plan.json"],
             "/no/such/folder",
         ),
-        (["compare", str(INSTANCES / "tiny-slack.json"), "--methods", "gpipe,magic"], "magic"),
-        (["compare", str(INSTANCES / "tiny-slack.json"), "--methods", ","], "--methods"),
-        (["evaluate", str(INSTANCES / "tiny-slack.json"), "no-plan.json"], "no-plan.json"),
+        (["compare", SLACK, "--methods", "gpipe,magic"], "magic"),
+        (["compare", SLACK, "--methods", ","], "--methods"),
+        (["evaluate", SLACK, "no-plan.json"], "no-plan.json"),
         (["frobnicate"], "frobnicate"),
     ],
 )

@@ -1,0 +1,100 @@
+"""Local search on boundaries and homes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import make_tables
+from oracle import brute_force, contention_free_price
+from random_plans import random_plan
+from random_tables import MIDDLING, random_instances, random_tables
+
+from mocap_opt.heuristics.estimate import estimate
+from mocap_opt.heuristics.local_search import improve, recounts, screen, shifts
+from mocap_opt.plan import Plan
+from mocap_opt.verify import violations
+
+
+def test_it_finds_the_shrinking_chunks_by_hand():
+    # Phi = x + x^2 over six tokens, two stages, no fixed cost: 42 + the longest chunk.
+    # 3 + 3: 12 and 30: 72.  4 + 2: 20 and 22: 64.  5 + 1: 30 and 12: 72.
+    tables = make_tables(2, 6, linear=1, quadratic=1, max_chunks=2, exact=True)
+    found = improve(tables, Plan((0, 3, 6)))
+    assert found[0].boundaries == (0, 4, 6)
+    assert estimate(tables, found[0].grid_indices(tables)) == 64
+
+
+def test_it_may_change_the_number_of_chunks():
+    # Phi = 10 x, c = 3: 40 + 3 m + the longest chunk + 3: 1 1 2 takes 72, two equal chunks 69, four 65.
+    tables = make_tables(2, 4, linear=10, constant=3)
+    found = improve(tables, Plan((0, 1, 2, 4)))
+    assert found[0].boundaries == (0, 1, 2, 3, 4)
+    # With c = 30, fewer are better: two chunks 40 + 60 + 20 + 30 = 150, one 140.
+    tables = make_tables(2, 4, linear=10, constant=30)
+    assert improve(tables, Plan((0, 2, 4)))[0].boundaries == (0, 4)
+
+
+def test_a_local_optimum_is_left_alone():
+    tables = make_tables(2, 4, linear=10, constant=3)
+    assert improve(tables, Plan((0, 1, 2, 3, 4))) == []
+
+
+def test_it_stops_when_asked():
+    tables = make_tables(2, 6, linear=1, quadratic=1, max_chunks=2)
+    assert improve(tables, Plan((0, 3, 6)), asked_to_stop=lambda: True) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed):
+    rng = np.random.default_rng(seed)
+    seen = 0
+    for _ in range(20):
+        tables = random_tables(rng, MIDDLING)
+        plan = random_plan(tables, rng)
+        if plan is None:
+            continue
+        indices = plan.grid_indices(tables)
+        for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+            prices = screen(tables, moves)
+            for moved, price in list(zip(moves, prices, strict=True))[:30]:
+                broken = {v.rule for v in violations(tables, Plan.from_arrays(tables, moved))}
+                assert broken <= {"capacity"}
+                assert price <= estimate(tables, moved)
+                seen += 1
+    assert seen > 300
+
+
+def test_plans_on_the_way_are_feasible_and_ever_better():
+    rng = np.random.default_rng(5)
+    improved = 0
+    for _ in range(40):
+        tables = random_tables(rng, MIDDLING)
+        plan = random_plan(tables, rng)
+        if plan is None:
+            continue
+        ticks = [
+            estimate(tables, p.grid_indices(tables), p.remote_pages(tables))
+            for p in [*improve(tables, plan), plan]
+        ]
+        assert ticks == sorted(ticks)
+        assert len(set(ticks)) == len(ticks)
+        assert all(violations(tables, p) == [] for p in improve(tables, plan))
+        improved += len(ticks) > 1
+    assert improved >= 10
+
+
+def test_never_below_brute_force_and_often_there():
+    reached = tried = 0
+    rng = np.random.default_rng(11)
+    for tables in random_instances(11, 150):
+        optimum = brute_force(tables, contention_free_price)
+        plan = random_plan(tables, rng)
+        if optimum is None or plan is None:
+            continue
+        tried += 1
+        best = (improve(tables, plan) or [plan])[0]
+        ticks = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+        assert ticks >= optimum.value
+        reached += ticks <= optimum.value + 2
+    assert tried >= 60
+    assert reached >= tried // 3
