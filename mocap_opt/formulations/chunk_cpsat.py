@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mocap_opt.formulations.plan_cpsat import PlanVariables
-from mocap_opt.solvers.integer_program import Affine, total
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -82,36 +82,51 @@ def _prefix_cost(plan: PlanVariables, i: int, j: int) -> Affine:
     return total([(base, plan.used[j]), (1, extra)])
 
 
-def send_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
-    """Uncontended time of every chunk's activations, by ``(stage, chunk)``, ticks; 0 if empty."""
+def send_times(plan: PlanVariables, table: IntArray) -> dict[tuple[int, int], Affine]:
+    """Time of every chunk's activations, by ``(stage, chunk)``, ticks; 0 if empty.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+    table : int64[stage, 2, G + 1], ticks
+        By ``[stage, tail, k]``, like ``tables.send``.
+    """
     tables = plan.tables
-    alike = groups(tables.send)
+    alike = groups(table)
     times: dict[tuple[int, int], Affine] = {}
     for i in range(tables.stages):
         for j in range(plan.chunks):
             if alike[i] != i:
                 times[i, j] = times[alike[i], j]
                 continue
-            entries = tables.send[i, int(j == plan.chunks - 1)].tolist()
+            entries = table[i, int(j == plan.chunks - 1)].tolist()
             times[i, j] = plan.program.entry(f"send[{i},{j}]", plan.steps[j], entries, plan.used[j])
     return times
 
 
-@dataclass(frozen=True)
-class Resource:
-    """A link or a memory port, as seen by the KV cache that moves over it.
+def own_traffic(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
+    """Bytes a chunk moves through its stage's own port, by ``(stage, chunk)``; 0 for an empty chunk."""
+    return {
+        (k, j): plan.program.entry(
+            f"own_traffic[{k},{j}]", plan.boundary[j + 1], plan.tables.own_traffic[k].tolist(), plan.used[j]
+        )
+        for k in range(plan.tables.stages)
+        for j in range(plan.chunks)
+    }
 
-    A chunk that moves v pages between a stage and a memory loads it with
-    ``weight x page bytes x v``, and it carries ``rate`` of these units in a tick.
+
+@dataclass(frozen=True, eq=False)
+class Carrier:
+    """A link or a memory port, as seen by the KV cache that moves over it.
 
     Attributes
     ----------
     name : str
         ``link a>b`` or ``port k``.
     rate : int
-        Capacity per tick.
+        Units of load per tick: bytes x share denominator on a link, bytes at a port.
     write, read : int64[stage, memory]
-        Weight of a page written from the stage to the memory, and of one read back.
+        Units per byte that a stage writes to a memory, and reads back from it.
     """
 
     name: str
@@ -121,16 +136,21 @@ class Resource:
 
     def load(self, plan: PlanVariables, i: int, j: int) -> Affine:
         """Load by the KV that stage i writes and reads while it runs chunk j."""
-        page = int(plan.tables.page_bytes[i])
-        parts: list[tuple[int, Affine]] = []
-        for k in range(plan.tables.stages):
-            if k != i:
-                parts.append((page * int(self.write[i, k]), plan.written(i, j, k)))
-                parts.append((page * int(self.read[i, k]), plan.held(i, j, k)))
-        return total((factor, pages) for factor, pages in parts if factor)
+        return kv_load(plan, self.write, self.read, i, j)
 
 
-def links(tables: Tables) -> list[Resource]:
+def kv_load(plan: PlanVariables, write: IntArray, read: IntArray, i: int, j: int) -> Affine:
+    """Units of load by what stage i writes and reads while it runs chunk j (see `Carrier`)."""
+    page = int(plan.tables.page_bytes[i])
+    parts: list[tuple[int, Affine]] = []
+    for k in range(plan.tables.stages):
+        if k != i and (write[i, k] or read[i, k]):
+            parts.append((page * int(write[i, k]), plan.written(i, j, k)))
+            parts.append((page * int(read[i, k]), plan.held(i, j, k)))
+    return total(parts)
+
+
+def links(tables: Tables) -> list[Carrier]:
     """The links that can bind, for KV; a link that another one dominates is left out.
 
     A link whose share of every transfer, relative to its rate, is at most that of another link
@@ -141,17 +161,17 @@ def links(tables: Tables) -> list[Resource]:
     found = []
     for e in undominated(share.reshape(len(tables.links), -1), tables.link_rate):
         rate = int(tables.link_rate[e]) * tables.share_denominator
-        found.append(Resource(f"link {tables.links[e]}", rate, share[e], share[e].T))
+        found.append(Carrier(f"link {tables.links[e]}", rate, share[e], share[e].T))
     return found
 
 
-def ports(tables: Tables) -> Iterator[Resource]:
+def ports(tables: Tables) -> Iterator[Carrier]:
     """The memory ports, for KV that other stages write and read."""
     for k in range(tables.stages):
         touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
         touch[:, k] = 1
         touch[k, k] = 0
-        yield Resource(f"port {k}", int(tables.port_rate[k]), touch, touch)
+        yield Carrier(f"port {k}", int(tables.port_rate[k]), touch, touch)
 
 
 def undominated(share: IntArray, rate: IntArray) -> list[int]:
@@ -179,3 +199,51 @@ def undominated(share: IntArray, rate: IntArray) -> list[int]:
             continue
         kept = [a for a in kept if not covers(e, a)] + [e]
     return sorted(kept)
+
+
+Times = Mapping[tuple[int, int], Affine]
+"""Of chunks on stages, by ``(stage, chunk)``."""
+
+
+def paths(
+    program: IntegerProgram, name: str, whole: Affine, parts: Times, moves: Times | None = None
+) -> None:
+    """Require a total time to cover every path through stages and chunks: implied rows.
+
+    For stages a <= b and any chunk j: stage a runs the chunks up to j, the stages a .. b run chunk
+    j, stage b runs the chunks after j, the stages before a run the first position and those after
+    b the last one.  So the total is at least stage a's sum + the largest, over j, of (chunk j on
+    the stages after a, up to b + what the chunks after j take longer on b than on a) + the ends.
+    One variable for that largest lets a solver turn a bound on the objective into one on every
+    chunk.  The pairs a, b are the first and last stage, and those of the largest group of stages
+    with equal times.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+    name : str
+    whole : Affine
+        The total time.
+    parts : mapping
+        Time of each chunk on each stage.
+    moves : mapping, optional
+        Time of each chunk from each stage to the next, if paths pay it.
+    """
+    last, m = max(parts)[0], max(parts)[1] + 1
+    alike = [next(k for k in range(i + 1) if parts[k, 0] == parts[i, 0]) for i in range(last + 1)]
+    largest = max(alike, key=alike.count)
+    same = [i for i, group in enumerate(alike) if group == largest]
+
+    def down(first: int, final: int, j: int) -> list[tuple[int, Affine]]:
+        """Chunk j on the stages after `first`, up to `final`, and the moves there."""
+        ways = [] if moves is None else [(1, moves[i, j]) for i in range(first, final)]
+        return [*((1, parts[i, j]) for i in range(first + 1, final + 1)), *ways]
+
+    for a, b in sorted({(0, last), (same[0], same[-1])}):
+        longest = program.largest(f"{name}[{a},{b}]")
+        for j in range(m):
+            after = [(1, parts[b, r] - parts[a, r]) for r in range(j + 1, m)] if a != b else []
+            program.at_least(f"{name}[{a},{b},{j}]", longest, total([*down(a, b, j), *after]))
+        before = [(1, parts[0, 0]), *down(0, a, 0), (-1, parts[a, 0])]
+        row = [*before, *((1, parts[a, j]) for j in range(m)), *down(b, last, m - 1), (1, longest)]
+        program.require(f"{name}[{a},{b}]", whole - total(row))

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.chunk_cpsat import chunk_times, links, ports, send_times, undominated
+from mocap_opt.formulations.chunk_cpsat import (
+    chunk_times,
+    links,
+    own_traffic,
+    paths,
+    ports,
+    send_times,
+    undominated,
+)
 from mocap_opt.formulations.plan_cpsat import PlanVariables
 from mocap_opt.formulations.steps_cpsat import solve_in_steps
 from mocap_opt.plan import Plan
@@ -32,12 +40,15 @@ class JointVariables(PlanVariables):
         A_t and X_t, ticks, slots 0 .. M + N - 2.
     times, sends : dict of (int, int) to Affine
         tau and send by ``(stage, chunk)``, ticks.
+    own_traffic : dict of (int, int) to Affine
+        Bytes at the stage's own port by ``(stage, chunk)``.
     """
 
     work: list[Affine] = field(default_factory=list)
     exchange: list[Affine] = field(default_factory=list)
     times: dict[tuple[int, int], Affine] = field(default_factory=dict)
     sends: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    own_traffic: dict[tuple[int, int], Affine] = field(default_factory=dict)
 
     @property
     def slots(self) -> int:
@@ -51,8 +62,9 @@ class JointVariables(PlanVariables):
 
 
 def slot_times(plan: JointVariables) -> None:
-    """Create A_t and X_t, and tau and send of every chunk."""
-    plan.times, plan.sends = chunk_times(plan), send_times(plan)
+    """Create A_t and X_t, after what they depend on: tau, send and own traffic of every chunk."""
+    plan.times, plan.sends = chunk_times(plan), send_times(plan, plan.tables.send)
+    plan.own_traffic = own_traffic(plan)
     plan.work = [plan.program.largest(f"work[{t}]") for t in range(plan.slots)]
     plan.exchange = [plan.program.largest(f"exchange[{t}]") for t in range(plan.slots)]
     plan.program.objective = total((1, part) for part in [*plan.work, *plan.exchange])
@@ -95,14 +107,8 @@ def kv_passes_ports(plan: JointVariables) -> None:
     """A_t >= bytes at a memory port in slot t / its bandwidth, the stage's own traffic included."""
     tables, program = plan.tables, plan.program
     for k, port in enumerate(ports(tables)):
-        own = [
-            program.entry(
-                f"own_traffic[{k},{j}]", plan.boundary[j + 1], tables.own_traffic[k].tolist(), plan.used[j]
-            )
-            for j in range(plan.chunks)
-        ]
         for t, slot in enumerate(plan.work):
-            here = [(1, own[t - k])] if 0 <= t - k < plan.chunks else []
+            here = [(1, plan.own_traffic[k, t - k])] if 0 <= t - k < plan.chunks else []
             remote = [(1, port.load(plan, i, j)) for i, j in plan.running(t)]
             name = f"kv_passes_ports[{t},{port.name}]"
             program.at_least(name, slot, total([*here, *remote]), port.rate)
@@ -143,38 +149,14 @@ def activations_pass_links(plan: JointVariables) -> None:
 
 
 def paths_take_their_time(plan: JointVariables) -> None:
-    """The slots take at least as long as any path through them, with the longest chunk named.
+    """The slots last at least as long as any path through them; the phases each have their own.
 
-    For stages a <= b and any chunk j, the slots in which stage a runs the chunks up to j, stages
-    a .. b run chunk j, and stage b runs the chunks after j are all different.  Hence the sum of
-    A_t is at least the sum of stage a's chunk times + max over j of (chunk j on the stages after a,
-    up to b + what the chunks after j take longer on b than on a).  The same holds for X_t and
-    sends.  One variable for the maximum lets the solver turn a bound on the objective into one on
-    every chunk.
+    A path visits every slot at most once.
     """
-    last = plan.tables.stages - 1
-    for slots, parts, stages in ((plan.work, plan.times, last), (plan.exchange, plan.sends, last - 1)):
-        alike = [next(k for k in range(i + 1) if parts[k, 0] == parts[i, 0]) for i in range(stages + 1)]
-        largest = max(alike, key=alike.count, default=0)
-        same = [i for i, group in enumerate(alike) if group == largest]
-        for a, b in sorted({(0, stages), (same[0], same[-1])} if same else ()):
-            _longest_path(plan, slots, parts, a, b, stages)
-
-
-def _longest_path(
-    plan: JointVariables, slots: list[Affine], parts: dict[tuple[int, int], Affine], a: int, b: int, last: int
-) -> None:
-    """Add the paths whose middle chunk goes from stage a to stage b, out of stages 0 .. last."""
-    m = plan.chunks
-    longest = plan.program.largest(f"longest_chunk[{slots is plan.work},{a},{b}]")
-    for j in range(m):
-        down = [(1, parts[i, j]) for i in range(a + 1, b + 1)]
-        after = [(1, parts[b, r] - parts[a, r]) for r in range(j + 1, m)]
-        plan.program.at_least(f"longest_chunk[{a},{b},{j}]", longest, total([*down, *after]))
-    before = [(-1, parts[i, 0]) for i in range(a)] + [(-1, parts[i, m - 1]) for i in range(b + 1, last + 1)]
-    along = [(-1, parts[a, j]) for j in range(m)]
-    row = total([*((1, slot) for slot in slots), *before, *along, (-1, longest)])
-    plan.program.require(f"longest_chunk[{a},{b}]", row)
+    paths(plan.program, "paths_of_work", total((1, slot) for slot in plan.work), plan.times)
+    sends = {(i, j): time for (i, j), time in plan.sends.items() if i < plan.tables.stages - 1}
+    if sends:
+        paths(plan.program, "paths_of_exchange", total((1, slot) for slot in plan.exchange), sends)
 
 
 Family = tuple[str, Callable[[JointVariables], None]]

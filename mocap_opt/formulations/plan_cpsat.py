@@ -14,6 +14,7 @@ from math import gcd
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables import Tables
@@ -143,7 +144,7 @@ def _limits(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
 def homes_stay(plan: PlanVariables) -> None:
     """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
     program, tables = plan.program, plan.tables
-    if not (plan.place_homes and remote_homes_help(tables)):
+    if not plan.place_homes or local_homes_always_fit(tables):
         return
     for i in range(tables.stages):
         others = [k for k in range(tables.stages) if k != i]
@@ -154,18 +155,6 @@ def homes_stay(plan: PlanVariables) -> None:
         for j in range(plan.chunks):
             for k in range(tables.stages):
                 program.require(f"homes_stay[{i},{j},{k}]", plan.written(i, j, k))
-
-
-def remote_homes_help(tables: Tables) -> bool:
-    """Whether some plan needs KV cache away from its stage.
-
-    If every memory can hold the whole cache of its own stage next to the reserve of the longest
-    chunk allowed, taking all KV home keeps a plan feasible and removes bytes from links and
-    ports, so no latency of this package rises; then homes need no variables.
-    """
-    longest = min(tables.max_length, tables.tokens)
-    cache = tables.prefix_bytes + tables.page_bytes * tables.pages[-1]
-    return bool(np.any(tables.static + tables.reserve(longest) + cache > tables.capacity))
 
 
 def held_tokens(plan: PlanVariables) -> Affine:
@@ -186,7 +175,7 @@ def held_tokens(plan: PlanVariables) -> Affine:
 
 def memory_has_room(plan: PlanVariables) -> None:
     """Static bytes, reserve, prefix and KV fit in every memory in every slot."""
-    if not (plan.place_homes and remote_homes_help(plan.tables)):
+    if not plan.place_homes or local_homes_always_fit(plan.tables):
         return
     tables, program = plan.tables, plan.program
     tokens = held_tokens(plan)
@@ -207,7 +196,7 @@ def pooled_memory_has_room(plan: PlanVariables) -> None:
     Every memory's room is rounded down to a multiple of the greatest common divisor of the page
     sizes, because all KV in it comes in such multiples.
     """
-    if not remote_homes_help(plan.tables):
+    if local_homes_always_fit(plan.tables):
         return
     tables, program = plan.tables, plan.program
     fewest = program.bounds(held_tokens(plan))[0]

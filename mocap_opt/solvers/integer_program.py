@@ -197,9 +197,12 @@ class IntegerProgram:
         Raises
         ------
         ValueError
-            If the target's bounds have already been used: they would no longer be right.
+            If the target's bounds have already been used (they would no longer be right), or if
+            the expression needs a variable that was added after the target.
         """
         (variable,) = target.terms
+        if max(expression.terms, default=-1) > variable:
+            raise ValueError(f"{name}: {self.names[variable]} was added before what it depends on")
         if variable in self._read:
             raise ValueError(f"{name}: the bounds of {self.names[variable]} have been used already")
         highest = self.bounds(expression)[1]

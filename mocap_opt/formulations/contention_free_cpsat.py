@@ -1,0 +1,221 @@
+"""The contention-free program for CP-SAT (``formulations/contention_free.md``), in exact integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mocap_opt.formulations import plan_cpsat
+from mocap_opt.formulations.chunk_cpsat import (
+    chunk_times,
+    kv_load,
+    links,
+    own_traffic,
+    paths,
+    ports,
+    send_times,
+)
+from mocap_opt.formulations.contention_free_terms import least_sends, resources
+from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.formulations.steps_cpsat import solve_in_steps
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.cpsat import Limits
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
+from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass
+class ContentionFreeVariables(PlanVariables):
+    """A plan's decisions and the times of its chunks.
+
+    Attributes
+    ----------
+    times, sends : dict of (int, int) to Affine
+        tau and least send by ``(stage, chunk)``, ticks.
+    durations, ends : dict of (int, int) to Affine
+        d and C by ``(stage, chunk)``, ticks.
+    passages : list of (str, Affine, Affine, int)
+        Of every link and port: name, ticks before and after its use, units of load, units per tick.
+    """
+
+    times: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    sends: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    durations: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    ends: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    passages: list[tuple[str, Affine, Affine, int]] = field(default_factory=list)
+
+
+def floored(plan: PlanVariables, name: str, target: Affine, ticks: Affine, load: Affine, rate: int) -> None:
+    """Require ``target >= ticks + floor(load / rate)``."""
+    plan.program.at_least(name, target, total([(rate, ticks), (1, load), (1, 1 - rate)]), rate)
+
+
+def chunk_durations(plan: ContentionFreeVariables) -> None:
+    """Create d, at least tau; where no KV moves it is tau."""
+    plan.times = chunk_times(plan)
+    plan.sends = send_times(plan, least_sends(plan.tables))
+    for (i, j), time in plan.times.items():
+        if not plan.homes:
+            plan.durations[i, j] = time
+            continue
+        plan.durations[i, j] = plan.program.largest(f"duration[{i},{j}]")
+        plan.program.at_least(f"chunk_durations[{i},{j}]", plan.durations[i, j], time)
+
+
+def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
+    """Let d >= tau + floor((1 - f) x) and d >= floor(x), one row for each link and port in x."""
+    if not plan.homes:
+        return
+    apart = 1 - plan.tables.overlap
+    for carrier in [*links(plan.tables), *ports(plan.tables)]:
+        for (i, j), duration in plan.durations.items():
+            load = carrier.load(plan, i, j)
+            if not load.terms and not load.constant:
+                continue
+            name = f"own_kv_takes_time[{i},{j},{carrier.name}]"
+            floored(plan, name, duration, Affine(), load, carrier.rate)
+            if apart:
+                rate = apart.denominator * carrier.rate
+                floored(plan, name, duration, plan.times[i, j], apart.numerator * load, rate)
+
+
+def chunks_end(plan: ContentionFreeVariables) -> None:
+    """C >= d after the stage's chunk before, and after this chunk's activations have arrived."""
+    for (i, j), duration in sorted(plan.durations.items()):
+        end = plan.program.largest(f"end[{i},{j}]")
+        plan.ends[i, j] = end
+        plan.program.at_least(f"chunks_end[{i},{j}]", end, duration)
+        if j:
+            plan.program.at_least(f"chunks_end[{i},{j},stage]", end, plan.ends[i, j - 1] + duration)
+        if i:
+            arrived = plan.ends[i - 1, j] + plan.sends[i - 1, j]
+            plan.program.at_least(f"chunks_end[{i},{j},arrival]", end, arrived + duration)
+
+
+def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
+    """Latency >= first possible use of a link or port + its bytes / its bandwidth + what follows."""
+    program, tables, m = plan.program, plan.tables, plan.chunks
+    own = own_traffic(plan)
+    first = program.largest("first_chunk_end", floor=1)
+    for j, end in enumerate(plan.boundary[1:]):
+        # Less G where a chunk before it is not empty: so the largest is the first chunk's end.
+        before = tables.steps * plan.used[j - 1] if j else Affine()
+        program.at_least(f"first_chunk_end[{j}]", first, end - before)
+    known: dict[tuple[str, bytes], Affine] = {}
+
+    def entry(name: str, index: Affine, table: IntArray) -> Affine:
+        key = (name, table.tobytes())
+        if key not in known:
+            known[key] = program.entry(f"{name}[{len(known)}]", index, table.tolist())
+        return known[key]
+
+    for r in resources(tables):
+        around = entry("first_use", first, r.first) + entry("what_follows", plan.boundary[m - 1], r.follow)
+        kv = [kv_load(plan, r.write, r.read, i, j) for i, j in plan.durations] if plan.homes else []
+        mine = [] if r.stage is None else [own[r.stage, j] for j in range(m)]
+        units = total([(1, r.activations), *((1, part) for part in [*kv, *mine])])
+        plan.passages.append((f"bytes_pass_resources[{r.name}]", around, units, r.rate))
+
+
+def latency_covers_all(plan: ContentionFreeVariables) -> None:
+    """The latency is at least the last chunk's end on the last stage, and every passage."""
+    latency = plan.program.largest("latency")
+    last = plan.ends[plan.tables.stages - 1, plan.chunks - 1]
+    plan.program.at_least("latency_covers_all", latency, last)
+    for name, around, units, rate in plan.passages:
+        floored(plan, name, latency, around, units, rate)
+    plan.program.objective = latency
+
+
+def paths_take_their_time(plan: ContentionFreeVariables) -> None:
+    """The latency covers every path through stages and chunks: implied, the longest chunk named."""
+    paths(plan.program, "paths_take_their_time", plan.program.objective, plan.times, plan.sends)
+
+
+Family = tuple[str, Callable[[ContentionFreeVariables], None]]
+
+FAMILIES: tuple[Family, ...] = (
+    ("boundaries", plan_cpsat.boundaries),
+    ("empty_chunks_lead", plan_cpsat.empty_chunks_lead),
+    ("homes_stay", plan_cpsat.homes_stay),
+    ("memory_has_room", plan_cpsat.memory_has_room),
+    ("pooled_memory_has_room", plan_cpsat.pooled_memory_has_room),
+    ("chunk_durations", chunk_durations),
+    ("own_kv_takes_time", own_kv_takes_time),
+    ("chunks_end", chunks_end),
+    ("bytes_pass_resources", bytes_pass_resources),
+    ("latency_covers_all", latency_covers_all),
+    ("paths_take_their_time", paths_take_their_time),
+)
+
+
+def build(
+    tables: Tables,
+    *,
+    homes: bool = True,
+    fixed: Sequence[int] | None = None,
+    families: Sequence[Family] = FAMILIES,
+) -> ContentionFreeVariables:
+    """Build the contention-free program.
+
+    Parameters
+    ----------
+    tables : Tables
+    homes : bool
+        False leaves homes out and keeps only what all memories together can hold: a relaxation.
+    fixed : sequence of int, optional
+        Boundaries to be kept, M + 1 grid indices, empty chunks first.
+    families : sequence, optional
+        ``(name, function)`` pairs, in order.
+
+    Returns
+    -------
+    ContentionFreeVariables
+        Its ``program`` holds variables, rows and objective.
+    """
+    plan = ContentionFreeVariables(IntegerProgram(), tables, tables.counts[-1], homes, fixed)
+    for _, add in families:
+        add(plan)
+    return plan
+
+
+def solve_contention_free(
+    tables: Tables,
+    start: Plan | None = None,
+    *,
+    lower_bound: int | None = None,
+    time_limit_s: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    callback: Callback | None = None,
+    deterministic_limit: float | None = None,
+) -> ProgramResult:
+    """Find the least contention-free latency over all plans; it bounds every execution.
+
+    Parameters
+    ----------
+    tables : Tables
+    start : Plan, optional
+        A feasible plan; the answer is never worse.
+    lower_bound : int, optional
+        A proved lower bound on the contention-free latency of every plan, ticks.
+    time_limit_s : float, optional
+        Seconds for the search, all steps together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+        See `mocap_opt.solvers.cpsat.Limits`.
+    callback : callable, optional
+        Told of progress; returning True stops the search.
+    deterministic_limit : float, optional
+        Limit in CP-SAT's deterministic time; with one thread the result is then repeatable.
+
+    Returns
+    -------
+    ProgramResult
+        Objective and bound in ticks; the bound covers every execution of every feasible plan.
+    """
+    limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
+    return solve_in_steps(build, tables, start, lower_bound=lower_bound, limits=limits, callback=callback)

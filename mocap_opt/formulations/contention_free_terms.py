@@ -1,0 +1,199 @@
+"""What both solvers' contention-free programs are made of, as integer tables.
+
+Mathematics: ``formulations/contention_free.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.tables import IntArray, Tables
+
+
+def least_sends(tables: Tables) -> IntArray:
+    """Time that no execution can beat from the end of a chunk to its arrival at the next stage.
+
+    The smaller of the send table, which is rounded up, and of hops + bytes over the slowest link,
+    rounded down.
+
+    Returns
+    -------
+    int64[stage, 2, G + 1], ticks
+        By ``[stage, tail, k]`` like ``tables.send``; 0 after the last stage and for empty chunks.
+    """
+    least = np.zeros_like(tables.send)
+    rates = tables.link_rate.astype(object) * tables.share_denominator
+    for i in range(tables.stages - 1):
+        size = tables.lengths.astype(object) * int(tables.activation_bytes[i])
+        busy = np.zeros(tables.lengths.shape, dtype=object)
+        for e in np.flatnonzero(tables.share[:, i, i + 1]):
+            busy = np.maximum(busy, size * int(tables.share[e, i, i + 1]) // rates[e])
+        exact = (busy + int(tables.hop_ticks[i, i + 1])).astype(np.int64)
+        least[i] = np.minimum(tables.send[i], exact)
+    least[:, :, 0] = 0
+    return least
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """A link or a memory port, and all that has to pass it during a request.
+
+    Units of load are bytes x share denominator on a link, bytes at a port.
+
+    Attributes
+    ----------
+    name : str
+        ``link a>b`` or ``port k``.
+    rate : int
+        Units of load per tick.
+    write, read : int64[stage, memory]
+        Units per byte of KV that a stage writes to a memory, and reads back from it; 0 where homes
+        are not decided.
+    activations : int
+        Units of load of all activations.
+    own : int64[G + 1] or None
+        Units that a chunk ending at b moves through its own stage's port.
+    stage : int or None
+        The stage whose port it is.
+    first : int64[G + 1], ticks
+        Before this nothing passes, by the end of the first chunk.
+    follow : int64[G + 1], ticks
+        What the execution lasts at least after the last unit has passed, by the start of the last
+        chunk.
+    """
+
+    name: str
+    rate: int
+    write: IntArray
+    read: IntArray
+    activations: int
+    own: IntArray | None
+    stage: int | None
+    first: IntArray
+    follow: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Passage:
+    """The first chunk's way in and the last chunk's way out, without contention and KV.
+
+    ``start[i]`` and ``end[i]`` are those of the first chunk on stage i, by its end; ``leave[i]`` is
+    what the last chunk still takes after its end on stage i, ``depart[i]`` the same without the
+    send to stage i + 1, by its start.
+    """
+
+    start: IntArray
+    end: IntArray
+    leave: IntArray
+    depart: IntArray
+
+    @classmethod
+    def of(cls, tables: Tables) -> _Passage:
+        sends, g = least_sends(tables), tables.steps
+        stage = np.arange(tables.stages)[:, None]
+        ends, starts = np.arange(1, g + 1), np.arange(g)
+        work = tables.tau(stage, 0, ends)
+        send = sends[stage, (ends == g).astype(np.int64), ends]
+        end = np.zeros((tables.stages, g + 1), dtype=np.int64)
+        start = np.zeros_like(end)
+        end[:, 1:] = np.cumsum(work, axis=0) + np.cumsum(send, axis=0) - send
+        start[:, 1:] = end[:, 1:] - work
+        # So that both grow with the first chunk, whatever the tables: the least over longer ones.
+        for times in (start, end):
+            times[:, 1:] = np.minimum.accumulate(times[:, :0:-1], axis=1)[:, ::-1]
+        last, onward = tables.tau(stage, starts, g), sends[stage, 1, g - starts]
+        leave = np.zeros_like(end)
+        depart = np.zeros_like(end)
+        for i in range(tables.stages - 2, -1, -1):
+            depart[i, :g] = last[i + 1] + leave[i + 1, :g]
+            leave[i, :g] = depart[i, :g] + onward[i]
+        return cls(start, end, leave, depart)
+
+
+def resources(tables: Tables) -> list[Resource]:
+    """All links that something may cross, and all ports; of links that are the same, one."""
+    passage, found = _Passage.of(tables), []
+    away = ~np.eye(tables.stages, dtype=np.bool_) & (not local_homes_always_fit(tables))
+    step = np.arange(tables.stages - 1)
+    seen: set[tuple[int, bytes]] = set()
+    for e, name in enumerate(tables.links):
+        key = (int(tables.link_rate[e]), tables.share[e].tobytes())
+        senders = [int(i) for i in np.flatnonzero(tables.share[e, step, step + 1])]
+        write = np.where(away, tables.share[e], 0)
+        if key in seen or not (senders or write.any()):
+            continue
+        seen.add(key)
+        sizes = [int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in senders]
+        first, follow = _around(passage, write, write.T, senders)
+        rate = key[0] * tables.share_denominator
+        found.append(
+            Resource(
+                f"link {name}", rate, write, write.T, sum(sizes) * tables.tokens, None, None, first, follow
+            )
+        )
+    for k in range(tables.stages):
+        touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
+        touch[:, k] = away[:, k]
+        first, follow = _around(passage, touch, touch, [])
+        first = np.minimum(first, passage.start[k])
+        follow = np.minimum(follow, passage.leave[k])
+        rate, own = int(tables.port_rate[k]), tables.own_traffic[k]
+        found.append(Resource(f"port {k}", rate, touch, touch, 0, own, k, first, follow))
+    return found
+
+
+def _around(
+    passage: _Passage, write: IntArray, read: IntArray, senders: list[int]
+) -> tuple[IntArray, IntArray]:
+    """Least time before and after everything that may pass a resource."""
+    writers, readers = np.flatnonzero(write.any(axis=1)), np.flatnonzero(read.any(axis=1))
+    # A write may start with its chunk, a read with the stage's second chunk, activations at a
+    # chunk's end; KV messages end no later than their chunk.
+    first = [passage.start[i] for i in writers] + [passage.end[i] for i in [*readers, *senders]]
+    follow = [passage.leave[i] for i in [*writers, *readers]] + [passage.depart[i] for i in senders]
+    never = np.full(passage.start.shape[1], 2**61, dtype=np.int64)
+    return np.min([never, *first], axis=0), np.min([never, *follow], axis=0)
+
+
+def latency(tables: Tables, indices: IntArray, pages: IntArray) -> int:
+    """Objective of the contention-free program for a plan.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices, strictly increasing.
+    pages : int64[stage, chunk, memory]
+        Pages by home; entries on the stage's own memory are ignored.
+
+    Returns
+    -------
+    int
+        Ticks; a lower bound on every execution of the plan.
+    """
+    start, end = indices[:-1], indices[1:]
+    stage = np.arange(tables.stages)[:, None]
+    sends = least_sends(tables)[stage, (end == tables.steps).astype(np.int64), end - start]
+    written = np.where(np.eye(tables.stages, dtype=np.bool_)[:, None, :], 0, pages).astype(object)
+    written = written * tables.page_bytes.astype(object)[:, None, None]
+    held = np.cumsum(written, axis=1) - written
+    tau = tables.tau(stage, start, end).astype(object)
+    apart = 1 - tables.overlap
+    duration, best = tau, 0
+    for r in resources(tables):
+        load = (written * r.write[:, None, :] + held * r.read[:, None, :]).sum(axis=2)
+        stretched = tau + apart.numerator * load // (apart.denominator * r.rate)
+        duration = np.maximum(duration, np.maximum(stretched, load // r.rate))
+        units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
+        best = max(best, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
+    done = np.zeros(start.size, dtype=object)
+    for i in range(tables.stages):
+        free = 0
+        for j in range(start.size):
+            done[j] = free = max(free, done[j]) + duration[i, j]
+        best = max(best, int(free))
+        done = done + sends[i]
+    return best

@@ -1,0 +1,143 @@
+"""The contention-free program's objective in plain Python, for `oracle.brute_force`.
+
+Written from ``formulations/contention_free.md``, with nothing shared with the programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oracle import Homes, Marks, capacities, chunk_times, own_transfers
+
+from mocap_opt.tables import Tables
+
+
+def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
+    """Recursion with least sends and rounded-down durations, and the rows of links and ports."""
+    stages, chunks = tables.stages, len(marks) - 1
+    tau, rate = chunk_times(tables, marks), capacities(tables)
+    sends = [[least_send(tables, i, a, b) for a, b in zip(marks, marks[1:])] for i in range(stages)]
+    transfers = own_transfers(tables, marks)
+    fixed = fixed_units(tables, marks)
+    ways = {key: around(tables, marks, key) for key in rate if crossed(tables, key)}
+    apart = 1 - tables.overlap
+
+    def cost(homes: Homes) -> int:
+        slow = [row[:] for row in tau]
+        units = dict(fixed)
+        for (i, j, kind, r), load in transfers(homes).items():
+            units[kind, r] = units.get((kind, r), 0) + load
+            stretched = tau[i][j] + apart.numerator * load // (apart.denominator * rate[kind, r])
+            slow[i][j] = max(slow[i][j], stretched, load // rate[kind, r])
+        end = [[0] * chunks for _ in range(stages)]
+        for i in range(stages):
+            for j in range(chunks):
+                arrived = end[i - 1][j] + sends[i - 1][j] if i else 0
+                end[i][j] = max(arrived, end[i][j - 1] if j else 0) + slow[i][j]
+        rows = [first + units.get(key, 0) // rate[key] + follow for key, (first, follow) in ways.items()]
+        return max([end[-1][-1], *rows])
+
+    return cost
+
+
+def least_send(tables: Tables, i: int, a: int, b: int) -> int:
+    """Smaller of the table and of hops + bytes over the slowest link, rounded down."""
+    if i == tables.stages - 1:
+        return 0
+    grid = [int(g) for g in tables.grid]
+    k, tail = grid.index(b) - grid.index(a), int(b == tables.tokens)
+    size = (b - a) * int(tables.activation_bytes[i])
+    busy = [
+        size * int(share) // (int(rate) * tables.share_denominator)
+        for share, rate in zip(tables.share[:, i, i + 1], tables.link_rate, strict=True)
+    ]
+    return min(int(tables.send[i, tail, k]), max(busy, default=0) + int(tables.hop_ticks[i, i + 1]))
+
+
+def homes_are_decided(tables: Tables) -> bool:
+    """Whether some chunk length allowed leaves a memory without room for all KV of its own stage."""
+    lengths = {
+        int(tables.grid[b] - tables.grid[a]) for a in range(tables.steps) for b in range(a + 1, tables.steps + 1)
+    }
+    allowed = [n for n in lengths if tables.min_length <= n <= tables.max_length]
+    if not allowed:
+        return False
+    held = tables.tokens
+    if tables.queue_depth is not None:
+        held = min(2 * tables.queue_depth * max(allowed), held)
+    pages = -(-tables.tokens // tables.page)
+    return any(
+        int(tables.static[k])
+        + int(tables.staging[k])
+        + held * int(tables.working_bytes[k])
+        + int(tables.prefix_bytes[k])
+        + pages * int(tables.page_bytes[k])
+        > int(tables.capacity[k])
+        for k in range(tables.stages)
+    )
+
+
+def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
+    """Activations on links and own traffic at ports."""
+    units = {}
+    grid = [int(g) for g in tables.grid]
+    for e in range(len(tables.links)):
+        share = [int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in range(tables.stages - 1)]
+        units["link", e] = sum(share) * tables.tokens
+    for k in range(tables.stages):
+        units["port", k] = sum(int(tables.own_traffic[k, grid.index(b)]) for b in marks[1:])
+    return units
+
+
+def writers_readers_senders(tables: Tables, key: tuple[str, int]) -> tuple[list[int], list[int], list[int]]:
+    """Stages whose KV or activations may pass a link or port."""
+    kind, r = key
+    stages = range(tables.stages)
+    decided = homes_are_decided(tables)
+    if kind == "port":
+        others = [i for i in stages if i != r and decided]
+        return others, others, []
+    share = tables.share[r]
+    writers = [i for i in stages if decided and any(share[i, k] for k in stages if k != i)]
+    readers = [i for i in stages if decided and any(share[k, i] for k in stages if k != i)]
+    return writers, readers, [i for i in stages[:-1] if share[i, i + 1]]
+
+
+def crossed(tables: Tables, key: tuple[str, int]) -> bool:
+    """Whether anything may pass."""
+    return key[0] == "port" or any(writers_readers_senders(tables, key))
+
+
+def around(tables: Tables, marks: Marks, key: tuple[str, int]) -> tuple[int, int]:
+    """First possible use, and the least that follows the last one."""
+    writers, readers, senders = writers_readers_senders(tables, key)
+    stages, end = tables.stages, tables.tokens
+    grid = [int(g) for g in tables.grid]
+
+    def work(i: int, a: int, b: int) -> int:
+        return chunk_times(tables, (a, b))[i][0] if b < end or a == 0 else _tail(tables, i, a)
+
+    def enter(i: int, b: int) -> int:
+        return sum(work(u, 0, b) + least_send(tables, u, 0, b) for u in range(i))
+
+    # The least over first chunks at least as long, so that it grows with the first chunk.
+    longer = [b for b in grid if b >= marks[1]]
+    starts = [min(enter(i, b) for b in longer) for i in range(stages)]
+    stops = [min(enter(i, b) + work(i, 0, b) for b in longer) for i in range(stages)]
+    last = marks[-2]
+    leave = [
+        sum(least_send(tables, u - 1, last, end) + work(u, last, end) for u in range(i + 1, stages))
+        for i in range(stages)
+    ]
+    first = [starts[i] for i in writers] + [stops[i] for i in [*readers, *senders]]
+    follow = [leave[i] for i in [*writers, *readers]]
+    follow += [leave[i] - least_send(tables, i, last, end) for i in senders]
+    if key[0] == "port":
+        first.append(starts[key[1]])
+        follow.append(leave[key[1]])
+    return min(first), min(follow)
+
+
+def _tail(tables: Tables, i: int, a: int) -> int:
+    """Time of the chunk from `a` to the end, as the second of two chunks."""
+    return chunk_times(tables, (0, a, tables.tokens))[i][1]
