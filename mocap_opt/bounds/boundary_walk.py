@@ -18,9 +18,12 @@ class Crossing:
     ----------
     minus : int64[G + 1, G], ticks
         -F by ``[b, a]``, so that rows ascend; -NEVER where no chunk is admissible.
+    by_length : int64[G + 1], ticks
+        What a chunk of that many steps or more adds at least, wherever it lies; NEVER if there is none.
     """
 
     minus: IntArray
+    by_length: IntArray
 
     @classmethod
     def of(cls, tables: Tables, send: IntArray, s: int, e: int) -> Crossing:
@@ -40,6 +43,7 @@ class Crossing:
         same_ends = first == last and np.array_equal(ends[0], ends[1]) and np.array_equal(*end_prefix)
         blocks, reads = bool(full_block.any()), bool((memory > 0).any())
         minus = np.full((steps + 1, steps), -NEVER, dtype=np.int64)
+        by_length = np.full(steps + 1, NEVER, dtype=np.int64)
         later = np.full(steps, NEVER, dtype=np.int64)
         for b in range(steps, 0, -1):
             tail = int(b == steps)
@@ -56,9 +60,10 @@ class Crossing:
                 least = np.minimum(least, other)
             row = np.full(steps, NEVER, dtype=np.int64)
             np.copyto(row[:b], cross - least, where=tables.length_allowed[tail, back])
+            np.minimum(by_length[back], row[:b], out=by_length[back])
             later = np.minimum(np.minimum.accumulate(row), later)
             np.negative(later, out=minus[b])
-        return cls(minus)
+        return cls(minus, np.minimum.accumulate(by_length[::-1])[::-1])
 
     def walk(self, chunks: int, limit: int, cap: int, limits: StepLimits) -> Walk | None:
         """Walk back from the end, each time to the least start that the limits allow.

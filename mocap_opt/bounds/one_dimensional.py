@@ -5,22 +5,18 @@ Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dime
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
-from mocap_opt.bounds.boundary_walk import Crossing, Walk
-from mocap_opt.bounds.chunk_travel import NEVER, Setting
-from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.bounds.base import Bound, Evidence, Scope, best
+from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.region_search import MOST_WALKS, PairSearch
 from mocap_opt.tables import Tables
 
 #: Grids with more steps are left to other bounds: the crossing table has their square.
 MOST_STEPS = 6144
-#: Walks per pair of stages before the search settles for what it has.
-MOST_WALKS = 4000
 #: Pairs of end stages to try, and how many unlike-stage rows (steps x stages) they may take together.
 MOST_PAIRS = 3
 PAIR_BUDGET = 2**17
@@ -28,28 +24,46 @@ PAIR_BUDGET = 2**17
 
 def one_dimensional(tables: Tables) -> Bound | None:
     """Bound any execution with memory left out; None if no plan keeps to count and lengths."""
-    return _best_over_pairs("one_dimensional", tables, None)
+    return _slack_and_pooled(tables)[0]
 
 
 def one_dimensional_pooled(tables: Tables) -> Bound | None:
     """Bound any execution with all memories pooled; None also if nothing fits the pool."""
-    return _best_over_pairs("one_dimensional_pooled", tables, PooledMemory.of(tables))
+    return _slack_and_pooled(tables)[1]
 
 
-def _best_over_pairs(name: str, tables: Tables, memory: PooledMemory | None) -> Bound | None:
-    setting = Setting(tables)
-    if not setting.counts or tables.steps > MOST_STEPS:
+_FOUND: WeakKeyDictionary[Tables, tuple[Bound | None, Bound | None]] = WeakKeyDictionary()
+
+
+def _slack_and_pooled(tables: Tables) -> tuple[Bound | None, Bound | None]:
+    """Both bounds; what they share, the crossing tables, takes longer than the searches."""
+    if tables not in _FOUND:
+        slack: list[Bound | None] = []
+        pooled: list[Bound | None] = []
+        setting, memory = Setting(tables), PooledMemory.of(tables)
+        if setting.counts and tables.steps <= MOST_STEPS:
+            for s, e in promising_pairs(setting):
+                search = PairSearch.of(setting, s, e)
+                slack.append(_bound("one_dimensional", search, None))
+                pooled.append(_bound("one_dimensional_pooled", search, memory))
+        _FOUND[tables] = _greatest(slack), _greatest(pooled)
+    return _FOUND[tables]
+
+
+def _bound(name: str, search: PairSearch, memory: PooledMemory | None) -> Bound | None:
+    found = search.run(memory)
+    if found is None:
         return None
-    best: Bound | None = None
-    for s, e in promising_pairs(setting):
-        found = PairSearch.of(setting, s, e, memory).run()
-        if found is None:
-            return None
-        ticks, chunks = found
-        if best is None or ticks > best.ticks:
-            note = f"stages {s}..{e}, {chunks} chunks"
-            best = Bound(name, ticks, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
-    return best
+    note = f"stages {search.s}..{search.e}, {found.chunks} chunks" + (
+        "" if search.walks < MOST_WALKS else ", search cut short"
+    )
+    return Bound(name, found.value, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
+
+
+def _greatest(bounds: list[Bound | None]) -> Bound | None:
+    """Return the greatest; None if any pair of stages found no plan at all, or there was no pair."""
+    found = [bound for bound in bounds if bound is not None]
+    return best(found, (Scope.ANY_EXECUTION,)) if len(found) == len(bounds) else None
 
 
 def promising_pairs(setting: Setting) -> list[tuple[int, int]]:
@@ -66,154 +80,3 @@ def promising_pairs(setting: Setting) -> list[tuple[int, int]]:
     ranked = [(0, stages - 1), *((int(s[n]), int(e[n])) for n in order)]
     budget = max(1, min(MOST_PAIRS, PAIR_BUDGET // (tables.steps * stages)))
     return list(dict.fromkeys(ranked))[:budget]
-
-
-@dataclass(order=True, frozen=True)
-class Region:
-    """Plans of one count whose greatest crossing and longest chunk lie in intervals.
-
-    Attributes
-    ----------
-    value : int, ticks
-        No plan of the region is faster.
-    chunks : int
-    low, high : int, ticks
-        Greatest crossing D.
-    short, long : int, grid steps
-        Longest chunk.
-    base : int, ticks
-        Least total, head and tail at the walk.
-    walk : Walk
-        At `high` and `long`.
-    """
-
-    value: int
-    chunks: int
-    low: int
-    high: int
-    short: int
-    long: int
-    base: int = field(compare=False)
-    walk: Walk = field(compare=False)
-
-    @property
-    def settled(self) -> bool:
-        """Whether the walk is the same for all of the crossings."""
-        return self.low >= self.walk.tight
-
-
-@dataclass(eq=False)
-class PairSearch:
-    """Best-first search for one pair of end stages.
-
-    Attributes
-    ----------
-    setting : Setting
-    s, e : int
-        End stages.
-    crossing : Crossing
-    total : LeastTotal
-    memory : PooledMemory or None
-        None leaves memory out.
-    walks : int
-        Walks made so far.
-    """
-
-    setting: Setting
-    s: int
-    e: int
-    crossing: Crossing
-    total: LeastTotal
-    memory: PooledMemory | None
-    walks: int = 0
-    heap: list[Region] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, setting: Setting, s: int, e: int, memory: PooledMemory | None) -> PairSearch:
-        """Tabulate the crossing and the least totals."""
-        tables = setting.tables
-        crossing = Crossing.of(tables, setting.send, s, e)
-        total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
-        return cls(setting, s, e, crossing, total, memory)
-
-    def run(self) -> tuple[int, int] | None:
-        """Search until the least region is settled.
-
-        Returns
-        -------
-        tuple or None
-            The bound, ticks, and the count it was found for; None if all regions are empty.
-        """
-        steps = self.setting.tables.steps
-        self.walks, self.heap = 0, []
-        for chunks in self.setting.counts:
-            self._open(chunks, 0, NEVER - 1, self.setting.limits.shortest_longest(chunks), steps)
-        while self.heap:
-            region = heapq.heappop(self.heap)
-            done = region.settled and self._fits(region)
-            if done or self.walks >= MOST_WALKS:
-                return region.value, region.chunks
-            self._split(region)
-        return None
-
-    def _fits(self, region: Region) -> bool:
-        """Whether the memory holds with the walk's own longest chunk, or no finer look is possible."""
-        if self.memory is None or region.short == region.long:
-            return True
-        tables = self.setting.tables
-        return self.memory.fits(
-            region.walk.boundaries, int(np.diff(tables.grid[region.walk.boundaries]).max())
-        )
-
-    def _split(self, region: Region) -> None:
-        """Replace a region by smaller ones that cover it."""
-        if not self._fits(region):
-            middle = (region.short + region.long) // 2
-            self._open(region.chunks, region.low, region.high, region.short, middle)
-            self._open(region.chunks, region.low, region.high, middle + 1, region.long)
-            return
-        tight = region.walk.tight
-        settled = Region(
-            region.base + tight,
-            region.chunks,
-            tight,
-            region.high,
-            region.short,
-            region.long,
-            region.base,
-            region.walk,
-        )
-        heapq.heappush(self.heap, settled)
-        if region.low < tight:
-            middle = (region.low + tight - 1) // 2
-            if self._open(region.chunks, middle + 1, tight - 1, region.short, region.long):
-                self._open(region.chunks, region.low, middle, region.short, region.long)
-
-    def _open(self, chunks: int, low: int, high: int, short: int, long: int) -> bool:
-        """Add a region to the heap unless it is empty or it says so for all lower crossings too."""
-        if low > high:
-            return True
-        self.walks += 1
-        walk = self.crossing.walk(chunks, high, long, self.setting.limits)
-        if walk is None or not self._holds(walk, short):
-            return False
-        base = self._base(walk)
-        region = Region(base + low, chunks, low, high, short, long, base, walk)
-        heapq.heappush(self.heap, region)
-        return True
-
-    def _holds(self, walk: Walk, short: int) -> bool:
-        """Whether the least boundaries fit the pool with the least reserve of the region."""
-        if self.memory is None:
-            return True
-        # The longest chunk may be the last one, whose final step may be shorter than the others.
-        return self.memory.fits(walk.boundaries, int(self.setting.tables.lengths[1, short]))
-
-    def _base(self, walk: Walk) -> int:
-        """Least total + head + tail of plans with no boundary below the walk's."""
-        limits, travel = self.setting.limits, self.setting.travel
-        chunks = walk.boundaries.size - 1
-        last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
-        head = int(travel.head[self.s, walk.boundaries[1]])
-        tail = int(travel.tail[self.e, last_start])
-        return self.total.at(walk.boundaries) + head + tail

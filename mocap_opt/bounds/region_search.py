@@ -1,0 +1,199 @@
+"""Best-first search over counts, greatest crossings and longest chunks.
+
+Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dimensional_pooled`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mocap_opt.bounds.boundary_walk import Crossing, Walk
+from mocap_opt.bounds.chunk_travel import NEVER, Setting
+from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.bounds.pooled_memory import PooledMemory
+
+#: Walks per pair of stages before the search settles for what it has.
+MOST_WALKS = 4000
+
+
+@dataclass(order=True, frozen=True)
+class Region:
+    """Plans of one count whose greatest crossing and longest chunk lie in intervals.
+
+    Attributes
+    ----------
+    value : int, ticks
+        No plan of the region is faster.
+    chunks : int
+    low, high : int, ticks
+        Greatest crossing D.
+    short, long : int, grid steps
+        Longest chunk.
+    base : int, ticks
+        Least total, head and tail at the walk.
+    walk : Walk
+        At `high` and `long`.
+    """
+
+    value: int
+    chunks: int
+    low: int
+    high: int
+    short: int
+    long: int
+    base: int = field(compare=False)
+    walk: Walk = field(compare=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the walk is the same for all of the crossings."""
+        return self.low >= self.walk.tight
+
+    def length_first(self, longest_choice: int) -> bool:
+        """Whether the interval of lengths is relatively wider than that of crossings.
+
+        Longer chunks than `longest_choice` keep no more memory.
+        """
+        lengths = min(self.long, longest_choice) - self.short
+        return self.settled or lengths * max(self.low, 1) >= (self.walk.tight - self.low) * self.short
+
+
+@dataclass(eq=False)
+class PairSearch:
+    """Best-first search for one pair of end stages.
+
+    Attributes
+    ----------
+    setting : Setting
+    s, e : int
+        End stages.
+    crossing : Crossing
+    total : LeastTotal
+    longest_choice : int, grid steps
+        Beyond it the reserve stays the same.
+    memory : PooledMemory or None
+        Of the run at hand; None leaves memory out.
+    walks : int
+        Walks made so far.
+    """
+
+    setting: Setting
+    s: int
+    e: int
+    crossing: Crossing
+    total: LeastTotal
+    longest_choice: int
+    memory: PooledMemory | None = None
+    walks: int = 0
+    heap: list[Region] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, setting: Setting, s: int, e: int) -> PairSearch:
+        """Tabulate the crossing and the least totals."""
+        tables = setting.tables
+        crossing = Crossing.of(tables, setting.send, s, e)
+        total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
+        depth = tables.queue_depth
+        longest_choice = 1 if depth is None else -(-tables.tokens // (2 * depth * tables.quantum))
+        return cls(setting, s, e, crossing, total, longest_choice)
+
+    def run(self, memory: PooledMemory | None) -> Region | None:
+        """Search until the least region is settled.
+
+        Parameters
+        ----------
+        memory : PooledMemory or None
+            None leaves memory out.
+
+        Returns
+        -------
+        Region or None
+            The least one: its value is a bound, even if the search was cut short and it is not
+            settled.  None if all regions are empty.
+        """
+        steps, limits = self.setting.tables.steps, self.setting.limits
+        self.memory, self.walks, self.heap = memory, 0, []
+        for chunks in self.setting.counts:
+            low = self._least_crossing(chunks)
+            self._open(chunks, low, NEVER - 1, limits.shortest_longest(chunks), steps)
+        while self.heap:
+            region = heapq.heappop(self.heap)
+            if (region.settled and self._fits(region)) or self.walks >= MOST_WALKS:
+                return region
+            self._split(region)
+        return None
+
+    def _least_crossing(self, chunks: int) -> int:
+        """Least greatest crossing: chunks cross with at least the differences of Phi, which add up."""
+        phi = self.setting.tables.phi[self.s : self.e + 1]
+        whole = (phi[:, -1] - phi[:, 0]).tolist()
+        # E is at least the work on all stages but one end, whichever end is left out.
+        least: int = -(-(sum(whole) - min(whole[0], whole[-1])) // chunks)
+        return max(0, least)
+
+    def _fits(self, region: Region) -> bool:
+        """Whether the memory holds with the walk's own longest chunk, or no finer look is possible."""
+        if self.memory is None or region.short == region.long:
+            return True
+        tables = self.setting.tables
+        return self.memory.fits(
+            region.walk.boundaries, int(np.diff(tables.grid[region.walk.boundaries]).max())
+        )
+
+    def _split(self, region: Region) -> None:
+        """Replace a region by smaller ones that cover it."""
+        if not self._fits(region) and region.length_first(self.longest_choice):
+            middle = (region.short + region.long) // 2
+            self._open(region.chunks, region.low, region.high, region.short, middle)
+            self._open(region.chunks, region.low, region.high, middle + 1, region.long)
+            return
+        tight = region.walk.tight
+        settled = Region(
+            region.base + tight,
+            region.chunks,
+            tight,
+            region.high,
+            region.short,
+            region.long,
+            region.base,
+            region.walk,
+        )
+        heapq.heappush(self.heap, settled)
+        if region.low < tight:
+            middle = (region.low + tight - 1) // 2
+            if self._open(region.chunks, middle + 1, tight - 1, region.short, region.long):
+                self._open(region.chunks, region.low, middle, region.short, region.long)
+
+    def _open(self, chunks: int, low: int, high: int, short: int, long: int) -> bool:
+        """Add a region to the heap unless it is empty or it says so for all lower crossings too."""
+        # One chunk has at least `short` steps, and crosses with what such chunks cross with at least.
+        low = max(low, int(self.crossing.by_length[short]))
+        if low > high:
+            return True
+        self.walks += 1
+        walk = self.crossing.walk(chunks, high, long, self.setting.limits)
+        if walk is None or not self._holds(walk, short):
+            return False
+        base = self._base(walk)
+        region = Region(base + low, chunks, low, high, short, long, base, walk)
+        heapq.heappush(self.heap, region)
+        return True
+
+    def _holds(self, walk: Walk, short: int) -> bool:
+        """Whether the least boundaries fit the pool with the least reserve of the region."""
+        if self.memory is None:
+            return True
+        # The longest chunk may be the last one, whose final step may be shorter than the others.
+        return self.memory.fits(walk.boundaries, int(self.setting.tables.lengths[1, short]))
+
+    def _base(self, walk: Walk) -> int:
+        """Least total + head + tail of plans with no boundary below the walk's."""
+        limits, travel = self.setting.limits, self.setting.travel
+        chunks = walk.boundaries.size - 1
+        last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
+        head = int(travel.head[self.s, walk.boundaries[1]])
+        tail = int(travel.tail[self.e, last_start])
+        return self.total.at(walk.boundaries) + head + tail
