@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,6 +54,8 @@ class Resources:
         ``"link 0,1>0,2"``, ``"memory 3"`` (its port).
     capacity : tuple of int
         Of links in 1 / share_denominator bytes per tick, of ports in bytes per tick.
+    columns : tuple of dict of int to int
+        Per resource, what every route that crosses it takes of it at one byte per tick.
     unit : int
         Common denominator of the rates that messages have alone.
     full : tuple of int
@@ -87,6 +88,9 @@ class Resources:
         tightest = [_tightest(column, self.capacity) for column in columns]
         self.unit = lcm(*(cap.denominator for cap, _ in tightest))
         self.full = tuple(amount * self.unit for amount in self.capacity)
+        self.columns = tuple(
+            {route: share for route, share in enumerate(row) if share} for row in self.load[kept].tolist()
+        )
         self.ways = tuple(
             Way(
                 route,
@@ -113,16 +117,15 @@ def _undominated(load: Whole, capacity: Sequence[int]) -> list[int]:
     kind = whole_type(int(load.max(initial=0)) * max(capacity))
     used = np.flatnonzero(load.any(axis=1))
     rows, sizes = load[used].astype(kind), np.array(capacity, dtype=kind)[used]
+    routes = np.count_nonzero(rows, axis=1)
     alive = np.ones(used.size, dtype=bool)
     for r in range(used.size):
-        scaled = rows * sizes[r]
-        mine = rows[r] * sizes[:, None]
-        above = (scaled >= mine).all(axis=1) & alive
+        crossing = np.flatnonzero(rows[r])
+        theirs, mine = rows[:, crossing] * sizes[r], rows[r, crossing] * sizes[:, None]
+        above = (theirs >= mine).all(axis=1) & alive
         above[r] = False
-        if above.any():
-            equal = (scaled[above] == mine[above]).all(axis=1)
-            first = np.flatnonzero(above) < r
-            alive[r] = not (~equal | first).any()
+        equal = above & (routes == routes[r]) & (theirs == mine).all(axis=1)
+        alive[r] = not (above & ~equal).any() and not equal[:r].any()
     kept: list[int] = used[alive].tolist()
     return kept
 
@@ -147,49 +150,66 @@ def progressive_filling(
         By route: numerator and denominator of the rate of each of its messages, bytes per tick,
         and the link or port that limits it.
     """
-    ways, unit = resources.ways, resources.unit
-    growing = Counter(active)
+    ways, columns = resources.ways, resources.columns
+    growing = dict.fromkeys(active)
     rates: dict[int, tuple[int, int, int]] = {}
+    # A route with two messages crosses its resources twice.
     crossed: dict[int, list[tuple[int, int]]] = {route: [] for route in growing}
     weight: dict[int, int] = {}
     left: dict[int, int] = {}
+    level: dict[int, float] = {}
     for resource in sorted(contended):
-        left[resource] = resources.capacity[resource]
-        for route in set(contended[resource]):
-            share = ways[route].share[resource] * growing[route]
+        column, total = columns[resource], 0
+        for route in contended[resource]:
+            share = column[route]
+            total += share
             crossed[route].append((resource, share))
-            weight[resource] = weight.get(resource, 0) + share
+        left[resource] = resources.capacity[resource]
+        weight[resource], level[resource] = total, left[resource] / total
     # What is left of a resource is kept x scale, so that it stays an integer.
     scale = 1
-    for cap, route in sorted((ways[route].cap, route) for route in growing):
+    for route in sorted(growing, key=lambda route: (ways[route].cap, route)):
         # Rates grow together.  Before they reach this message's own limit, some shared link or port
         # may fill up: the one with the least left per unit of weight, where those that have stopped
         # growing no longer weigh, but have taken their part.
         while route in growing:
-            fullest, least, parts = -1, 0, 1
-            for resource, amount in left.items():
-                shared = weight[resource]
-                if fullest < 0 or amount * parts < least * shared:
-                    fullest, least, parts = resource, amount, shared
-            if fullest < 0 or least * unit >= cap * parts * scale:
-                way = ways[route]
-                rate, stopped = (way.cap_numerator, way.cap_denominator, way.cap_resource), [route]
-            else:
-                common = gcd(least, parts * scale)
-                rate = (least // common, parts * scale // common, fullest)
-                stopped = [other for other in set(contended[fullest]) if other in growing]
+            way = ways[route]
+            rate, stopped = (way.cap_numerator, way.cap_denominator, way.cap_resource), [route]
+            if level:
+                fullest = _first_to_fill(level, left, weight)
+                amount, parts = left[fullest], weight[fullest] * scale
+                if amount * way.cap_denominator < way.cap_numerator * parts:
+                    common = gcd(amount, parts)
+                    rate = (amount // common, parts // common, fullest)
+                    stopped = [other for other in dict.fromkeys(contended[fullest]) if other in growing]
             if scale % rate[1]:
                 factor = rate[1] // gcd(scale, rate[1])
                 scale *= factor
                 left = {resource: amount * factor for resource, amount in left.items()}
             scaled = rate[0] * (scale // rate[1])
+            touched: set[int] = set()
             for other in stopped:
                 rates[other] = rate
                 del growing[other]
                 for resource, share in crossed[other]:
                     weight[resource] -= share
-                    if weight[resource]:
-                        left[resource] -= scaled * share
-                    else:
-                        left.pop(resource, None)
+                    left[resource] -= scaled * share
+                    touched.add(resource)
+            for resource in touched:
+                if weight[resource]:
+                    level[resource] = left[resource] / (weight[resource] * scale)
+                else:
+                    del level[resource], left[resource]
     return rates
+
+
+def _first_to_fill(level: dict[int, float], left: dict[int, int], weight: dict[int, int]) -> int:
+    """Return the resource with the least left per unit of weight, the first of several."""
+    # Rounded quotients find the few candidates, exact ones decide.
+    near = min(level.values()) * (1 + 1e-9)
+    candidates = [resource for resource, quotient in level.items() if quotient <= near]
+    best = candidates[0]
+    for other in candidates[1:]:
+        if left[other] * weight[best] < left[best] * weight[other]:
+            best = other
+    return best
