@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -307,32 +306,3 @@ BOUNDARY_FAMILIES: tuple[Family, ...] = (
     ("one_reserve_level", one_reserve_level),
     ("reserve_covers_chunk", reserve_covers_chunk),
 )
-
-
-def covering_chunk_delays(model: pyo.ConcreteModel) -> Iterator[Row]:
-    """The latency pays the chunk that covers a grid step on every stage, and what stands around it.
-
-    A cut: some chunk covers step g.  Before it stage 0, after it the last stage is at work.
-    """
-    frame, chunks = model.frame, model.frame.chunks
-    tables: Tables = frame.tables
-    total: dict[tuple[int, int], list[Any]] = defaultdict(list)
-    for j, layer in enumerate(chunks.graph.arcs):
-        for a, b in layer:
-            if b:
-                total[a, b].append(model.chunk[j, a, b])
-    solid = sorted(total)
-    starts, ends = np.array(solid, dtype=np.int64).T
-    stages = np.arange(tables.stages)[:, None]
-    times = tables.tau(stages, starts, ends)
-    sends = message_times(tables, stages, starts, ends)
-    through, first, last = (times + sends).sum(axis=0), times[0] + sends[0], times[-1]
-    for g in range(tables.steps):
-        cost = np.where(ends <= g, first, np.where(starts > g, last, through))
-        terms = Terms()
-        for slot in range(frame.slots):
-            terms.add(frame.clock.unit, model.work[slot]).add(frame.clock.unit, model.exchange[slot])
-        for arc, ticks in zip(solid, cost.tolist(), strict=True):
-            for variable in total[arc]:
-                terms.add(-ticks, variable)
-        yield Row(g, terms, pivot=frame.clock.unit)

@@ -16,6 +16,9 @@ from mocap_opt.formulations.memory_limits import free_bytes, pooled_bytes
 from mocap_opt.formulations.message_times import message_times
 from mocap_opt.tables import IntArray, Tables
 
+PRECISION = 10_000
+"""`least_latency` is found to one part in so many."""
+
 FAR = np.int64(2) ** 60
 """Stands for "no path" while path lengths are computed; never leaves this module."""
 
@@ -102,6 +105,31 @@ def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool
     arcs = tuple([(int(a), int(b)) for a, b in np.argwhere(layer)] for layer in alive)
     ends = [{0}, *({b for _, b in layer} for layer in arcs)]
     return ChunkGraph(layers, tuple(sorted(layer) for layer in ends), arcs)
+
+
+def least_latency(tables: Tables, at_most: int) -> int:
+    """Find a lower bound on the lockstep latency of every feasible plan: the least the graph allows.
+
+    Parameters
+    ----------
+    tables : Tables
+    at_most : int
+        Ticks; nothing is looked for beyond it, so if no plan is that fast, the answer is at most
+        one more.
+
+    Returns
+    -------
+    int
+        Ticks.  The graph of all plans faster than this is empty.
+    """
+    excluded, allowed = 0, at_most + 1
+    while allowed - excluded > max(1, excluded // PRECISION):
+        middle = (excluded + allowed) // 2
+        if chunk_graph(tables, no_worse_than=middle).empty:
+            excluded = middle
+        else:
+            allowed = middle
+    return excluded + 1
 
 
 def _reserve_fits(tables: Tables) -> npt.NDArray[np.bool_]:

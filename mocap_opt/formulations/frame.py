@@ -69,12 +69,15 @@ class Frame:
     homes : tuple of tuple of int
         By stage, the memories in which its KV may live, its own included; empty tuples where homes
         are not decided at all because everything fits at home.
+    target : int or None
+        Latency that plans must not exceed, ticks.
     """
 
     tables: Tables
     clock: Clock
     chunks: Chunks
     homes: tuple[tuple[int, ...], ...]
+    target: int | None = None
 
     @property
     def slots(self) -> int:

@@ -215,6 +215,17 @@ def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
                 yield Row((t, e, i), terms, pivot=rate * frame.clock.unit)
 
 
+def latency_within_target(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """The latency is no worse than the target, if there is one."""
+    frame: Frame = model.frame
+    if frame.target is not None:
+        terms = Terms(frame.target)
+        for times in (model.work, model.exchange):
+            for variable in times.values():
+                terms.add(-frame.clock.unit, variable)
+        yield Row(0, terms, pivot=frame.clock.unit)
+
+
 HOME_FAMILIES: tuple[Family, ...] = (
     ("pages_are_housed", pages_are_housed),
     ("homes_stay", homes_stay),

@@ -12,7 +12,6 @@ import pyomo.environ as pyo
 
 from mocap_opt.formulations.boundary_families import (
     BOUNDARY_FAMILIES,
-    covering_chunk_delays,
     declare_boundaries,
 )
 from mocap_opt.formulations.chunk_graph import chunk_graph
@@ -24,32 +23,29 @@ from mocap_opt.formulations.home_families import (
     add_latency,
     declare_homes_and_times,
     horizon,
+    latency_within_target,
     possible_homes,
 )
 from mocap_opt.formulations.lockstep_solution import (
     Limits,
     check_start,
-    lockstep_latency,
-    no_plan,
     read_plan,
-    run_program,
     start_values,
 )
 from mocap_opt.formulations.rows import Clock, Family, add_families
+from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Callback, ProgramResult
 from mocap_opt.tables import Tables
 
 __all__ = ["FAMILIES", "build", "read_plan", "solve_joint", "start_values"]
 
-CUT_FAMILIES: tuple[Family, ...] = (("covering_chunk_delays", covering_chunk_delays),)
-
 FAMILIES: tuple[Family, ...] = (
     *BOUNDARY_FAMILIES,
     *HOME_FAMILIES,
     *WORK_FAMILIES,
     *EXCHANGE_FAMILIES,
-    *CUT_FAMILIES,
+    ("latency_within_target", latency_within_target),
 )
 
 
@@ -62,7 +58,7 @@ def build(
     ----------
     tables : Tables
     no_worse_than : int, optional
-        Lockstep latency of a known plan, ticks: chunks that only occur in worse plans are left out.
+        Ticks: worse plans are not wanted, and chunks that only occur in such are left out.
     without : iterable of str
         Families to leave out, to see what they are good for.
 
@@ -77,7 +73,7 @@ def build(
     model = pyo.ConcreteModel("joint")
     clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, possible_homes(tables))
+    model.frame = Frame(tables, clock, chunks, possible_homes(tables), no_worse_than)
     declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
@@ -96,11 +92,14 @@ def solve_joint(
 ) -> ProgramResult:
     """Find boundaries and homes of least lockstep latency with HiGHS.
 
+    Targets are tried from the least conceivable latency upwards (`target_search`).
+
     Parameters
     ----------
     tables : Tables
     start : Plan, optional
-        A feasible plan.  It is given to HiGHS, prunes the model, and the result is never worse.
+        A feasible plan.  It prunes the models, is given to the last of them, and the result is
+        never worse.
     time_limit_s : float, optional
         For building and solving together.
     gap : float
@@ -125,7 +124,4 @@ def solve_joint(
     began = time.perf_counter()
     limits = Limits(time_limit_s, gap, seed, threads, callback)
     check_start(tables, start)
-    model = build(tables, no_worse_than=None if start is None else lockstep_latency(tables, start))
-    if model is None:
-        return no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
-    return run_program(model, tables, start, limits, began)
+    return search_by_targets(tables, start, limits, began, lambda target: build(tables, no_worse_than=target))

@@ -28,7 +28,9 @@ from mocap_opt.solvers.outcome import (
 )
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.verify import Violation, violations
+
+Check = Callable[[Tables, Plan], list[Violation]]
 
 
 @dataclass(frozen=True)
@@ -108,37 +110,56 @@ def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
     return Plan.from_arrays(tables, boundaries, np.diff(held, axis=1))
 
 
-def run_program(
+@dataclass(frozen=True)
+class Attempt:
+    """One run of HiGHS on one model.
+
+    Attributes
+    ----------
+    raw : SolveOutcome
+        In units of the model's clock, the time spent building included.
+    plan : Plan or None
+        What it found, verified.
+    bound : int or None
+        Proved lower bound on the model's optimum, ticks.
+    """
+
+    raw: SolveOutcome
+    plan: Plan | None
+    bound: int | None
+
+
+def attempt(
     model: pyo.ConcreteModel,
     tables: Tables,
     start: Plan | None,
     limits: Limits,
     began: float,
+    *,
     solve: Callable[..., HighsResult] = solve_mip,
-) -> ProgramResult:
-    """Solve a lockstep program that was built without finding a contradiction.
+    check: Check = violations,
+) -> Attempt:
+    """Give a model to HiGHS and read what comes back.
 
     Parameters
     ----------
     model : ConcreteModel
     tables : Tables
     start : Plan, optional
-        Feasible; the result is never worse.
+        Feasible, and one of the model's plans.
     limits : Limits
+        The time limit counts from `began`.
     began : float
         `time.perf_counter` when building began.
     solve : callable
         `mocap_opt.solvers.highs.solve_mip`, or something with its signature.
-
-    Raises
-    ------
-    ValueError
-        If the start is not feasible.
+    check : callable
+        Lists what a plan breaks; usually `mocap_opt.verify.violations`.
     """
     frame: Frame = model.frame
     compiled = compile_model(model)
-    built_s = time.perf_counter() - began
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
+    built_s = time.perf_counter() - began
     left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
     result = solve(
         compiled.program,
@@ -149,19 +170,36 @@ def run_program(
         threads=limits.threads,
         callback=_in_ticks(limits.callback, frame),
     )
-    plans = [] if start is None else [start]
-    message = result.outcome.message
+    raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
+    plan: Plan | None = None
     if result.values is not None:
         compiled.load(result.values)
-        found = read_plan(model, tables)
-        broken = violations(tables, found)
+        plan = read_plan(model, tables)
+        broken = check(tables, plan)
         if broken:
-            message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"
-        else:
-            plans.append(found)
-    bound = result.outcome.bound
-    ticks = None if bound is None else frame.clock.bound_ticks(bound, frame.slots)
-    return _settle(tables, plans, replace(result.outcome, build_s=built_s, message=message), ticks)
+            plan = None
+            raw = replace(raw, message=f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}")
+    bound = None if raw.bound is None else frame.clock.bound_ticks(raw.bound, frame.slots)
+    return Attempt(raw, plan, bound)
+
+
+def run_program(
+    model: pyo.ConcreteModel,
+    tables: Tables,
+    start: Plan | None,
+    limits: Limits,
+    began: float,
+    solve: Callable[..., HighsResult] = solve_mip,
+) -> ProgramResult:
+    """Solve a lockstep program in one run; parameters as for `attempt`.
+
+    Returns
+    -------
+    ProgramResult
+        Never worse than the start.
+    """
+    run = attempt(model, tables, start, limits, began, solve=solve)
+    return settle(tables, [plan for plan in (start, run.plan) if plan is not None], run.raw, run.bound)
 
 
 def no_plan(began: float, limits: Limits, message: str) -> ProgramResult:
@@ -193,12 +231,13 @@ def check_start(tables: Tables, start: Plan | None) -> None:
         raise ValueError(f"the start is not feasible: {broken[0]}")
 
 
-def _settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | None) -> ProgramResult:
+def settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | None) -> ProgramResult:
     """Keep the best plan, price it exactly, and say what is proved about it in whole ticks."""
     if not plans:
         proved = raw.status is Status.INFEASIBLE
         status = Status.INFEASIBLE if proved else Status.UNKNOWN
         stop = StopReason.ERROR if raw.objective is not None else raw.stop
+        bound = None if proved else bound
         return ProgramResult(None, replace(raw, status=status, stop=stop, objective=None, bound=bound))
     priced = [(lockstep_latency(tables, plan), order, plan) for order, plan in enumerate(plans)]
     objective, _, best = min(priced)

@@ -1,0 +1,228 @@
+"""Chunk boundaries alone: memory pooled (a relaxation) or KV at home (a restriction).
+
+Mathematics: ``formulations/chunk_partition.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+import numpy as np
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries, room_units
+from mocap_opt.formulations.chunk_graph import chunk_graph
+from mocap_opt.formulations.frame import Frame
+from mocap_opt.formulations.home_families import (
+    EXCHANGE_FAMILIES,
+    add_latency,
+    compute_ends,
+    declare_homes_and_times,
+    horizon,
+    kv_passes_ports,
+    latency_within_target,
+)
+from mocap_opt.formulations.lockstep_solution import Limits, read_plan, start_values
+from mocap_opt.formulations.memory_limits import page_unit
+from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
+from mocap_opt.formulations.target_search import search_by_targets
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.outcome import Callback, SolveOutcome
+from mocap_opt.tables import Tables
+from mocap_opt.verify import Violation, violations
+
+__all__ = [
+    "FAMILIES",
+    "Memory",
+    "PartitionResult",
+    "build",
+    "read_plan",
+    "solve_chunk_partition",
+    "start_values",
+]
+
+
+class Memory(Enum):
+    """Where KV cache may live, as far as boundaries are concerned."""
+
+    POOLED = "pooled"
+    """Anywhere and at no cost: every memory row is implied by one row per slot.  A relaxation."""
+    LOCAL = "local"
+    """On its own stage.  A restriction."""
+
+
+@dataclass(frozen=True)
+class PartitionResult:
+    """Boundaries and what is proved about them.
+
+    Attributes
+    ----------
+    indices : tuple of int or None
+        Boundaries as grid indices, strictly increasing; None if none were found.
+    memory : Memory
+        With LOCAL, the plan of these boundaries without remote homes is feasible.  With POOLED,
+        feasible homes may or may not exist.
+    outcome : SolveOutcome
+        Objective: sum of slot times without KV traffic, ticks.  With POOLED its bound holds for
+        the lockstep replay of every feasible plan; with LOCAL for plans without remote homes only.
+    """
+
+    indices: tuple[int, ...] | None
+    memory: Memory
+    outcome: SolveOutcome
+
+
+def pooled_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """All KV and prefixes of a slot fit in all memories together."""
+    frame: Frame = model.frame
+    tables, chunks = frame.tables, frame.chunks
+    for t in range(frame.slots) if model.memory is Memory.POOLED else ():
+        terms = Terms()
+        for k in range(tables.stages):
+            terms.plus(1, _room(frame, k, t))
+        for i, j in frame.running(t):
+            terms.plus(-int(tables.page_bytes[i]) // page_unit(tables), chunks.pages(j + 1))
+        yield Row(t, terms)
+
+
+def own_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A stage's own KV and prefix fit in its own memory."""
+    frame: Frame = model.frame
+    tables, chunks = frame.tables, frame.chunks
+    for t in range(frame.slots) if model.memory is Memory.LOCAL else ():
+        for i, j in frame.running(t):
+            terms = _room(frame, i, t)
+            terms.plus(-int(tables.page_bytes[i]) // page_unit(tables), chunks.pages(j + 1))
+            yield Row((i, t), terms)
+
+
+def _room(frame: Frame, memory: int, slot: int) -> Terms:
+    """Page units left in a memory by all but KV."""
+    tables, chunks = frame.tables, frame.chunks
+    terms = Terms(room_units(tables, memory, chunks.least_held)).plus(-1, chunks.reserve_units(memory))
+    if 0 <= slot - memory < chunks.count and tables.prefix_bytes[memory]:
+        prefix = math.ceil(Fraction(int(tables.prefix_bytes[memory]), page_unit(tables)))
+        terms.plus(-prefix, chunks.used(slot - memory))
+    return terms
+
+
+FAMILIES: tuple[Family, ...] = (
+    *BOUNDARY_FAMILIES,
+    ("pooled_memory_has_room", pooled_memory_has_room),
+    ("own_memory_has_room", own_memory_has_room),
+    ("compute_ends", compute_ends),
+    ("kv_passes_ports", kv_passes_ports),
+    *EXCHANGE_FAMILIES,
+    ("latency_within_target", latency_within_target),
+)
+
+
+def build(
+    tables: Tables, memory: Memory, *, no_worse_than: int | None = None, without: Iterable[str] = ()
+) -> pyo.ConcreteModel | None:
+    """Build the model.
+
+    Parameters
+    ----------
+    tables : Tables
+    memory : Memory
+    no_worse_than : int, optional
+        Ticks: worse partitions are not wanted, and chunks that only occur in such are left out.
+    without : iterable of str
+        Families to leave out, to see what they are good for.
+
+    Returns
+    -------
+    ConcreteModel or None
+        None if no boundaries are allowed at all, so that there is nothing to model.
+    """
+    graph = chunk_graph(tables, no_worse_than=no_worse_than, homes=memory is Memory.POOLED)
+    if graph.empty:
+        return None
+    model = pyo.ConcreteModel("chunk_partition")
+    model.memory = memory
+    clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
+    chunks = declare_boundaries(model, tables, graph, clock)
+    model.frame = Frame(tables, clock, chunks, ((),) * tables.stages, no_worse_than)
+    declare_homes_and_times(model, model.frame)
+    add_families(model, FAMILIES, without)
+    add_latency(model)
+    return model
+
+
+def solve_chunk_partition(
+    tables: Tables,
+    memory: Memory = Memory.POOLED,
+    *,
+    start: Sequence[int] | None = None,
+    time_limit_s: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    threads: int = 1,
+    callback: Callback | None = None,
+) -> PartitionResult:
+    """Find boundaries of least lockstep latency with HiGHS, KV traffic ignored.
+
+    Parameters
+    ----------
+    tables : Tables
+    memory : Memory
+    start : sequence of int, optional
+        Boundaries as grid indices, feasible here; the result is never worse.
+    time_limit_s : float, optional
+        For building and solving together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+    callback : Callback, optional
+        Sees the progress in ticks; returning True stops the search.
+
+    Raises
+    ------
+    ValueError
+        If the start breaks a rule.
+    SolverUnavailableError
+        If HiGHS cannot be loaded.
+    """
+    began = time.perf_counter()
+    limits = Limits(time_limit_s, gap, seed, threads, callback)
+    first = None if start is None else Plan.from_arrays(tables, start)
+
+    def check(tables: Tables, plan: Plan) -> list[Violation]:
+        broken = violations(tables, plan)
+        if memory is Memory.LOCAL:
+            return broken
+        broken = [violation for violation in broken if violation.rule != "capacity"]
+        return broken or _pool_overflow(tables, plan)
+
+    wrong = [] if first is None else check(tables, first)
+    if wrong:
+        raise ValueError(f"the start is not feasible: {wrong[0]}")
+    result = search_by_targets(
+        tables, first, limits, began, lambda target: build(tables, memory, no_worse_than=target), check
+    )
+    if result.plan is None:
+        return PartitionResult(None, memory, result.outcome)
+    indices = tuple(result.plan.grid_indices(tables).tolist())
+    return PartitionResult(indices, memory, result.outcome)
+
+
+def _pool_overflow(tables: Tables, plan: Plan) -> list[Violation]:
+    """Slots in which KV and prefixes overfill all memories together."""
+    ends = tables.pages[plan.grid_indices(tables)[1:]]
+    unit = page_unit(tables)
+    free = (tables.capacity - tables.static - tables.reserve(plan.longest)) // unit
+    found = []
+    for t in range(tables.stages + plan.chunks - 1):
+        i = np.arange(max(0, t - plan.chunks + 1), min(tables.stages, t + 1))
+        prefix = -(-tables.prefix_bytes[i] // unit)
+        short = int((tables.page_bytes[i] // unit * ends[t - i] + prefix).sum() - free.sum())
+        if short > 0:
+            text = f"slot {t}: {short * unit} bytes short in all memories together"
+            found.append(Violation("capacity", text, None, t, short * unit))
+    return found
