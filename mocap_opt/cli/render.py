@@ -15,7 +15,7 @@ from mocap_opt.bounds import Scope, best
 from mocap_opt.instance import Instance
 from mocap_opt.report import Report, relative_gap
 from mocap_opt.solving import Progress, Solution
-from mocap_opt.units import format_bytes, format_seconds
+from mocap_opt.units import format_bytes
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -29,8 +29,13 @@ def percent(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A time for people; a dash where it is unknown."""
-    return "-" if value is None else format_seconds(value)
+    """A time to five digits, trailing zeros kept so that columns align; a dash where it is unknown."""
+    if value is None:
+        return "-"
+    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
+        if value * scale >= 1:
+            return f"{value * scale:,.0f} {unit}" if value * scale >= 1e4 else f"{value * scale:#.5g} {unit}"
+    return f"{value * 1e9:.3g} ns"
 
 
 def titled(title: str) -> Table:
@@ -62,7 +67,7 @@ def chunk_text(boundaries: Sequence[int]) -> str:
 
 def bound_text(value: float | None, name: str | None, evidence: str | None) -> str:
     """A bound with what it is called and what it rests on."""
-    return "-" if value is None else f"{format_seconds(value)}  ({name}, {evidence})"
+    return "-" if value is None else f"{seconds(value)}  ({name}, {evidence})"
 
 
 def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]]:
@@ -102,9 +107,9 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
         text = f"{moved} token positions in {len(report.homes)} places" if report.homes else "none"
         rows.append(("KV away from home", text))
     if report.peak_memory_bytes is not None:
-        peak = max(range(len(capacity)), key=lambda k: report.peak_memory_bytes[k] / capacity[k])
-        used = report.peak_memory_bytes[peak]
-        share = 100 * used / capacity[peak]
+        fill = [used / size for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
+        peak = fill.index(max(fill))
+        used, share = report.peak_memory_bytes[peak], 100 * fill[peak]
         text = f"memory {peak}: {format_bytes(used)} of {format_bytes(capacity[peak])} ({share:.1f} %)"
         rows.append(("fullest memory", text))
     rows.append(
@@ -144,8 +149,8 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
     out = console()
     for name in dict.fromkeys(row["instance"] for row in rows):
         table = titled(name)
-        for header in ("method", "latency", "execution", "lockstep", "event-driven", "bound", "gap", "run"):
-            table.add_column(header, justify="left" if header in ("method", "execution") else "right")
+        for header in ("method", "latency", "lockstep", "event-driven", "bound", "gap", "run"):
+            table.add_column(header, justify="left" if header == "method" else "right", no_wrap=True)
         flagged = False
         for row in (row for row in rows if row["instance"] == name):
             flag = " *" if row["event_exceeds_lockstep"] else ""
@@ -153,7 +158,6 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
             table.add_row(
                 Text(row["method"]),
                 seconds(row["latency_s"]) if row["latency_s"] is not None else row["status"],
-                row["execution"] or "-",
                 seconds(row["lockstep_latency_s"]),
                 seconds(row["event_latency_s"]) + flag,
                 seconds(row["lower_bound_s"]),

@@ -139,7 +139,8 @@ def compare(
     frame = compare_methods(instances, names, solver=solver, time_limit_s=time_limit_s, gap=gap, seed=seed)
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = [{str(key): value for key, value in record.items()} for record in records]
     if as_json:
         print_json(rows)
     else:

@@ -48,7 +48,8 @@ def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntAr
     moved = np.broadcast_to(indices, (run.size, indices.size)).copy()
     inside = (position >= first[run][:, None] + 1) & (position <= last[run][:, None] + 1)
     moved[:, 1:-1] += np.where(inside, step[:, None], 0)
-    return moved[_within_limits(tables, moved)]
+    allowed: IntArray = moved[_within_limits(tables, moved)]
+    return allowed
 
 
 def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:

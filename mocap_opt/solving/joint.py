@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from mocap_opt.assess import assess
 from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.estimate import contention_free_latency
+from mocap_opt.heuristics.home_search import improve_homes
 from mocap_opt.heuristics.local_search import improve
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
@@ -14,6 +19,9 @@ NEEDS_SOLVER = frozenset({"search-program"})
 
 CLIMBS = 3
 """Plans that local search starts from, best first."""
+
+HOME_SEARCH_SHARE = 0.2
+"""Part of the time left that the search on homes alone may take."""
 
 
 def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | None, str | None]:
@@ -28,6 +36,7 @@ def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | 
     """
     reasons, plans = run_heuristics(state, [name for name in METHODS if name not in NEEDS_SOLVER])
     climb(state, plans, seed)
+    refine_homes(state)
     used: str | None = None
     if not state.done:
         more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
@@ -69,13 +78,35 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
     tried: set[tuple[int, ...]] = set()
     for _, name, plan in ranked:
         if state.done or len(tried) == CLIMBS:
-            return
+            break
         if plan.boundaries in tried:
             continue
         tried.add(plan.boundaries)
         better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
         if better:
             state.offer(better[0], f"{name} + local search")
+
+
+def refine_homes(state: SearchState) -> None:
+    """Move homes of the best plan where contention holds it above its contention-free latency."""
+    if state.best is None or not state.best.plan.homes:
+        return
+
+    def latency(plan: Plan) -> Fraction:
+        return assess(state.tables, plan).latency
+
+    plan = state.best.plan
+    target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
+    deadline = state.elapsed_s + HOME_SEARCH_SHARE * state.remaining_s
+    better = improve_homes(
+        state.tables,
+        plan,
+        latency,
+        target=target,
+        asked_to_stop=lambda: state.done or state.elapsed_s > deadline,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + homes moved")
 
 
 def run_programs(state: SearchState, solver: Solver, seed: int, reasons: list[str]) -> str:

@@ -1,0 +1,72 @@
+"""Local search on homes alone."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from builders import make_tables
+from random_plans import random_plan
+from random_tables import MIDDLING, random_tables
+
+from mocap_opt.assess import assess
+from mocap_opt.heuristics.home_search import improve_homes, moves
+from mocap_opt.plan import Home, Plan
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+
+def price_of(tables: Tables):
+    return lambda plan: assess(tables, plan).latency
+
+
+def test_it_moves_kv_out_of_the_way_of_activations():
+    # Two chunks of two tokens, 23 ticks each; a byte per tick; room for three tokens' KV of 2 bytes.
+    # With the second chunk the moved token shares the link with the first chunk's activations
+    # (2 + 2 bytes: both done after 4 ticks), with the first it has the link to itself.
+    tables = make_tables(
+        2, 4, linear=10, constant=3, max_chunks=2, token_bytes=2, capacity=6, activation_bytes=1, link_rate=1
+    )
+    late = Plan((0, 2, 4), (Home(0, 1, 1, 1), Home(1, 1, 0, 1)))
+    assert assess(tables, late).event.latency == 23 + 4 + 23 + 23
+    better = improve_homes(tables, late, price_of(tables), target=Fraction(71))
+    assert assess(tables, better).event.latency == 23 + 23 + 2 + 23
+    assert Home(0, 0, 1, 1) in better.homes
+
+
+def test_moves_keep_all_pages_and_say_nothing_twice():
+    plan = Plan((0, 2, 4), (Home(0, 0, 1, 1), Home(0, 1, 1, 2)))
+    tables = make_tables(2, 4, max_chunks=2)
+    found = list(moves(tables, plan))
+    assert Plan((0, 2, 4), (Home(0, 1, 1, 3),)) in found
+    assert Plan((0, 2, 4), (Home(0, 1, 1, 2),)) in found
+    for candidate in found:
+        places = [(home.stage, home.chunk, home.memory) for home in candidate.homes]
+        assert len(set(places)) == len(places)
+        assert sum(home.pages for home in candidate.homes) <= 3
+
+
+def test_never_worse_and_always_feasible():
+    rng = np.random.default_rng(3)
+    better = 0
+    for _ in range(25):
+        tables = random_tables(rng, MIDDLING)
+        plan = random_plan(tables, rng)
+        if plan is None or not plan.homes:
+            continue
+        price = price_of(tables)
+        found = improve_homes(tables, plan, price, target=Fraction(0), most=20)
+        assert violations(tables, found) == []
+        assert price(found) <= price(plan)
+        better += price(found) < price(plan)
+    assert better >= 3
+
+
+def test_it_stops_when_asked_or_at_the_target():
+    tables = make_tables(
+        2, 4, linear=10, constant=3, max_chunks=2, token_bytes=2, capacity=6, activation_bytes=1, link_rate=1
+    )
+    late = Plan((0, 2, 4), (Home(0, 1, 1, 1), Home(1, 1, 0, 1)))
+    price = price_of(tables)
+    assert improve_homes(tables, late, price, target=Fraction(0), asked_to_stop=lambda: True) is late
+    assert improve_homes(tables, late, price, target=Fraction(73)) is late
