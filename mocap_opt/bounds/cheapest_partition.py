@@ -1,0 +1,286 @@
+"""The cheapest partition for a mixture of paths and prices on pooled memory, exact.
+
+Statement and proof: ``formulations/bounds.md``, `path_mixture`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.unit_flow import UnitFlow
+from mocap_opt.tables import IntArray, Tables
+
+#: More than any sum of costs; sums with one more cost stay within int64.
+NEVER = 2**61
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionRegion:
+    """Partitions with a range of counts whose boundaries and lengths lie in intervals.
+
+    A partition with fewer chunks than positions leaves the first positions empty, at boundary 0.
+
+    Attributes
+    ----------
+    fewest : int
+        Least count; the greatest is the number of positions.
+    low, high : int64[position + 1]
+        Interval of each boundary, grid indices; both 0 first and G last.
+    short, long : int
+        Interval of the longest chunk, grid steps.
+    """
+
+    fewest: int
+    low: IntArray
+    high: IntArray
+    short: int
+    long: int
+
+    @property
+    def positions(self) -> int:
+        """Greatest count."""
+        return int(self.low.size - 1)
+
+    @property
+    def optional(self) -> int:
+        """Leading positions that may be empty."""
+        return self.positions - self.fewest
+
+
+@dataclass(frozen=True, eq=False)
+class StageKinds:
+    """Stages with equal compute and memory side, together.
+
+    Attributes
+    ----------
+    kind : int64[stage]
+        Number of each stage's kind.
+    first : int64[kind]
+        A stage of each kind.
+    binds_from : int64[kind, G + 1]
+        Least start a from which the memory side of a chunk [a, b) is ever slower, by ``[., b]``;
+        G if it never is.
+    """
+
+    kind: IntArray
+    first: IntArray
+    binds_from: IntArray
+
+    @classmethod
+    def of(cls, tables: Tables) -> StageKinds:
+        """Group the stages; O(G^2) per kind with a memory side."""
+        numbers: dict[bytes, int] = {}
+        parts = (tables.phi, tables.full_block, tables.memory_side)
+        keys = [b"".join(part[i].tobytes() for part in parts) for i in range(tables.stages)]
+        kind = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        first = np.unique(kind, return_index=True)[1]
+        steps = tables.steps
+        binds_from = np.full((first.size, steps + 1), steps, dtype=np.int64)
+        for c, i in enumerate(first):
+            phi, memory = tables.phi[i], tables.memory_side[i]
+            for b in range(1, steps + 1):
+                tail = int(b == steps)
+                compute = phi[b] - phi[:b] + tables.full_block[i, tail, b:0:-1]
+                slower = np.flatnonzero((compute < memory[b]) & tables.length_allowed[tail, b:0:-1])
+                if slower.size:
+                    binds_from[c, b] = slower[0]
+        return cls(kind, first, binds_from)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What is mixed: paths, and rows of the pooled memory.
+
+    Attributes
+    ----------
+    flow : UnitFlow
+    slot_prices : int64[slot]
+        Price of a unit of pooled memory by slot, parts of a tick; none negative.
+    """
+
+    flow: UnitFlow
+    slot_prices: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class MixturePricer:
+    """Prices partitions of one instance under mixtures.
+
+    Attributes
+    ----------
+    setting : Setting
+    memory : PooledMemory
+    """
+
+    setting: Setting
+    memory: PooledMemory
+
+    @property
+    def tables(self) -> Tables:
+        """The instance."""
+        return self.setting.tables
+
+    @cached_property
+    def kinds(self) -> StageKinds:
+        """Stages that are alike."""
+        return StageKinds.of(self.tables)
+
+    @cached_property
+    def most_parts(self) -> int:
+        """Parts a unit of flow may have so that all sums stay below 2^59; a power of two."""
+        tables = self.tables
+        chunk = sum(
+            int(np.abs(part).max())
+            for part in (
+                2 * tables.phi,
+                tables.full_block,
+                tables.memory_side,
+                tables.prefix_cost,
+                tables.length_cost,
+                tables.send,
+            )
+        )
+        # A mixture passes every position with at most all stages: one chunk weighs at most them all.
+        whole = max(1, chunk * tables.stages * max(tables.counts))
+        return 2 ** max(0, 58 - whole.bit_length())
+
+    def room(self, region: PartitionRegion) -> IntArray | None:
+        """Units of KV that fit the pool, int64[slot], at least; None if some memory has no room.
+
+        Slots are counted from that of the first position, empty or not.
+        """
+        longest = int(self.tables.lengths[1, region.short])
+        # Surely there are only the last `fewest` chunks, and with them the prefixes.
+        room = self.memory.room(region.fewest, longest)
+        if room is None:
+            return None
+        without_prefix = self.memory.free(longest) // self.memory.unit * self.memory.unit
+        lead = np.full(region.optional, int(without_prefix.sum()), dtype=np.int64)
+        units: IntArray = np.concatenate([lead, room]) // self.memory.unit
+        return units
+
+    def price(self, region: PartitionRegion, weights: Weights) -> PricedPartitions:
+        """Tabulate what a mixture asks for chunks and boundaries of a region."""
+        tables, flow = self.tables, weights.flow
+        nodes, last = flow.nodes, region.positions - 1
+        room = self.room(region)
+        if room is None or room.size != weights.slot_prices.size:
+            raise ValueError("expected a region with room, and a price for each of its slots")
+        unit_pages = tables.page_bytes // self.memory.unit
+        worst = sum(weights.slot_prices.tolist()) * max(
+            int(unit_pages.sum()) * int(tables.pages[-1]), int(room.max())
+        )
+        if (weights.slot_prices < 0).any() or flow.parts > self.most_parts or worst >= 2**59:
+            raise ValueError("expected prices >= 0, and parts and prices whose sums stay below 2^59")
+        # Chunk by chunk: all that depends on the length alone, on the start alone, on the end alone.
+        tail = (np.arange(region.positions) == last).astype(np.int64)
+        by_length = np.einsum("ij,ijk->jk", nodes, tables.length_cost[:, tail])
+        by_length[:, :] += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
+        by_start = nodes.T @ tables.prefix_cost
+        per_kind = np.zeros((self.kinds.first.size, region.positions), dtype=np.int64)
+        np.add.at(per_kind, self.kinds.kind, nodes)
+        per_page = np.correlate(weights.slot_prices, unit_pages, mode="valid")
+        return PricedPartitions(
+            self,
+            region,
+            flow.parts,
+            by_length,
+            by_start,
+            per_kind,
+            per_page,
+            sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PricedPartitions:
+    """Partitions of a region with a cost for every chunk and every boundary, in parts of a tick.
+
+    Attributes
+    ----------
+    pricer : MixturePricer
+    region : PartitionRegion
+    parts : int
+        Parts of a tick.
+    by_length : int64[position, G + 1]
+        Cost by steps of a chunk.
+    by_start : int64[position, G + 1]
+        Cost by where a chunk starts.
+    per_kind : int64[kind, position]
+        Weight of the time on stages of a kind.
+    per_page : int64[position]
+        Price of a page of positions before a chunk's end.
+    room_value : int
+        Price of all the room there is.
+    """
+
+    pricer: MixturePricer
+    region: PartitionRegion
+    parts: int
+    by_length: IntArray
+    by_start: IntArray
+    per_kind: IntArray
+    per_page: IntArray
+    room_value: int
+
+    def _costs(self, j: int) -> IntArray:
+        """Cost of chunk j, int64[ends, starts] over the intervals of its boundaries; starts descend."""
+        tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
+        low_a, high_a = int(region.low[j]), int(region.high[j])
+        low_b, high_b = int(region.low[j + 1]), int(region.high[j + 1])
+        tail = int(j == region.positions - 1)
+        least, most = low_b - high_a, high_b - low_a
+        lengths = np.arange(least, most + 1)
+        inside = np.clip(lengths, 0, tables.steps)
+        possible = (lengths > 0) & (lengths <= region.long) & tables.length_allowed[tail, inside]
+        starts, ends = slice(high_a, low_a - 1 if low_a else None, -1), slice(low_b, high_b + 1)
+        wide = high_a - low_a + 1
+        by_length = self.by_length[j, inside]
+        start = self.by_start[j, starts].copy()
+        end = self.per_page[j] * tables.pages[ends]
+        bound_kinds = []
+        for c, i in enumerate(kinds.first):
+            weight = int(self.per_kind[c, j])
+            if not weight:
+                continue
+            if (kinds.binds_from[c, ends] <= high_a).any():
+                bound_kinds.append((weight, i))
+                continue
+            by_length += weight * tables.full_block[i, tail, inside]
+            start -= weight * tables.phi[i, starts]
+            end += weight * tables.phi[i, ends]
+        view = np.lib.stride_tricks.sliding_window_view
+        costs: IntArray = view(np.where(possible, by_length, NEVER), wide) + start + end[:, None]
+        for weight, i in bound_kinds:
+            compute = view(tables.full_block[i, tail, inside], wide) - tables.phi[i, starts]
+            compute += tables.phi[i, ends, None]
+            costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
+        np.copyto(costs, NEVER, where=~view(possible, wide))
+        if j < region.optional and low_a == 0 and low_b == 0:
+            costs[0, -1] = 0
+        return costs
+
+    def forward(self) -> list[IntArray]:
+        """Least cost from the start to every boundary, by position; over its interval."""
+        values = [np.zeros(1, dtype=np.int64)]
+        for j in range(self.region.positions):
+            reached = (self._costs(j) + values[-1][::-1]).min(axis=1)
+            values.append(np.minimum(reached, NEVER))
+        return values
+
+    def backward(self) -> list[IntArray]:
+        """Least cost from every boundary to the end, by position; over its interval."""
+        values = [np.zeros(1, dtype=np.int64)]
+        for j in range(self.region.positions - 1, -1, -1):
+            onward = (self._costs(j) + values[-1][:, None]).min(axis=0)[::-1]
+            values.append(np.minimum(onward, NEVER))
+        return values[::-1]
+
+    def ticks(self, cost: int) -> int:
+        """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""
+        return -(-(cost - self.room_value) // self.parts)
