@@ -87,7 +87,10 @@ def good_weights(tables: Tables, demands: list[Demand]) -> Weights:
         if 2 * turn > ROUNDS:
             total += chosen
     rates = np.concatenate([tables.link_rate, tables.port_rate])
-    tried = [_exact(tables, np.where(total < part * total.max(), 0.0, total) / rates) for part in NEGLIGIBLE]
+    busy = [np.where(total < part * total.max(), 0.0, total) for part in NEGLIGIBLE]
+    # Resources between which the demands are indifferent come out nearly alike: try them alike.
+    busy.append(np.where(total < total.max() / 2, 0.0, 1.0))
+    tried = [_exact(tables, weights / rates) for weights in busy]
     return max(tried, key=lambda weights: weights.time(demands))
 
 
