@@ -6,15 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.chunk_cpsat import (
-    chunk_times,
-    kv_load,
-    links,
-    own_traffic,
-    paths,
-    ports,
-    send_times,
-)
+from mocap_opt.formulations.carriers import links, ports
+from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
 from mocap_opt.formulations.contention_free_terms import least_sends, resources
 from mocap_opt.formulations.plan_cpsat import PlanVariables
 from mocap_opt.formulations.steps_cpsat import solve_in_steps
@@ -70,7 +63,7 @@ def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
     apart = 1 - plan.tables.overlap
     for carrier in [*links(plan.tables), *ports(plan.tables)]:
         for (i, j), duration in plan.durations.items():
-            load = carrier.load(plan, i, j)
+            load = kv_load(plan, carrier, i, j)
             if not load.terms and not load.constant:
                 continue
             name = f"own_kv_takes_time[{i},{j},{carrier.name}]"
@@ -112,7 +105,7 @@ def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
 
     for r in resources(tables):
         around = entry("first_use", first, r.first) + entry("what_follows", plan.boundary[m - 1], r.follow)
-        kv = [kv_load(plan, r.write, r.read, i, j) for i, j in plan.durations] if plan.homes else []
+        kv = [kv_load(plan, r, i, j) for i, j in plan.durations] if plan.homes else []
         mine = [] if r.stage is None else [own[r.stage, j] for j in range(m)]
         units = total([(1, r.activations), *((1, part) for part in [*kv, *mine])])
         plan.passages.append((f"bytes_pass_resources[{r.name}]", around, units, r.rate))

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mocap_opt.formulations.carriers import Carrier
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -38,20 +40,13 @@ def least_sends(tables: Tables) -> IntArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Resource:
+class Resource(Carrier):
     """A link or a memory port, and all that has to pass it during a request.
 
-    Units of load are bytes x share denominator on a link, bytes at a port.
+    Weights of KV are 0 where homes are not decided.
 
     Attributes
     ----------
-    name : str
-        ``link a>b`` or ``port k``.
-    rate : int
-        Units of load per tick.
-    write, read : int64[stage, memory]
-        Units per byte of KV that a stage writes to a memory, and reads back from it; 0 where homes
-        are not decided.
     activations : int
         Units of load of all activations.
     own : int64[G + 1] or None
@@ -65,10 +60,6 @@ class Resource:
         chunk.
     """
 
-    name: str
-    rate: int
-    write: IntArray
-    read: IntArray
     activations: int
     own: IntArray | None
     stage: int | None
@@ -158,42 +149,52 @@ def _around(
     return np.min([never, *first], axis=0), np.min([never, *follow], axis=0)
 
 
-def latency(tables: Tables, indices: IntArray, pages: IntArray) -> int:
-    """Objective of the contention-free program for a plan.
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A plan's times in the contention-free program.
 
-    Parameters
+    Attributes
     ----------
-    tables : Tables
-    indices : int64[chunks + 1]
-        Boundaries as grid indices, strictly increasing.
-    pages : int64[stage, chunk, memory]
-        Pages by home; entries on the stage's own memory are ignored.
-
-    Returns
-    -------
-    int
+    sends, durations, ends : int64[stage, chunk], ticks
+        Least sends, d and C.
+    latency : int
         Ticks; a lower bound on every execution of the plan.
     """
+
+    sends: IntArray
+    durations: IntArray
+    ends: IntArray
+    latency: int
+
+
+def schedule(tables: Tables, plan: Plan) -> Schedule:
+    """Exact times of a plan in the contention-free program.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    indices = plan.grid_indices(tables)
     start, end = indices[:-1], indices[1:]
     stage = np.arange(tables.stages)[:, None]
     sends = least_sends(tables)[stage, (end == tables.steps).astype(np.int64), end - start]
-    written = np.where(np.eye(tables.stages, dtype=np.bool_)[:, None, :], 0, pages).astype(object)
-    written = written * tables.page_bytes.astype(object)[:, None, None]
+    written = plan.remote_pages(tables).astype(object) * tables.page_bytes.astype(object)[:, None, None]
     held = np.cumsum(written, axis=1) - written
     tau = tables.tau(stage, start, end).astype(object)
     apart = 1 - tables.overlap
-    duration, best = tau, 0
+    durations, latency = tau, 0
     for r in resources(tables):
         load = (written * r.write[:, None, :] + held * r.read[:, None, :]).sum(axis=2)
         stretched = tau + apart.numerator * load // (apart.denominator * r.rate)
-        duration = np.maximum(duration, np.maximum(stretched, load // r.rate))
+        durations = np.maximum(durations, np.maximum(stretched, load // r.rate))
         units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
-        best = max(best, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
-    done = np.zeros(start.size, dtype=object)
+        latency = max(latency, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
+    ends = np.zeros((tables.stages, plan.chunks), dtype=np.int64)
     for i in range(tables.stages):
         free = 0
-        for j in range(start.size):
-            done[j] = free = max(free, done[j]) + duration[i, j]
-        best = max(best, int(free))
-        done = done + sends[i]
-    return best
+        for j in range(plan.chunks):
+            arrived = ends[i - 1, j] + sends[i - 1, j] if i else 0
+            free = ends[i, j] = max(free, int(arrived)) + durations[i, j]
+    latency = max(latency, int(ends[-1, -1]))
+    return Schedule(sends, durations.astype(np.int64), ends, latency)

@@ -12,15 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.chunk_cpsat import (
-    chunk_times,
-    links,
-    own_traffic,
-    paths,
-    ports,
-    send_times,
-    undominated,
-)
+from mocap_opt.formulations.carriers import links, ports, undominated
+from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
 from mocap_opt.formulations.plan_cpsat import PlanVariables
 from mocap_opt.formulations.steps_cpsat import solve_in_steps
 from mocap_opt.plan import Plan
@@ -82,14 +75,14 @@ def own_kv_delays_compute(plan: JointVariables) -> None:
     apart = 1 - plan.tables.overlap
     if not apart or not plan.homes:
         return
-    for resource in [*links(plan.tables), *ports(plan.tables)]:
-        factor = apart.denominator * resource.rate
+    for carrier in [*links(plan.tables), *ports(plan.tables)]:
+        factor = apart.denominator * carrier.rate
         for t, slot in enumerate(plan.work):
             for i, j in plan.running(t):
-                load = resource.load(plan, i, j)
+                load = kv_load(plan, carrier, i, j)
                 if load.terms:
                     right = total([(factor, plan.times[i, j]), (apart.numerator, load)])
-                    name = f"own_kv_delays_compute[{t},{i},{resource.name}]"
+                    name = f"own_kv_delays_compute[{t},{i},{carrier.name}]"
                     plan.program.at_least(name, slot, right, factor)
 
 
@@ -99,7 +92,7 @@ def kv_passes_links(plan: JointVariables) -> None:
         return
     for link in links(plan.tables):
         for t, slot in enumerate(plan.work):
-            load = total((1, link.load(plan, i, j)) for i, j in plan.running(t))
+            load = total((1, kv_load(plan, link, i, j)) for i, j in plan.running(t))
             plan.program.at_least(f"kv_passes_links[{t},{link.name}]", slot, load, link.rate)
 
 
@@ -109,7 +102,7 @@ def kv_passes_ports(plan: JointVariables) -> None:
     for k, port in enumerate(ports(tables)):
         for t, slot in enumerate(plan.work):
             here = [(1, plan.own_traffic[k, t - k])] if 0 <= t - k < plan.chunks else []
-            remote = [(1, port.load(plan, i, j)) for i, j in plan.running(t)]
+            remote = [(1, kv_load(plan, port, i, j)) for i, j in plan.running(t)]
             name = f"kv_passes_ports[{t},{port.name}]"
             program.at_least(name, slot, total([*here, *remote]), port.rate)
 

@@ -1,0 +1,242 @@
+"""The contention-free program for HiGHS: a lower bound on every execution of every plan.
+
+Mathematics: ``formulations/contention_free.md``.  Boundaries, homes and memory rows are those of
+the lockstep program (`boundary_families`, `home_families`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries
+from mocap_opt.formulations.carriers import Carrier, links, ports
+from mocap_opt.formulations.chunk_graph import chunk_graph
+from mocap_opt.formulations.contention_free_solution import run_program
+from mocap_opt.formulations.contention_free_terms import least_sends, resources, schedule
+from mocap_opt.formulations.frame import Frame, stage_classes
+from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
+from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_plan
+from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.tables import IntArray, Tables
+
+
+def sends_take_their_time(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Least send of the chunk chosen at position j, for each class of stages with equal tables."""
+    frame: Frame = model.frame
+    classes, table, unit = model.send_class, model.least_send, frame.clock.unit
+    for c in sorted(set(classes.tolist())):
+        stage = int(np.flatnonzero(classes == c)[0])
+        for j, layer in enumerate(model.frame.chunks.graph.arcs):
+            terms = Terms().add(unit, model.send[c, j])
+            for a, b in layer:
+                tail = int(b == frame.tables.steps)
+                terms.add(-int(table[stage, tail, b - a]), model.chunk[j, a, b])
+            yield Row((c, j), terms, equal=True, pivot=unit)
+
+
+def chunk_durations(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Let d >= tau."""
+    frame: Frame = model.frame
+    for i, j in model.busy:
+        terms = Terms().add(frame.clock.unit, model.busy[i, j])
+        yield Row((i, j), terms.plus(-1, frame.chunks.duration(i, j)), pivot=frame.clock.unit)
+
+
+def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Let d >= tau + floor((1 - f) x) and d >= floor(x), a row for each link and port in x.
+
+    Index (i, j, r, s): r counts links, then ports; s = 1 where the transfer only stretches tau.
+    """
+    frame: Frame = model.frame
+    if not any(frame.homes):
+        return
+    apart = 1 - frame.tables.overlap
+    for r, carrier in enumerate([*links(frame.tables), *ports(frame.tables)]):
+        for i, j in model.busy:
+            load = _load(model, carrier, i, j)
+            if not load.coefs:
+                continue
+            yield _floored(model, (i, j, r, 0), model.busy[i, j], Terms(), load, carrier.rate)
+            if apart:
+                rate = apart.denominator * carrier.rate
+                part = Terms().plus(apart.numerator, load)
+                own = frame.chunks.duration(i, j)
+                yield _floored(model, (i, j, r, 1), model.busy[i, j], own, part, rate)
+
+
+def chunks_end(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """C >= d after the stage's chunk before (index s = 0) and after the activations' arrival (1)."""
+    unit = model.frame.clock.unit
+    for i, j in model.busy:
+        terms = Terms().add(unit, model.end[i, j]).add(-unit, model.busy[i, j])
+        if j:
+            terms.add(-unit, model.end[i, j - 1])
+        yield Row((i, j, 0), terms)
+        if i:
+            terms = Terms().add(unit, model.end[i, j]).add(-unit, model.busy[i, j])
+            terms.add(-unit, model.end[i - 1, j])
+            yield Row((i, j, 1), terms.add(-unit, model.send[int(model.send_class[i - 1]), j]))
+
+
+def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Latency >= first possible use of a link or port + its bytes / its bandwidth + what follows."""
+    frame: Frame = model.frame
+    tables, chunks = frame.tables, frame.chunks
+    arcs = model.frame.chunks.graph.arcs
+    for r, resource in enumerate(resources(tables)):
+        around, load = Terms(), Terms(resource.activations)
+        for j, layer in enumerate(arcs):
+            for a, b in layer:
+                if a == 0 < b:
+                    around.add(int(resource.first[b]), model.chunk[j, a, b])
+        for a, b in arcs[-1]:
+            around.add(int(resource.follow[a]), model.chunk[chunks.count - 1, a, b])
+        for i, j in model.busy:
+            load.plus(1, _load(model, resource, i, j))
+        if resource.stage is not None:
+            for j in range(chunks.count):
+                load.plus(1, chunks.own_traffic(resource.stage, j))
+        yield _floored(model, r, model.latency, around, load, resource.rate)
+
+
+def latency_covers_all(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """The latency is at least the end of the last chunk on the last stage."""
+    frame: Frame = model.frame
+    last = model.end[frame.tables.stages - 1, frame.chunks.count - 1]
+    yield Row(0, Terms().add(1, model.latency).add(-1, last))
+
+
+FAMILIES: tuple[Family, ...] = (
+    *(family for family in BOUNDARY_FAMILIES if family[0] != "message_takes_its_time"),
+    *HOME_FAMILIES,
+    ("sends_take_their_time", sends_take_their_time),
+    ("chunk_durations", chunk_durations),
+    ("own_kv_takes_time", own_kv_takes_time),
+    ("chunks_end", chunks_end),
+    ("bytes_pass_resources", bytes_pass_resources),
+    ("latency_covers_all", latency_covers_all),
+)
+
+
+def _load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms:
+    """Units of load by what stage i writes and reads while it runs chunk j."""
+    frame: Frame = model.frame
+    load, page = Terms(), int(frame.tables.page_bytes[i])
+    for k in frame.homes[i]:
+        write, read = int(carrier.write[i, k]), int(carrier.read[i, k])
+        if k != i:
+            load.add(page * write, model.home[i, j + 1, k])
+            if j:
+                load.add(page * (read - write), model.home[i, j, k])
+    return load
+
+
+def _floored(
+    model: pyo.ConcreteModel, index: object, target: object, ticks: Terms, load: Terms, rate: int
+) -> Row:
+    """Row ``target >= ticks + floor(load / rate)``, the target a whole number of ticks."""
+    unit = model.frame.clock.unit
+    terms = Terms(rate - 1).add(rate * unit, target).plus(-rate, ticks)
+    return Row(index, terms.plus(-1, load), pivot=rate * unit)
+
+
+def build(
+    tables: Tables, *, no_worse_than: int | None = None, without: Iterable[str] = ()
+) -> pyo.ConcreteModel | None:
+    """Build the model.
+
+    Parameters
+    ----------
+    tables : Tables
+    no_worse_than : int, optional
+        Contention-free latency of a known plan, ticks; it only sets the unit of time.
+    without : iterable of str
+        Families to leave out, to see what they are good for.
+
+    Returns
+    -------
+    ConcreteModel or None
+        None if no boundaries are allowed at all, so that there is nothing to model.
+    """
+    graph = chunk_graph(tables)
+    if graph.empty:
+        return None
+    model = pyo.ConcreteModel("contention_free")
+    clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
+    chunks = declare_boundaries(model, tables, graph, clock)
+    model.frame = Frame(tables, clock, chunks, possible_homes(tables))
+    _declare(model, model.frame, least_sends(tables))
+    add_families(model, FAMILIES, without)
+    model.objective = pyo.Objective(expr=model.latency)
+    return model
+
+
+def _declare(model: pyo.ConcreteModel, frame: Frame, sends: IntArray) -> None:
+    """Declare ``home[i, j, k]``, pages, and the times, in units of the clock.
+
+    ``send[c, j]``: least send of chunk j from the stages of class c.  ``busy[i, j]``: d.
+    ``end[i, j]``: C.  ``latency``.
+    """
+    count, stages = frame.chunks.count, range(frame.tables.stages)
+    positions = range(1, count + 1)
+    index = [(i, j, k) for i in stages for j in positions for k in frame.homes[i]]
+    most = [0, *(frame.chunks.most_pages(j) for j in positions)]
+    model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
+    model.least_send, model.send_class = sends, stage_classes(sends)
+    model.send = pyo.Var(sorted(set(model.send_class.tolist())), range(count), domain=pyo.NonNegativeReals)
+    model.busy = pyo.Var(stages, range(count), domain=frame.clock.domain)
+    model.end = pyo.Var(stages, range(count), domain=pyo.NonNegativeReals)
+    model.latency = pyo.Var(domain=frame.clock.domain)
+
+
+def solve_contention_free(
+    tables: Tables,
+    start: Plan | None = None,
+    *,
+    time_limit_s: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    callback: Callback | None = None,
+) -> ProgramResult:
+    """Find the least contention-free latency over all plans; it bounds every execution.
+
+    Parameters
+    ----------
+    tables : Tables
+    start : Plan, optional
+        A feasible plan; the result is never worse.
+    time_limit_s : float, optional
+        For building and solving together.
+    gap : float
+        Relative gap at which to stop.
+    seed, threads : int
+        One thread if None.
+    callback : Callback, optional
+        Sees the progress in ticks; returning True stops the search.
+
+    Returns
+    -------
+    ProgramResult
+        Objective and bound are whole ticks; the bound covers every execution of every feasible plan.
+
+    Raises
+    ------
+    ValueError
+        If the start is not feasible.
+    SolverUnavailableError
+        If HiGHS cannot be loaded.
+    """
+    began = time.perf_counter()
+    limits = Limits(time_limit_s, gap, seed, 1 if threads is None else threads, callback)
+    check_start(tables, start)
+    model = build(tables, no_worse_than=None if start is None else schedule(tables, start).latency)
+    if model is None:
+        return no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
+    return run_program(model, tables, start, limits, began)
