@@ -64,14 +64,14 @@ def random_tables(rng: np.random.Generator, size: Size = MIDDLING, name: str = "
         max_chunks=most,
         exact=exact,
         prefix=prefix,
-        linear=draw(2, 30),
+        linear=draw(1, 16),
         quadratic=draw(0, 3),
         constant=draw(0, 30),
         per_token=draw(0, 2),
         full_pair=draw(0, 2) if rng.random() < 0.2 else 0,
         prefix_time=draw(0, 3) if rng.random() < 0.2 else 0,
         token_bytes=token_bytes,
-        activation_bytes=draw(1, 6, alike=True),
+        activation_bytes=draw(0, 2, alike=True),
         overlap=[Fraction(1), Fraction(1, 2), Fraction(0), Fraction(2, 3)][
             _pick(rng, (0.6, 0.15, 0.1, 0.15))
         ],
@@ -119,7 +119,7 @@ def _limits(rng: np.random.Generator, quantum: int, tokens: int, chunks: int) ->
 def _with_network(rng: np.random.Generator, tables: Tables) -> tuple[Tables, Network]:
     """Dies, links and routes; sends follow from them."""
     # Rates at which moving a page takes about as long as computing it.
-    rate = AMPLE if rng.random() < 0.2 else int(rng.integers(1, 7))
+    rate = AMPLE if rng.random() < 0.2 else int(rng.integers(1, 4))
     network = random_network(
         rng,
         tables.stages,
@@ -133,7 +133,7 @@ def _with_network(rng: np.random.Generator, tables: Tables) -> tuple[Tables, Net
     for i in range(tables.stages - 1):
         capacity = network.link_rate * network.share_denominator
         bits = tables.activation_bytes[i] * network.share[:, i, i + 1, None, None] * tables.lengths[None]
-        send[i] = network.hop_ticks[i, i + 1] - (-bits // capacity[:, None, None]).max(axis=0, initial=0)
+        send[i] = network.hop_ticks[i, i + 1] - (-bits // capacity[:, None, None]).min(axis=0, initial=0)
     send[:, :, 0] = 0
     changed = replace(
         tables,
@@ -151,7 +151,7 @@ def _with_ports(rng: np.random.Generator, tables: Tables, token_bytes: list[int]
     """Memory ports; the memory side of the roofline is the stage's own traffic over its port."""
     if rng.random() < 0.25:
         return tables
-    rate = rng.integers(2, 13, tables.stages)
+    rate = rng.integers(1, 9, tables.stages)
     weights = rng.integers(0, 60, tables.stages)
     context = np.array(token_bytes)[:, None] * (tables.prefix + tables.grid)[None]
     traffic = weights[:, None] + context
