@@ -179,6 +179,17 @@ def test_memory_side_and_prefix_cost_enter():
     assert ticks("one_dimensional", tables) == 115
 
 
+@pytest.mark.parametrize("constant", [-9, -5, 0])
+def test_negative_constants_of_a_fit(constant: int):
+    # Fitted coefficients: 10 l + constant >= 1 a chunk.  The optimum is 40 + 4 c + 2 (10 + c).
+    tables = make_tables(stages=3, constant=constant)
+    assert (
+        ticks("one_dimensional", tables)
+        == oracle.brute_force(tables, oracle.least_price).value
+        == 60 + 6 * constant
+    )
+
+
 def test_streaming_by_hand():
     # One chunk of 4 tokens; memory 0 holds one page, so 3 go to memory 1 over a link of 1 byte per
     # 1 tick; stage 0 then sends on (0), stage 1 takes 4: 3 + 4 at least.  Work alone: 4 + 4.

@@ -128,10 +128,14 @@ class PairSearch:
 
     def _least_crossing(self, chunks: int) -> int:
         """Least greatest crossing: chunks cross with at least the differences of Phi, which add up."""
-        phi = self.setting.tables.phi[self.s : self.e + 1]
+        tables, inside = self.setting.tables, slice(self.s, self.e + 1)
+        phi = tables.phi[inside]
         whole = (phi[:, -1] - phi[:, 0]).tolist()
+        # Fitted coefficients may have negative parts.
+        others = (tables.full_block, tables.length_cost, tables.prefix_cost, self.setting.send)
+        rebate = sum(min(0, int(table[inside].min())) for table in others) * len(whole)
         # E is at least the work on all stages but one end, whichever end is left out.
-        least: int = -(-(sum(whole) - min(whole[0], whole[-1])) // chunks)
+        least: int = -(-(sum(whole) - min(whole[0], whole[-1])) // chunks) + rebate
         return max(0, least)
 
     def _fits(self, region: Region) -> bool:
