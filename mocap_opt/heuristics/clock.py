@@ -89,13 +89,14 @@ class ChunkClock:
     def least_start(self, end: int, limit: int, floor: int, ceiling: int) -> int | None:
         """Least start in [floor, ceiling] of a chunk that ends at `end` and takes at most `limit`.
 
-        Times are taken to fall as the chunk gets shorter.  None if even the start at `ceiling`
-        is too early.
+        Times are taken to fall as the chunk gets shorter (a cost per token of prefix can break
+        that; then the start found need not be the least).  None if even the start at `ceiling` is
+        too early.
         """
+        if self.time(floor, end) <= limit:
+            return floor
         if self.time(ceiling, end) > limit:
             return None
-        if floor >= ceiling or self.time(floor, end) <= limit:
-            return floor
         # Compute alone gives a start that is never too late; the rest of tau moves it a little.
         guess = max(bisect_left(r[0], r[0][end] - limit, floor, ceiling) for r in self._rows)
         bad, good, stride = max(guess - 1, floor), ceiling, 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.heuristics.limits import LengthLimits
-from mocap_opt.heuristics.search import walks
-from mocap_opt.heuristics.walk import Traffic
+from mocap_opt.heuristics.walk import Traffic, least_trial
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -36,20 +35,31 @@ def lbcp(
     clock: ChunkClock,
     limits: LengthLimits,
     count: int,
-    partner: IntArray,
-    thresholds: IntArray,
-    short: Callable[[IntArray], bool],
-) -> Iterator[IntArray]:
+    traffic: Traffic | None,
+    fits: Callable[[IntArray], bool],
+    above: int = 0,
+) -> IntArray | None:
     """Boundaries of the least longest chunk time with at most `count` chunks.
 
     Longest over chunks and stages of max(tau + (1 - f) x + send, x), where x is the
-    reallocation traffic of the given thresholds, subject to `short`, the memory rows of the
-    partners.  Most often one partition; more where shorter chunks free reserve.
+    reallocation traffic, subject to the memory rows.
+
+    Parameters
+    ----------
+    traffic : Traffic or None
+        Reallocation by a chunk's end, see `reallocation`.
+    fits : callable
+        Whether boundaries fit the memories, with homes chosen for them.
+    above : int
+        A longest chunk time that is known to be needed, ticks.
+
+    Returns
+    -------
+    int64[chunks + 1] or None
+        Grid indices; None if no chunks fit.
 
     Source: MOCAP (arXiv 2606.22968): "minimise the balanced longest chunk time subject to memory
     and causality, counting the reallocation overhead".
     """
-    traffic = reallocation(clock.tables, thresholds, partner)
-    for walk in walks(clock, limits, count, short, traffic):
-        if walk.indices is not None:
-            yield walk.indices
+    walk = least_trial(clock, limits, count, clock.tables.exact_chunks, fits, traffic, above)
+    return None if walk is None else walk.indices

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.lbcp import lbcp, reallocation
 from mocap_opt.heuristics.limits import LengthLimits
@@ -12,6 +10,7 @@ from mocap_opt.heuristics.proposal import Proposal
 from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.sweep import sweep
 from mocap_opt.heuristics.thresholds import greatest_thresholds
+from mocap_opt.heuristics.walk import Traffic
 from mocap_opt.tables import IntArray, Tables
 
 ROUNDS = 8
@@ -24,32 +23,31 @@ def mocap(tables: Tables) -> Proposal:
     the traffic the chunks were made for; if none is within `ROUNDS` rounds, the notes say so and
     the best round counts.  Every count that may win is tried.
     """
-    clock, limits, selection = ChunkClock(tables), LengthLimits.of(tables), Selection(tables)
+    clock, selection = ChunkClock(tables), Selection(tables)
     partner = half_apart(tables.stages)
 
     def short(indices: IntArray) -> bool:
         return selection.short(greatest_thresholds(tables, indices, partner)[1])
 
-    def iterate(count: int) -> None:
-        thresholds = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
+    def iterate(count: int, limits: LengthLimits, above: int) -> None:
+        traffic: Traffic | None = None
         tried: list[IntArray] = []
         note = f"LBCP and MBKR reached no fixed point in {ROUNDS} rounds; the best round is kept"
         for n in range(1, ROUNDS + 1):
-            partitions = list(lbcp(clock, limits, count, partner, thresholds, short))
-            tried += partitions
-            if not partitions:
+            indices = lbcp(clock, limits, count, traffic, lambda p: not short(p), above)
+            if indices is None:
                 note = f"LBCP found no chunks in round {n}, for the traffic of the round before"
                 break
-            # The first partition leads on; the others are ways to free reserve.
-            found, _ = greatest_thresholds(tables, partitions[0], partner)
-            before = reallocation(tables, thresholds, partner)
-            thresholds = found
-            if reallocation(tables, thresholds, partner) == before:
+            tried.append(indices)
+            thresholds, _ = greatest_thresholds(tables, indices, partner)
+            caused = reallocation(tables, thresholds, partner)
+            if caused == traffic:
                 note = f"LBCP and MBKR agree after {n} round{'s' if n > 1 else ''}"
                 break
+            traffic = caused
         for indices in tried:
             if not selection.known(indices):
                 selection.offer(indices, mbkr(tables, indices), (note,))
 
-    sweep(clock, limits, selection, iterate, short)
+    sweep(clock, selection, iterate, short)
     return selection.proposal()

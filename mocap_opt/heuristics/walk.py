@@ -25,13 +25,16 @@ class Walk:
     ----------
     indices : int64[chunks + 1] or None
         The boundaries as grid indices, None if 0 is not reached.
+    trial : int
+        The longest chunk time that was allowed, ticks.
     longest : int
-        The longest chunk time in it, ticks.
+        The longest chunk time there is, ticks.
     onward : int
         The least trial above this one that can give another outcome, ticks.
     """
 
     indices: IntArray | None
+    trial: int
     longest: int
     onward: int
 
@@ -78,13 +81,13 @@ def backward_walk(
         whole = traffic.whole[at] if traffic else 0
         floor, ceiling = max(0, at - most), at - least
         if ceiling < floor or whole > trial:
-            return Walk(None, longest, min(onward, max(whole, trial + 1)))
+            return Walk(None, trial, longest, min(onward, max(whole, trial + 1)))
         needed = -(-clock.remaining(at) // (left + 1))
         if needed > trial:
-            return Walk(None, longest, min(onward, needed))
+            return Walk(None, trial, longest, min(onward, needed))
         start = clock.least_start(at, trial - shown, floor, ceiling)
         if start is None:
-            return Walk(None, longest, min(onward, clock.time(ceiling, at) + shown))
+            return Walk(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
         if start > floor:
             onward = min(onward, clock.time(start - 1, at) + shown)
         if exact:
@@ -98,13 +101,13 @@ def backward_walk(
         else:
             reached = True
         if not reached or start > ceiling:
-            return Walk(None, longest, max(onward, trial + 1))
+            return Walk(None, trial, longest, max(onward, trial + 1))
         longest = max(longest, clock.time(start, at) + shown, whole)
         backwards.append(start)
         at = start
         if at == 0 and (not exact or left == 0):
-            return Walk(np.array(backwards[::-1], dtype=np.int64), longest, max(onward, trial + 1))
-    return Walk(None, longest, max(onward, trial + 1))
+            return Walk(np.array(backwards[::-1], dtype=np.int64), trial, longest, max(onward, trial + 1))
+    return Walk(None, trial, longest, max(onward, trial + 1))
 
 
 def least_trial(
