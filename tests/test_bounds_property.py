@@ -31,8 +31,9 @@ def lockstep(tables: Tables, plan: Plan) -> int:
 
 
 def test_no_random_plan_beats_a_bound():
-    # Half of the plans take a few steps of descent first; optima are below, on tiny instances.  The price is what no execution of the plan
-    # can beat: any bound that covers all executions must not exceed even that.
+    # Half of the plans take a few steps of descent first; optima are below, on tiny instances.  The
+    # price is what no execution of the plan can beat: a bound that covers all executions must not
+    # exceed even that.
     rng = np.random.default_rng(20260711)
     checked, number = 0, 0
     while checked < PLANS:
