@@ -72,7 +72,6 @@ def run_program(
     start: Plan | None,
     time_limit_s: float,
     seed: int,
-    threads: int | None = None,
 ) -> ProgramResult:
     """Run a program from a start, and enter its plan, bound or proof of infeasibility.
 
@@ -86,7 +85,6 @@ def run_program(
         A feasible plan to start from.
     time_limit_s : float
     seed : int
-    threads : int, optional
 
     Returns
     -------
@@ -98,7 +96,6 @@ def run_program(
         time_limit_s=time_limit_s,
         gap=state.gap,
         seed=seed,
-        threads=threads,
         callback=state.asked_to_stop,
     )
     outcome = result.outcome
