@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from builders import make_tables
 from oracle import brute_force, contention_free_price, is_feasible, price_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.heuristics import HOME_RULES, METHODS
+from mocap_opt.heuristics import BOUNDARY_RULES, HOME_RULES, METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate
 from mocap_opt.heuristics.lbcp import reallocation
 from mocap_opt.heuristics.mbkr import half_apart
@@ -239,3 +240,12 @@ def test_program_leaves_kv_at_home_that_fits() -> None:
     pages = program(tables, equal_chunks(tables, 4)).pages
     assert pages is not None
     assert not pages.any()
+
+
+def test_the_page_names_every_rule_and_method() -> None:
+    page = (Path(__file__).parent.parent / "formulations" / "heuristics.md").read_text()
+    for name in [*BOUNDARY_RULES, *HOME_RULES]:
+        assert f"\n| {name} | " in page
+    methods = page.split("## Methods")[1]
+    named = {name.strip() for row in methods.split("\n| ")[1:] for name in row.split(" |")[0].split(",")}
+    assert set(METHODS) <= named
