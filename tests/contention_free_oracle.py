@@ -54,27 +54,26 @@ def least_send(tables: Tables, i: int, a: int, b: int) -> int:
     return min(int(tables.send[i, tail, k]), max(busy, default=0) + int(tables.hop_ticks[i, i + 1]))
 
 
-def homes_are_decided(tables: Tables) -> bool:
-    """Whether some chunk length allowed leaves a memory without room for all KV of its own stage."""
-    lengths = {
-        int(tables.grid[b] - tables.grid[a]) for a in range(tables.steps) for b in range(a + 1, tables.steps + 1)
-    }
+def remote_homes(tables: Tables) -> set[tuple[int, int]]:
+    """(stage, memory) pairs: KV may live away from its stage there."""
+    grid = [int(g) for g in tables.grid]
+    lengths = {b - a for n, a in enumerate(grid) for b in grid[n + 1 :]}
     allowed = [n for n in lengths if tables.min_length <= n <= tables.max_length]
-    if not allowed:
-        return False
-    held = tables.tokens
-    if tables.queue_depth is not None:
-        held = min(2 * tables.queue_depth * max(allowed), held)
+
+    def room(k: int, longest: int) -> int:
+        held = tables.tokens
+        if tables.queue_depth is not None:
+            held = min(2 * tables.queue_depth * longest, held)
+        reserve = int(tables.staging[k]) + held * int(tables.working_bytes[k])
+        return int(tables.capacity[k]) - int(tables.static[k]) - reserve
+
+    stages = range(tables.stages)
     pages = -(-tables.tokens // tables.page)
-    return any(
-        int(tables.static[k])
-        + int(tables.staging[k])
-        + held * int(tables.working_bytes[k])
-        + int(tables.prefix_bytes[k])
-        + pages * int(tables.page_bytes[k])
-        > int(tables.capacity[k])
-        for k in range(tables.stages)
-    )
+    whole = [pages * int(tables.page_bytes[k]) + int(tables.prefix_bytes[k]) for k in stages]
+    if all(whole[k] <= room(k, max(allowed)) for k in stages):
+        return set()
+    pairs = [(i, k) for i in stages for k in stages if i != k]
+    return {(i, k) for i, k in pairs if room(k, min(allowed)) >= int(tables.page_bytes[i])}
 
 
 def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
@@ -82,7 +81,9 @@ def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
     units = {}
     grid = [int(g) for g in tables.grid]
     for e in range(len(tables.links)):
-        share = [int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in range(tables.stages - 1)]
+        share = [
+            int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in range(tables.stages - 1)
+        ]
         units["link", e] = sum(share) * tables.tokens
     for k in range(tables.stages):
         units["port", k] = sum(int(tables.own_traffic[k, grid.index(b)]) for b in marks[1:])
@@ -92,14 +93,13 @@ def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
 def writers_readers_senders(tables: Tables, key: tuple[str, int]) -> tuple[list[int], list[int], list[int]]:
     """Stages whose KV or activations may pass a link or port."""
     kind, r = key
-    stages = range(tables.stages)
-    decided = homes_are_decided(tables)
+    stages, away = range(tables.stages), remote_homes(tables)
     if kind == "port":
-        others = [i for i in stages if i != r and decided]
+        others = [i for i in stages if (i, r) in away]
         return others, others, []
     share = tables.share[r]
-    writers = [i for i in stages if decided and any(share[i, k] for k in stages if k != i)]
-    readers = [i for i in stages if decided and any(share[k, i] for k in stages if k != i)]
+    writers = [i for i in stages if any(share[i, k] for k in stages if (i, k) in away)]
+    readers = [i for i in stages if any(share[k, i] for k in stages if (i, k) in away)]
     return writers, readers, [i for i in stages[:-1] if share[i, i + 1]]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.formulations.carriers import Carrier
-from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.formulations.memory_limits import may_house
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 
@@ -43,7 +43,7 @@ def least_sends(tables: Tables) -> IntArray:
 class Resource(Carrier):
     """A link or a memory port, and all that has to pass it during a request.
 
-    Weights of KV are 0 where homes are not decided.
+    Weights of KV are 0 where it cannot live (`memory_limits.may_house`).
 
     Attributes
     ----------
@@ -107,23 +107,22 @@ class _Passage:
 def resources(tables: Tables) -> list[Resource]:
     """All links that something may cross, and all ports; of links that are the same, one."""
     passage, found = _Passage.of(tables), []
-    away = ~np.eye(tables.stages, dtype=np.bool_) & (not local_homes_always_fit(tables))
+    away = may_house(tables) & ~np.eye(tables.stages, dtype=np.bool_)
     step = np.arange(tables.stages - 1)
     seen: set[tuple[int, bytes]] = set()
     for e, name in enumerate(tables.links):
         key = (int(tables.link_rate[e]), tables.share[e].tobytes())
         senders = [int(i) for i in np.flatnonzero(tables.share[e, step, step + 1])]
         write = np.where(away, tables.share[e], 0)
-        if key in seen or not (senders or write.any()):
+        read = np.where(away, tables.share[e].T, 0)
+        if key in seen or not (senders or write.any() or read.any()):
             continue
         seen.add(key)
         sizes = [int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in senders]
-        first, follow = _around(passage, write, write.T, senders)
+        first, follow = _around(passage, write, read, senders)
         rate = key[0] * tables.share_denominator
         found.append(
-            Resource(
-                f"link {name}", rate, write, write.T, sum(sizes) * tables.tokens, None, None, first, follow
-            )
+            Resource(f"link {name}", rate, write, read, sum(sizes) * tables.tokens, None, None, first, follow)
         )
     for k in range(tables.stages):
         touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from math import gcd
 
+import numpy as np
+import numpy.typing as npt
+
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -40,3 +43,17 @@ def local_homes_always_fit(tables: Tables) -> bool:
         return True
     room = free_bytes(tables, int(lengths.max())) - tables.prefix_bytes
     return bool((room >= tables.page_bytes * tables.pages[-1]).all())
+
+
+def may_house(tables: Tables) -> npt.NDArray[np.bool_]:
+    """Whether a stage's KV may live in a memory, bool[stage, memory].
+
+    In its own always; in others if they can hold a page of it at all, next to the least reserve.
+    Nowhere else if everything always fits at home: then moving KV cannot help.
+    """
+    own = np.eye(tables.stages, dtype=np.bool_)
+    if local_homes_always_fit(tables):
+        return own
+    room = free_bytes(tables, int(tables.lengths[tables.length_allowed].min()))
+    fits: npt.NDArray[np.bool_] = own | (room[None, :] >= tables.page_bytes[:, None])
+    return fits

@@ -14,7 +14,7 @@ from math import gcd
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables import Tables
@@ -146,14 +146,15 @@ def homes_stay(plan: PlanVariables) -> None:
     program, tables = plan.program, plan.tables
     if not plan.place_homes or local_homes_always_fit(tables):
         return
+    fits = may_house(tables)
     for i in range(tables.stages):
-        others = [k for k in range(tables.stages) if k != i]
+        others = [k for k in range(tables.stages) if k != i and fits[i, k]]
         for j in range(1, plan.chunks + 1):
             most = program.bounds(plan.pages(j))[1]
             for k in others:
                 plan.homes[i, j, k] = program.decision(f"held[{i},{j},{k}]", 0, most)
         for j in range(plan.chunks):
-            for k in range(tables.stages):
+            for k in [i, *others]:
                 program.require(f"homes_stay[{i},{j},{k}]", plan.written(i, j, k))
 
 

@@ -29,6 +29,7 @@ from mocap_opt.solvers.outcome import (
     relative_gap,
 )
 from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
 
 STEP_SHARES = (0.5, 0.5, 1.0)
 """Share of the time left that each of the three steps may take."""
@@ -174,7 +175,7 @@ def solve_in_steps(
     build : Build
     tables : Tables
     start : Plan or None
-        Checked exactly against the whole program; if it satisfies it, the answer is never worse.
+        Checked exactly against the whole program; the answer is never worse.
     lower_bound : int or None
         A proved lower bound on the whole program, ticks.
     limits : Limits
@@ -185,8 +186,13 @@ def solve_in_steps(
     Raises
     ------
     ValueError
-        If `lower_bound` exceeds the objective of a start that satisfies the program.
+        If the start is not feasible, or `lower_bound` exceeds its objective.
+    RuntimeError
+        If a plan that the program calls feasible is not.
     """
+    broken = [] if start is None else violations(tables, start)
+    if broken:
+        raise ValueError(f"the start is not feasible: {broken[0]}")
     search = _Search(limits, callback, lower_bound)
     whole = build(tables)
     accepted = None
@@ -194,7 +200,10 @@ def solve_in_steps(
         values = whole.program.complete(decisions(whole, start))
         accepted = not whole.program.broken(values)
         if accepted:
-            search.offer(start, whole.program.objective.value(values))
+            # Not the start itself: where homes are not decided, its KV comes home.
+            search.offer(read_plan(whole, values), whole.program.objective.value(values))
+        if lower_bound is not None and search.objective is not None and lower_bound > search.objective:
+            raise ValueError(f"lower bound {lower_bound} exceeds {search.objective}, the start's objective")
     infeasible = False
     if whole.homes and not search.done:
         infeasible = _partition_then_homes(search, build, tables)
@@ -203,6 +212,9 @@ def solve_in_steps(
         best = None if search.plan is None else whole.program.complete(decisions(whole, search.plan))
         search.run(whole, STEP_SHARES[2], plans=True, bounds=True, lower_bound=search.bound, start=best)
         infeasible = search.outcomes[-1].status is Status.INFEASIBLE
+    wrong = [] if search.plan is None else violations(tables, search.plan)
+    if wrong:
+        raise RuntimeError(f"the best plan is not feasible: {wrong[0]}")
     return ProgramResult(search.plan, search.outcome(infeasible=infeasible, start_accepted=accepted))
 
 
