@@ -144,7 +144,23 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 file beside its final place and rename it, so that nobody sees half of it.
+    """Write a UTF-8 file as `write_bytes_atomically` does.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written; then an older file of the name is left as it was.
+    """
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:
+        source = ascii(os.fspath(path))[1:-1]
+        raise _fail(source, "half a character (a lone surrogate)", "text that UTF-8 can hold") from None
+    write_bytes_atomically(path, data)
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file beside its final place and rename it, so that nobody sees half of it.
 
     Raises
     ------
@@ -155,7 +171,6 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
     source = ascii(os.fspath(path))[1:-1]
     temporary: str | None = None
     try:
-        data = text.encode("utf-8")
         if target.is_dir():
             raise IsADirectoryError(0, "it is a directory")
         # Follow a link, so that the file it points to is replaced and not the link.
@@ -167,8 +182,6 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
         os.chmod(temporary, mode)
         os.replace(temporary, target)
         temporary = None
-    except UnicodeEncodeError:
-        raise _fail(source, "half a character (a lone surrogate)", "text that UTF-8 can hold") from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         remedy = "" if target.parent.is_dir() else "create the directory first"

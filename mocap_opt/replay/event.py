@@ -58,6 +58,8 @@ class EventReplay:
     start, end : tuple of tuple of Fraction, ticks, [stage][chunk]
     compute_end : tuple of tuple of Fraction, ticks, [stage][chunk]
         When each chunk's compute was done; it ends later if its KV messages are slower.
+    arrival : tuple of tuple of Fraction, ticks, [stage][chunk]
+        When each chunk's activations had arrived; 0 on the first stage.
     accounts : tuple of StageAccount
         What every stage did, adding up to the latency.
     memory : tuple of tuple of (Fraction, int), by [memory]
@@ -80,6 +82,7 @@ class EventReplay:
     start: tuple[tuple[Fraction, ...], ...]
     end: tuple[tuple[Fraction, ...], ...]
     compute_end: tuple[tuple[Fraction, ...], ...]
+    arrival: tuple[tuple[Fraction, ...], ...]
     accounts: tuple[StageAccount, ...]
     memory: tuple[tuple[tuple[Fraction, int], ...], ...]
     link_bytes: tuple[Fraction, ...]
@@ -154,6 +157,7 @@ def _summary(tables: Tables, messages: Messages, run: Run, log: bool) -> EventRe
         start=start,
         end=end,
         compute_end=ticks(timeline.computed),
+        arrival=ticks(timeline.arrival),
         accounts=account(timeline, messages, tables.queue_depth),
         memory=_breakpoints(run.ledger, messages, start, end),
         link_bytes=tuple(Fraction(size, tables.share_denominator) for size in moved[:links]),

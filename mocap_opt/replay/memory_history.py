@@ -1,0 +1,106 @@
+"""What every memory holds over time, told apart by whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.plan import Plan
+from mocap_opt.replay.event import EventReplay
+from mocap_opt.replay.lockstep import LockstepReplay
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryHistory:
+    """Bytes in every memory from each instant until the next.
+
+    Attributes
+    ----------
+    time : tuple of Fraction, ticks
+        The instants, rising; what follows the last one lasts until `end`.
+    end : Fraction, ticks
+    capacity, static, reserve : int64[memory], bytes
+        Size of the memory, weights, staging and activations; constant.
+    prefix, own, hosted : int64[memory, instant], bytes
+        The stage's cached prefix, its own KV cache at home, KV cache of other stages.
+    """
+
+    time: tuple[Fraction, ...]
+    end: Fraction
+    capacity: IntArray
+    static: IntArray
+    reserve: IntArray
+    prefix: IntArray
+    own: IntArray
+    hosted: IntArray
+
+    @property
+    def total(self) -> IntArray:
+        """Everything together, int64[memory, instant], bytes."""
+        return (self.static + self.reserve)[:, None] + self.prefix + self.own + self.hosted
+
+    @property
+    def peak(self) -> IntArray:
+        """The most that every memory ever holds, int64[memory], bytes."""
+        peak: IntArray = self.total.max(axis=1)
+        return peak
+
+
+def lockstep_memory(tables: Tables, plan: Plan, replay: LockstepReplay) -> MemoryHistory:
+    """Memory by slot; `total` equals ``replay.memory``."""
+    slots = replay.work.size
+    prefix, own, hosted = (np.zeros((tables.stages, slots), dtype=np.int64) for _ in range(3))
+    held = np.cumsum(plan.all_pages(tables), axis=1) * tables.page_bytes[:, None, None]
+    for i in range(tables.stages):
+        alive = slice(i, i + plan.chunks)
+        prefix[i, alive] = tables.prefix_bytes[i]
+        own[i, alive] = held[i, :, i]
+        others = held[i].T.copy()
+        others[i] = 0
+        hosted[:, alive] += others
+    time = tuple(map(Fraction, replay.start.tolist()))
+    return _history(tables, plan, time, Fraction(replay.latency), prefix, own, hosted)
+
+
+def event_memory(tables: Tables, plan: Plan, replay: EventReplay) -> MemoryHistory:
+    """Memory over the time of an event-driven run.
+
+    A chunk's KV is charged to its home when the chunk starts, a prefix with its stage's first
+    chunk; all goes when the stage's last chunk ends.  At equal instants what goes, goes first.
+    """
+    stages, chunks = tables.stages, plan.chunks
+    instants = sorted({Fraction(0), *(t for row in replay.start for t in row), *(r[-1] for r in replay.end)})
+    rank = {time: n for n, time in enumerate(instants)}
+    prefix, own, hosted = (np.zeros((stages, len(instants)), dtype=np.int64) for _ in range(3))
+    brought = plan.all_pages(tables) * tables.page_bytes[:, None, None]
+    for i in range(stages):
+        gone = rank[replay.end[i][-1]]
+        begun = [rank[start] for start in replay.start[i]]
+        prefix[i, begun[0]] += tables.prefix_bytes[i]
+        prefix[i, gone] -= tables.prefix_bytes[i]
+        at_home = brought[i, :, i]
+        elsewhere = brought[i].T.copy()
+        elsewhere[i] = 0
+        for j in range(chunks):
+            own[i, begun[j]] += at_home[j]
+            hosted[:, begun[j]] += elsewhere[:, j]
+        own[i, gone] -= at_home.sum()
+        hosted[:, gone] -= elsewhere.sum(axis=1)
+    sums = (np.cumsum(changes, axis=1) for changes in (prefix, own, hosted))
+    return _history(tables, plan, tuple(instants), replay.latency, *sums)
+
+
+def _history(
+    tables: Tables,
+    plan: Plan,
+    time: tuple[Fraction, ...],
+    end: Fraction,
+    prefix: IntArray,
+    own: IntArray,
+    hosted: IntArray,
+) -> MemoryHistory:
+    reserve = tables.reserve(plan.longest)
+    return MemoryHistory(time, end, tables.capacity, tables.static, reserve, prefix, own, hosted)
