@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import fields
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
@@ -20,7 +19,6 @@ from mocap_opt.costs.rounding import Rounding, tabulate, whole
 from mocap_opt.costs.ticks import check_tick, choose_tick, loss, rate_per_tick
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
-from mocap_opt.tables import Tables
 from mocap_opt.wafer.layout import layout
 
 # --- rounding --------------------------------------------------------------------------------------
@@ -296,14 +294,6 @@ def test_stages_alike_share_their_tables_and_layouts_may_be_given():
     tables, again = build_tables(instance), build_tables(instance, layout(instance))
     assert (tables.phi == tables.phi[0]).all()
     assert np.array_equal(tables.share, again.share)
-
-
-def test_every_table_is_on_the_page_of_notation():
-    page = (Path(__file__).parent.parent / "formulations" / "notation.md").read_text(encoding="utf-8")
-    table = page[page.index("## The tables") : page.index("## Rounding")]
-    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    named = [name.strip(" `") for cell in first_cells for name in cell.split(",")]
-    assert sorted(named) == sorted(field.name for field in fields(Tables))
 
 
 def test_functions_named_on_the_page_of_notation_exist():
