@@ -8,7 +8,7 @@ from mocap_opt.assess import assess
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
-from mocap_opt.heuristics.local_search import improve
+from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
@@ -20,8 +20,14 @@ NEEDS_SOLVER = frozenset({"search-program"})
 CLIMBS = 3
 """Plans that local search starts from, best first."""
 
-HOME_SEARCH_SHARE = 0.2
-"""Part of the time left that the search on homes alone may take."""
+SEARCH_SHARE = 0.2
+"""Part of the time left that shaking, and then the search on homes alone, may take."""
+
+SHAKES = 40
+"""Rounds of shaking boundaries and climbing again."""
+
+NEEDED_S = 15.0
+"""Seconds that must be left for the heuristics that run a solver, unless no plan is known."""
 
 
 def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | None, str | None]:
@@ -36,10 +42,13 @@ def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | 
     """
     reasons, plans = run_heuristics(state, [name for name in METHODS if name not in NEEDS_SOLVER])
     climb(state, plans, seed)
+    shake(state, seed)
     refine_homes(state)
     used: str | None = None
     if not state.done:
-        more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
+        more: list[str] = []
+        if state.best is None or state.remaining_s > NEEDED_S:
+            more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
         reasons += more
         used = run_programs(state, Solver.CPSAT if solver == "auto" else Solver(solver), seed, reasons)
     if state.best is None:
@@ -87,6 +96,23 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
             state.offer(better[0], f"{name} + local search")
 
 
+def shake(state: SearchState, seed: int) -> None:
+    """Shake the best plan out of its local optimum."""
+    if state.best is None or state.done:
+        return
+    deadline = state.elapsed_s + SEARCH_SHARE * state.remaining_s
+    plan = state.best.plan
+    better = perturb(
+        state.tables,
+        plan,
+        rounds=SHAKES,
+        seed=seed,
+        asked_to_stop=lambda: state.done or state.elapsed_s > deadline,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + shaken")
+
+
 def refine_homes(state: SearchState) -> None:
     """Move homes of the best plan where contention holds it above its contention-free latency."""
     if state.best is None or not state.best.plan.homes:
@@ -97,7 +123,7 @@ def refine_homes(state: SearchState) -> None:
 
     plan = state.best.plan
     target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
-    deadline = state.elapsed_s + HOME_SEARCH_SHARE * state.remaining_s
+    deadline = state.elapsed_s + SEARCH_SHARE * state.remaining_s
     better = improve_homes(
         state.tables,
         plan,
