@@ -6,6 +6,7 @@ Written from ``formulations/contention_free.md``, with nothing shared with the p
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from oracle import Homes, Marks, capacities, chunk_times, own_transfers
 
@@ -16,7 +17,7 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
     """Recursion with least sends and rounded-down durations, and the rows of links and ports."""
     stages, chunks = tables.stages, len(marks) - 1
     tau, rate = chunk_times(tables, marks), capacities(tables)
-    sends = [[least_send(tables, i, a, b) for a, b in zip(marks, marks[1:])] for i in range(stages)]
+    sends = [[least_send(tables, i, a, b) for a, b in pairwise(marks)] for i in range(stages)]
     transfers = own_transfers(tables, marks)
     fixed = fixed_units(tables, marks)
     ways = {key: around(tables, marks, key) for key in rate if crossed(tables, key)}

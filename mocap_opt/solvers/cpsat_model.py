@@ -77,7 +77,8 @@ def build_model(program: IntegerProgram, *, at_least: int | None = None, at_most
         add("known_lower_bound", program.objective - at_least)
     if at_most is not None:
         add("known_upper_bound", at_most - program.objective)
-    model.minimize(expression(program.objective))
+    # Without its constant, so that all of CP-SAT's numbers lack it alike.
+    model.minimize(expression(program.objective - program.objective.constant))
     return Built(model, variables, tuple(relaxed))
 
 
