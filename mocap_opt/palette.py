@@ -15,7 +15,7 @@ ACTIVITY_COLOURS = {
     Activity.ACTIVATIONS: "#C4C4C4",
     Activity.QUEUE: "#CC79A7",
     Activity.ADMISSION: "#882255",
-    Activity.BARRIER: "#C4C4C4",
+    Activity.BARRIER: "#949494",
 }
 READ_COLOUR, WRITE_COLOUR = "#E69F00", "#000000"
 
@@ -55,3 +55,11 @@ def byte_unit(size: float) -> tuple[float, str]:
         if size * scale >= 1:
             return scale, name
     return 1.0, "B"
+
+
+def label_step(count: int, most: int) -> int:
+    """The least power of two such that every so-many-th of `count` things gives at most `most`."""
+    step = 1
+    while count > most * step:
+        step *= 2
+    return step

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mocap_opt.cli import describe, solving
+from mocap_opt.cli import describe, drawing, handover, solving
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -29,7 +29,7 @@ def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
 
 
-for command in (*describe.COMMANDS, *solving.COMMANDS):
+for command in (*describe.COMMANDS, *solving.COMMANDS, *drawing.COMMANDS, *handover.COMMANDS):
     cli.add_command(command)
 
 

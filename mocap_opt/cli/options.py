@@ -20,6 +20,8 @@ set_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 
+gantt_option = click.option("--gantt", is_flag=True, help="Also print the schedule as a chart in letters.")
+
 
 def solve_options(command: Command) -> Command:
     """Options of the commands that solve."""

@@ -12,10 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mocap_opt.bounds import Scope, best
+from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
 from mocap_opt.report import Report, relative_gap
+from mocap_opt.run_view import RunView
 from mocap_opt.solving import Progress, Solution
 from mocap_opt.units import format_bytes
+
+WIDEST_GANTT = 160
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -142,6 +146,14 @@ def print_solution(solution: Solution) -> None:
         out.print(trial_table(solution))
         out.print()
     out.print(pairs(report_rows(solution.report, solution.tables.capacity.tolist())))
+
+
+def print_gantt(view: RunView) -> None:
+    """Print a schedule as a chart in letters, as wide as the terminal but readable."""
+    out = console()
+    out.print()
+    for line in text_gantt(view, min(out.width, WIDEST_GANTT)):
+        out.print(Text(line), no_wrap=True)
 
 
 def print_comparison(rows: Sequence[dict[str, Any]]) -> None:

@@ -9,15 +9,24 @@ import click
 
 from mocap_opt.cli import render
 from mocap_opt.cli.interrupt import call_until_signalled
-from mocap_opt.cli.options import file_argument, json_option, print_json, set_option, solve_options
+from mocap_opt.cli.options import (
+    file_argument,
+    gantt_option,
+    json_option,
+    print_json,
+    set_option,
+    solve_options,
+)
+from mocap_opt.cli.progress_log import log_progress
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import require_writable, write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.plan_io import load_plan, save_plan
 from mocap_opt.report import Report
+from mocap_opt.run_view import view_run
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import METHOD_NAMES, Solution
+from mocap_opt.solving import METHOD_NAMES, Progress, Solution
 from mocap_opt.solving import bound as lower_bounds_of
 from mocap_opt.solving import compare as compare_methods
 from mocap_opt.solving import evaluate as evaluate_plan
@@ -31,12 +40,19 @@ def exit_code(report: Report) -> ExitCode:
     return ExitCode.NO_PLAN if report.latency_s is None else ExitCode.ANSWERED
 
 
-def _print(solution: Solution, as_json: bool) -> ExitCode:
+def _print(solution: Solution, as_json: bool, gantt: bool) -> ExitCode:
     if as_json:
         print_json(solution.report.to_dict())
     else:
         render.print_solution(solution)
+        if gantt and solution.assessment is not None:
+            render.print_gantt(view_run(solution.tables, solution.assessment.plan))
     return exit_code(solution.report)
+
+
+def _refuse_both(gantt: bool, as_json: bool) -> None:
+    if gantt and as_json:
+        raise InputError([Problem("--gantt", "--json with it", "only one of the two")])
 
 
 @click.command()
@@ -50,6 +66,12 @@ def _print(solution: Solution, as_json: bool) -> ExitCode:
 )
 @solve_options
 @click.option("--out", type=click.Path(path_type=str), help="Write the plan here (JSON, decisions only).")
+@click.option(
+    "--log",
+    type=click.Path(path_type=str),
+    help="Write a line of JSON here for every better plan or bound; `plot --kind bounds --from` draws it.",
+)
+@gantt_option
 @set_option
 @json_option
 def solve(
@@ -60,6 +82,8 @@ def solve(
     gap: float,
     seed: int,
     out: str | None,
+    log: str | None,
+    gantt: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> ExitCode:
@@ -67,10 +91,16 @@ def solve(
 
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
-    if out is not None:
-        require_writable(out)
+    _refuse_both(gantt, as_json)
+    for path in (out, log):
+        if path is not None:
+            require_writable(path)
     instance = load_instance(file, overrides)
-    with render.live_progress(sys.stderr) as progress:
+    with log_progress(log) as note, render.live_progress(sys.stderr) as show:
+
+        def progress(news: Progress) -> None:
+            note(news)
+            show(news)
 
         def work(stop: threading.Event) -> Solution:
             return solve_instance(
@@ -87,22 +117,24 @@ def solve(
         solution = call_until_signalled(work)
     if out is not None and solution.plan is not None:
         save_plan(out, solution.plan, instance.name, solution.tables)
-    return _print(solution, as_json)
+    return _print(solution, as_json, gantt)
 
 
 @click.command()
 @file_argument
 @click.argument("plan", type=click.Path(path_type=str))
+@gantt_option
 @set_option
 @json_option
-def evaluate(file: str, plan: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+def evaluate(file: str, plan: str, gantt: bool, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     """Verify and replay the PLAN on the instance FILE.
 
     A plan that breaks a rule gives exit code 3 and the list of what it breaks.
     """
+    _refuse_both(gantt, as_json)
     instance = load_instance(file, overrides)
     tables = build_tables(instance)
-    return _print(evaluate_plan(instance, load_plan(plan, tables), tables=tables), as_json)
+    return _print(evaluate_plan(instance, load_plan(plan, tables), tables=tables), as_json, gantt)
 
 
 @click.command()

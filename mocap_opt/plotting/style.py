@@ -14,7 +14,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.patches import Patch
 
-from mocap_opt.palette import CHUNK_RANGE
+from mocap_opt.palette import CHUNK_RANGE, label_step
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 9,
@@ -82,10 +82,7 @@ def add_boxes(ax: Axes, corners: npt.NDArray[np.float64], **style: object) -> No
 
 def label_stages(ax: Axes, stages: int) -> Sequence[int]:
     """Number the stages downwards on the vertical axis; return those that are named."""
-    step = 1
-    while stages > MOST_LABELS * step:
-        step *= 2
-    named = range(0, stages, step)
+    named = range(0, stages, label_step(stages, MOST_LABELS))
     ax.set_yticks(list(named), [str(i) for i in named])
     ax.set_ylim(stages - 0.5, -0.5)
     ax.set_ylabel("stage")

@@ -1,0 +1,226 @@
+"""Commands that draw: plot, report."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import click
+
+from mocap_opt.assess import Execution
+from mocap_opt.cli.options import file_argument, set_option, solve_options
+from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.contenders import Contender, judge_plans, run_methods
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
+from mocap_opt.extras import require
+from mocap_opt.files import parse_json, read_text, require_writable, write_text_atomically
+from mocap_opt.instance import Instance, load_instance
+from mocap_opt.plan import Plan
+from mocap_opt.plan_io import load_plan
+from mocap_opt.run_view import RunView, view_run
+from mocap_opt.solving import METHOD_NAMES, Progress, solve
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+from mocap_opt.wafer.layout import layout
+
+KINDS = ("gantt", "memory", "mesh", "bounds", "compare")
+FORMATS = ("png", "svg", "pdf")
+DEFAULT_METHODS = "gpipe,uniform,terapipe,mocap,joint"
+ROW_KEYS = frozenset(
+    {
+        "instance",
+        "method",
+        "status",
+        "latency_s",
+        "lockstep_latency_s",
+        "event_latency_s",
+        "lower_bound_s",
+        "gap",
+    }
+)
+
+methods_option = click.option(
+    "--methods",
+    default=DEFAULT_METHODS,
+    show_default=True,
+    metavar="A,B,...",
+    help="Methods to run where no PLAN is given.",
+)
+plans_argument = click.argument("plans", nargs=-1, type=click.Path(path_type=str), metavar="[PLAN]...")
+
+
+class NothingToDrawError(MocapError):
+    """There is no plan, or nothing was found out, so there is no picture."""
+
+    exit_code = ExitCode.NO_PLAN
+
+
+class BrokenPlanError(MocapError):
+    """A plan that breaks a rule cannot be drawn; the message lists what it breaks."""
+
+    exit_code = ExitCode.INFEASIBLE
+
+
+@click.command()
+@file_argument
+@plans_argument
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="What to draw.")
+@click.option(
+    "--out", type=click.Path(path_type=str), required=True, help="A file ending in .png, .svg or .pdf."
+)
+@click.option(
+    "--execution",
+    type=click.Choice([str(e) for e in Execution]),
+    help="Which execution to draw; default: the faster one.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=str),
+    help="Read instead of solving: a file of `solve --log` (bounds) or output of `compare --json` (compare).",
+)
+@methods_option
+@solve_options
+@set_option
+def plot(
+    file: str,
+    plans: tuple[str, ...],
+    kind: str,
+    out: str,
+    execution: str | None,
+    source: str | None,
+    methods: str,
+    overrides: tuple[str, ...],
+    **options: Any,
+) -> ExitCode:
+    """Draw a picture of a PLAN on the instance FILE.
+
+    gantt, memory and mesh take one PLAN; without one the instance is solved first.  bounds draws
+    the best plan and the best bound over the time of a solve.  compare sets the PLANs, or else the
+    methods, side by side.
+    """
+    if PurePath(out).suffix.lower().lstrip(".") not in FORMATS:
+        raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
+    if source is not None and kind not in ("bounds", "compare"):
+        raise InputError([Problem("--from", repr(source), "--kind bounds or --kind compare with it")])
+    if len(plans) > 1 and kind != "compare":
+        raise InputError([Problem("PLAN", f"{len(plans)} plans", f"at most one for --kind {kind}")])
+    require_writable(out)
+    require("matplotlib", "plots")
+    from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+
+    instance = load_instance(file, overrides)
+    if kind == "bounds":
+        progress, end_s = _progress(instance, source, options)
+        if all(p.latency_s is None and p.bound_s is None for p in progress):
+            raise NothingToDrawError("no plan and no bound was found at any time")
+        figure = plotting.bounds_figure(instance.name, progress, end_s=end_s)
+    elif kind == "compare":
+        if source is None:
+            contenders = _contenders(instance, build_tables(instance), plans, methods, options)
+            rows = [{**c.report.to_dict(), "method": c.name} for c in contenders]
+        else:
+            rows = _rows(source, instance.name)
+        figure = plotting.compare_figure(instance.name, rows)
+    else:
+        view = _view(instance, plans[0] if plans else None, execution, options)
+        if kind == "mesh":
+            figure = plotting.mesh_figure(layout(instance), view)
+        else:
+            figure = (plotting.gantt_figure if kind == "gantt" else plotting.memory_figure)(view)
+    plotting.save_figure(figure, out)
+    click.echo(out)
+    return ExitCode.ANSWERED
+
+
+def _view(instance: Instance, plan: str | None, execution: str | None, options: dict[str, Any]) -> RunView:
+    wanted = None if execution is None else Execution(execution)
+    if plan is not None:
+        tables = build_tables(instance)
+        return view_run(tables, readable_plan(plan, tables), wanted)
+    solution = solve(instance, **options)
+    if solution.plan is None:
+        raise NothingToDrawError(solution.report.reason or "no plan found")
+    return view_run(solution.tables, solution.plan, wanted)
+
+
+def readable_plan(path: str, tables: Tables) -> Plan:
+    """Read a plan that may be drawn.
+
+    Raises
+    ------
+    BrokenPlanError
+        If it breaks a rule.
+    """
+    plan = load_plan(path, tables)
+    broken = violations(tables, plan)
+    if broken:
+        raise BrokenPlanError(f"{path}: " + "; ".join(str(violation) for violation in broken[:10]))
+    return plan
+
+
+def _progress(
+    instance: Instance, source: str | None, options: dict[str, Any]
+) -> tuple[list[Progress], float | None]:
+    if source is not None:
+        return load_progress(source), None
+    found: list[Progress] = []
+    solution = solve(instance, callback=found.append, **options)
+    return found, solution.report.runtime_s
+
+
+def _rows(source: str, name: str) -> list[dict[str, Any]]:
+    """Rows of `compare --json` that belong to the instance."""
+    value = parse_json(read_text(source), source)
+    rows = value if isinstance(value, list) else []
+    fit = [r for r in rows if isinstance(r, dict) and r.keys() >= ROW_KEYS and r["instance"] == name]
+    if not fit:
+        expected = f"the output of `mocap-opt compare --json` with rows of the instance {name}"
+        raise InputError([Problem(source, "no such row", expected)])
+    return fit
+
+
+def _contenders(
+    instance: Instance, tables: Tables, plans: tuple[str, ...], methods: str, options: dict[str, Any]
+) -> list[Contender]:
+    """The given plans by their files, or else the methods by their names."""
+    if plans:
+        return judge_plans(instance, tables, [(path, load_plan(path, tables)) for path in plans])
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METHOD_NAMES]
+    if unknown or not names:
+        found = ", ".join(map(repr, unknown)) or repr(methods)
+        raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(METHOD_NAMES))])
+    return run_methods(instance, names, **options)
+
+
+@click.command()
+@file_argument
+@plans_argument
+@click.option("--out", type=click.Path(path_type=str), required=True, help="The HTML file to write.")
+@methods_option
+@solve_options
+@set_option
+def report(
+    file: str, plans: tuple[str, ...], out: str, methods: str, overrides: tuple[str, ...], **options: Any
+) -> ExitCode:
+    """Write one HTML file about the PLANs, or else the methods, on the instance FILE.
+
+    It opens offline: the timeline of the best plans, memory and wafer at any instant, the table of
+    methods and gaps, the instance with its defaults, versions.
+    """
+    require_writable(out)
+    require("bokeh", "report")
+    from mocap_opt.html_report import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
+
+    instance = load_instance(file, overrides)
+    tables = build_tables(instance)
+    write_text_atomically(
+        out, html_report(instance, tables, _contenders(instance, tables, plans, methods, options))
+    )
+    click.echo(out)
+    return ExitCode.ANSWERED
+
+
+COMMANDS = (plot, report)
