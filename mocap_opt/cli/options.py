@@ -18,6 +18,11 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Change a field of the instance, e.g. --set pipeline.stages=28.  May be given several times.",
 )
+trace_option = click.option(
+    "--trace",
+    type=click.Path(path_type=str),
+    help="Write the event-driven run of the plan here, for Perfetto or chrome://tracing.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 
 gantt_option = click.option("--gantt", is_flag=True, help="Also print the schedule as a chart in letters.")

@@ -16,6 +16,7 @@ from mocap_opt.cli.options import (
     print_json,
     set_option,
     solve_options,
+    trace_option,
 )
 from mocap_opt.cli.progress_log import log_progress
 from mocap_opt.costs import build_tables
@@ -23,6 +24,7 @@ from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import require_writable, write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.plan_io import load_plan, save_plan
+from mocap_opt.replay.trace import write_trace
 from mocap_opt.report import Report
 from mocap_opt.run_view import view_run
 from mocap_opt.solvers.outcome import Status
@@ -50,6 +52,15 @@ def _print(solution: Solution, as_json: bool, gantt: bool) -> ExitCode:
     return exit_code(solution.report)
 
 
+def _trace(path: str | None, solution: Solution) -> None:
+    if path is None:
+        return
+    if solution.assessment is None:
+        click.echo("mocap-opt: no feasible plan, so no trace was written", err=True)
+    else:
+        write_trace(path, solution.tables, solution.assessment.plan, solution.report.fingerprint)
+
+
 def _refuse_both(gantt: bool, as_json: bool) -> None:
     if gantt and as_json:
         raise InputError([Problem("--gantt", "--json with it", "only one of the two")])
@@ -71,6 +82,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
     type=click.Path(path_type=str),
     help="Write a line of JSON here for every better plan or bound; `plot --kind bounds --from` draws it.",
 )
+@trace_option
 @gantt_option
 @set_option
 @json_option
@@ -83,6 +95,7 @@ def solve(
     seed: int,
     out: str | None,
     log: str | None,
+    trace: str | None,
     gantt: bool,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -92,7 +105,7 @@ def solve(
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
     _refuse_both(gantt, as_json)
-    for path in (out, log):
+    for path in (out, log, trace):
         if path is not None:
             require_writable(path)
     instance = load_instance(file, overrides)
@@ -117,24 +130,32 @@ def solve(
         solution = call_until_signalled(work)
     if out is not None and solution.plan is not None:
         save_plan(out, solution.plan, instance.name, solution.tables)
+    _trace(trace, solution)
     return _print(solution, as_json, gantt)
 
 
 @click.command()
 @file_argument
 @click.argument("plan", type=click.Path(path_type=str))
+@trace_option
 @gantt_option
 @set_option
 @json_option
-def evaluate(file: str, plan: str, gantt: bool, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+def evaluate(
+    file: str, plan: str, trace: str | None, gantt: bool, overrides: tuple[str, ...], as_json: bool
+) -> ExitCode:
     """Verify and replay the PLAN on the instance FILE.
 
     A plan that breaks a rule gives exit code 3 and the list of what it breaks.
     """
     _refuse_both(gantt, as_json)
+    if trace is not None:
+        require_writable(trace)
     instance = load_instance(file, overrides)
     tables = build_tables(instance)
-    return _print(evaluate_plan(instance, load_plan(plan, tables), tables=tables), as_json, gantt)
+    solution = evaluate_plan(instance, load_plan(plan, tables), tables=tables)
+    _trace(trace, solution)
+    return _print(solution, as_json, gantt)
 
 
 @click.command()

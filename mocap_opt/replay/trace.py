@@ -1,41 +1,88 @@
 """An event-driven run as a trace that Perfetto and chrome://tracing open.
 
 Format: Trace Event Format, JSON object form (complete events ``X``, counters ``C``, flow events
-``s`` and ``f``, metadata ``M``); times in microseconds.
+``s`` and ``f``, metadata ``M``).  Times are in microseconds, rounded to a picosecond; the numbers
+behind them are exact in `mocap_opt.replay.event.EventReplay`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
-from mocap_opt.replay.event import EventReplay, MessageRecord
+from mocap_opt.files import write_text_atomically
+from mocap_opt.plan import Plan
+from mocap_opt.replay.activity import Activity, event_activity
+from mocap_opt.replay.event import EventReplay, MessageRecord, replay_event
 from mocap_opt.replay.messages import Kind
 from mocap_opt.tables import Tables
+from mocap_opt.units import format_bandwidth, format_bytes
 
-STAGES, LINKS, MEMORIES, PORTS = 1, 2, 3, 4
-"""Process ids: one group of tracks each."""
+STAGES, MEMORIES, LINKS, PORTS = 1, 2, 3, 4
+"""Process ids: one group of tracks each, shown in this order."""
+
+GROUPS = {STAGES: "stages", MEMORIES: "memories", LINKS: "links", PORTS: "memory ports"}
+
+PICOSECOND = Fraction(1, 10**12)
 
 Event = dict[str, Any]
+Timed = tuple[int, Event]
+"""An event and its time, picoseconds."""
 
 
-def trace_events(tables: Tables, replay: EventReplay) -> dict[str, Any]:
-    """One track per stage, counters per link and memory.
+def write_trace(
+    path: str | os.PathLike[str], tables: Tables, plan: Plan, fingerprint: str | None = None
+) -> None:
+    """Run a feasible plan without barriers and write the trace, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    tables : Tables
+    plan : Plan
+    fingerprint : str, optional
+        Of the instance, for people who find the file.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written.
+    ReplayError, ValueError
+        If the plan is not feasible.
+    """
+    trace = trace_events(tables, plan, replay_event(tables, plan, log=True))
+    trace["otherData"]["fingerprint"] = fingerprint
+    events = ",\n".join(json.dumps(event, allow_nan=False) for event in trace.pop("traceEvents"))
+    head = json.dumps(trace, indent=1, allow_nan=False).removesuffix("\n}")
+    write_text_atomically(path, f'{head},\n "traceEvents": [\n{events}\n]}}\n')
+
+
+def trace_events(tables: Tables, plan: Plan, replay: EventReplay) -> dict[str, Any]:
+    """Tracks of a run.
 
     Parameters
     ----------
     tables : Tables
         The tables the run was made with.
+    plan : Plan
+        The plan that was run.
     replay : EventReplay
         Recorded with ``log=True``.
 
     Returns
     -------
     dict
-        To be written as JSON.  Stages show the compute of every chunk, what follows it until the
-        chunk ends (waiting for KV), and arrows for activations; counters show the rate on every
-        link and port that was used, in bytes/s, and the bytes in every memory.
+        To be written as JSON; after the names, events are in the order of time.
+
+        - A track per stage: a slice for the compute of every chunk and one for every wait, named for
+          what is waited for; arrows for activations.  Before a stage's first chunk has arrived and
+          after its last has ended the track is empty.
+        - A counter per memory, bytes held; per link and memory port that was used, bytes/s.
 
     Raises
     ------
@@ -44,92 +91,122 @@ def trace_events(tables: Tables, replay: EventReplay) -> dict[str, Any]:
     """
     if replay.log is None:
         raise ValueError("the run was not recorded: replay with log=True")
-    tick_us = tables.tick_s * 10**6
-    events = _names(tables)
-    events += _chunks(replay, tick_us)
-    events += _arrows(replay, tick_us)
-    events += _rates(tables, replay.log, replay.latency, tick_us)
-    for k, points in enumerate(replay.memory):
-        events += [_counter(MEMORIES, f"memory {k}", at * tick_us, "bytes", held) for at, held in points]
+    clock = _Clock(tables)
+    timed = [
+        *_slices(tables, plan, replay, clock),
+        *_arrows(replay, clock),
+        *_held(tables, replay, clock),
+        *_rates(tables, replay.log, clock),
+    ]
+    events = [{**event, "ts": at / 10**6} for at, event in sorted(timed, key=lambda item: item[0])]
     return {
-        "traceEvents": events,
-        "displayTimeUnit": "ms",
+        "displayTimeUnit": "ns",
         "otherData": {
             "instance": tables.name,
+            "execution": "event-driven",
             "latency_s": tables.seconds(replay.latency),
             "tick_s": float(tables.tick_s),
+            "message_ends_rounded": replay.rounded,
         },
+        "traceEvents": [*_names(tables), *events],
     }
 
 
+class _Clock:
+    """Ticks as picoseconds."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tick = tables.tick_s / PICOSECOND
+
+    def __call__(self, ticks: Fraction) -> int:
+        return int(ticks * self._tick + Fraction(1, 2))
+
+
 def _names(tables: Tables) -> list[Event]:
-    groups = {STAGES: "stages", LINKS: "links", MEMORIES: "memories", PORTS: "memory ports"}
-    events = [
-        {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": name}}
-        for pid, name in groups.items()
-    ]
-    for i in range(tables.stages):
-        args = {"name": f"stage {i}"}
-        events.append({"ph": "M", "name": "thread_name", "pid": STAGES, "tid": i, "args": args})
-    return events
-
-
-def _chunks(replay: EventReplay, tick_us: Fraction) -> list[Event]:
-    events = []
-    for i, row in enumerate(replay.start):
-        for j, start in enumerate(row):
-            computed, end = replay.compute_end[i][j], replay.end[i][j]
-            events.append(_slice(i, f"chunk {j}", start, computed, tick_us))
-            if end > computed:
-                events.append(_slice(i, "KV", computed, end, tick_us))
-    return events
-
-
-def _arrows(replay: EventReplay, tick_us: Fraction) -> list[Event]:
-    """From the end of a chunk on one stage to its start on the next."""
     events: list[Event] = []
-    chunks = len(replay.start[0])
-    for i in range(len(replay.start) - 1):
-        for j in range(chunks):
-            shared = {"cat": "activations", "name": f"chunk {j}", "id": i * chunks + j, "pid": STAGES}
-            events.append({"ph": "s", "tid": i, "ts": float(replay.end[i][j] * tick_us), **shared})
-            arrives = float(replay.start[i + 1][j] * tick_us)
-            events.append({"ph": "f", "bp": "e", "tid": i + 1, "ts": arrives, **shared})
+
+    def add(what: str, pid: int, tid: int, args: dict[str, str | int]) -> None:
+        events.append({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args})
+
+    for pid, group in GROUPS.items():
+        add("process_name", pid, 0, {"name": group})
+        add("process_sort_index", pid, 0, {"sort_index": pid})
+    for i in range(tables.stages):
+        add("thread_name", STAGES, i, {"name": f"stage {i}"})
+        add("thread_sort_index", STAGES, i, {"sort_index": i})
     return events
 
 
-def _rates(
-    tables: Tables, log: tuple[MessageRecord, ...], latency: Fraction, tick_us: Fraction
-) -> list[Event]:
+def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+    """What every stage does: slices of a track never overlap."""
+    for interval in event_activity(tables, plan, replay):
+        begin, end = clock(interval.start), clock(interval.end)
+        args: dict[str, Any] = {"chunk": interval.chunk}
+        if interval.activity is Activity.COMPUTE:
+            name, category = f"chunk {interval.chunk}", "compute"
+            first, last = plan.boundaries[interval.chunk : interval.chunk + 2]
+            args |= {"first token": first, "tokens": last - first}
+        else:
+            name, category = interval.activity.value, "wait"
+            if interval.cause:
+                name = f"{name}: {interval.cause}"
+        event = {"ph": "X", "name": name, "cat": category, "pid": STAGES, "tid": interval.stage}
+        yield begin, {**event, "dur": (end - begin) / 10**6, "args": args}
+
+
+def _arrows(replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+    """Activations, from a chunk on one stage to the same chunk on the next."""
+    for i, (sender, receiver) in enumerate(pairwise(replay.start)):
+        for j, arrives in enumerate(receiver):
+            shared = {"cat": "activations", "name": "activations", "id": i * len(receiver) + j, "pid": STAGES}
+            # Arrows hang on slices, so this one begins just before the end of the chunk's compute.
+            leaves = max(clock(sender[j]), clock(replay.compute_end[i][j]) - 1)
+            yield leaves, {"ph": "s", "tid": i, **shared}
+            yield clock(arrives), {"ph": "f", "bp": "e", "tid": i + 1, **shared}
+
+
+def _held(tables: Tables, replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+    """Bytes in every memory, whenever they change."""
+    for k, points in enumerate(replay.memory):
+        name = f"memory {k} of {format_bytes(int(tables.capacity[k]))}"
+        yield from _counter(MEMORIES, name, "bytes", ((clock(at), held) for at, held in points))
+
+
+def _rates(tables: Tables, log: Sequence[MessageRecord], clock: _Clock) -> Iterator[Timed]:
     """Total rate on every link and port, whenever it changes."""
-    steps: dict[tuple[int, str], dict[Fraction, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
+    changes: dict[tuple[int, int], dict[Fraction, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for message in log:
-        route = message.route
-        uses = [] if route.port is None else [((PORTS, f"port {route.port}"), Fraction(1))]
-        if route.kind is not Kind.OWN:
-            for e, share in enumerate(tables.share[:, route.source, route.destination].tolist()):
-                if share:
-                    part = Fraction(share, tables.share_denominator)
-                    uses.append(((LINKS, f"link {tables.links[e]}"), part))
         before = Fraction(0)
         for at, rate in [*((at, rate) for at, rate, _ in message.rates), (message.end, Fraction(0))]:
-            for track, part in uses:
-                steps[track][at] += part * (rate - before)
+            for track, part in _uses(tables, message):
+                changes[track][at] += part * (rate - before)
             before = rate
-    events = []
-    for (pid, name), changes in sorted(steps.items()):
-        total = Fraction(0)
-        for at, change in sorted(changes.items()):
+    for (pid, n), steps in sorted(changes.items()):
+        rates = tables.link_rate if pid == LINKS else tables.port_rate
+        most = format_bandwidth(int(rates[n]) / tables.tick_s)
+        name = f"link {tables.links[n]}" if pid == LINKS else f"port of memory {n}"
+        total, points = Fraction(0), []
+        for at, change in sorted(steps.items()):
             total += change
-            if change and at <= latency:
-                events.append(_counter(pid, name, at * tick_us, "bytes/s", float(total / tables.tick_s)))
-    return events
+            points.append((clock(at), float(total / tables.tick_s)))
+        yield from _counter(pid, f"{name} of {most}", "bytes/s", points)
 
 
-def _slice(stage: int, name: str, start: Fraction, end: Fraction, tick_us: Fraction) -> Event:
-    times = {"ts": float(start * tick_us), "dur": float((end - start) * tick_us)}
-    return {"ph": "X", "cat": "stage", "name": name, "pid": STAGES, "tid": stage, **times}
+def _uses(tables: Tables, message: MessageRecord) -> list[tuple[tuple[int, int], Fraction]]:
+    """Links and ports that a message loads, each with the part of its rate."""
+    route = message.route
+    uses = [] if route.port is None else [((PORTS, route.port), Fraction(1))]
+    if route.kind is not Kind.OWN:
+        for e, share in enumerate(tables.share[:, route.source, route.destination].tolist()):
+            if share:
+                uses.append(((LINKS, e), Fraction(share, tables.share_denominator)))
+    return uses
 
 
-def _counter(pid: int, name: str, at: Fraction, unit: str, value: float) -> Event:
-    return {"ph": "C", "name": name, "pid": pid, "tid": 0, "ts": float(at), "args": {unit: value}}
+def _counter(pid: int, name: str, unit: str, points: Iterable[tuple[int, float]]) -> Iterator[Timed]:
+    """Values of a counter; of several at one time the last, and none that changes nothing."""
+    shown: float | None = None
+    for at, value in dict(points).items():
+        if value != shown:
+            yield at, {"ph": "C", "name": name, "pid": pid, "tid": 0, "args": {unit: value}}
+            shown = value
