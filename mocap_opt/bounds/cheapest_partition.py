@@ -145,9 +145,9 @@ class MixturePricer:
                 tables.send,
             )
         )
-        # A mixture passes every position with at most all stages: one chunk weighs at most them all.
-        whole = max(1, chunk * tables.stages * max(tables.counts))
-        return 2 ** max(0, 58 - whole.bit_length())
+        # A path has N + M - 1 nodes, and so has a mixture of paths.
+        whole = max(1, chunk * (tables.stages + max(tables.counts)))
+        return 1 << max(0, 58 - whole.bit_length())
 
     def room(self, region: PartitionRegion) -> IntArray | None:
         """Units of KV that fit the pool, int64[slot], at least; None if some memory has no room.
@@ -228,7 +228,7 @@ class PricedPartitions:
     per_page: IntArray
     room_value: int
 
-    def _costs(self, j: int) -> IntArray:
+    def costs(self, j: int) -> IntArray:
         """Cost of chunk j, int64[ends, starts] over the intervals of its boundaries; starts descend."""
         tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
         low_a, high_a = int(region.low[j]), int(region.high[j])
@@ -269,17 +269,9 @@ class PricedPartitions:
         """Least cost from the start to every boundary, by position; over its interval."""
         values = [np.zeros(1, dtype=np.int64)]
         for j in range(self.region.positions):
-            reached = (self._costs(j) + values[-1][::-1]).min(axis=1)
+            reached = (self.costs(j) + values[-1][::-1]).min(axis=1)
             values.append(np.minimum(reached, NEVER))
         return values
-
-    def backward(self) -> list[IntArray]:
-        """Least cost from every boundary to the end, by position; over its interval."""
-        values = [np.zeros(1, dtype=np.int64)]
-        for j in range(self.region.positions - 1, -1, -1):
-            onward = (self._costs(j) + values[-1][:, None]).min(axis=0)[::-1]
-            values.append(np.minimum(onward, NEVER))
-        return values[::-1]
 
     def ticks(self, cost: int) -> int:
         """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.bounds.cheapest_partition import MixturePricer, PartitionRegion, Weights
 from mocap_opt.bounds.unit_flow import flow_along
+from mocap_opt.tables import IntArray
 
 FloatArray = npt.NDArray[np.float64]
+_Entries = list[tuple[IntArray, npt.ArrayLike]]
+_Cells = tuple[slice, slice]
 
 #: Tangents to the parabola of every boundary.
 TANGENTS = 8
+#: Simplex iterations before the solver gives up.
+MOST_ITERATIONS = 100_000
+#: Price of lacking room for a whole prompt's cache, in units of Phi's range; bounds prices of memory.
+SHORTAGE = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +70,9 @@ class FittedCosts:
         first, last = min(limits.low, limits.tail_low), max(limits.high, limits.tail_high)
         inside = slice(max(1, first), max(1, first, last) + 1)
 
-        def fit(table: npt.NDArray[np.int64], at: FloatArray, degree: int) -> FloatArray:
+        def fit(table: IntArray, at: FloatArray, degree: int) -> FloatArray:
             powers = np.stack([at**d for d in range(degree + 1)], axis=1)
-            found: FloatArray = np.linalg.lstsq(powers, table.T / unit, rcond=None)[0]
-            return found
+            return np.asarray(np.linalg.lstsq(powers, table.T / unit, rcond=None)[0], dtype=np.float64)
 
         phi = fit(tables.phi, x, 2)
         length = fit(tables.length_cost[:, 0, inside], x[inside], 1)
@@ -93,13 +100,13 @@ class _Rows:
     """Rows a x <= b, collected entry by entry."""
 
     columns: int
-    row: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    column: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    row: list[IntArray] = field(default_factory=list)
+    column: list[IntArray] = field(default_factory=list)
     value: list[FloatArray] = field(default_factory=list)
     side: list[FloatArray] = field(default_factory=list)
     count: int = 0
 
-    def add(self, entries: list[tuple[npt.NDArray[np.int64], npt.ArrayLike]], side: npt.ArrayLike) -> slice:
+    def add(self, entries: _Entries, side: npt.ArrayLike) -> slice:
         """Add rows, one per element of `side`; each entry gives its column and value in all of them."""
         sides = np.atleast_1d(np.asarray(side, dtype=np.float64))
         rows = np.arange(self.count, self.count + sides.size)
@@ -128,42 +135,47 @@ class MixtureProgram:
         """Fitted tables."""
         return FittedCosts.of(self.pricer)
 
-    def weights(self, region: PartitionRegion) -> Weights | None:
-        """Solve for a region; None if the program has no solution or the solver gives up."""
+    def weights(self, region: PartitionRegion) -> Weights:
+        """Solve for a region with room; if the solver gives up, an even mixture without memory."""
         # SciPy is loaded only where it is asked for.
         from scipy.optimize import linprog  # noqa: PLC0415
         from scipy.sparse import csr_array  # noqa: PLC0415
 
         stages, positions = self.pricer.tables.stages, region.positions
         cells = stages * positions
-        columns = cells + 2 * (positions + 1) + (positions if self.costs.curve.any() else 0)
+        columns = cells + 2 * (positions + 1) + (positions if self.costs.curve.any() else 0) + 1
         rows = _Rows(columns)
         down, right = self._recursion(region, rows)
         lower, upper = self._parabolas(region, rows)
         slots = self._memory(region, rows)
-        if slots is None:
-            return None
         objective = np.zeros(columns)
-        objective[cells - 1] = 1.0
+        objective[cells - 1], objective[-1] = 1.0, SHORTAGE
         matrix = csr_array(
             (np.concatenate(rows.value), (np.concatenate(rows.row), np.concatenate(rows.column))),
             shape=(rows.count, columns),
         )
-        result = linprog(
+        solve: Any = linprog  # sparse matrices and arrays of bounds are fine, whatever the stubs say
+        result = solve(
             objective,
             A_ub=matrix,
             b_ub=np.concatenate(rows.side),
             bounds=np.stack([lower, upper], axis=1),
             method="highs-ds",
+            options={"maxiter": MOST_ITERATIONS},
         )
-        if result.status != 0:
-            return None
-        duals = -result.ineqlin.marginals
         parts = self.pricer.most_parts
-        flow = flow_along(sum(duals[part] for part in down).reshape(stages - 1, positions), sum(duals[part] for part in right).reshape(stages, positions - 1), parts)
+        if result.status != 0:
+            even = flow_along(np.ones((stages - 1, positions)), np.ones((stages, positions - 1)), parts)
+            return Weights(even, np.zeros(stages + positions - 1, dtype=np.int64))
+        duals: FloatArray = -result.ineqlin.marginals
+        flow = flow_along(
+            np.sum([duals[part] for part in down], axis=0).reshape(stages - 1, positions),
+            np.sum([duals[part] for part in right], axis=0).reshape(stages, positions - 1),
+            parts,
+        )
         return Weights(flow, self._slot_prices(region, duals[slots], parts))
 
-    def _columns(self, region: PartitionRegion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _columns(self, region: PartitionRegion) -> tuple[IntArray, IntArray, IntArray]:
         cells = self.pricer.tables.stages * region.positions
         boundary = cells + np.arange(region.positions + 1)
         square = boundary + region.positions + 1
@@ -184,13 +196,13 @@ class MixtureProgram:
         share = np.where(optional, 1 / np.maximum(most, 1 / steps), 0.0)[j]
         fixed = np.where(optional, 0.0, 1.0)[j]
 
-        def tau(at: tuple, memory: bool) -> tuple[list, FloatArray]:
+        def tau(at: _Cells, memory: bool) -> tuple[_Entries, FloatArray]:
             s, c = i[at].ravel(), j[at].ravel()
             prop, const = share[at].ravel(), fixed[at].ravel()
             constant = costs.constant[s] + costs.prefix[s] + (costs.memory[s] if memory else 0.0)
             along = costs.slope[s] + constant * prop
             start, end = costs.prefix_slope[s] - along, along.copy()
-            entries = []
+            entries: _Entries = []
             if memory:
                 end += costs.memory_slope[s]
             else:
@@ -200,7 +212,7 @@ class MixtureProgram:
                     entries.append((blocks[c], costs.curve[s]))
             return [*entries, (boundary[c], start), (boundary[c + 1], end)], -constant * const
 
-        def link(at: tuple, before: tuple | None, memory: bool) -> slice:
+        def link(at: _Cells, before: _Cells | None, memory: bool) -> slice:
             entries, side = tau(at, memory)
             entries.append((done[at].ravel(), -1.0))
             if before is not None:
@@ -250,16 +262,15 @@ class MixtureProgram:
                 rows.add([(boundary[1:], 2 * at), (boundary[:-1], -2 * at), (blocks, -1.0)], at**2)
         return lower, upper
 
-    def _memory(self, region: PartitionRegion, rows: _Rows) -> slice | None:
-        """Pooled rows of all slots."""
+    def _memory(self, region: PartitionRegion, rows: _Rows) -> slice:
+        """Pooled rows of all slots; what is short of the room is paid for dearly, in the last column."""
         tables = self.pricer.tables
         room = self.pricer.room(region)
-        if room is None:
-            return None
+        assert room is not None
         boundary = self._columns(region)[0]
         units = tables.page_bytes / self.pricer.memory.unit * float(tables.pages[-1])
         whole = float(units.sum())
-        entries = []
+        entries: _Entries = [(np.full(room.size, rows.columns - 1), np.full(room.size, -1.0))]
         for i in range(tables.stages):
             values = np.zeros(room.size)
             column = np.zeros(room.size, dtype=np.int64)
@@ -268,7 +279,7 @@ class MixtureProgram:
             entries.append((column, values))
         return rows.add(entries, room / whole)
 
-    def _slot_prices(self, region: PartitionRegion, duals: FloatArray, parts: int) -> np.ndarray:
+    def _slot_prices(self, region: PartitionRegion, duals: FloatArray, parts: int) -> IntArray:
         """Whole parts of a tick per unit of pooled memory, no more than exact sums allow."""
         tables = self.pricer.tables
         units = int((tables.page_bytes // self.pricer.memory.unit).sum()) * int(tables.pages[-1])
@@ -279,4 +290,5 @@ class MixtureProgram:
         total = float(prices.sum())
         if total > most:
             prices *= most / total
-        return np.floor(prices).astype(np.int64)
+        whole: IntArray = np.floor(prices).astype(np.int64)
+        return whole

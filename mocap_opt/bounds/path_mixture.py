@@ -1,0 +1,166 @@
+"""Mixtures of paths and of pooled memory rows, minimised over all partitions.
+
+Statement and proof: ``formulations/bounds.md``, `path_mixture`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mocap_opt.bounds.base import Bound, Evidence, Scope
+from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.chunk_travel import Setting, StepLimits
+from mocap_opt.bounds.mixture_program import MixtureProgram
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.tables import IntArray, Tables
+
+#: Linear programs before the search settles for what it has.
+MOST_PROGRAMS = 40
+#: Grids with more steps are left to other bounds: an evaluation takes O(positions x steps^2).
+MOST_STEPS = 6144
+
+
+def path_mixture(tables: Tables) -> Bound | None:
+    """Bound any execution by mixtures; None if no plan keeps to count, lengths and pooled memory."""
+    setting = Setting(tables)
+    if not setting.counts or tables.steps > MOST_STEPS:
+        return None
+    found = MixtureSearch(MixturePricer(setting, PooledMemory.of(tables))).run()
+    if found is None:
+        return None
+    return Bound("path_mixture", found.value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, found.note)
+
+
+def whole_region(pricer: MixturePricer, fewest: int, most: int) -> PartitionRegion:
+    """All partitions with a range of counts."""
+    limits = pricer.setting.limits
+    low = np.concatenate([np.zeros(most - fewest, dtype=np.int64), limits.least(fewest)])
+    return PartitionRegion(
+        fewest,
+        low,
+        np.maximum(low, _greatest(limits, most)),
+        min(limits.shortest_longest(m) for m in range(fewest, most + 1)),
+        max(limits.high if most > 1 else 0, limits.tail_high),
+    )
+
+
+def _greatest(limits: StepLimits, chunks: int) -> IntArray:
+    """Greatest boundaries of a plan with that many chunks, int64[chunks + 1]."""
+    j = np.arange(chunks + 1, dtype=np.int64)
+    high = np.minimum(j * limits.high, limits.steps - limits.tail_low - (chunks - 1 - j) * limits.low)
+    high[0], high[-1] = 0, limits.steps
+    return np.clip(high, 0, limits.steps)
+
+
+@dataclass(order=True, frozen=True)
+class _Open:
+    """A region and what is known of it.
+
+    Attributes
+    ----------
+    value : int, ticks
+        No plan of the region is faster.
+    order : int
+        Tells regions of equal value apart.
+    region : PartitionRegion
+    weights : Weights or None
+        What was found for this very region; None if it is still to be looked at.
+    """
+
+    value: int
+    order: int
+    region: PartitionRegion = field(compare=False)
+    weights: Weights | None = field(compare=False)
+
+    @property
+    def note(self) -> str:
+        """Which plans decide the bound."""
+        region = self.region
+        counts = f"{region.fewest}..{region.positions}" if region.optional else f"{region.fewest}"
+        return f"{counts} chunks, the longest of {region.short}..{region.long} steps"
+
+
+@dataclass(eq=False)
+class MixtureSearch:
+    """Best-first search over counts and lengths of the longest chunk.
+
+    Attributes
+    ----------
+    pricer : MixturePricer
+    most_programs : int
+        Linear programs to solve at most; the bound is valid whenever it stops.
+    programs : int
+        Solved so far.
+    """
+
+    pricer: MixturePricer
+    most_programs: int = MOST_PROGRAMS
+    programs: int = 0
+    heap: list[_Open] = field(default_factory=list)
+    opened: int = 0
+
+    def run(self) -> _Open | None:
+        """Search until the least region cannot be split to any avail; None if all are empty."""
+        counts = self.pricer.setting.counts
+        program = MixtureProgram(self.pricer)
+        self.programs, self.heap, self.opened = 0, [], 0
+        self._push(0, whole_region(self.pricer, counts[0], counts[-1]), None)
+        while self.heap:
+            least = heapq.heappop(self.heap)
+            if least.weights is None:
+                if self.programs == self.most_programs:
+                    return least
+                self.programs += 1
+                weights = program.weights(least.region)
+                value = self.value(least.region, weights)
+                if value is not None:
+                    self._push(max(value, least.value), least.region, weights)
+            elif not self._split(least):
+                return least
+        return None
+
+    def value(self, region: PartitionRegion, weights: Weights) -> int | None:
+        """Ticks that weights prove for all plans of a region; None if it has no partition."""
+        priced = self.pricer.price(region, weights)
+        cost = int(priced.forward()[-1][0])
+        return None if cost >= NEVER // 2 else max(0, priced.ticks(cost))
+
+    def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
+        if region.short <= region.long and self.pricer.room(region) is not None:
+            self.opened += 1
+            heapq.heappush(self.heap, _Open(value, self.opened, region, weights))
+
+    def _split(self, parent: _Open) -> bool:
+        """Halve the counts, then the lengths of the longest chunk; False if neither is of use."""
+        region, weights = parent.region, parent.weights
+        assert weights is not None
+        if region.optional:
+            middle = (region.fewest + region.positions) // 2
+            for fewest, most in ((region.fewest, middle), (middle + 1, region.positions)):
+                part = whole_region(self.pricer, fewest, most)
+                part = replace(part, short=max(part.short, region.short), long=min(part.long, region.long))
+                self._push(parent.value, part, None)
+            return True
+        if region.short >= region.long or self._ample(region):
+            return False
+        middle = (region.short + region.long) // 2
+        for short, long in ((region.short, middle), (middle + 1, region.long)):
+            part = replace(region, short=short, long=long)
+            if self.pricer.room(part) is None:
+                continue
+            # The parent's weights prove something for the part at once.
+            value = self.value(part, weights)
+            if value is not None:
+                self._push(max(value, parent.value), part, None)
+        return True
+
+    def _ample(self, region: PartitionRegion) -> bool:
+        """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
+        most, least = self.pricer.room(region), self.pricer.room(replace(region, short=region.long))
+        if most is None or least is None:
+            return False
+        need = self.pricer.memory.need(region.high) // self.pricer.memory.unit
+        return bool((need <= least).all()) or np.array_equal(least, most)

@@ -1,0 +1,160 @@
+"""Mixtures of paths: never above any plan, whatever the weights; sharp where theory says so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import make_tables
+from oracle import brute_force, least_price, price_plan
+from random_plans import descend, random_plan
+from random_tables import random_instances, random_tables
+
+from mocap_opt.bounds.cheapest_partition import MixturePricer, Weights
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.one_dimensional import one_dimensional
+from mocap_opt.bounds.path_mixture import MixtureSearch, path_mixture, whole_region
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.unit_flow import UnitFlow, flow_along
+from mocap_opt.plan import Plan
+from mocap_opt.tables import Tables
+
+UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant": [40, 50, 60, 30]}
+
+
+def pricer_of(tables: Tables) -> MixturePricer:
+    return MixturePricer(Setting(tables), PooledMemory.of(tables))
+
+
+def test_never_above_brute_force_and_often_close():
+    close = total = 0
+    for tables in random_instances(20261121, 200):
+        optimum = brute_force(tables, least_price)
+        if optimum is None:
+            continue
+        bound = path_mixture(tables)
+        assert bound is not None
+        assert bound.ticks <= optimum.value, tables.name
+        total += 1
+        close += bound.ticks * 1.02 > optimum.value
+    assert close > total / 2  # 2 % more would be above the optimum there
+
+
+def test_never_above_random_and_descended_plans():
+    rng = np.random.default_rng(11)
+    checked = 0
+    for number in range(30):
+        tables = random_tables(rng, name=f"instance {number}")
+        bound = path_mixture(tables)
+        for turn in range(4):
+            plan = random_plan(tables, rng)
+            if plan is None:
+                break
+            if turn % 2:
+                plan, _ = descend(tables, plan, lambda t, p: price_plan(t, p, least_price), rng, steps=10)
+            assert bound is not None
+            assert bound.ticks <= price_plan(tables, plan, least_price), tables.name
+            checked += 1
+    assert checked > 50
+
+
+def test_any_weights_are_valid():
+    # The program's tolerance, or its mistakes, do not matter: the weights are evaluated exactly.
+    rng = np.random.default_rng(3)
+    proved = 0
+    for tables in random_instances(5, 80):
+        optimum = brute_force(tables, least_price)
+        counts = Setting(tables).counts
+        if optimum is None or not counts:
+            continue
+        pricer = pricer_of(tables)
+        region = whole_region(pricer, counts[0], counts[-1])
+        stages, positions = tables.stages, region.positions
+        for _ in range(5):
+            flow = flow_along(
+                rng.exponential(size=(stages - 1, positions)),
+                rng.exponential(size=(stages, positions - 1)),
+                int(rng.integers(1, 200)),
+            )
+            prices = rng.integers(0, 9, stages + positions - 1) * rng.integers(0, 2)
+            value = MixtureSearch(pricer).value(region, Weights(flow, prices))
+            assert value is None or value <= optimum.value, tables.name
+            proved += value is not None and value > 0
+    assert proved > 50
+
+
+def test_identical_stages_reach_the_continuous_closed_form():
+    # Section "known cases": Phi(S) + m c + (N-1)(Phi(S)/m + c), memory slack, lengths continuous.
+    tables = make_tables(4, 64, max_chunks=6, exact=True, linear=1000, quadratic=30, constant=500)
+    whole = 1000 * 64 + 30 * 64 * 64
+    continuous = whole + 6 * 500 + 3 * (whole / 6 + 500)
+    bound = path_mixture(tables)
+    assert bound is not None
+    assert continuous * (1 - 1e-4) <= bound.ticks <= continuous * 1.05
+
+
+def test_beats_the_pairs_of_stages_where_stages_are_unequal():
+    tables = make_tables(4, 48, max_chunks=8, **UNEQUAL)
+    bound, pair = path_mixture(tables), one_dimensional(tables)
+    assert bound is not None
+    assert pair is not None
+    assert bound.ticks > pair.ticks
+
+
+def test_a_single_path_is_priced_by_hand():
+    # Two stages, two chunks [0,1) [1,3): down at once, then along stage 1.  Phi = 10 x, c = 2.
+    tables = make_tables(2, 3, max_chunks=2, exact=True, linear=[10, 20], constant=2, max_length=2)
+    pricer = pricer_of(tables)
+    region = whole_region(pricer, 2, 2)
+    flow = UnitFlow(1, np.array([[1, 0]]), np.array([[0], [1]]))
+    prices = np.zeros(3, dtype=np.int64)
+    # Cuts at 1 and 2: (10 + 2) + 60 + 4 = 76 and (20 + 2) + 60 + 4 = 86; the last chunk is at most 2.
+    assert MixtureSearch(pricer).value(region, Weights(flow, prices)) == 76
+
+
+def test_memory_prices_raise_the_bound():
+    ample = make_tables(3, 24, max_chunks=6, quadratic=3, constant=20)
+    # All of the cache fits the pool only because early stages are done before late ones fill.
+    tight = replace(ample, capacity=np.full(3, 20))
+    free, priced = path_mixture(ample), path_mixture(tight)
+    assert free is not None
+    assert priced is not None
+    assert priced.ticks > free.ticks
+
+
+def test_says_nothing_where_nothing_fits():
+    assert path_mixture(make_tables(2, 8, static=5, capacity=4)) is None
+
+
+def test_flows_lose_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        stages, positions = rng.integers(1, 6, 2)
+        flow = flow_along(
+            rng.normal(size=(stages - 1, positions)), rng.normal(size=(stages, positions - 1)), 1000
+        )
+        # Every path crosses every anti-diagonal once.
+        skew = np.add.outer(np.arange(stages), np.arange(positions))
+        assert all(flow.nodes[skew == t].sum() == 1000 for t in range(stages + positions - 1))
+    with pytest.raises(ValueError, match="leave every node"):
+        UnitFlow(2, np.array([[1, 0]]), np.array([[0], [1]]))
+    with pytest.raises(ValueError, match="parts >= 0"):
+        UnitFlow(1, np.array([[2, -1]]), np.array([[-1], [2]]))
+
+
+def test_refuses_prices_that_are_negative_or_too_large():
+    tables = make_tables(2, 8)
+    pricer = pricer_of(tables)
+    region = whole_region(pricer, 2, 2)
+    flow = flow_along(np.ones((1, 2)), np.ones((2, 1)), 4)
+    for price in (-1, 2**58):
+        with pytest.raises(ValueError, match="below 2"):
+            pricer.price(region, Weights(flow, np.full(3, price)))
+
+
+def test_the_plan_a_bound_is_attained_by_is_no_better():
+    # One chunk only: every path is the same, and the bound is the latency.
+    tables = make_tables(3, 8, max_chunks=1, **{name: values[:3] for name, values in UNEQUAL.items()})
+    bound = path_mixture(tables)
+    plan = Plan((0, 8))
+    assert bound is not None
+    assert bound.ticks == price_plan(tables, plan, least_price)
