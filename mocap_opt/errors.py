@@ -39,6 +39,7 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
+        """Say it in one line."""
         got = f", got {self.found}" if self.found else ""
         remedy = f" ({self.remedy})" if self.remedy else ""
         return f"{self.path}: expected {self.expected}{got}{remedy}"

@@ -92,7 +92,11 @@ class Plan:
 
     @classmethod
     def from_arrays(
-        cls, tables: Tables, indices: Iterable[int], pages: IntArray | None = None, fingerprint: str | None = None
+        cls,
+        tables: Tables,
+        indices: Iterable[int],
+        pages: IntArray | None = None,
+        fingerprint: str | None = None,
     ) -> Plan:
         """Build a plan from grid indices and pages by home.
 

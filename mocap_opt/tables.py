@@ -124,6 +124,7 @@ class Tables:
     overlap: Fraction
 
     def __post_init__(self) -> None:
+        """Check shapes and types, and make the arrays read-only."""
         stages, points, links = self.phi.shape[0], self.grid.size, len(self.links)
         shapes = {
             "phi": (stages, points),
@@ -138,7 +139,7 @@ class Tables:
             "hop_ticks": (stages, stages),
         }
         per_stage = "activation_bytes page_bytes prefix_bytes capacity static staging working_bytes"
-        shapes |= {name: (stages,) for name in [*per_stage.split(), "port_rate"]}
+        shapes |= dict.fromkeys([*per_stage.split(), "port_rate"], (stages,))
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.int64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def make_tables(
         for b in range(stages):
             hops[a, b] = abs(a - b)
             way = list(range(a, b + 1)) if a < b else list(range(a, b - 1, -1))
-            for u, v in zip(way, way[1:], strict=False):
+            for u, v in pairwise(way):
                 share[links.index(f"{u}>{v}"), a, b] = 1
     message = per_stage(activation_bytes, stages)
     send = np.zeros((stages, 2, points), dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from mocap_opt.assess import assess
+from mocap_opt.bounds import BOUNDS, QUICK
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
@@ -45,6 +46,7 @@ def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | 
     shake(state, seed)
     refine_homes(state)
     used: str | None = None
+    sharpen_bounds(state)
     if not state.done:
         more: list[str] = []
         if state.best is None or state.remaining_s > NEEDED_S:
@@ -94,6 +96,16 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
         better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
         if better:
             state.offer(better[0], f"{name} + local search")
+
+
+def sharpen_bounds(state: SearchState) -> None:
+    """Compute the bounds that take longer, while the gap is open."""
+    for name, bound in BOUNDS.items():
+        if state.done or name in QUICK:
+            continue
+        found = bound(state.tables)
+        if found is not None:
+            state.add_bounds([found], name)
 
 
 def shake(state: SearchState, seed: int) -> None:
