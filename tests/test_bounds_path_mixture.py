@@ -158,3 +158,12 @@ def test_the_plan_a_bound_is_attained_by_is_no_better():
     plan = Plan((0, 8))
     assert bound is not None
     assert bound.ticks == price_plan(tables, plan, least_price)
+
+
+def test_stops_when_asked_and_declines_large_instances():
+    tables = make_tables(4, 48, max_chunks=8, **UNEQUAL)
+    whole, stopped = path_mixture(tables), path_mixture(tables, asked_to_stop=lambda: True)
+    assert whole is not None
+    assert stopped is not None
+    assert stopped.ticks < whole.ticks
+    assert path_mixture(tables, most_work=8 * 48 * 48 - 1) is None

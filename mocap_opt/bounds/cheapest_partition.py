@@ -17,6 +17,8 @@ from mocap_opt.tables import IntArray, Tables
 
 #: More than any sum of costs; sums with one more cost stay within int64.
 NEVER = 2**61
+#: Ends of chunks looked at together.
+BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,50 +230,63 @@ class PricedPartitions:
     per_page: IntArray
     room_value: int
 
-    def costs(self, j: int) -> IntArray:
-        """Cost of chunk j, int64[ends, starts] over the intervals of its boundaries; starts descend."""
+    def least_cost(self) -> int:
+        """Cost of the cheapest partition, parts of a tick; `NEVER` if there is none."""
+        region = self.region
+        values = np.zeros(1, dtype=np.int64)
+        for j in range(region.positions):
+            low, high = int(region.low[j + 1]), int(region.high[j + 1])
+            reached = np.concatenate(
+                [self._reach(j, values, b, min(b + BLOCK, high + 1)) for b in range(low, high + 1, BLOCK)]
+            )
+            if j < region.optional and low == 0:
+                reached[0] = 0  # still no chunk
+            reached[reached > NEVER // 2] = NEVER
+            values = reached
+        return int(values[0])
+
+    def _reach(self, j: int, values: IntArray, first_end: int, after_end: int) -> IntArray:
+        """Least cost of partitions up to the chunk at a position, by where it ends.
+
+        Parameters
+        ----------
+        j : int
+        values : int64[start]
+            Least cost up to the chunk, over the interval of its start.
+        first_end, after_end : int
+            Ends to look at: first_end .. after_end - 1.
+        """
         tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
-        low_a, high_a = int(region.low[j]), int(region.high[j])
-        low_b, high_b = int(region.low[j + 1]), int(region.high[j + 1])
-        tail = int(j == region.positions - 1)
-        least, most = low_b - high_a, high_b - low_a
-        lengths = np.arange(least, most + 1)
+        origin = int(region.low[j])
+        low, high = max(origin, first_end - region.long), min(int(region.high[j]), after_end - 2)
+        if low > high:
+            return np.full(after_end - first_end, NEVER, dtype=np.int64)
+        # Starts descend, so that the lengths of one end after another are windows of one row.
+        lengths = np.arange(first_end - high, after_end - low)
         inside = np.clip(lengths, 0, tables.steps)
+        tail = int(j == region.positions - 1)
         possible = (lengths > 0) & (lengths <= region.long) & tables.length_allowed[tail, inside]
-        starts, ends = slice(high_a, low_a - 1 if low_a else None, -1), slice(low_b, high_b + 1)
-        wide = high_a - low_a + 1
+        starts, ends = slice(high, low - 1 if low else None, -1), slice(first_end, after_end)
         by_length = self.by_length[j, inside]
-        start = self.by_start[j, starts].copy()
+        start = self.by_start[j, starts] + values[low - origin : high - origin + 1][::-1]
         end = self.per_page[j] * tables.pages[ends]
-        bound_kinds = []
+        reading = []
         for c, i in enumerate(kinds.first):
             weight = int(self.per_kind[c, j])
-            if not weight:
-                continue
-            if (kinds.binds_from[c, ends] <= high_a).any():
-                bound_kinds.append((weight, i))
-                continue
-            by_length += weight * tables.full_block[i, tail, inside]
-            start -= weight * tables.phi[i, starts]
-            end += weight * tables.phi[i, ends]
+            if weight and (kinds.binds_from[c, ends] <= high).any():
+                reading.append((weight, i))
+            elif weight:
+                by_length += weight * tables.full_block[i, tail, inside]
+                start -= weight * tables.phi[i, starts]
+                end += weight * tables.phi[i, ends]
         view = np.lib.stride_tricks.sliding_window_view
-        costs: IntArray = view(np.where(possible, by_length, NEVER), wide) + start + end[:, None]
-        for weight, i in bound_kinds:
-            compute = view(tables.full_block[i, tail, inside], wide) - tables.phi[i, starts]
+        costs: IntArray = view(np.where(possible, by_length, NEVER), start.size) + start
+        for weight, i in reading:
+            compute = view(tables.full_block[i, tail, inside], start.size) - tables.phi[i, starts]
             compute += tables.phi[i, ends, None]
             costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
-        np.copyto(costs, NEVER, where=~view(possible, wide))
-        if j < region.optional and low_a == 0 and low_b == 0:
-            costs[0, -1] = 0
-        return costs
-
-    def forward(self) -> list[IntArray]:
-        """Least cost from the start to every boundary, by position; over its interval."""
-        values = [np.zeros(1, dtype=np.int64)]
-        for j in range(self.region.positions):
-            reached = (self.costs(j) + values[-1][::-1]).min(axis=1)
-            values.append(np.minimum(reached, NEVER))
-        return values
+        reached: IntArray = costs.min(axis=1) + end
+        return reached
 
     def ticks(self, cost: int) -> int:
         """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""

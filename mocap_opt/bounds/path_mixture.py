@@ -6,6 +6,7 @@ Statement and proof: ``formulations/bounds.md``, `path_mixture`.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,16 +20,33 @@ from mocap_opt.tables import IntArray, Tables
 
 #: Linear programs before the search settles for what it has.
 MOST_PROGRAMS = 40
-#: Grids with more steps are left to other bounds: an evaluation takes O(positions x steps^2).
-MOST_STEPS = 6144
+#: Positions x steps^2 (32 x 1024^2) up to which that takes a few seconds.
+MOST_WORK = 2**25
 
 
-def path_mixture(tables: Tables) -> Bound | None:
-    """Bound any execution by mixtures; None if no plan keeps to count, lengths and pooled memory."""
+def path_mixture(
+    tables: Tables, *, most_work: int = MOST_WORK, asked_to_stop: Callable[[], bool] = lambda: False
+) -> Bound | None:
+    """Bound any execution by mixtures of paths and of pooled memory rows.
+
+    Parameters
+    ----------
+    tables : Tables
+    most_work : int
+        Decline instances with more positions x steps^2.
+    asked_to_stop : callable
+        Checked between linear programs; the bound is valid whenever the search stops.
+
+    Returns
+    -------
+    Bound or None
+        None if no plan keeps to count, lengths and pooled memory, or the instance is too large.
+    """
     setting = Setting(tables)
-    if not setting.counts or tables.steps > MOST_STEPS:
+    if not setting.counts or setting.counts[-1] * tables.steps**2 > most_work:
         return None
-    found = MixtureSearch(MixturePricer(setting, PooledMemory.of(tables))).run()
+    search = MixtureSearch(MixturePricer(setting, PooledMemory.of(tables)), asked_to_stop=asked_to_stop)
+    found = search.run()
     if found is None:
         return None
     return Bound("path_mixture", found.value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, found.note)
@@ -92,12 +110,15 @@ class MixtureSearch:
     pricer : MixturePricer
     most_programs : int
         Linear programs to solve at most; the bound is valid whenever it stops.
+    asked_to_stop : callable
+        Checked between programs.
     programs : int
         Solved so far.
     """
 
     pricer: MixturePricer
     most_programs: int = MOST_PROGRAMS
+    asked_to_stop: Callable[[], bool] = lambda: False
     programs: int = 0
     heap: list[_Open] = field(default_factory=list)
     opened: int = 0
@@ -111,7 +132,7 @@ class MixtureSearch:
         while self.heap:
             least = heapq.heappop(self.heap)
             if least.weights is None:
-                if self.programs == self.most_programs:
+                if self.programs == self.most_programs or self.asked_to_stop():
                     return least
                 self.programs += 1
                 weights = program.weights(least.region)
@@ -125,8 +146,8 @@ class MixtureSearch:
     def value(self, region: PartitionRegion, weights: Weights) -> int | None:
         """Ticks that weights prove for all plans of a region; None if it has no partition."""
         priced = self.pricer.price(region, weights)
-        cost = int(priced.forward()[-1][0])
-        return None if cost >= NEVER // 2 else max(0, priced.ticks(cost))
+        cost = priced.least_cost()
+        return None if cost == NEVER else max(0, priced.ticks(cost))
 
     def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
         if region.short <= region.long and self.pricer.room(region) is not None:

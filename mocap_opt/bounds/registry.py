@@ -8,6 +8,7 @@ from types import MappingProxyType
 from mocap_opt.bounds.base import Bound
 from mocap_opt.bounds.lp_relaxation import lp_relaxation
 from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
+from mocap_opt.bounds.path_mixture import path_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
 from mocap_opt.tables import Tables
@@ -19,12 +20,14 @@ BOUNDS: Mapping[str, Callable[[Tables], Bound | None]] = MappingProxyType(
         "streaming": streaming,
         "one_dimensional": one_dimensional,
         "one_dimensional_pooled": one_dimensional_pooled,
+        "path_mixture": path_mixture,
         "lp_relaxation": lp_relaxation,
     }
 )
 
-#: Those that take at most a second or so at 32 stages x 128 chunks x 4096 steps.
-QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled")
+#: Those that take at most a second or so at 32 stages x 128 chunks x 4096 steps, or a few seconds at
+#: most and decline such sizes.
+QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled", "path_mixture")
 
 
 def lower_bounds(tables: Tables, quick: bool = True) -> list[Bound]:
@@ -34,7 +37,7 @@ def lower_bounds(tables: Tables, quick: bool = True) -> list[Bound]:
     ----------
     tables : Tables
     quick : bool
-        Leave out those that solve a program.
+        Leave out those that may take long.
     """
     found = (bound(tables) for name, bound in BOUNDS.items() if not quick or name in QUICK)
     return [bound for bound in found if bound is not None]
