@@ -15,7 +15,7 @@ ACTIVITY_COLOURS = {
     Activity.ACTIVATIONS: "#C4C4C4",
     Activity.QUEUE: "#CC79A7",
     Activity.ADMISSION: "#882255",
-    Activity.BARRIER: "#949494",
+    Activity.BARRIER: "#606060",
 }
 READ_COLOUR, WRITE_COLOUR = "#E69F00", "#000000"
 

@@ -25,7 +25,7 @@ def memory_panel(tables: Tables, units: Units) -> figure:
     top = float(tables.capacity.max()) * units.per_byte
     plot = figure(
         name="memory",
-        height=min(560, max(260, 110 + 15 * stages)),
+        height=min(720, max(440, 110 + 12 * stages)),
         sizing_mode="stretch_width",
         x_range=Range1d(0, 1.04 * top),
         y_range=Range1d(stages - 0.45, -0.55),

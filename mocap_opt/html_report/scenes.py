@@ -119,18 +119,17 @@ def _scene(name: str, view: RunView, units: Units) -> Scene:
 def _chunks(view: RunView, units: Units) -> Columns:
     """A row per chunk and stage: its times, its waits and its remote traffic."""
     shape = (view.tables.stages, view.plan.chunks)
-    columns = {
-        name: np.zeros(shape) for name in ("left", "right", "end", "before", "after", "read", "written")
-    }
+    columns = {name: np.zeros(shape) for name in ("left", "right", "end", "read", "written")}
+    waits: dict[str, dict[tuple[int, int], list[str]]] = {"before": {}, "after": {}}
     for interval in view.intervals:
         at = interval.stage, interval.chunk
         start, end = float(interval.start) * units.per_tick, float(interval.end) * units.per_tick
         if interval.activity is Activity.COMPUTE:
             columns["left"][at], columns["right"][at] = start, end
-        elif columns["right"][at]:
-            columns["after"][at] += end - start
         else:
-            columns["before"][at] += end - start
+            side = "after" if columns["right"][at] else "before"
+            text = f"{interval.activity.value} {end - start:.6f} {units.time}"
+            waits[side].setdefault(at, []).append(text)
         columns["end"][at] = end
     for transfer in view.transfers:
         name = "read" if transfer.kind is Kind.READ else "written"
@@ -138,8 +137,14 @@ def _chunks(view: RunView, units: Units) -> Columns:
     stage, chunk = np.indices(shape, dtype=np.int32)
     bounds = np.array(view.plan.boundaries, dtype=np.int32)
     tokens = {"first": np.broadcast_to(bounds[:-1], shape), "last": np.broadcast_to(bounds[1:], shape)}
-    whole: dict[str, Any] = {"stage": stage, "chunk": chunk, **tokens, **columns}
-    return {name: np.ascontiguousarray(values).ravel() for name, values in whole.items()}
+    whole: Columns = {"stage": stage, "chunk": chunk, **tokens, **columns}
+    numbers = {name: np.ascontiguousarray(values).ravel() for name, values in whole.items()}
+    # Row by row, as the arrays are flattened.
+    texts = {
+        side: [", ".join(found.get(at, ("nothing",))) for at in np.ndindex(shape)]
+        for side, found in waits.items()
+    }
+    return {**numbers, **texts}
 
 
 def _waits(view: RunView, units: Units) -> Columns:

@@ -24,7 +24,7 @@ from mocap_opt.replay.activity import WAITS
 CHUNK_TIPS = """
 <b>stage @stage, chunk @chunk</b>: tokens @first to @last<br>
 starts @left{{0.000000}} {time}, computed @right{{0.000000}}, ends @end{{0.000000}}<br>
-waited before it: @before{{0.000000}} {time}; after computing: @after{{0.000000}} {time}<br>
+before it: @before<br>after computing: @after<br>
 remote KV read: @read{{0.000}} {size}, written: @written{{0.000}} {size}
 """
 WAIT_TIPS = """
