@@ -33,4 +33,53 @@ def tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
     return ExitCode.ANSWERED
 
 
-COMMANDS = (tables,)
+@click.command()
+@file_argument
+@click.option(
+    "--to", required=True, type=click.Path(path_type=str), help="Write the program here: .mps or .lp."
+)
+@click.option(
+    "--program",
+    type=click.Choice(["joint", "contention_free"]),
+    default="joint",
+    show_default=True,
+    help="joint: least lockstep latency; contention_free: a lower bound on every execution.",
+)
+@click.option("--force", is_flag=True, help="Write it whatever its size.")
+@set_option
+def export(file: str, to: str, program: str, force: bool, overrides: tuple[str, ...]) -> ExitCode:
+    """Write a mixed-integer program of the instance FILE for any solver that reads MPS or LP.
+
+    Programs of more than 2,000,000 non-zeros are refused unless forced.
+    """
+    # Pyomo takes a second to load, and only this command needs it.
+    from mocap_opt.formulations.export import (  # noqa: PLC0415
+        MOST_NONZEROS,
+        export_program,
+        file_format,
+    )
+
+    file_format(to)
+    require_writable(to)
+    instance = load_instance(file, overrides)
+    made = build_tables(instance)
+    written = export_program(
+        to,
+        made,
+        program,
+        fingerprint=instance.fingerprint,
+        most_nonzeros=None if force else MOST_NONZEROS,
+    )
+    if written is None:
+        click.echo(
+            f"mocap-opt: {instance.name} has no program: no boundaries keep to the limits and fit in memory",
+            err=True,
+        )
+        return ExitCode.INFEASIBLE
+    size = f"{written.rows:,} rows, {written.columns:,} columns, {written.nonzeros:,} non-zeros"
+    click.echo(f"{to}: {program} program of {instance.name}, {size}")
+    click.echo(f"objective: {written.objective(made)}")
+    return ExitCode.ANSWERED
+
+
+COMMANDS = (tables, export)
