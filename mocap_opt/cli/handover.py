@@ -10,6 +10,7 @@ from mocap_opt.errors import ExitCode
 from mocap_opt.files import require_writable
 from mocap_opt.instance import load_instance
 from mocap_opt.tables_io import save_tables
+from mocap_opt.units import format_seconds
 
 
 @click.command()
@@ -28,7 +29,7 @@ def tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
     save_tables(out, made, instance.fingerprint)
     click.echo(
         f"{out}: tables of {instance.name}, {made.stages} stages, {made.steps} grid steps, "
-        f"{len(made.links)} links, a tick of {made.tick_s} s"
+        f"{len(made.links)} links, ticks of {format_seconds(made.tick_s)}"
     )
     return ExitCode.ANSWERED
 

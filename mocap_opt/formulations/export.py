@@ -36,7 +36,7 @@ COMMENT = {".mps": "*", ".lp": "\\"}
 _UNBOUNDED = re.compile(r"^ UI BOUND (\S+) 10E20$", re.MULTILINE)
 
 MOST_NONZEROS = 2_000_000
-"""Programs up to this size are written unasked: about 60 MB as LP, 140 MB as MPS."""
+"""Programs up to this size are written unasked: about 60 MB as LP, 150 MB as MPS."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,9 @@ class Export:
 
     def objective(self, tables: Tables) -> str:
         """What the objective's value means."""
-        seconds = format_seconds(self.unit * tables.tick_s)
-        if self.unit == 1:
-            return f"{self.minimises} in ticks of {seconds}"
-        return f"{self.minimises} in units of {self.unit} ticks = {seconds}"
+        tick = format_seconds(tables.tick_s)
+        unit = "ticks" if self.unit == 1 else f"units of {self.unit} ticks"
+        return f"{self.minimises} in {unit} of {tick}"
 
 
 def file_format(path: str | os.PathLike[str]) -> str:
