@@ -57,7 +57,6 @@ def test_some_instances(solve: Any) -> None:
     agree(solve, range(QUICK))
 
 
-@pytest.mark.slow
 @BACK_ENDS
 def test_all_instances(solve: Any) -> None:
     agree(solve, range(QUICK, COUNT))

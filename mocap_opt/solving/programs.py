@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mocap_opt.bounds import Bound, Evidence, Scope
+from mocap_opt.bounds import Bound, Evidence, Scope, best
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import ProgramResult, Status
 from mocap_opt.solving.state import SearchState
@@ -90,6 +90,12 @@ def run_program(
     -------
     ProgramResult
     """
+    known: dict[str, int] = {}
+    covering = best(state.bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
+    if program is LOCKSTEP_PROGRAM and solver is Solver.CPSAT and covering is not None:
+        # Lockstep is an execution, so what bounds executions bounds this program's optimum; the
+        # other program is itself a relaxation and may lie below such a bound.
+        known["lower_bound"] = covering.ticks
     result = program.load(solver)(
         state.tables,
         start,
@@ -97,6 +103,7 @@ def run_program(
         gap=state.gap,
         seed=seed,
         callback=state.asked_to_stop,
+        **known,
     )
     outcome = result.outcome
     source = f"{program.name} ({solver.value})"
