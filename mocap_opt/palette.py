@@ -33,7 +33,7 @@ MEMORY_NAMES = {
     "own": "own KV",
     "hosted": "KV of other stages",
 }
-LIMIT_COLOUR = "#D55E00"
+LIMIT_COLOUR = "#000000"
 PLAN_COLOUR, BOUND_COLOUR = "#0072B2", "#D55E00"
 DEAD_COLOUR, IDLE_COLOUR = "#000000", "#DDDDDD"
 

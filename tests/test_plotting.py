@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -284,3 +285,8 @@ def test_a_missing_library_is_named_with_its_extra(command, module, extra, tmp_p
     assert (code, out) == (2, "")
     assert f"pip install 'mocap-opt[{extra}]'" in err
     assert "Traceback" not in err
+
+
+def test_the_command_line_loads_no_drawing_library_before_it_draws():
+    code = "import sys, mocap_opt.cli; print([m for m in ('matplotlib', 'bokeh') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

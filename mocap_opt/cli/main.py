@@ -19,6 +19,7 @@ Examples:
   mocap-opt solve instances/gpt3-175b-watos-tight.json
   mocap-opt compare instances/tiny-*.json --methods gpipe,mocap,joint
   mocap-opt show instances/gpt3-175b-watos-tight.json --set workload.batch=4
+  mocap-opt plot instances/gpt3-175b-watos-tight.json --kind gantt --out gantt.png
 """
 
 
