@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mocap_opt.assess import Execution
+from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.options import file_argument, set_option, solve_options
 from mocap_opt.cli.progress_log import load_progress
 from mocap_opt.contenders import Contender, judge_plans, run_methods
@@ -98,7 +99,7 @@ def plot(
 
     gantt, memory and mesh take one PLAN; without one the instance is solved first.  bounds draws
     the best plan and the best bound over the time of a solve.  compare sets the PLANs, or else the
-    methods, side by side.
+    methods, side by side.  Ctrl-C ends a solve and draws what was found.
     """
     if PurePath(out).suffix.lower().lstrip(".") not in FORMATS:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
@@ -139,7 +140,7 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
     if plan is not None:
         tables = build_tables(instance)
         return view_run(tables, readable_plan(plan, tables), wanted)
-    solution = solve(instance, **options)
+    solution = call_until_signalled(lambda stop: solve(instance, stop=stop, **options))
     if solution.plan is None:
         raise NothingToDrawError(solution.report.reason or "no plan found")
     return view_run(solution.tables, solution.plan, wanted)
@@ -166,7 +167,7 @@ def _progress(
     if source is not None:
         return load_progress(source), None
     found: list[Progress] = []
-    solution = solve(instance, callback=found.append, **options)
+    solution = call_until_signalled(lambda stop: solve(instance, callback=found.append, stop=stop, **options))
     return found, solution.report.runtime_s
 
 
@@ -192,7 +193,7 @@ def _contenders(
     if unknown or not names:
         found = ", ".join(map(repr, unknown)) or repr(methods)
         raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(METHOD_NAMES))])
-    return run_methods(instance, names, **options)
+    return call_until_signalled(lambda stop: run_methods(instance, names, stop=stop, **options))
 
 
 @click.command()
