@@ -22,10 +22,16 @@ from mocap_opt.tables import IntArray, Tables
 MOST_PROGRAMS = 40
 #: Positions x steps^2 (32 x 1024^2) up to which that takes a few seconds.
 MOST_WORK = 2**25
+#: Stages x positions up to which a linear program takes well under a second.
+MOST_CELLS = 1024
 
 
 def path_mixture(
-    tables: Tables, *, most_work: int = MOST_WORK, asked_to_stop: Callable[[], bool] = lambda: False
+    tables: Tables,
+    *,
+    most_work: int = MOST_WORK,
+    most_cells: int = MOST_CELLS,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Bound | None:
     """Bound any execution by mixtures of paths and of pooled memory rows.
 
@@ -34,6 +40,8 @@ def path_mixture(
     tables : Tables
     most_work : int
         Decline instances with more positions x steps^2.
+    most_cells : int
+        Decline instances with more stages x positions.
     asked_to_stop : callable
         Checked between linear programs; the bound is valid whenever the search stops.
 
@@ -44,6 +52,8 @@ def path_mixture(
     """
     setting = Setting(tables)
     if not setting.counts or setting.counts[-1] * tables.steps**2 > most_work:
+        return None
+    if tables.stages * setting.counts[-1] > most_cells:
         return None
     search = MixtureSearch(MixturePricer(setting, PooledMemory.of(tables)), asked_to_stop=asked_to_stop)
     found = search.run()

@@ -9,6 +9,7 @@ from mocap_opt.bounds import BOUNDS, QUICK
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
+from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
@@ -96,6 +97,20 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
         better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
         if better:
             state.offer(better[0], f"{name} + local search")
+        balance(state, name, better[0] if better else plan, seed)
+
+
+def balance(state: SearchState, name: str, plan: Plan, seed: int) -> None:
+    """Move all boundaries at once by linear programs, round, and climb from the best roundings."""
+    if state.done:
+        return
+    rounded = linearised(state.tables, plan, asked_to_stop=lambda: state.done)
+    rounded.sort(key=lambda found: contention_free_latency(state.tables, found))
+    for start in rounded[:CLIMBS]:
+        if state.done:
+            return
+        found = improve(state.tables, start, seed=seed, asked_to_stop=lambda: state.done)
+        state.offer((found or [start])[0], f"{name} + linearised")
 
 
 def sharpen_bounds(state: SearchState) -> None:
