@@ -13,7 +13,7 @@ from mocap_opt.overview import overview
 from mocap_opt.solvers.versions import versions as installed_versions
 
 
-@click.command()
+@click.command(short_help="list every problem of an instance file")
 @file_argument
 @set_option
 @json_option
@@ -28,7 +28,7 @@ def check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     return ExitCode.ANSWERED
 
 
-@click.command()
+@click.command(short_help="sizes, defaults, where memory and time go")
 @file_argument
 @set_option
 @json_option
@@ -43,14 +43,14 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     return ExitCode.ANSWERED
 
 
-@click.command()
+@click.command(short_help="JSON Schema of instance files")
 def schema() -> ExitCode:
     """Print the JSON Schema of instance files, for editors to check against."""
     print_json(json_schema())
     return ExitCode.ANSWERED
 
 
-@click.command()
+@click.command(short_help="of this package, its solvers and libraries")
 @json_option
 def versions(as_json: bool) -> ExitCode:
     """Show the versions of this package, its solvers and libraries."""

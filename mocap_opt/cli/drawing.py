@@ -63,7 +63,7 @@ class BrokenPlanError(MocapError):
     exit_code = ExitCode.INFEASIBLE
 
 
-@click.command()
+@click.command(short_help="a picture of a plan")
 @file_argument
 @plans_argument
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What to draw.")
@@ -196,7 +196,7 @@ def _contenders(
     return call_until_signalled(lambda stop: run_methods(instance, names, stop=stop, **options))
 
 
-@click.command()
+@click.command(short_help="a one-file HTML report")
 @file_argument
 @plans_argument
 @click.option("--out", type=click.Path(path_type=str), required=True, help="The HTML file to write.")

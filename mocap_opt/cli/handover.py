@@ -13,7 +13,7 @@ from mocap_opt.tables_io import save_tables
 from mocap_opt.units import format_seconds
 
 
-@click.command()
+@click.command(short_help="every integer table as JSON")
 @file_argument
 @click.option("--out", required=True, type=click.Path(path_type=str), help="Write the tables here (JSON).")
 @set_option
@@ -34,7 +34,7 @@ def tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
     return ExitCode.ANSWERED
 
 
-@click.command()
+@click.command(short_help="a program as MPS or LP file")
 @file_argument
 @click.option(
     "--to", required=True, type=click.Path(path_type=str), help="Write the program here: .mps or .lp."

@@ -66,7 +66,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
         raise InputError([Problem("--gantt", "--json with it", "only one of the two")])
 
 
-@click.command()
+@click.command(short_help="find a plan and prove how good it is")
 @file_argument
 @click.option(
     "--method",
@@ -134,7 +134,7 @@ def solve(
     return _print(solution, as_json, gantt)
 
 
-@click.command()
+@click.command(short_help="verify and replay a plan")
 @file_argument
 @click.argument("plan", type=click.Path(path_type=str))
 @trace_option
@@ -158,7 +158,7 @@ def evaluate(
     return _print(solution, as_json, gantt)
 
 
-@click.command()
+@click.command(short_help="methods side by side")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option(
     "--methods",
@@ -201,7 +201,7 @@ def compare(
     return ExitCode.ANSWERED
 
 
-@click.command()
+@click.command(short_help="every lower bound, or a proof that no plan exists")
 @file_argument
 @click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
 @set_option
