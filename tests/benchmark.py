@@ -1,0 +1,88 @@
+"""Time what users wait for: ``python tests/benchmark.py``.
+
+Instances are GPT-3 175B on the watos-c3 wafer, one prompt of 128k tokens a batch entry, with the room for
+KV in each memory set to a part of one request's cache.  Wall time, median of five runs after one to warm up
+(solves: a single run); two noisy cores are enough to double a figure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+from mocap_opt.costs import build_tables
+from mocap_opt.formulations.joint_cpsat import solve_joint
+from mocap_opt.heuristics import METHODS
+from mocap_opt.instance import Instance
+from mocap_opt.replay.event import replay_event
+from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+SIZES = {
+    # stages, dies of each, chunks, grid step
+    "S 4 x 8 x 32": (4, 14, 8, 4096),
+    "L 16 x 32 x 1024": (16, 3, 32, 128),
+    "XL 32 x 128 x 4096": (32, 1, 128, 32),
+}
+ROOFLINE = {"kind": "roofline", "efficiency": 0.5, "overhead": "50 us", "half_efficiency_tokens": 128}
+
+
+def tables_of(stages: int, dies: int, chunks: int, quantum: int, part: float | None) -> Tables:
+    """Tables of one size; `part` of one request's cache fits in each memory, None for ample room."""
+    instance = Instance.from_dict(
+        {
+            "version": 1,
+            "name": "benchmark",
+            "model": "gpt3-175b",
+            "wafer": "watos-c3",
+            "pipeline": {"stages": stages, "dies_per_stage": dies},
+            "workload": {"tokens": "128k"},
+            "chunking": {"max_chunks": chunks, "quantum": quantum, "shortest": quantum},
+            "costs": ROOFLINE,
+        }
+    )
+    tables = build_tables(instance)
+    if part is None:
+        return tables
+    kv = int(tables.page_bytes[0] * tables.pages[-1])
+    fixed = tables.static + tables.reserve(2 * tables.tokens // chunks)
+    return replace(tables, capacity=fixed + int(part * kv))
+
+
+def timed(work: Callable[[], object], runs: int = 5) -> float:
+    """Median wall time, milliseconds."""
+    times = []
+    for _ in range(runs + (runs > 1)):
+        start = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times[1:] or times)
+
+
+def main() -> None:
+    """Print a line per size, room and task."""
+    for name, (stages, dies, chunks, quantum) in SIZES.items():
+        for part in (None, 0.8):
+            tables = tables_of(stages, dies, chunks, quantum, part)
+            label = f"{name:20s} {'slack' if part is None else f'room {part}':9s}"
+            plan = METHODS["search-greedy"].propose(tables).plan
+            rows = {"mocap": timed(lambda t=tables: METHODS["mocap"].propose(t))}
+            if plan is not None:
+                homes = f"({plan.chunks} chunks, {len(plan.homes)} homes)"
+                rows["search-greedy"] = timed(lambda t=tables: METHODS["search-greedy"].propose(t))
+                rows["verify"] = timed(lambda t=tables, p=plan: violations(t, p))
+                rows["lockstep replay"] = timed(lambda t=tables, p=plan: replay_lockstep(t, p))
+                rows[f"event-driven replay {homes}"] = timed(lambda t=tables, p=plan: replay_event(t, p))
+            if chunks == 8:
+                rows["joint, CP-SAT, to optimality"] = timed(
+                    lambda t=tables, p=plan: solve_joint(t, p, time_limit_s=60, gap=0.0, seed=0), runs=1
+                )
+            for task, milliseconds in rows.items():
+                print(f"{label} {task:48s} {milliseconds:9.1f} ms", flush=True)
+
+
+if __name__ == "__main__":
+    main()
