@@ -44,6 +44,12 @@ class Assessment:
         """The reported latency, ticks: the smaller of the two replays."""
         return min(Fraction(self.lockstep.latency), Fraction(self.event.latency))
 
+    def latency_in(self, execution: Execution | None) -> Fraction:
+        """Latency in one execution, or in the better one for None; ticks."""
+        if execution is None:
+            return self.latency
+        return Fraction((self.lockstep if execution is Execution.LOCKSTEP else self.event).latency)
+
     @property
     def execution(self) -> Execution:
         """The execution with that latency; lockstep where both are equal, as it is the simpler one."""

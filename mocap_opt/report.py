@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.assess import Assessment
+from mocap_opt.assess import Assessment, Execution
 from mocap_opt.bounds import Bound, Scope, best
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solvers.versions import versions
@@ -39,13 +39,14 @@ class Report:
     objective : str
         ``"latency"``.
     latency_s : float or None
-        The reported latency: the smaller of the two replays.
+        The reported latency: the smaller of the two replays, or that of the execution asked for.
     execution : str or None
         Which replay that is, ``"lockstep"`` or ``"event-driven"``.
     lockstep_latency_s, event_latency_s : float or None
         Both replays.
     lower_bound_s, bound_scope, bound_name, bound_evidence : float or None, str or None
-        The best bound that covers every execution of every feasible plan.
+        The best bound that covers the reported latency: every execution of every feasible plan, or
+        every lockstep execution if that was asked for.
     gap : float or None
         (latency_s - lower_bound_s) / latency_s.
     lockstep_bound_s, lockstep_bound_name, lockstep_bound_evidence, lockstep_gap
@@ -121,6 +122,13 @@ def relative_gap(latency: Fraction | int, bound: Bound | None) -> float | None:
     return float((latency - bound.ticks) / Fraction(latency)) if latency else 0.0
 
 
+def covering(execution: Execution | None) -> tuple[Scope, ...]:
+    """Scopes of the bounds that cover a latency in an execution; None stands for the smaller of both."""
+    if execution is Execution.LOCKSTEP:
+        return (Scope.ANY_EXECUTION, Scope.LOCKSTEP)
+    return (Scope.ANY_EXECUTION,)
+
+
 def make_report(
     instance: Instance,
     tables: Tables,
@@ -137,6 +145,7 @@ def make_report(
     notes: Sequence[str] = (),
     settings: dict[str, Any] | None = None,
     infeasible: bool = False,
+    execution: Execution | None = None,
 ) -> Report:
     """Pair a plan's replays with the bounds that cover them.
 
@@ -151,21 +160,23 @@ def make_report(
         All that is known; those whose scope does not cover a replay are left out of its gap.
     tolerance : float
         A gap up to this one counts as optimal.
+    execution : Execution, optional
+        Report this one's latency instead of the smaller, against what bounds it.
 
     Raises
     ------
     BoundBeatenError
         If a replay beats a bound that covers it.
     """
-    anywhere = best(bounds, (Scope.ANY_EXECUTION,))
-    lockstep = best(bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
+    anywhere = best(bounds, covering(execution))
+    lockstep = best(bounds, covering(Execution.LOCKSTEP))
     plan = None if assessment is None else assessment.plan
     gap = lockstep_gap = None
     status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
     if assessment is not None:
-        gap = relative_gap(assessment.latency, anywhere)
+        gap = relative_gap(assessment.latency_in(execution), anywhere)
         lockstep_gap = relative_gap(assessment.lockstep.latency, lockstep)
-        relative_gap(assessment.event.latency, anywhere)
+        relative_gap(assessment.latency, best(bounds, covering(None)))
         status = Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE
     return Report(
         instance=instance.name,
@@ -174,8 +185,8 @@ def make_report(
         solver=solver,
         status=status,
         objective="latency",
-        latency_s=None if assessment is None else tables.seconds(assessment.latency),
-        execution=None if assessment is None else assessment.execution.value,
+        latency_s=None if assessment is None else tables.seconds(assessment.latency_in(execution)),
+        execution=None if assessment is None else (execution or assessment.execution).value,
         lockstep_latency_s=None if assessment is None else tables.seconds(assessment.lockstep.latency),
         event_latency_s=None if assessment is None else tables.seconds(assessment.event.latency),
         lower_bound_s=None if anywhere is None else tables.seconds(anywhere.ticks),

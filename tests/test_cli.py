@@ -53,6 +53,17 @@ def test_solve_answers_with_every_promised_key(solver, capsys):
     assert max(answer["peak_memory_bytes"]) <= 29
 
 
+def test_the_lockstep_latency_can_be_asked_for(capsys):
+    # tiny-detour: two chunks are best in lockstep (79), four without barriers (69): test_tiny_instances.py.
+    file = INSTANCES / "tiny-detour.json"
+    code, answer = run_json("solve", file, "--execution", "lockstep", capsys=capsys)
+    assert (code, answer["status"], answer["execution"]) == (0, "optimal", "lockstep")
+    assert answer["latency_s"] == answer["lockstep_latency_s"] == pytest.approx(79e-6)
+    assert answer["gap"] == answer["lockstep_gap"] == 0
+    _, answer = run_json("solve", file, capsys=capsys)
+    assert (answer["execution"], answer["latency_s"]) == ("event-driven", pytest.approx(69e-6))
+
+
 def test_a_plan_survives_the_way_through_a_file(tmp_path, capsys):
     plan = tmp_path / "plan.json"
     _, solved = run_json("solve", INSTANCES / "tiny-pooled.json", "--out", plan, capsys=capsys)

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mocap_opt.bounds import Scope, best
+from mocap_opt.assess import Execution
+from mocap_opt.bounds import best
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
-from mocap_opt.report import Report, relative_gap
+from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
-from mocap_opt.solving import Progress, Solution
+from mocap_opt.solving import Progress, Solution, wanted_execution
 from mocap_opt.units import format_bytes
 
 WIDEST_GANTT = 160
@@ -125,7 +126,8 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
 
 def trial_table(solution: Solution) -> Table:
     """The plans tried, each with its gap to the final bound."""
-    tables, headline = solution.tables, best(solution.bounds, (Scope.ANY_EXECUTION,))
+    tables, execution = solution.tables, wanted_execution(solution.report.settings["execution"])
+    headline = best(solution.bounds, covering(execution))
     table = titled("Plans tried")
     for header in ("method", "lockstep", "event-driven", "gap"):
         table.add_column(header, justify="left" if header == "method" else "right")
@@ -134,7 +136,8 @@ def trial_table(solution: Solution) -> Table:
             table.add_row(Text(trial.source), "no plan", "-", "-")
             continue
         both = (None if ticks is None else tables.seconds(ticks) for ticks in (trial.lockstep, trial.event))
-        gap = percent(relative_gap(trial.latency, headline))
+        judged = trial.lockstep if execution is Execution.LOCKSTEP else trial.latency
+        gap = "-" if judged is None else percent(relative_gap(judged, headline))
         table.add_row(Text(trial.source), *(seconds(value) for value in both), gap)
     return table
 

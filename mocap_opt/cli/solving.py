@@ -28,7 +28,7 @@ from mocap_opt.replay.trace import write_trace
 from mocap_opt.report import Report
 from mocap_opt.run_view import view_run
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import METHOD_NAMES, Progress, Solution
+from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
 from mocap_opt.solving import bound as lower_bounds_of
 from mocap_opt.solving import compare as compare_methods
 from mocap_opt.solving import evaluate as evaluate_plan
@@ -75,6 +75,13 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
     show_default=True,
     help="joint: heuristics, then the exact programs; auto: joint; or one heuristic by name.",
 )
+@click.option(
+    "--execution",
+    type=click.Choice(EXECUTIONS),
+    default="best",
+    show_default=True,
+    help="Which latency to bring down: the smaller of the two replays, or that of a static schedule.",
+)
 @solve_options
 @click.option("--out", type=click.Path(path_type=str), help="Write the plan here (JSON, decisions only).")
 @click.option(
@@ -89,6 +96,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
 def solve(
     file: str,
     method: str,
+    execution: str,
     solver: str,
     time_limit_s: float,
     gap: float,
@@ -120,6 +128,7 @@ def solve(
                 instance,
                 method,
                 solver=solver,
+                execution=execution,
                 time_limit_s=time_limit_s,
                 gap=gap,
                 seed=seed,

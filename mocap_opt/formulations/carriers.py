@@ -39,7 +39,7 @@ def links(tables: Tables) -> list[Carrier]:
     away = ~np.eye(tables.stages, dtype=bool)
     share = np.where(away[None], tables.share, 0)
     found = []
-    for e in undominated(share.reshape(len(tables.links), -1), tables.link_rate):
+    for e in undominated(share.reshape(len(tables.links), tables.stages**2), tables.link_rate):
         rate = int(tables.link_rate[e]) * tables.share_denominator
         found.append(Carrier(f"link {tables.links[e]}", rate, share[e], share[e].T))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.assess import Assessment, assess
+from mocap_opt.assess import Assessment, Execution, assess
 from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS)
+EXECUTIONS = ("best", "lockstep")
+
+
+def wanted_execution(name: str) -> Execution | None:
+    """The execution whose latency counts; None for the smaller of both."""
+    return Execution.LOCKSTEP if name == "lockstep" else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def solve(
     method: str = "auto",
     *,
     solver: str = "auto",
+    execution: str = "best",
     time_limit_s: float = 60.0,
     gap: float = 1e-4,
     seed: int = 0,
@@ -86,6 +93,9 @@ def solve(
         Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`.
     solver : str
         ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
+    execution : str
+        Which latency to bring down and report: ``"best"``, the smaller of the two replays, or
+        ``"lockstep"``, a static schedule that runs as it stands.
     time_limit_s : float
         Wall time, seconds, building models included.
     gap : float
@@ -109,6 +119,7 @@ def solve(
         If the solver asked for cannot be loaded.
     """
     _checked_name("method", method, METHOD_NAMES)
+    _checked_name("execution", execution, EXECUTIONS)
     _checked_name("solver", solver, ("auto", *(s.value for s in Solver)))
     problems = [
         Problem(name, repr(value), "a finite number >= 0")
@@ -118,7 +129,8 @@ def solve(
     if problems:
         raise InputError(problems)
     tables = build_tables(instance)
-    state = SearchState(tables, time_limit_s, gap, callback, stop or threading.Event())
+    wanted = wanted_execution(execution)
+    state = SearchState(tables, time_limit_s, gap, callback, stop or threading.Event(), wanted)
     impossible = prove_infeasible(tables)
     reason: str | None = None
     used: str | None = None
@@ -147,8 +159,15 @@ def solve(
         solve_s=state.solve_s,
         reason=state.infeasible_reason or (reason if found is None else None),
         notes=state.notes,
-        settings={"seed": seed, "time_limit_s": time_limit_s, "gap": gap, "found_by": state.best_source},
+        settings={
+            "seed": seed,
+            "time_limit_s": time_limit_s,
+            "gap": gap,
+            "execution": execution,
+            "found_by": state.best_source,
+        },
         infeasible=state.infeasible_reason is not None,
+        execution=wanted,
     )
     plan = None if found is None else Plan(found.plan.boundaries, found.plan.homes, instance.fingerprint)
     return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
@@ -263,6 +282,7 @@ def compare(
                     solve_s=report.solve_s,
                     notes=report.notes,
                     settings=report.settings,
+                    execution=wanted_execution(report.settings["execution"]),
                 )
             elif impossible and report.status is Status.UNKNOWN:
                 report = solution.report

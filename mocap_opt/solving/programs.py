@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mocap_opt.assess import Execution
 from mocap_opt.bounds import Bound, Evidence, Scope, best
 from mocap_opt.plan import Plan
+from mocap_opt.report import covering
 from mocap_opt.solvers.outcome import ProgramResult, Status
 from mocap_opt.solving.state import SearchState
 
@@ -91,11 +93,11 @@ def run_program(
     ProgramResult
     """
     known: dict[str, int] = {}
-    covering = best(state.bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
-    if program is LOCKSTEP_PROGRAM and solver is Solver.CPSAT and covering is not None:
+    proved = best(state.bounds, covering(Execution.LOCKSTEP))
+    if program is LOCKSTEP_PROGRAM and solver is Solver.CPSAT and proved is not None:
         # Lockstep is an execution, so what bounds executions bounds this program's optimum; the
         # other program is itself a relaxation and may lie below such a bound.
-        known["lower_bound"] = covering.ticks
+        known["lower_bound"] = proved.ticks
     result = program.load(solver)(
         state.tables,
         start,

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from mocap_opt.assess import Assessment
-from mocap_opt.bounds import Bound, Scope, best
+from mocap_opt.assess import Assessment, Execution
+from mocap_opt.bounds import Bound, best
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.report import relative_gap
+from mocap_opt.report import covering, relative_gap
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
@@ -81,6 +81,8 @@ class SearchState:
         Told of every improvement.
     stop : threading.Event
         Set from outside to stop early.
+    execution : Execution or None
+        Whose latency to bring down; None: the smaller of both.
     """
 
     tables: Tables
@@ -88,6 +90,7 @@ class SearchState:
     gap: float
     callback: Callable[[Progress], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    execution: Execution | None = None
     best: Assessment | None = None
     best_source: str | None = None
     best_lockstep: Assessment | None = None
@@ -111,19 +114,18 @@ class SearchState:
 
     @property
     def headline(self) -> Bound | None:
-        """The best bound on any execution of any feasible plan."""
-        return best(self.bounds, (Scope.ANY_EXECUTION,))
+        """The best bound on the latency that is to come down."""
+        return best(self.bounds, covering(self.execution))
 
     def current_gap(self) -> float | None:
         """The headline gap, or None while plan or bound is unknown."""
-        return None if self.best is None else relative_gap(self.best.latency, self.headline)
+        latency = self.best_latency
+        return None if latency is None else relative_gap(latency, self.headline)
 
-    def current_lockstep_gap(self) -> float | None:
-        """The gap of the best lockstep replay against every bound that covers it."""
-        if self.best_lockstep is None:
-            return None
-        covering = best(self.bounds, (Scope.ANY_EXECUTION, Scope.LOCKSTEP))
-        return relative_gap(self.best_lockstep.lockstep.latency, covering)
+    @property
+    def best_latency(self) -> Fraction | None:
+        """Latency of the best plan in the execution that counts, ticks."""
+        return None if self.best is None else self.best.latency_in(self.execution)
 
     @property
     def done(self) -> bool:
@@ -146,17 +148,18 @@ class SearchState:
             self.trials.append(Trial(source))
             return False
         lockstep = replay_lockstep(self.tables, plan)
-        ahead = self.best is None or lockstep.latency < self.best.latency
-        if not ahead and self.best is not None:
-            least = min(Fraction(lockstep.latency), Fraction(contention_free_latency(self.tables, plan)))
-            if least >= self.best.latency and not self._better_lockstep(lockstep.latency):
-                self.trials.append(Trial(source, Fraction(lockstep.latency)))
-                return False
+        least = Fraction(lockstep.latency)
+        if self.execution is None:
+            least = min(least, Fraction(contention_free_latency(self.tables, plan)))
+        known = self.best_latency
+        if known is not None and least >= known and not self._better_lockstep(lockstep.latency):
+            self.trials.append(Trial(source, Fraction(lockstep.latency)))
+            return False
         found = Assessment(plan, lockstep, replay_event(self.tables, plan))
         self.trials.append(Trial(source, Fraction(lockstep.latency), Fraction(found.event.latency)))
         if self._better_lockstep(lockstep.latency):
             self.best_lockstep = found
-        if self.best is not None and found.latency >= self.best.latency:
+        if known is not None and found.latency_in(self.execution) >= known:
             return False
         self.best, self.best_source = found, source
         self.tell(source)
@@ -181,7 +184,7 @@ class SearchState:
         self.callback(
             Progress(
                 elapsed_s=self.elapsed_s,
-                latency_s=None if self.best is None else self.tables.seconds(self.best.latency),
+                latency_s=None if self.best_latency is None else self.tables.seconds(self.best_latency),
                 bound_s=None if headline is None else self.tables.seconds(headline.ticks),
                 gap=self.current_gap(),
                 source=source,
