@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.assess import Assessment, assess
-from mocap_opt.bounds import Bound, lower_bounds
+from mocap_opt.assess import Assessment
+from mocap_opt.bounds import lower_bounds
 from mocap_opt.plan import Plan
-from mocap_opt.report import Report, make_report
-from mocap_opt.solving import solve
+from mocap_opt.report import Report
+from mocap_opt.solving import evaluate, solve_with_each
 from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -48,26 +47,8 @@ def judge_plans(instance: Instance, tables: Tables, plans: Sequence[tuple[str, P
         Each with a name.
     """
     bounds = lower_bounds(tables)
-    found: list[Contender] = []
-    for name, plan in plans:
-        broken = violations(tables, plan)
-        assessment = None if broken else assess(tables, plan)
-        notes = [str(violation) for violation in broken]
-        if plan.fingerprint not in (None, instance.fingerprint):
-            made_for = f"the plan was made for an instance with fingerprint {plan.fingerprint}"
-            notes.insert(0, f"{made_for}, not {instance.fingerprint}")
-        report = make_report(
-            instance,
-            tables,
-            assessment,
-            bounds,
-            method=None,
-            reason=f"the plan breaks {len(broken)} rule(s)" if broken else None,
-            notes=notes,
-            infeasible=bool(broken),
-        )
-        found.append(Contender(name, report, assessment))
-    return found
+    judged = [(name, evaluate(instance, plan, tables=tables, bounds=bounds)) for name, plan in plans]
+    return [Contender(name, solution.report, solution.assessment) for name, solution in judged]
 
 
 def run_methods(instance: Instance, methods: Sequence[str], **options: Any) -> list[Contender]:
@@ -80,25 +61,5 @@ def run_methods(instance: Instance, methods: Sequence[str], **options: Any) -> l
     **options
         Passed on to `mocap_opt.solve`.
     """
-    solutions = [(name, solve(instance, name, **options)) for name in methods]
-    known: list[Bound] = [bound for _, solution in solutions for bound in solution.bounds]
-    found: list[Contender] = []
-    for name, solution in solutions:
-        report = solution.report
-        if solution.assessment is not None:
-            report = make_report(
-                instance,
-                solution.tables,
-                solution.assessment,
-                known,
-                method=report.method,
-                solver=report.solver,
-                tolerance=float(report.settings["gap"]),
-                runtime_s=report.runtime_s,
-                build_s=report.build_s,
-                solve_s=report.solve_s,
-                notes=report.notes,
-                settings=report.settings,
-            )
-        found.append(Contender(name, report, solution.assessment))
-    return found
+    solutions = solve_with_each(instance, methods, **options)
+    return [Contender(name, s.report, s.assessment) for name, s in zip(methods, solutions, strict=True)]

@@ -8,6 +8,7 @@ from mocap_opt.solving.driver import (
     compare,
     evaluate,
     solve,
+    solve_with_each,
     wanted_execution,
 )
 from mocap_opt.solving.state import Progress
@@ -21,5 +22,6 @@ __all__ = [
     "compare",
     "evaluate",
     "solve",
+    "solve_with_each",
     "wanted_execution",
 ]

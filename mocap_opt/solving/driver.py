@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.assess import Assessment, Execution, assess
@@ -173,7 +173,9 @@ def solve(
     return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
 
 
-def evaluate(instance: Instance, plan: Plan, *, tables: Tables | None = None) -> Solution:
+def evaluate(
+    instance: Instance, plan: Plan, *, tables: Tables | None = None, bounds: Sequence[Bound] | None = None
+) -> Solution:
     """Verify and replay a given plan, and set it against the bounds.
 
     Parameters
@@ -183,6 +185,8 @@ def evaluate(instance: Instance, plan: Plan, *, tables: Tables | None = None) ->
         May have been made for another instance if the sizes fit; the notes then say so.
     tables : Tables, optional
         Of `instance`, if already built.
+    bounds : sequence of Bound, optional
+        On `instance`, if already known; otherwise those that need no plan are computed.
 
     Returns
     -------
@@ -198,19 +202,19 @@ def evaluate(instance: Instance, plan: Plan, *, tables: Tables | None = None) ->
         )
     broken = violations(tables, plan)
     found = None if broken else assess(tables, plan)
-    bounds = () if broken else tuple(lower_bounds(tables))
+    known = () if broken else tuple(lower_bounds(tables) if bounds is None else bounds)
     report = make_report(
         instance,
         tables,
         found,
-        bounds,
+        known,
         method=None,
         runtime_s=state.elapsed_s,
         reason=f"the plan breaks {len(broken)} rule(s)" if broken else None,
         notes=[*state.notes, *(str(violation) for violation in broken)],
         infeasible=bool(broken),
     )
-    return Solution(report, plan, found, bounds, tables)
+    return Solution(report, plan, found, known, tables)
 
 
 def bound(instance: Instance, *, quick: bool = False) -> tuple[Tables, list[Bound], Infeasibility | None]:
@@ -234,6 +238,51 @@ def bound(instance: Instance, *, quick: bool = False) -> tuple[Tables, list[Boun
     impossible = prove_infeasible(tables)
     bounds = [] if impossible else lower_bounds(tables, quick=quick)
     return tables, sorted(bounds, key=lambda b: b.ticks), impossible
+
+
+def solve_with_each(instance: Instance, methods: Sequence[str], **options: Any) -> list[Solution]:
+    """Solve an instance with several methods, all set against the best bound that any of them proved.
+
+    Their gaps then mean the same; a proof by one that there is no plan holds for all.
+
+    Parameters
+    ----------
+    instance : Instance
+    methods : sequence of str
+    **options
+        Passed on to `solve`.
+    """
+    solutions = [solve(instance, method, **options) for method in methods]
+    bounds = tuple(bound for solution in solutions for bound in solution.bounds)
+    proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
+    return [_against(instance, solution, bounds, proof) for solution in solutions]
+
+
+def _against(
+    instance: Instance, solution: Solution, bounds: tuple[Bound, ...], proof: str | None
+) -> Solution:
+    """The same solution in the light of other bounds and of a proof that there is no plan."""
+    report = solution.report
+    if solution.assessment is None:
+        if proof is not None and report.status is not Status.INFEASIBLE:
+            report = replace(report, status=Status.INFEASIBLE, reason=proof)
+        return replace(solution, report=report)
+    judged = make_report(
+        instance,
+        solution.tables,
+        solution.assessment,
+        bounds,
+        method=report.method,
+        solver=report.solver,
+        tolerance=float(report.settings["gap"]),
+        runtime_s=report.runtime_s,
+        build_s=report.build_s,
+        solve_s=report.solve_s,
+        notes=report.notes,
+        settings=report.settings,
+        execution=wanted_execution(report.settings["execution"]),
+    )
+    return replace(solution, report=judged, bounds=bounds)
 
 
 def compare(
@@ -263,29 +312,8 @@ def compare(
 
     rows: list[dict[str, Any]] = []
     for instance in instances:
-        solutions = [solve(instance, method, **options) for method in methods]
-        known = [b for solution in solutions for b in solution.bounds]
-        impossible = any(s.report.status is Status.INFEASIBLE for s in solutions)
-        for solution in solutions:
+        for solution in solve_with_each(instance, methods, **options):
             report = solution.report
-            if solution.assessment is not None:
-                report = make_report(
-                    instance,
-                    solution.tables,
-                    solution.assessment,
-                    known,
-                    method=report.method,
-                    solver=report.solver,
-                    tolerance=float(report.settings["gap"]),
-                    runtime_s=report.runtime_s,
-                    build_s=report.build_s,
-                    solve_s=report.solve_s,
-                    notes=report.notes,
-                    settings=report.settings,
-                    execution=wanted_execution(report.settings["execution"]),
-                )
-            elif impossible and report.status is Status.UNKNOWN:
-                report = solution.report
             row = report.to_dict()
             slower = None
             if report.lockstep_latency_s is not None and report.event_latency_s is not None:
