@@ -1,3 +1,5 @@
+"""Instances: defaults, overrides, fingerprints, checks."""
+
 from __future__ import annotations
 
 import json
@@ -6,46 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from instance_variants import SMALL, VARIANTS
 from malformed import BASE, changed
 
 from mocap_opt.errors import InputError
-from mocap_opt.files import write_text_atomically
-from mocap_opt.instance import MODELS, Coefficients, Instance, Roofline, json_schema, load_instance
-from mocap_opt.instance.checks import CHECKS
+from mocap_opt.instance import MODELS, Coefficients, Instance, Roofline, load_instance
 from mocap_opt.instance.overrides import parse_override
-from mocap_opt.instance.problems import field_paths
 from mocap_opt.wafer.presets import WAFERS
 
-SMALL: dict[str, Any] = {
-    "version": 1,
-    "name": "small",
-    "model": "llama-3.1-70b",
-    "wafer": "watos-c3",
-    "pipeline": {"stages": 14, "dies_per_stage": 4},
-    "workload": {"tokens": "128k"},
-    "chunking": {"max_chunks": 32},
-}
 SHIPPED = sorted((Path(__file__).parents[1] / "instances").glob("*.json"))
-VARIANTS: dict[str, dict[str, Any]] = {
-    "small": SMALL,
-    "explicit": BASE,
-    "editor": {**SMALL, "$schema": "schema.json"},
-    "wafer-changed": {**SMALL, "wafer": {"preset": "watos-c3", "die": {"memory_bytes": "20 GB"}}},
-    "model-changed": {**SMALL, "model": {"preset": "qwen3-235b-a22b", "experts": {"active": 4}}},
-    "coefficients": {
-        **SMALL,
-        "costs": {"kind": "coefficients", "stages": {"constant": "1 ms", "linear": 1e-6}},
-    },
-    "each-stage": {
-        **SMALL,
-        "pipeline": {"stages": 2, "queue_depth": "unbounded", "placement": [[[0, 0]], [[0, 1]]]},
-        "costs": {"kind": "coefficients", "stages": [{"linear": 1e-6}, {"quadratic": "1 ns"}]},
-    },
-    "nulls": {**SMALL, "tick": None, "chunking": {"max_chunks": 2, "page": None, "shortest": None}},
-    "tick": {**SMALL, "tick": "10 ns", "attention": "full_block", "overlap": 0.5},
-}
 
 
 def test_defaults() -> None:
@@ -372,96 +344,6 @@ def test_str_shows_the_sizes() -> None:
     ]
 
 
-SCHEMA = json_schema()
-
-
-def schema_errors(data: object) -> list[str]:
-    validator = jsonschema.Draft202012Validator(SCHEMA)
-    return [error.json_path for error in validator.iter_errors(data)]
-
-
-def test_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    json.dumps(SCHEMA)
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_schema_accepts(name: str) -> None:
-    assert schema_errors(VARIANTS[name]) == []
-    assert schema_errors(Instance.from_dict(VARIANTS[name]).to_dict()) == []
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_instances(path: Path) -> None:
-    instance = load_instance(path)
-    assert instance.name == path.stem
-    assert schema_errors(json.loads(path.read_text())) == []
-
-
-def test_some_instances_are_shipped() -> None:
-    assert SHIPPED
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("pipeline.stage", 3),
-        ("stages", 3),
-        ("pipeline.stages", "two"),
-        ("pipeline.stages", 0),
-        ("wafer.die.memory_bytes", "70 Gb"),
-        ("wafer.die.memory_bytes", 0),
-        ("wafer.dead_dies", [[0]]),
-        ("wafer.topology", "ring"),
-        ("wafer", "watos"),
-        ("wafer", {"preset": "watos-c3", "die": {"memory": 3}}),
-        ("wafer", {"rows": 3}),
-        ("model", {"config": 3}),
-        ("costs.kind", "table"),
-        ("costs.efficiency", 1.5),
-        ("pipeline.layers", "even"),
-        ("pipeline.queue_depth", "infinite"),
-        ("precision.kv", "bf61"),
-        ("version", 2),
-        ("workload", {}),
-    ],
-)
-def test_schema_refuses(path: str, value: Any) -> None:
-    assert schema_errors(changed((path, value)))
-    with pytest.raises(InputError, match=path.partition(".")[0]):
-        Instance.from_dict(changed((path, value)))
-
-
-def test_every_field_has_a_meaning_and_every_quantity_a_unit() -> None:
-    for name, definition in SCHEMA["$defs"].items():
-        for key, held in definition["properties"].items():
-            assert held.get("description"), (name, key)
-            texts = [option for option in held.get("anyOf", []) if "pattern" in option]
-            assert not texts or held.get("unit"), (name, key)
-
-
-def test_examples_of_the_fields_are_valid() -> None:
-    """Remedies quote them, so they must work."""
-    for name, definition in SCHEMA["$defs"].items():
-        for key, held in definition["properties"].items():
-            validator = jsonschema.Draft202012Validator({**held, "$defs": SCHEMA["$defs"]})
-            for example in held.get("examples", []):
-                assert validator.is_valid(example), (name, key, example)
-
-
-def test_field_paths() -> None:
-    paths = field_paths(Instance)
-    assert {"wafer.die.memory_bytes", "model.experts.count", "costs.stages.linear", "costs.overhead"} <= set(
-        paths
-    )
-
-
-def test_checks_read_sections_that_exist() -> None:
-    assert {name for names, _ in CHECKS for name in names} <= set(Instance.model_fields)
-    rules = [rule for _, rule in CHECKS]
-    assert len(set(rules)) == len(rules)
-
-
 @pytest.mark.parametrize(
     ("tokens", "chunking", "possible"),
     [
@@ -491,42 +373,6 @@ def test_torus_links_close_the_ring() -> None:
     mesh = changed(("wafer.dead_links", [[[0, 2], [0, 0]]]))
     with pytest.raises(InputError, match="two neighbours of the 2 x 3 mesh"):
         Instance.from_dict(mesh)
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "out.json"
-    write_text_atomically(path, "first")
-    path.chmod(0o640)
-    write_text_atomically(path, "zwei\n\u20ac")
-    assert path.read_bytes() == "zwei\n\u20ac".encode()
-    assert path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(InputError, match="half a character"):
-        write_text_atomically(path, "\ud800")
-    assert path.read_bytes() == "zwei\n\u20ac".encode()
-    assert [item.name for item in tmp_path.iterdir()] == ["out.json"]
-
-
-def test_links_are_followed_when_writing(tmp_path: Path) -> None:
-    (tmp_path / "real.json").write_text("old")
-    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
-    write_text_atomically(tmp_path / "link.json", "new")
-    assert (tmp_path / "link.json").is_symlink()
-    assert (tmp_path / "real.json").read_text() == "new"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("absent/out.json", "create the directory first"),
-        (".", "directory"),
-        ("x" * 300, "can be written"),
-        ("a\0", "null"),
-    ],
-)
-def test_places_that_cannot_be_written(tmp_path: Path, name: str, expected: str) -> None:
-    with pytest.raises(InputError, match=expected):
-        write_text_atomically(f"{tmp_path}/{name}", "text")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_import_is_light() -> None:
