@@ -122,7 +122,7 @@ def least_latency(tables: Tables, at_most: int) -> int:
     int
         Ticks.  The graph of all plans faster than this is empty.
     """
-    excluded, allowed = 0, at_most + 1
+    excluded, allowed = -1, at_most + 1
     while allowed - excluded > max(1, excluded // PRECISION):
         middle = (excluded + allowed) // 2
         if chunk_graph(tables, no_worse_than=middle).empty:

@@ -130,7 +130,7 @@ def _step(tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: 
 
     stages, chunks = tables.stages, at.size - 1
     work, send, by_start, by_end, send_slope = _times(tables, at)
-    unit = float(work.max())
+    unit = max(1.0, float(work.max()))  # all chunk times may round to nothing
     cells = stages * chunks
     done = np.arange(cells).reshape(stages, chunks)
     columns = cells + chunks + 1
