@@ -29,7 +29,7 @@ class StageAccount:
     computing : Fraction
         tau + (1 - f) x of all its chunks.
     activations : Fraction
-        Idle between chunks, the next chunk's activations not yet here.
+        Idle between chunks, the next chunk's activations not yet here (or its request not released).
     kv : tuple of (str, Fraction)
         Compute done, memory traffic not: by the link or port (``"memory 3"``) that limited the
         last message to end, in the order of the tables.
@@ -74,7 +74,7 @@ class Timeline:
     computed : list of list of int
         When its compute was done.
     arrival : list of list of int
-        When its activations had arrived; 0 on the first stage.
+        When its activations had arrived; on the first stage, when its request is released.
     kv : sequence of dict of str to int
         Per stage, time from `computed` to `end` by link or port.
     """
@@ -115,8 +115,8 @@ def account(timeline: Timeline, messages: Messages, depth: int | None) -> tuple[
             has_room = here
             if depth is not None and j >= depth and i + 1 < stages:
                 has_room = max(here, timeline.start[i + 1][j - depth])
-            gate = int(messages.gate[i, j])
-            admitted = max(has_room, timeline.end[gate][-1]) if gate >= 0 else has_room
+            freed = (timeline.end[stage][count - 1] for stage, count in messages.gates[i][j])
+            admitted = max(has_room, *freed) if messages.gates[i][j] else has_room
             if start != admitted:
                 raise ReplayError(
                     f"stage {i}, chunk {j} started at {start}, not when it could, at {admitted}"
@@ -163,7 +163,13 @@ class Ledger:
             [[(k, n) for k, n in enumerate(chunk) if n] for chunk in stage]
             for stage in messages.brings.tolist()
         ]
-        self._freed: list[list[int]] = messages.brings.sum(axis=1).tolist()
+        ends = np.flatnonzero(messages.last)
+        through = np.cumsum(messages.brings, axis=1)[:, ends]
+        # By stage and last chunk of a request: what goes when that chunk ends.
+        freed = np.diff(through, axis=1, prepend=0).tolist()
+        self._freed: list[dict[int, list[int]]] = [
+            dict(zip(ends.tolist(), row, strict=True)) for row in freed
+        ]
         self.held = list(self._floor)
         # Per memory: (stage, chunk, whether at the chunk's start or at its end, bytes from then on).
         self.changes: list[list[tuple[int, int, bool, int]]] = [[] for _ in self._floor]
@@ -184,8 +190,8 @@ class Ledger:
             self.changes[k].append((stage, chunk, True, self.held[k]))
 
     def free(self, stage: int, chunk: int) -> None:
-        """Free all that a stage has brought, at the end of its last chunk."""
-        for k, size in enumerate(self._freed[stage]):
+        """Free all that a stage has brought of a request, at the end of the request's last chunk."""
+        for k, size in enumerate(self._freed[stage][chunk]):
             if size:
                 self.held[k] -= size
                 self.changes[k].append((stage, chunk, False, self.held[k]))

@@ -93,7 +93,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
     Waits for KV name the link or port that limited the chunk's last message if the run was
     recorded (``log=True``).
     """
-    gate = plan_messages(tables, plan).gate
+    gates = plan_messages(tables, plan).gates
     depth = tables.queue_depth
     limits = _limits(replay.log or ())
     found: list[Interval] = []
@@ -113,7 +113,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
             )
             for activity, begins, ends in steps:
                 if begins < ends:
-                    cause = f"stage {gate[i, j]}" if activity is Activity.ADMISSION else ""
+                    cause = f"stage {gates[i][j][-1][0]}" if activity is Activity.ADMISSION else ""
                     found.append(Interval(i, j, activity, begins, ends, cause))
             if computed < end:
                 cause = limits.get((i, j), "")

@@ -10,6 +10,7 @@ import numpy as np
 
 from mocap_opt.plan import Plan
 from mocap_opt.replay.traffic import Whole, whole_type
+from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -51,7 +52,7 @@ class Route:
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """A plan as work for the event-driven execution.
+    """A sequence of plans as work for the event-driven execution.
 
     Attributes
     ----------
@@ -67,11 +68,15 @@ class Messages:
         tau + (1 - f) x.
     send : int64[stage, chunk], ticks
         The tabulated, uncontended time of the chunk's activations.
-    gate : int64[stage, chunk]
-        The last stage whose final chunk must end before this chunk is admitted; -1 if none.
+    gates : tuple of tuple of tuple of (int, int), by [stage][chunk]
+        Stages, and how many chunks each must have ended, before this chunk is admitted.
     brings : int64[stage, chunk, memory], bytes
-        What a chunk charges to each memory when it starts: its KV and, with the first chunk, the
-        cached prefix.  All of a stage's charges go when its last chunk ends.
+        What a chunk charges to each memory when it starts: its KV and, with a request's first chunk,
+        the cached prefix.  All a request charges on a stage goes when its last chunk ends there.
+    last : tuple of bool, by [chunk]
+        Whether it is the last chunk of its request.
+    release : tuple of int, ticks, by [chunk]
+        When its request is released.
     floor : int64[memory], bytes
         What every memory holds always: weights and the reserve.
     """
@@ -81,19 +86,77 @@ class Messages:
     activations: tuple[tuple[tuple[int, int] | None, ...], ...]
     compute: tuple[tuple[Fraction, ...], ...]
     send: IntArray
-    gate: IntArray
+    gates: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
     brings: IntArray
+    last: tuple[bool, ...]
+    release: tuple[int, ...]
     floor: IntArray
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One request's share of `Messages`."""
+
+    released: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+    activations: tuple[tuple[tuple[int, int] | None, ...], ...]
+    compute: tuple[tuple[Fraction, ...], ...]
+    send: IntArray
+    brings: IntArray
+
+
 def plan_messages(tables: Tables, plan: Plan) -> Messages:
-    """Spell out the messages, times and admissions of a plan.
+    """Spell out the messages, times and admissions of a plan: of a sequence of one request.
 
     Raises
     ------
     ValueError
         If a boundary is not on the grid, or a chunk's homes exceed its pages.
     """
+    return sequence_messages(RequestSequence((ScheduledRequest(tables, plan, 0),)))
+
+
+def sequence_messages(sequence: RequestSequence) -> Messages:
+    """Spell out the messages, times and admissions of a sequence of requests.
+
+    Chunks are numbered through all requests.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on its grid, or a chunk's homes exceed its pages.
+    """
+    routes: dict[Route, int] = {}
+    known: dict[tuple[int, int], _Part] = {}
+    parts: list[_Part] = []
+    slots: list[int] = []
+    last: list[bool] = []
+    release: list[int] = []
+    for request in sequence:
+        key = id(request.tables), id(request.plan)
+        if key not in known:
+            known[key] = _part(request.tables, request.plan, routes)
+        parts.append(known[key])
+        chunks = request.plan.chunks
+        slots += range(request.slot, request.slot + chunks)
+        last += [False] * (chunks - 1) + [True]
+        release += [request.release] * chunks
+    stages = range(sequence.stages)
+    brings = np.concatenate([part.brings for part in parts], axis=1)
+    return Messages(
+        routes=tuple(routes),
+        released=tuple(tuple(c for part in parts for c in part.released[i]) for i in stages),
+        activations=tuple(tuple(c for part in parts for c in part.activations[i]) for i in stages),
+        compute=tuple(tuple(c for part in parts for c in part.compute[i]) for i in stages),
+        send=np.concatenate([part.send for part in parts], axis=1),
+        gates=_gates(brings, np.array(slots), np.flatnonzero(last)),
+        brings=brings,
+        last=tuple(last),
+        release=tuple(release),
+        floor=sequence.machine.static + sequence.reserve,
+    )
+
+
+def _part(tables: Tables, plan: Plan, routes: dict[Route, int]) -> _Part:
     index = plan.grid_indices(tables)
     pages = plan.all_pages(tables)
     stages = np.arange(tables.stages)
@@ -110,20 +173,16 @@ def plan_messages(tables: Tables, plan: Plan) -> Messages:
 
     tau = tables.tau(stages[:, None], index[None, :-1], index[None, 1:])
     compute = _stretched(tau, 1 - tables.overlap, _longest_transfer(tables, written, read))
-    routes: dict[Route, int] = {}
     released = _released(tables.own_traffic[:, index[1:]], written, read, routes)
     sizes = tables.activation_bytes[:, None] * np.diff(tables.grid[index])[None, :]
     brings = stored.copy()
     brings[stages, 0, stages] += tables.prefix_bytes
-    return Messages(
+    return _Part(
         released=released,
         activations=_activations(tables, sizes, routes),
-        routes=tuple(routes),
         compute=compute,
         send=tables.send_time(stages[:, None], index[None, :-1], index[None, 1:]),
-        gate=_gates(brings),
         brings=brings,
-        floor=tables.static + tables.reserve(plan.longest),
     )
 
 
@@ -196,18 +255,41 @@ def _raise_to_largest(times: list[Fraction], load: Whole, rate: IntArray, unit: 
                 times[j] = max(times[j], Fraction(largest, each * unit))
 
 
-def _gates(brings: IntArray) -> IntArray:
-    """Last stage whose end each chunk's admission waits for, int64[stage, chunk]; -1 if none.
+def _gates(
+    brings: IntArray, slots: IntArray, finals: IntArray
+) -> tuple[tuple[tuple[tuple[int, int], ...], ...], ...]:
+    """Chunks that must have ended before each chunk is admitted, by [stage][chunk].
 
-    Stage i' frees its memories after slot i' + M' - 1, so slot t waits for the stages up to t - M'
-    that hold anything in a memory to which slot t brings something.  The ends of the stages' last
-    chunks come in the order of the stages: the last of those stages is the only one to wait for.
+    Stage i' frees what request r holds after slot slots[finals[r]] + i'.  What slot t brings to a
+    memory waits for all that is freed there before t: on every stage, for the last such request.
+    Chunks end in order on a stage, and from stage to stage, so the latest of them are enough.
+
+    Parameters
+    ----------
+    brings : int64[stage, chunk, memory], bytes
+    slots : int64[chunk]
+        The slot in which stage 0 works on each chunk.
+    finals : int64[request]
+        Every request's last chunk.
     """
-    stages, chunks, _ = brings.shape
+    stages, chunks, memories = brings.shape
     stage = np.arange(stages)
-    holder = np.where(brings.any(axis=1), stage[:, None], -1)
-    latest = np.maximum.accumulate(holder, axis=0)
-    before = stage[:, None] + np.arange(chunks) - chunks
-    waits = np.where(brings > 0, latest[np.maximum(before, 0)], -1).max(axis=2)
-    gate: IntArray = np.where(before < 0, -1, waits)
-    return gate
+    firsts = np.concatenate([[0], finals[:-1] + 1])
+    holds = np.add.reduceat(brings > 0, firsts, axis=1, dtype=np.int64) > 0
+    # latest[i', p, k]: chunks up to the end of the last of the first p requests that hold anything of
+    # stage i' in memory k.
+    latest = np.zeros((stages, finals.size + 1, memories), dtype=np.int64)
+    latest[:, 1:] = np.maximum.accumulate(np.where(holds, finals[None, :, None] + 1, 0), axis=1)
+    rows: list[tuple[tuple[tuple[int, int], ...], ...]] = []
+    for i in range(stages):
+        through = np.searchsorted(slots[finals], slots[:, None] + i - stage, side="left")
+        needed = np.where(brings[i, :, None, :] > 0, latest[stage, through], 0).max(axis=2)
+        # A chunk that has arrived has ended on the stages before, and its stage is done with the last.
+        needed[:, : i + 1][needed[:, : i + 1] <= np.arange(chunks)[:, None]] = 0
+        later = np.maximum.accumulate(needed[:, ::-1], axis=1)[:, ::-1]
+        needed[:, :-1][needed[:, :-1] <= later[:, 1:]] = 0
+        gates: list[list[tuple[int, int]]] = [[] for _ in range(chunks)]
+        for c, other in np.argwhere(needed).tolist():
+            gates[c].append((other, int(needed[c, other])))
+        rows.append(tuple(map(tuple, gates)))
+    return tuple(rows)

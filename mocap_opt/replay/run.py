@@ -15,7 +15,7 @@ COMPUTE, ARRIVAL = 1, 2
 
 
 class Run:
-    """A plan being executed; `execute` runs it to the end.
+    """A plan, or a sequence of them, being executed; `execute` runs it to the end.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Run:
     """
 
     def __init__(self, tables: Tables, messages: Messages, refinement: int) -> None:
-        stages, chunks = messages.gate.shape
+        stages, chunks = messages.send.shape
         self.messages = messages
         self.depth = tables.queue_depth
         self.stages, self.chunks = stages, chunks
@@ -55,12 +55,11 @@ class Run:
         self.clock.begin(exact, refinement)
 
         self.hop: list[int] = [int(tables.hop_ticks[i, i + 1]) for i in range(stages - 1)]
-        self.gate: list[list[int]] = messages.gate.tolist()
         self.started = [0] * stages
         self.ended = [0] * stages
         self.pending = [0] * stages
         self.arrival: list[list[Stamp | None]] = [[None] * chunks for _ in range(stages)]
-        self.arrival[0] = [self.clock.stamp()] * chunks
+        self._release()
         self.start: list[list[Stamp]] = [[] for _ in range(stages)]
         self.computed: list[list[Stamp]] = [[] for _ in range(stages)]
         self.end: list[list[Stamp]] = [[] for _ in range(stages)]
@@ -97,6 +96,14 @@ class Run:
         self.ledger.close()
         _check_delivered(self.sizes, self.delivered)
 
+    def _release(self) -> None:
+        """Let the chunks of every request arrive on the first stage when it is released."""
+        for chunk, time in enumerate(self.messages.release):
+            if time:
+                self.clock.push(time * self.clock.scale, ARRIVAL, (0, chunk))
+            else:
+                self.arrival[0][chunk] = self.clock.stamp()
+
     def _start_ready(self) -> None:
         # From the last stage to the first: a start makes room in the queue of the stage before.
         while self.ready:
@@ -112,8 +119,7 @@ class Run:
         last = stage + 1 == self.stages
         if self.depth is not None and not last and self.started[stage + 1] <= chunk - self.depth:
             return False
-        gate = self.gate[stage][chunk]
-        return gate < 0 or self.ended[gate] == self.chunks
+        return all(self.ended[other] >= count for other, count in self.messages.gates[stage][chunk])
 
     def _start(self, stage: int) -> None:
         chunk = self.started[stage]
@@ -150,7 +156,7 @@ class Run:
         if last is not None:
             self._note_wait(stage, last)
         self.ready.add(stage)
-        if self.ended[stage] == self.chunks:
+        if self.messages.last[chunk]:
             self.ledger.free(stage, chunk)
             self.ready.update(range(self.stages))
         if stage + 1 < self.stages:

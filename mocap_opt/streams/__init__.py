@@ -1,0 +1,1 @@
+"""Sequences of requests: what they are, when they are feasible, how good they can be."""
