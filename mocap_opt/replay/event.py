@@ -59,7 +59,7 @@ class EventReplay:
     compute_end : tuple of tuple of Fraction, ticks, [stage][chunk]
         When each chunk's compute was done; it ends later if its KV messages are slower.
     arrival : tuple of tuple of Fraction, ticks, [stage][chunk]
-        When each chunk's activations had arrived; 0 on the first stage.
+        When each chunk's activations had arrived; on the first stage, when it was released.
     accounts : tuple of StageAccount
         What every stage did, adding up to the latency.
     memory : tuple of tuple of (Fraction, int), by [memory]
@@ -121,7 +121,11 @@ def replay_event(
     ReplayError
         If the plan overfills a memory.
     """
-    messages = plan_messages(tables, plan)
+    return run_messages(tables, plan_messages(tables, plan), log=log, refinement=refinement)
+
+
+def run_messages(tables: Tables, messages: Messages, *, log: bool, refinement: int) -> EventReplay:
+    """Run what `mocap_opt.replay.messages` spells out, on the machine of `tables`."""
     run = Run(tables, messages, refinement)
     run.execute()
     return _summary(tables, messages, run, log)

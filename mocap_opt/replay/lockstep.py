@@ -95,27 +95,83 @@ def replay_lockstep(tables: Tables, plan: Plan) -> LockstepReplay:
     ValueError
         If a boundary is not on the grid.
     """
+    rows = slot_rows(tables, plan)
+    return price_slots(tables, rows, memory_use(tables, plan))
+
+
+@dataclass(frozen=True, eq=False)
+class SlotRows:
+    """What a plan asks of stages, links and ports, slot by slot.
+
+    Attributes
+    ----------
+    busy, alone : int64[stage, slot], int64[stage - 1, slot], ticks
+        tau + (1 - f) x of the chunk in work; its uncontended send.
+    link_kv, link_activation : int64 or object [link, slot], bytes / share_denominator
+    port : int64[memory, slot], bytes
+    delay : int64[link, slot], ticks
+        The most hops among the activations that cross the link.
+    """
+
+    busy: IntArray
+    alone: IntArray
+    link_kv: Whole
+    link_activation: Whole
+    port: IntArray
+    delay: IntArray
+
+
+def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
+    """Spell out what a plan asks for in every slot of its own, 0 .. chunks + stages - 2.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
     index = plan.grid_indices(tables)
     start, end = index[:-1], index[1:]
     stage = np.arange(tables.stages)[:, None]
     slots = tables.stages + plan.chunks - 1
 
     traffic = kv_traffic(tables, plan.remote_pages(tables), slots)
-    link_kv = link_load(tables, traffic.source, traffic.target, traffic.flow)
     port = _by_slot(tables.own_traffic[:, end], slots)
     order = np.argsort(traffic.other, kind="stable")
     touched, moved = reduce_by(np.add, traffic.other[order], traffic.flow[order])
     port[touched] += moved.astype(np.int64)
-    busy = _by_slot(tables.tau(stage, start, end), slots) + stretch(tables, traffic)
+    alone, load, delay = _exchange(tables, start, end, slots)
+    return SlotRows(
+        busy=_by_slot(tables.tau(stage, start, end), slots) + stretch(tables, traffic),
+        alone=alone,
+        link_kv=link_load(tables, traffic.source, traffic.target, traffic.flow),
+        link_activation=load,
+        port=port,
+        delay=delay,
+    )
+
+
+def price_slots(tables: Tables, rows: SlotRows, memory: IntArray) -> LockstepReplay:
+    """Price slots by the largest of their rows.
+
+    Parameters
+    ----------
+    tables : Tables
+        For the rates.
+    rows : SlotRows
+    memory : int64[memory, slot], bytes
+        To report.
+    """
+    slots = rows.busy.shape[1]
+    link_kv, load = rows.link_kv, rows.link_activation
     work, work_bound_by = _largest(
         slots,
-        (_names("stage", tables.stages), busy),
+        (_names("stage", tables.stages), rows.busy),
         (_names("link", tables.links), ceil_div(link_kv, link_capacity(tables, link_kv.dtype))),
-        (_names("memory", tables.stages), ceil_div(port, tables.port_rate[:, None])),
+        (_names("memory", tables.stages), ceil_div(rows.port, tables.port_rate[:, None])),
     )
-    alone, on_links, link_activation = _exchange(tables, start, end, slots)
+    on_links = ceil_div(load, link_capacity(tables, load.dtype)) + rows.delay
     exchange, exchange_bound_by = _largest(
-        slots, (_names("send", tables.stages - 1), alone), (_names("link", tables.links), on_links)
+        slots, (_names("send", tables.stages - 1), rows.alone), (_names("link", tables.links), on_links)
     )
     return LockstepReplay(
         work=work,
@@ -123,14 +179,14 @@ def replay_lockstep(tables: Tables, plan: Plan) -> LockstepReplay:
         work_bound_by=work_bound_by,
         exchange_bound_by=exchange_bound_by,
         link_kv_bytes=link_kv,
-        link_activation_bytes=link_activation,
-        port_bytes=port,
-        memory=memory_use(tables, plan),
+        link_activation_bytes=load,
+        port_bytes=rows.port,
+        memory=memory,
     )
 
 
-def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tuple[IntArray, IntArray, Whole]:
-    """Rows of the exchange phase, ticks, and the activation bytes on every link.
+def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tuple[IntArray, Whole, IntArray]:
+    """Rows of the exchange phase.
 
     Every chunk of every stage but the last is one message to the next stage.
 
@@ -138,9 +194,10 @@ def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tup
     -------
     alone : int64[stage - 1, slot], ticks
         Uncontended sends.
-    on_links : int64[link, slot], ticks
-        Bytes of all messages over the link's rate, and the most hops among them.
     load : int64 or object [link, slot], bytes / share_denominator
+        Activation bytes on every link.
+    delay : int64[link, slot], ticks
+        The most hops among them.
     """
     sender = np.arange(tables.stages - 1)
     alone = _by_slot(tables.send_time(sender[:, None], start, end), slots)
@@ -155,7 +212,7 @@ def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tup
     link, row, _ = crossings(tables, sender, sender + 1)
     used, most_hops = reduce_by(np.maximum, link, _by_slot(hops, slots)[row])
     delay[used] = most_hops
-    return alone, ceil_div(load, link_capacity(tables, kind)) + delay, load
+    return alone, load, delay
 
 
 def _by_slot(values: Whole, slots: int) -> Whole:

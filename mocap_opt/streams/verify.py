@@ -59,7 +59,9 @@ def sequence_violations(sequence: RequestSequence) -> list[Violation]:
         found += [replace(v, message=f"request {number}: {v.message}") for v in alone]
     malformed = any(v.rule in ("boundaries", "grid", "homes") for v in found)
     if sequence.requests[0].slot < 0:
-        found.append(Violation("slots", f"request 0 starts in slot {sequence.requests[0].slot}, before slot 0"))
+        found.append(
+            Violation("slots", f"request 0 starts in slot {sequence.requests[0].slot}, before slot 0")
+        )
     for number, (before, after) in enumerate(pairwise(sequence), start=1):
         free = before.slot + before.plan.chunks
         if after.slot < free:
