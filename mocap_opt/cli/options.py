@@ -42,9 +42,14 @@ def solve_options(command: Command) -> Command:
             "--time-limit",
             "time_limit_s",
             type=click.FloatRange(min=0),
-            default=60.0,
-            show_default=True,
-            help="Seconds of wall time, building models included.",
+            help="Seconds of wall time, building models included.  "
+            "[default: 60, or none with --deterministic-limit]",
+        ),
+        click.option(
+            "--deterministic-limit",
+            type=click.FloatRange(min=0),
+            help="Effort of each program that does not depend on the machine (CP-SAT's deterministic time "
+            "with one worker, or thousands of HiGHS nodes): the same seed and limit give the same plan.",
         ),
         click.option(
             "--gap",

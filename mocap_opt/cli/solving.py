@@ -73,7 +73,8 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
     type=click.Choice(METHOD_NAMES),
     default="auto",
     show_default=True,
-    help="joint: heuristics, then the exact programs; auto: joint; or one heuristic by name.",
+    help="joint: heuristics, searches, bounds, then both programs; auto: joint with the programs chosen by "
+    "size; or one heuristic by name.",
 )
 @click.option(
     "--execution",
@@ -98,7 +99,8 @@ def solve(
     method: str,
     execution: str,
     solver: str,
-    time_limit_s: float,
+    time_limit_s: float | None,
+    deterministic_limit: float | None,
     gap: float,
     seed: int,
     out: str | None,
@@ -130,6 +132,7 @@ def solve(
                 solver=solver,
                 execution=execution,
                 time_limit_s=time_limit_s,
+                deterministic_limit=deterministic_limit,
                 gap=gap,
                 seed=seed,
                 callback=progress,
@@ -184,7 +187,8 @@ def compare(
     files: tuple[str, ...],
     methods: str,
     solver: str,
-    time_limit_s: float,
+    time_limit_s: float | None,
+    deterministic_limit: float | None,
     gap: float,
     seed: int,
     csv_path: str | None,
@@ -198,7 +202,15 @@ def compare(
     if not names:
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
     instances = [load_instance(file, overrides) for file in files]
-    frame = compare_methods(instances, names, solver=solver, time_limit_s=time_limit_s, gap=gap, seed=seed)
+    frame = compare_methods(
+        instances,
+        names,
+        solver=solver,
+        time_limit_s=time_limit_s,
+        deterministic_limit=deterministic_limit,
+        gap=gap,
+        seed=seed,
+    )
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")

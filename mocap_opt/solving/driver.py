@@ -18,6 +18,7 @@ from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
+from mocap_opt.solving.strategy import choose
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS)
 EXECUTIONS = ("best", "lockstep")
+
+TIME_LIMIT_S = 60.0
+"""Wall time of a solve unless something else is said, seconds."""
 
 
 def wanted_execution(name: str) -> Execution | None:
@@ -77,7 +81,8 @@ def solve(
     *,
     solver: str = "auto",
     execution: str = "best",
-    time_limit_s: float = 60.0,
+    time_limit_s: float | None = None,
+    deterministic_limit: float | None = None,
     gap: float = 1e-4,
     seed: int = 0,
     callback: Callable[[Progress], None] | None = None,
@@ -89,15 +94,21 @@ def solve(
     ----------
     instance : Instance
     method : str
-        ``"joint"`` (the default through ``"auto"``): every heuristic, then the programs, warm-started.
-        Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`.
+        ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
+        the same with only the programs that are worth their time at the instance's size (the notes
+        say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`.
     solver : str
         ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
     execution : str
         Which latency to bring down and report: ``"best"``, the smaller of the two replays, or
         ``"lockstep"``, a static schedule that runs as it stands.
-    time_limit_s : float
-        Wall time, seconds, building models included.
+    time_limit_s : float, optional
+        Wall time, seconds, building models included; 60 unless given, or none under a
+        deterministic limit.
+    deterministic_limit : float, optional
+        Effort that each program may spend, in units that do not depend on the machine: CP-SAT's
+        deterministic time, with one worker, or thousands of HiGHS's branch-and-bound nodes.  The
+        same seed and limit give the same plan, as long as no time limit is reached.
     gap : float
         Stop once (latency - bound) / latency is at most this.
     seed : int
@@ -121,16 +132,21 @@ def solve(
     _checked_name("method", method, METHOD_NAMES)
     _checked_name("execution", execution, EXECUTIONS)
     _checked_name("solver", solver, ("auto", *(s.value for s in Solver)))
+    limits = (("time_limit_s", time_limit_s), ("deterministic_limit", deterministic_limit), ("gap", gap))
     problems = [
         Problem(name, repr(value), "a finite number >= 0")
-        for name, value in (("time_limit_s", time_limit_s), ("gap", gap))
-        if not 0 <= value < float("inf")
+        for name, value in limits
+        if value is not None and not 0 <= value < float("inf")
     ]
     if problems:
         raise InputError(problems)
+    if time_limit_s is None:
+        time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
     tables = build_tables(instance)
     wanted = wanted_execution(execution)
-    state = SearchState(tables, time_limit_s, gap, callback, stop or threading.Event(), wanted)
+    state = SearchState(
+        tables, time_limit_s, gap, callback, stop or threading.Event(), wanted, deterministic_limit
+    )
     impossible = prove_infeasible(tables)
     reason: str | None = None
     used: str | None = None
@@ -139,7 +155,10 @@ def solve(
     else:
         state.add_bounds(lower_bounds(tables))
         if method in JOINT_METHODS:
-            reason, used = solve_jointly(state, solver=solver, seed=seed)
+            strategy = choose(tables, wanted, solver, by_size=method == "auto")
+            if method == "auto":
+                state.notes.append(f"auto: {strategy.why}")
+            reason, used = solve_jointly(state, strategy, seed=seed)
         else:
             proposal = METHODS[method].propose(tables)
             state.offer(proposal.plan, method)
@@ -161,7 +180,8 @@ def solve(
         notes=state.notes,
         settings={
             "seed": seed,
-            "time_limit_s": time_limit_s,
+            "time_limit_s": None if time_limit_s == float("inf") else time_limit_s,
+            "deterministic_limit": deterministic_limit,
             "gap": gap,
             "execution": execution,
             "found_by": state.best_source,

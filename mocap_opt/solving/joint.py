@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from mocap_opt.assess import Execution, assess
+from mocap_opt.assess import assess
 from mocap_opt.bounds import BOUNDS, QUICK
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
@@ -13,8 +13,9 @@ from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
-from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
+from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
 from mocap_opt.solving.state import SearchState
+from mocap_opt.solving.strategy import Strategy
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
@@ -32,8 +33,15 @@ NEEDED_S = 15.0
 """Seconds that must be left for the heuristics that run a solver, unless no plan is known."""
 
 
-def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | None, str | None]:
+def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple[str | None, str | None]:
     """Run the heuristics, the local search and the programs until the gap is reached or time is up.
+
+    Parameters
+    ----------
+    state : SearchState
+    strategy : Strategy
+        The programs to run when searches and bounds leave a gap.
+    seed : int
 
     Returns
     -------
@@ -53,7 +61,7 @@ def solve_jointly(state: SearchState, *, solver: str, seed: int) -> tuple[str | 
         if state.best is None or state.remaining_s > NEEDED_S:
             more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
         reasons += more
-        used = run_programs(state, Solver.CPSAT if solver == "auto" else Solver(solver), seed, reasons)
+        used = run_programs(state, strategy, seed, reasons)
     if state.best is None:
         return "; ".join(["no plan found", *reasons]), used
     return None, used
@@ -131,15 +139,8 @@ def shake(state: SearchState, seed: int) -> None:
     """Shake the best plan out of its local optimum."""
     if state.best is None or state.done:
         return
-    deadline = state.elapsed_s + SEARCH_SHARE * state.remaining_s
     plan = state.best.plan
-    better = perturb(
-        state.tables,
-        plan,
-        rounds=SHAKES,
-        seed=seed,
-        asked_to_stop=lambda: state.done or state.elapsed_s > deadline,
-    )
+    better = perturb(state.tables, plan, rounds=SHAKES, seed=seed, asked_to_stop=state.deadline(SEARCH_SHARE))
     if better is not plan:
         state.offer(better, f"{state.best_source} + shaken")
 
@@ -154,36 +155,29 @@ def refine_homes(state: SearchState) -> None:
 
     plan = state.best.plan
     target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
-    deadline = state.elapsed_s + SEARCH_SHARE * state.remaining_s
     better = improve_homes(
-        state.tables,
-        plan,
-        latency,
-        target=target,
-        asked_to_stop=lambda: state.done or state.elapsed_s > deadline,
+        state.tables, plan, latency, target=target, asked_to_stop=state.deadline(SEARCH_SHARE)
     )
     if better is not plan:
         state.offer(better, f"{state.best_source} + homes moved")
 
 
-def run_programs(state: SearchState, solver: Solver, seed: int, reasons: list[str]) -> str:
-    """Run the contention-free program for half of the time left, then the lockstep program.
-
-    The lockstep program alone, if it is the lockstep latency that counts.
-    """
-    both = ((CONTENTION_FREE_PROGRAM, 0.5), (LOCKSTEP_PROGRAM, 1.0))
-    for program, share in both[1:] if state.execution is Execution.LOCKSTEP else both:
+def run_programs(state: SearchState, strategy: Strategy, seed: int, reasons: list[str]) -> str | None:
+    """Run the programs of a strategy, each from the best plan so far; the solver's name if one ran."""
+    used: str | None = None
+    for program, share in strategy.programs:
         if state.done or state.infeasible_reason:
             break
-        start = state.best if program is CONTENTION_FREE_PROGRAM else state.best_lockstep
+        start = state.best_lockstep if program is LOCKSTEP_PROGRAM else state.best
         result = run_program(
             state,
             program,
-            solver,
+            strategy.solver,
             start=None if start is None else start.plan,
             time_limit_s=share * state.remaining_s,
             seed=seed,
         )
+        used = strategy.solver.value
         if result.outcome.stop is StopReason.ERROR:
             reasons.append(f"{program.name}: {result.outcome.message}")
-    return solver.value
+    return used

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from mocap_opt.assess import Execution
 from mocap_opt.bounds import Bound, Evidence, Scope, best
@@ -98,13 +99,17 @@ def run_program(
         # Lockstep is an execution, so what bounds executions bounds this program's optimum; the
         # other program is itself a relaxation and may lie below such a bound.
         known["lower_bound"] = proved.ticks
+    limits: dict[str, Any] = {}
+    if state.deterministic_limit is not None:
+        limits = {"deterministic_limit": state.deterministic_limit, "threads": 1}
     result = program.load(solver)(
         state.tables,
         start,
-        time_limit_s=time_limit_s,
+        time_limit_s=None if math.isinf(time_limit_s) else time_limit_s,
         gap=state.gap,
         seed=seed,
         callback=state.asked_to_stop,
+        **limits,
         **known,
     )
     outcome = result.outcome

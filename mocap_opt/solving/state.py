@@ -83,6 +83,9 @@ class SearchState:
         Set from outside to stop early.
     execution : Execution or None
         Whose latency to bring down; None: the smaller of both.
+    deterministic_limit : float or None
+        Effort of every program in the solver's own units; what is searched then depends on no clock
+        unless the wall time runs out.
     """
 
     tables: Tables
@@ -91,6 +94,7 @@ class SearchState:
     callback: Callable[[Progress], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     execution: Execution | None = None
+    deterministic_limit: float | None = None
     best: Assessment | None = None
     best_source: str | None = None
     best_lockstep: Assessment | None = None
@@ -111,6 +115,17 @@ class SearchState:
     def remaining_s(self) -> float:
         """Seconds left, never below 0."""
         return max(0.0, self.time_limit_s - self.elapsed_s)
+
+    def deadline(self, share: float) -> Callable[[], bool]:
+        """Whether a step that may take a share of the time left has to stop, as a question to ask often.
+
+        Under a deterministic limit only the end of all time counts: how far a step got would
+        otherwise depend on the machine.
+        """
+        if self.deterministic_limit is not None:
+            return lambda: self.done
+        end = self.elapsed_s + share * self.remaining_s
+        return lambda: self.done or self.elapsed_s > end
 
     @property
     def headline(self) -> Bound | None:

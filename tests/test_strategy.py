@@ -1,0 +1,69 @@
+"""What `auto` runs by size, and limits that do not depend on the machine."""
+
+from pathlib import Path
+
+import pytest
+from builders import make_tables
+
+from mocap_opt import load_instance, solve
+from mocap_opt.assess import Execution
+from mocap_opt.errors import InputError
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver
+from mocap_opt.solving.strategy import MEDIUM, SMALL, choose, size
+
+
+TINY = Path(__file__).parent.parent / "instances" / "tiny-unequal.json"
+
+
+def tables_of(stages, chunks, steps):
+    return make_tables(stages, steps, max_chunks=chunks)
+
+
+def programs(tables, execution=None, by_size=True):
+    return [program for program, _ in choose(tables, execution, "auto", by_size=by_size).programs]
+
+
+def test_small_instances_run_both_programs_medium_one_and_large_none():
+    small, medium, large = tables_of(4, 8, 32), tables_of(8, 16, 256), tables_of(16, 32, 1024)
+    assert size(small) <= SMALL < size(medium) <= MEDIUM < size(large)
+    assert programs(small) == [CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM]
+    assert programs(medium) == [CONTENTION_FREE_PROGRAM]
+    assert programs(large) == []
+
+
+def test_joint_runs_both_whatever_the_size():
+    assert programs(tables_of(16, 32, 1024), by_size=False) == [CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM]
+
+
+def test_a_static_schedule_only_gains_from_the_lockstep_program():
+    assert programs(tables_of(16, 32, 1024), Execution.LOCKSTEP) == [LOCKSTEP_PROGRAM]
+
+
+def test_a_named_solver_is_kept():
+    assert choose(tables_of(2, 2, 4), None, "highs", by_size=True).solver is Solver.HIGHS
+
+
+def test_auto_says_what_it_chose():
+    found = solve(load_instance(TINY))
+    (note,) = [note for note in found.report.notes if note.startswith("auto: ")]
+    assert note == (
+        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, then contention_free and joint with cpsat"
+    )
+
+
+@pytest.mark.parametrize("solver", ["cpsat", "highs"])
+def test_the_same_deterministic_limit_gives_the_same_plan(solver):
+    # With the programs stopped early their incumbents are what could differ.
+    instance = load_instance(TINY)
+    found = [
+        solve(instance, "joint", solver=solver, execution="lockstep", deterministic_limit=0.01, seed=3)
+        for _ in range(2)
+    ]
+    assert found[0].plan == found[1].plan
+    assert found[0].bounds == found[1].bounds
+    assert found[0].report.settings["time_limit_s"] is None
+
+
+def test_a_negative_deterministic_limit_is_refused():
+    with pytest.raises(InputError, match="deterministic_limit"):
+        solve(load_instance(TINY), deterministic_limit=-1.0)
