@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mocap_opt.costs import build_tables
+from mocap_opt.streams.requests import longest_alone
 from mocap_opt.tables import Tables
 from mocap_opt.wafer.layout import Layout, layout
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 def overview(instance: Instance) -> dict[str, Any]:
     """Sizes, memory and time of an instance, per stage.
 
-    The reserve and the times are those of equal chunks, as many as the instance allows.
+    The reserve and the times are those of equal chunks, as many as the instance allows; of a stream,
+    those of its longest request alone.
 
     Returns
     -------
@@ -30,6 +32,7 @@ def overview(instance: Instance) -> dict[str, Any]:
     InputError
         If the pipeline does not fit the wafer.
     """
+    instance = longest_alone(instance)
     laid_out = layout(instance)
     tables = build_tables(instance, laid_out)
     chunks = max(tables.counts, default=tables.max_chunks)

@@ -37,7 +37,7 @@ def test_defaults() -> None:
             "queue_depth": 2,
             "staging_per_die": 2**26,
         },
-        "workload": {"tokens": 131072, "cached_prefix": 0, "batch": 1},
+        "workload": {"tokens": 131072, "cached_prefix": 0, "batch": 1, "requests": [], "order": "given"},
         "chunking": {
             "max_chunks": 32,
             "exact": False,

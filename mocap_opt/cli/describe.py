@@ -11,6 +11,7 @@ from mocap_opt.errors import ExitCode
 from mocap_opt.instance import json_schema, load_instance
 from mocap_opt.overview import overview
 from mocap_opt.solvers.versions import versions as installed_versions
+from mocap_opt.streams.requests import build_requests
 
 
 @click.command(short_help="list every problem of an instance file")
@@ -20,7 +21,10 @@ from mocap_opt.solvers.versions import versions as installed_versions
 def check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     """Check the instance FILE; list every problem with its place, value and remedy."""
     instance = load_instance(file, overrides)
-    build_tables(instance)
+    if instance.workload.requests:
+        build_requests(instance)
+    else:
+        build_tables(instance)
     if as_json:
         print_json({"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True})
     else:

@@ -37,9 +37,12 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     Raises
     ------
     InputError
-        If the pipeline does not fit the wafer, if the tick is too short for the rates, or if a
-        number reaches 2^62.
+        If the pipeline does not fit the wafer, if the tick is too short for the rates, if a number
+        reaches 2^62, or if the instance is a stream (see `mocap_opt.streams.requests`).
     """
+    if requests := instance.workload.requests:
+        expected = "one prompt; a stream is for check, show, solve and evaluate"
+        raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares

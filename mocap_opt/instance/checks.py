@@ -20,6 +20,7 @@ from mocap_opt.messages import MOST_PROBLEMS
 from mocap_opt.wafer.topology import neighbours
 
 MAX_DIES = 4096
+MAX_REQUESTS = 10_000
 MAX_TABLE_CELLS = 2**23
 MAX_HOME_CELLS = 2**26
 MAX_SHARE_CELLS = 2**27
@@ -125,8 +126,14 @@ def shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
 
 
 def prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
-    """Require that some division of the prompt keeps to the count and to the limits."""
-    tokens, quantum = workload.tokens, chunking.quantum
+    """Require that some division of every prompt keeps to the count and to the limits."""
+    requests = [request.tokens for request in workload.requests]
+    for tokens in dict.fromkeys(requests or [workload.tokens]):
+        yield from _prompt_divides(chunking, tokens)
+
+
+def _prompt_divides(chunking: Chunking, tokens: int) -> Iterator[Problem]:
+    quantum = chunking.quantum
     steps = -(-tokens // quantum)
     if chunking.exact and chunking.max_chunks > steps:
         expected = f"at most {steps}, the steps of {quantum} tokens in {tokens}"
@@ -155,6 +162,35 @@ def _divides(tokens: int, quantum: int, shortest: int, longest: int, count: int)
     # must leave between `shortest` and `longest` for the last.
     fewest = max((count - 1) * least, -(-(tokens - longest) // quantum))
     return fewest <= min((count - 1) * most, (tokens - shortest) // quantum)
+
+
+def stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
+    """Require requests where the objective is about them, and one source of every figure."""
+    requests = workload.requests
+    if not requests:
+        if objective == "stream":
+            remedy = 'list them, as [{"tokens": "64k"}], or leave objective out'
+            yield Problem("workload.requests", "none", 'requests, for objective "stream"', remedy)
+        if workload.order != "given":
+            yield Problem(
+                "workload.order", f'"{workload.order}"', "workload.requests with it", "leave it out"
+            )
+        return
+    if objective == "period":
+        remedy = 'write "stream", or leave workload.requests out'
+        yield Problem("objective", '"period"', '"stream" where there are requests', remedy)
+    longest = max(request.tokens for request in requests)
+    if workload.tokens != longest:
+        expected = f"{longest}, the longest of workload.requests"
+        yield Problem("workload.tokens", str(workload.tokens), expected, "leave it out")
+    for key, default in (("cached_prefix", 0), ("batch", 1)):
+        if getattr(workload, key) != default:
+            expected = "a value for each request instead"
+            remedy = f"write it into workload.requests as {key.removeprefix('cached_')}"
+            yield Problem(f"workload.{key}", str(getattr(workload, key)), expected, remedy)
+    if len(requests) > MAX_REQUESTS:
+        expected = f"at most {MAX_REQUESTS:,} requests"
+        yield Problem("workload.requests", f"{len(requests):,} requests", expected, "plan them in parts")
 
 
 def stages_have_layers(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
@@ -288,6 +324,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("chunking",), page_divides_quantum),
     (("chunking",), shortest_below_longest),
     (("chunking", "workload"), prompt_divides),
+    (("workload", "objective"), stream_consistent),
     (("model", "pipeline"), stages_have_layers),
     (("model", "pipeline"), layers_add_up),
     (("pipeline",), dies_listed),

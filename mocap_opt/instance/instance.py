@@ -60,8 +60,13 @@ class Instance(Section):
         "causal",
         default="causal",
     )
-    objective: Annotated[Literal["latency"], *choice("latency")] = field(
-        "what is minimised: the time to the first token", "latency", default="latency"
+    objective: Annotated[Literal["latency", "period", "stream"], *choice("latency", "period", "stream")] = (
+        field(
+            "what is minimised: the time to the first token, the time between identical requests without "
+            "end, or the time until the last of workload.requests has left",
+            "latency",
+            default="latency",
+        )
     )
     tick: Tick = field(
         "unit of time that everything is rounded to; null: chosen by the rates",
@@ -160,12 +165,15 @@ class Instance(Section):
             f"{flops} and {memory} each, links of {units.format_bandwidth(wafer.link.bandwidth)}",
             "pipeline": f"{self.pipeline.stages} stages of {' to '.join(map(str, dies[:1] + dies[1:][-1:]))} "
             f"{'die' if dies == [1] else 'dies'}",
+            "stream": f"{len(work.requests)} requests, order {work.order}, of at most "
+            f"{units.format_tokens(work.tokens)} tokens",
             "prompt": f"{units.format_tokens(work.tokens)} tokens"
             + (f" after {cached} cached" if work.cached_prefix else "")
             + f", batch {work.batch}",
             "chunks": f"{'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}, "
             f"{steps:,} steps of {quantum} tokens, pages of {page}",
         }
+        del rows["prompt" if work.requests else "stream"]
         lines = [f"  {key:<8}  {value}" for key, value in rows.items()]
         return "\n".join([f"{self.name} ({self.fingerprint})", *lines])
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 from pydantic import Field as PydanticField
 from pydantic.config import JsonDict
 
+from mocap_opt import units
 from mocap_opt.instance.quantities import (
     Bandwidth,
     Batch,
@@ -28,6 +29,7 @@ from mocap_opt.instance.quantities import (
     Flag,
     Flops,
     FractionalTokens,
+    Instant,
     Label,
     Nonnegative,
     Precision,
@@ -214,12 +216,56 @@ class Pipeline(Section):
         return self.dies_per_stage
 
 
-class Workload(Section):
-    """The prompt."""
+class StreamRequest(Section):
+    """One request of a stream."""
 
     tokens: Tokens = field("tokens to prefill", 131072, "128k", unit="tokens")
+    prefix: TokensOrZero = field("tokens already cached before them", "16k", unit="tokens", default=0)
+    batch: Batch = field("prompts of this length processed side by side", 8, default=1)
+    release: Instant = field("when it arrives; it is not started earlier", "1.5 s", unit="s", default=0.0)
+    name: Label = field("label for reports; means nothing", "chat 17", default="")
+
+
+def _tokens_or_requests(schema: JsonDict) -> None:
+    """A stream needs no tokens of its own."""
+    schema["required"] = []
+    schema["anyOf"] = [{"required": ["tokens"]}, {"required": ["requests"]}]
+
+
+class Workload(Section):
+    """The prompt, or a stream of requests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_tokens_or_requests)
+
+    tokens: Tokens = field(
+        "tokens to prefill; with requests, those of the longest (the default)", 131072, "128k", unit="tokens"
+    )
     cached_prefix: TokensOrZero = field("tokens already cached before them", "16k", unit="tokens", default=0)
     batch: Batch = field("prompts of this length processed side by side", 8, default=1)
+    requests: tuple[StreamRequest, ...] = field(
+        "a stream of unlike requests instead of one prompt", [{"tokens": "64k", "release": 0.5}], default=()
+    )
+    order: Annotated[Literal["given", "free"], *choice("given", "free")] = field(
+        "whether requests run in the order listed or in any", "given", default="given"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _longest(cls, data: Any) -> Any:
+        """Take the tokens of the longest request where none are given."""
+        if (
+            not isinstance(data, dict)
+            or "tokens" in data
+            or not isinstance(data.get("requests"), (list, tuple))
+        ):
+            return data
+        lengths = [each.get("tokens") for each in data["requests"] if isinstance(each, dict)]
+        try:
+            longest = max(units.parse_tokens(length) for length in lengths)
+        except ValueError:
+            # Some request is wrong, and says so itself.
+            longest = 1
+        return {**data, "tokens": longest}
 
 
 class Chunking(Section):
