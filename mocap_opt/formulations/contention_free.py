@@ -19,7 +19,7 @@ from mocap_opt.formulations.contention_free_solution import run_program
 from mocap_opt.formulations.contention_free_terms import least_sends, resources, schedule
 from mocap_opt.formulations.frame import Frame, stage_classes
 from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
-from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_plan
+from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_plan, node_limit
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Callback, ProgramResult
@@ -204,6 +204,7 @@ def solve_contention_free(
     seed: int = 0,
     threads: int | None = None,
     callback: Callback | None = None,
+    deterministic_limit: float | None = None,
 ) -> ProgramResult:
     """Find the least contention-free latency over all plans; it bounds every execution.
 
@@ -220,6 +221,9 @@ def solve_contention_free(
         One thread if None.
     callback : Callback, optional
         Sees the progress in ticks; returning True stops the search.
+    deterministic_limit : float, optional
+        Thousands of nodes of the search trees; with one thread and no time limit the result is then
+        repeatable.
 
     Returns
     -------
@@ -234,7 +238,9 @@ def solve_contention_free(
         If HiGHS cannot be loaded.
     """
     began = time.perf_counter()
-    limits = Limits(time_limit_s, gap, seed, 1 if threads is None else threads, callback)
+    limits = Limits(
+        time_limit_s, gap, seed, 1 if threads is None else threads, callback, node_limit(deterministic_limit)
+    )
     check_start(tables, start)
     model = build(tables, no_worse_than=None if start is None else schedule(tables, start).latency)
     if model is None:

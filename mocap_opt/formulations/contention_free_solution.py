@@ -98,6 +98,7 @@ def run_program(
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
+        node_limit=limits.nodes,
         callback=None if limits.callback is None else report,
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)

@@ -29,6 +29,7 @@ from mocap_opt.formulations.home_families import (
 from mocap_opt.formulations.lockstep_solution import (
     Limits,
     check_start,
+    node_limit,
     read_plan,
     start_values,
 )
@@ -89,6 +90,7 @@ def solve_joint(
     seed: int = 0,
     threads: int = 1,
     callback: Callback | None = None,
+    deterministic_limit: float | None = None,
 ) -> ProgramResult:
     """Find boundaries and homes of least lockstep latency with HiGHS.
 
@@ -107,6 +109,9 @@ def solve_joint(
     seed, threads : int
     callback : Callback, optional
         Sees the progress in ticks; returning True stops the search.
+    deterministic_limit : float, optional
+        Thousands of nodes of the search trees; with one thread and no time limit the result is then
+        repeatable.
 
     Returns
     -------
@@ -122,6 +127,6 @@ def solve_joint(
         If HiGHS cannot be loaded.
     """
     began = time.perf_counter()
-    limits = Limits(time_limit_s, gap, seed, threads, callback)
+    limits = Limits(time_limit_s, gap, seed, threads, callback, node_limit(deterministic_limit))
     check_start(tables, start)
     return search_by_targets(tables, start, limits, began, lambda target: build(tables, no_worse_than=target))

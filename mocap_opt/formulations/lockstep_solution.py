@@ -32,6 +32,14 @@ from mocap_opt.verify import Violation, violations
 
 Check = Callable[[Tables, Plan], list[Violation]]
 
+NODES_PER_UNIT = 1000
+"""Nodes of HiGHS's search tree that one unit of a deterministic limit stands for."""
+
+
+def node_limit(deterministic_limit: float | None) -> int | None:
+    """Nodes that a deterministic limit allows; None for no limit."""
+    return None if deterministic_limit is None else max(1, round(NODES_PER_UNIT * deterministic_limit))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -46,6 +54,8 @@ class Limits:
     seed, threads : int
     callback : Callback or None
         Sees times in ticks.
+    nodes : int or None
+        Most nodes of the search trees, all runs together.
     """
 
     time_limit_s: float | None = None
@@ -53,6 +63,7 @@ class Limits:
     seed: int = 0
     threads: int = 1
     callback: Callback | None = None
+    nodes: int | None = None
 
 
 def lockstep_latency(tables: Tables, plan: Plan) -> int:
@@ -168,6 +179,7 @@ def attempt(
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
+        node_limit=limits.nodes,
         callback=_in_ticks(limits.callback, frame),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)

@@ -27,6 +27,7 @@ def solve_by_rounding(
     gap: float = 0.0,
     seed: int = 0,
     threads: int = 1,
+    node_limit: int | None = None,
     callback: Callback | None = None,
 ) -> HighsResult:
     """Minimise a mixed-integer program whose relaxation is nearly whole.
@@ -35,14 +36,15 @@ def solve_by_rounding(
     confined to the two integers around its value there (one, where it is whole).  Only if the best
     of these points is further than `gap` from the bound is the whole program searched.
 
-    Parameters and errors are those of `mocap_opt.solvers.highs.solve_mip`.
+    Parameters and errors are those of `mocap_opt.solvers.highs.solve_mip`; each of the two searches
+    may take as many nodes as the limit allows.
     """
     began = time.perf_counter()
 
     def left(share: float = 1.0) -> float | None:
         return None if time_limit_s is None else max(0.0, time_limit_s - time.perf_counter() + began) * share
 
-    search = partial(solve_mip, gap=gap, seed=seed, threads=threads, callback=callback)
+    search = partial(solve_mip, gap=gap, seed=seed, threads=threads, node_limit=node_limit, callback=callback)
     relaxed = solve_lp(program, time_limit_s=left(), seed=seed, threads=threads)
     near: HighsResult | None = None
     if relaxed.primal is not None:

@@ -45,7 +45,7 @@ WORTH_PRUNING = 0.7
 """A target is tried if it leaves at most this part of the chunks."""
 
 SHARE_OF_TIME = 0.5
-"""Part of the time left that a target below the best known latency may take."""
+"""Part of the time or nodes left that a target below the best known latency may take."""
 
 Build = Callable[[int | None], pyo.ConcreteModel | None]
 
@@ -78,6 +78,11 @@ class _Search:
     def best(self) -> Plan | None:
         """The best plan known."""
         return self.plans[-1] if self.plans else None
+
+    @property
+    def left_nodes(self) -> int | None:
+        """Nodes left."""
+        return None if self.limits.nodes is None else max(0, self.limits.nodes - self.nodes)
 
     @property
     def left_s(self) -> float | None:
@@ -124,7 +129,9 @@ class _Search:
             if self.limits.callback is not None:
                 elapsed = began - self.began + progress.elapsed_s
                 self.asked_to_stop |= self.limits.callback(Progress(elapsed, incumbent, bound))
-            return self.asked_to_stop or self.close_enough(incumbent, bound)
+            # Progress arrives by the clock, so under a limit on nodes HiGHS's own gap has to do.
+            enough = self.limits.nodes is None and self.close_enough(incumbent, bound)
+            return self.asked_to_stop or enough
 
         return report
 
@@ -191,12 +198,15 @@ def _step(search: _Search, target: int | None, final: bool, build: Build) -> boo
         return True
     left = search.left_s
     share = None if left is None else left * (1.0 if final else SHARE_OF_TIME)
-    limits = replace(search.limits, time_limit_s=share, callback=search.watch(began, target))
+    nodes = search.left_nodes
+    if nodes is not None and not final:
+        nodes = max(1, int(nodes * SHARE_OF_TIME))
+    limits = replace(search.limits, time_limit_s=share, nodes=nodes, callback=search.watch(began, target))
     run = attempt(model, search.tables, search.best if final else None, limits, began, check=search.check)
     search.learn(run, target)
     if run.raw.stop is StopReason.ERROR or search.asked_to_stop:
         return False
-    return search.left_s is None or search.left_s > 0
+    return search.left_s != 0 and search.left_nodes != 0
 
 
 def _conclude(search: _Search) -> ProgramResult:

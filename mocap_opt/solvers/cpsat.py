@@ -128,7 +128,7 @@ class Limits:
         Relative gap at which to stop.
     seed : int
     threads : int or None
-        Workers; None for `DEFAULT_WORKERS`.
+        Workers; None for `DEFAULT_WORKERS`, or for one under a deterministic limit.
     deterministic_limit : float or None
         Limit in CP-SAT's own deterministic time; with one worker a run under it is repeatable.
     parameters : mapping
@@ -145,7 +145,9 @@ class Limits:
     @property
     def workers(self) -> int:
         """Number of workers."""
-        return DEFAULT_WORKERS if self.threads is None else self.threads
+        if self.threads is not None:
+            return self.threads
+        return DEFAULT_WORKERS if self.deterministic_limit is None else 1
 
     def solver(self) -> cp_model.CpSolver:
         """Return a CP-SAT solver with these settings."""
