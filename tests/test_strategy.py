@@ -11,7 +11,6 @@ from mocap_opt.errors import InputError
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver
 from mocap_opt.solving.strategy import MEDIUM, SMALL, choose, size
 
-
 TINY = Path(__file__).parent.parent / "instances" / "tiny-unequal.json"
 
 
@@ -47,7 +46,8 @@ def test_auto_says_what_it_chose():
     found = solve(load_instance(TINY))
     (note,) = [note for note in found.report.notes if note.startswith("auto: ")]
     assert note == (
-        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, then contention_free and joint with cpsat"
+        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, "
+        "then contention_free and joint with cpsat"
     )
 
 
