@@ -1,0 +1,191 @@
+"""Plan a stream: divisions, homes, order and slots of all its requests together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
+from mocap_opt.streams.candidate import Candidate, Pricer
+from mocap_opt.streams.chunkings import Chunking, chunkings, within
+from mocap_opt.streams.requests import Request
+from mocap_opt.streams.verify import sequence_violations
+from mocap_opt.tables import IntArray
+
+TRIALS = 16
+"""Common longest chunks that are tried, evenly spaced in their logarithm."""
+
+REPLAYED = 3
+"""Candidates that are run without barriers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """The best sequence found, verified.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    event : SequenceEvent
+    """
+
+    candidate: Candidate
+    event: SequenceEvent
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Makespan of the better replay, and the sum of its completions."""
+        event = self.event.makespan, sum(self.event.completion)
+        return min((float(event[0]), float(event[1])), tuple(map(float, self.candidate.rank)))
+
+
+def plan_stream(
+    requests: Sequence[Request],
+    *,
+    order_given: bool,
+    fingerprint: str | None = None,
+    time_limit_s: float = 60.0,
+    seed: int = 0,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Planned | None:
+    """Look for a sequence of small makespan, then of small mean completion.
+
+    For every order tried, each request is divided so that no chunk takes longer than a common
+    trial; the best divisions are improved one request at a time, and the best sequences are run
+    without barriers.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    order_given : bool
+        Whether they must run in this order.
+    fingerprint : str, optional
+        Of the instance, for the plans.
+    time_limit_s : float
+        No improving starts once half of this has passed; the replays come after it.
+    seed : int
+        For the moves tried.
+    asked_to_stop : callable
+        Checked between candidates.
+
+    Returns
+    -------
+    Planned or None
+        None if no sequence was found; that proves nothing.
+    """
+    began = time.monotonic()
+    options = _options(requests)
+    if not all(options):
+        return None
+    pricer = Pricer(requests, fingerprint)
+    pool: list[Candidate] = []
+    for order in _orders(requests, options, order_given):
+        for trial in _trials(options):
+            made = pricer.candidate(order, [within(options[r], trial).indices for r in order])
+            if made is not None:
+                pool.append(made)
+            if pool and asked_to_stop():
+                break
+    if not pool:
+        return None
+    pool.sort(key=lambda candidate: candidate.rank)
+    deadline = began + time_limit_s / 2
+
+    def over() -> bool:
+        return time.monotonic() >= deadline or asked_to_stop()
+
+    improved = _improve(pricer, pool[0], options, np.random.default_rng(seed), over)
+    best: Planned | None = None
+    for candidate in dict.fromkeys([improved, *pool[:REPLAYED]]):
+        if best is not None and (asked_to_stop() or time.monotonic() - began > 0.8 * time_limit_s):
+            break
+        wrong = sequence_violations(candidate.sequence)
+        if wrong:
+            raise AssertionError(f"the planner made an infeasible sequence: {wrong[0]}")
+        planned = Planned(candidate, replay_sequence_event(candidate.sequence))
+        if best is None or planned.rank < best.rank:
+            best = planned
+    return best
+
+
+def _options(requests: Sequence[Request]) -> list[tuple[Chunking, ...]]:
+    known: dict[int, tuple[Chunking, ...]] = {}
+    for request in requests:
+        if id(request.tables) not in known:
+            known[id(request.tables)] = chunkings(request.tables)
+    return [known[id(request.tables)] for request in requests]
+
+
+def _orders(
+    requests: Sequence[Request], options: Sequence[tuple[Chunking, ...]], order_given: bool
+) -> list[tuple[int, ...]]:
+    """The given order; or by release, and the shortest of those released whenever the first stage is free."""
+    if order_given:
+        return [tuple(range(len(requests)))]
+    by_release = tuple(sorted(range(len(requests)), key=lambda r: (requests[r].release, r)))
+    work = [
+        float(r.tables.tau(0, o[0].indices[:-1], o[0].indices[1:]).sum())
+        for r, o in zip(requests, options, strict=True)
+    ]
+    left, shortest, now = list(by_release), [], 0.0
+    while left:
+        there = [r for r in left if requests[r].release <= now] or left[:1]
+        chosen = min(there, key=lambda r: (work[r], r))
+        left.remove(chosen)
+        shortest.append(chosen)
+        now = max(now, float(requests[chosen].release)) + work[chosen]
+    return list(dict.fromkeys([by_release, tuple(shortest)]))
+
+
+def _trials(options: Sequence[tuple[Chunking, ...]]) -> list[int]:
+    times = np.unique([option.longest for each in options for option in each])
+    if times.size <= TRIALS:
+        return [int(t) for t in times]
+    wanted = np.geomspace(max(int(times[0]), 1), int(times[-1]), TRIALS)
+    return [int(t) for t in np.unique(times[np.minimum(np.searchsorted(times, wanted), times.size - 1)])]
+
+
+def _improve(
+    pricer: Pricer,
+    best: Candidate,
+    options: Sequence[tuple[Chunking, ...]],
+    rng: np.random.Generator,
+    over: Callable[[], bool],
+) -> Candidate:
+    """Change one request at a time: its division, a boundary, or its place; keep what is better."""
+    misses, patience = 0, 20 * len(best.order) + 40
+    while misses < patience and not over():
+        made = _neighbour(pricer, best, options, rng)
+        if made is not None and made.rank < best.rank:
+            best, misses = made, 0
+        else:
+            misses += 1
+    return best
+
+
+def _neighbour(
+    pricer: Pricer, best: Candidate, options: Sequence[tuple[Chunking, ...]], rng: np.random.Generator
+) -> Candidate | None:
+    at = int(rng.integers(len(best.order)))
+    cuts: list[IntArray] = list(best.indices)
+    tables = pricer.requests[best.order[at]].tables
+    if rng.random() < 0.5 or cuts[at].size <= 2:
+        others = options[best.order[at]]
+        cuts[at] = others[int(rng.integers(len(others)))].indices
+    else:
+        moved = cuts[at].copy()
+        moved[int(rng.integers(1, moved.size - 1))] += int(rng.choice([-4, -2, -1, 1, 2, 4]))
+        lengths = np.diff(moved)
+        if lengths.min() < 1:
+            return None
+        tail = np.zeros(lengths.size, dtype=np.int64)
+        tail[-1] = 1
+        if not tables.length_allowed[tail, lengths].all():
+            return None
+        cuts[at] = moved
+    if np.array_equal(cuts[at], best.indices[at]):
+        return None
+    return pricer.candidate(best.order, cuts)
