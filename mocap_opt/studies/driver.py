@@ -1,0 +1,104 @@
+"""Doing what a study still lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mocap_opt.studies.execution import Outcome
+from mocap_opt.studies.schema import StudyFile
+from mocap_opt.studies.store import ResultsStore
+from mocap_opt.studies.tasks import Task, tasks_of
+
+
+class Runner(Protocol):
+    """Does tasks, here or elsewhere."""
+
+    def run(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        """Yield one outcome per task, each as soon as it is known; closing this stops the rest."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far a study is.
+
+    Attributes
+    ----------
+    total : int
+        Runs of the study.
+    before : int
+        Those found finished when it began.
+    done, failed : int
+        Those finished since, and how many of them failed.
+    elapsed_s : float
+        Seconds since it began.
+    """
+
+    total: int
+    before: int
+    done: int = 0
+    failed: int = 0
+    elapsed_s: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Runs still to do."""
+        return self.total - self.before - self.done
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left if the rest takes as long as what was done; None before anything is."""
+        return self.elapsed_s / self.done * self.left if self.done else None
+
+
+def run_study(
+    file: StudyFile,
+    runner: Runner,
+    *,
+    listener: Callable[[Tally], None] | None = None,
+    retry_failed: bool = False,
+) -> Tally:
+    """Do every run of a study that its results file does not hold, and add each as it ends.
+
+    Parameters
+    ----------
+    file : StudyFile
+    runner : Runner
+    listener : callable, optional
+        Told of every `Tally`, the first before anything is done.
+    retry_failed : bool
+        Do failed runs again instead of keeping their rows.
+
+    Raises
+    ------
+    InputError
+        If an instance or a variant cannot be read, or the results file is not one.
+    StoreError
+        If another process is running the study, or a run cannot be written.
+    """
+    tasks = {task.key: task for task in tasks_of(file)}
+    tell = listener or (lambda tally: None)
+    with ResultsStore(file.results_path) as store:
+        if retry_failed:
+            store.forget(store.failed_keys() & tasks.keys())
+        finished = store.keys()
+        todo = [task for key, task in tasks.items() if key not in finished]
+        tally = Tally(len(tasks), len(tasks) - len(todo))
+        tell(tally)
+        started = time.monotonic()
+        with contextlib.closing(runner.run(todo)) as outcomes:
+            for outcome in outcomes:
+                store.append(outcome)
+                tally = Tally(
+                    tally.total,
+                    tally.before,
+                    tally.done + 1,
+                    tally.failed + outcome.failed,
+                    time.monotonic() - started,
+                )
+                tell(tally)
+    return tally

@@ -1,0 +1,134 @@
+"""The study file: what to run, as TOML, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_text
+from mocap_opt.instance.problems import from_validation
+from mocap_opt.messages import show
+from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
+from mocap_opt.solving.programs import Solver
+
+MAX_BYTES = 2**20
+SUFFIX = ".toml"
+SOLVERS = ("auto", *(solver.value for solver in Solver))
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Instances(_Section):
+    """Instance files and the variants to make of each."""
+
+    files: list[str] = Field(min_length=1, description="paths or globs, relative to the study file")
+    grid: dict[str, Any] = Field(
+        default_factory=dict, description='lists of values by dotted path, such as "workload.tokens"'
+    )
+
+
+class Study(_Section):
+    """A study as its file has it.
+
+    The runs are instances x methods x solvers x seeds x time limits.  A heuristic uses no solver and
+    no seed and stops by itself, so it runs once on each instance, under the longest limit.
+    """
+
+    kind: Literal["latency"] = Field("latency", description="what each run answers")
+    instances: list[Instances] = Field(min_length=1, description="instance files, each with a grid")
+    methods: list[str] = Field(min_length=1, description="names of methods", examples=[["mocap", "joint"]])
+    solvers: list[str] = Field(["auto"], min_length=1, description="of the joint method's programs")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="of the joint method")
+    time_limits_s: list[Seconds] = Field([60.0], min_length=1, description="wall time of a run, seconds")
+    gap: Annotated[float, Field(ge=0, le=1)] = Field(1e-4, description="a run stops at this gap")
+    execution: str = Field("best", description="the latency to bring down")
+    threads: Annotated[int, Field(ge=1)] = Field(1, description="cores that a run takes")
+    grace_s: Seconds = Field(30.0, description="seconds over its limit before a run is killed")
+    retries: Annotated[int, Field(ge=0)] = Field(3, description="new attempts after a worker was lost")
+    results: str | None = Field(
+        None, min_length=1, description="the results file, relative to the study file"
+    )
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study and where it stands.
+
+    Attributes
+    ----------
+    study : Study
+    path : Path
+    """
+
+    study: Study
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the study are relative to."""
+        return self.path.parent
+
+    @property
+    def results_path(self) -> Path:
+        """The file of finished runs: the one named, or ``NAME.results.sqlite`` beside ``NAME.toml``."""
+        return self.folder / (self.study.results or f"{self.path.stem}.results.sqlite")
+
+
+def load_study(path: str | os.PathLike[str]) -> StudyFile:
+    """Read a study file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is not TOML, or listing every unknown key, wrong type, unknown name
+        and repeated value.
+    """
+    source = ascii(os.fspath(path))[1:-1]
+    text = read_text(path, max_bytes=MAX_BYTES)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError([Problem(source, str(error), "valid TOML")]) from None
+    except (ValueError, RecursionError):
+        raise InputError([Problem(source, "a value that is too large or too deep", "valid TOML")]) from None
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_placed(source, from_validation(error, Study))) from None
+    problems = [
+        *_names("methods", study.methods, METHOD_NAMES),
+        *_names("solvers", study.solvers, SOLVERS),
+        *_names("execution", [study.execution], EXECUTIONS),
+    ]
+    for key in ("methods", "solvers", "seeds", "time_limits_s"):
+        problems += _repeated(key, getattr(study, key))
+    # "auto" is another name of the joint method.
+    if {"auto", "joint"} <= set(study.methods):
+        problems.append(Problem("methods", '"auto" and "joint"', "one of the two, they are the same method"))
+    if problems:
+        raise InputError(_placed(source, problems))
+    return StudyFile(study, Path(path))
+
+
+def _placed(source: str, problems: Sequence[Problem]) -> list[Problem]:
+    return [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in problems]
+
+
+def _names(key: str, given: Sequence[str], known: Sequence[str]) -> list[Problem]:
+    return [Problem(key, show(name), "one of " + ", ".join(known)) for name in given if name not in known]
+
+
+def _repeated(key: str, given: Sequence[Any]) -> list[Problem]:
+    repeated = dict.fromkeys(value for index, value in enumerate(given) if value in given[:index])
+    return [Problem(key, f"{show(value)} twice", "each value once", "remove one") for value in repeated]

@@ -1,0 +1,216 @@
+"""The runs a study consists of, each with the key that tells it from every other run."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.heuristics import METHODS
+from mocap_opt.instance import Instance, load_instance
+from mocap_opt.messages import MOST_PROBLEMS, capped, show
+from mocap_opt.solvers.versions import versions
+from mocap_opt.studies.schema import Instances, StudyFile
+
+MOST_RUNS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked, besides its instance.
+
+    Attributes
+    ----------
+    method, solver, execution : str
+        As `mocap_opt.solve` takes them.
+    seed : int
+    time_limit_s : float
+    gap_wanted : float
+        The run stops at this gap.
+    threads : int
+        Cores that the run takes.
+    """
+
+    method: str
+    solver: str
+    execution: str
+    seed: int
+    time_limit_s: float
+    gap_wanted: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run.
+
+    Attributes
+    ----------
+    kind : str
+        What the run answers.
+    instance : dict
+        The whole instance, so that a worker elsewhere needs no files.
+    name, fingerprint : str
+        Of the instance.
+    variant : dict
+        Value by dotted path: what the grid set.
+    settings : Settings
+    """
+
+    kind: str
+    instance: dict[str, Any]
+    name: str
+    fingerprint: str
+    variant: dict[str, Any]
+    settings: Settings
+
+    @cached_property
+    def key(self) -> str:
+        """First 32 hexadecimal digits of the SHA-256 of all that may change the answer, versions included."""
+        content = {
+            "kind": self.kind,
+            "fingerprint": self.fingerprint,
+            "settings": asdict(self.settings),
+            "versions": versions(),
+        }
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def identity(self) -> dict[str, Any]:
+        """The columns that say which run it is, for its row."""
+        return {
+            "instance": self.name,
+            "fingerprint": self.fingerprint,
+            "variant": self.variant,
+            "kind": self.kind,
+            **asdict(self.settings),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; `from_dict` reads them back."""
+        return {**vars(self), "settings": asdict(self.settings)} | {"key": self.key}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Task:
+        """Make a task of what `to_dict` gave."""
+        fields = {name: data[name] for name in ("kind", "instance", "name", "fingerprint", "variant")}
+        return cls(**fields, settings=Settings(**data["settings"]))
+
+
+def tasks_of(file: StudyFile) -> list[Task]:
+    """Every run of a study, instance by instance.
+
+    Raises
+    ------
+    InputError
+        Listing globs that match nothing, grids that are no lists, variants that are not valid
+        instances, and instances that are there twice.
+    """
+    found = list(_instances(file))
+    settings = list(_settings(file))
+    if len(found) * len(settings) > MOST_RUNS:
+        count = f"{len(found) * len(settings):,} runs"
+        raise InputError([Problem(str(file.path), count, f"at most {MOST_RUNS:,}", "split the study")])
+    return [
+        Task(file.study.kind, data, instance.name, instance.fingerprint, variant, each)
+        for instance, data, variant in found
+        for each in settings
+    ]
+
+
+def _settings(file: StudyFile) -> Iterator[Settings]:
+    study = file.study
+
+    def asked(method: str, solver: str, seed: int, limit_s: float) -> Settings:
+        return Settings(method, solver, study.execution, seed, limit_s, study.gap, study.threads)
+
+    for method in study.methods:
+        if method in METHODS:
+            # No solver, no seed, and it stops by itself: more runs would repeat the first.
+            yield asked(method, "auto", 0, max(study.time_limits_s))
+            continue
+        for solver, seed, limit_s in itertools.product(study.solvers, study.seeds, study.time_limits_s):
+            yield asked(method, solver, seed, limit_s)
+
+
+def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict[str, Any]]]:
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for index, entry in enumerate(file.study.instances):
+        place = f"{file.path}: instances[{index}]"
+        try:
+            paths, variants = _files(entry, file.folder, place), _variants(entry, place)
+        except InputError as error:
+            problems += error.problems
+            continue
+        for path, variant in itertools.product(paths, variants):
+            where = f"{path}" + "".join(f" {key}={show(value)}" for key, value in variant.items())
+            try:
+                instance = load_instance(path, [f"{key}={json.dumps(v)}" for key, v in variant.items()])
+            except InputError as error:
+                problems += [
+                    Problem(f"{where}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems
+                ]
+                if len(problems) > MOST_PROBLEMS:
+                    raise InputError(capped(problems, str(file.path))) from None
+                continue
+            if instance.fingerprint in seen:
+                found = f"{where}, the same as {seen[instance.fingerprint]}"
+                problems.append(Problem(place, found, "each instance once", "remove one of them"))
+            seen.setdefault(instance.fingerprint, where)
+            yield instance, instance.to_dict(), variant
+    if problems:
+        raise InputError(capped(problems, str(file.path)))
+
+
+def _files(entry: Instances, folder: Path, place: str) -> list[Path]:
+    found: list[Path] = []
+    problems: list[Problem] = []
+    for pattern in entry.files:
+        if glob.has_magic(pattern):
+            matches = sorted(glob.glob(pattern, root_dir=folder))
+            found += [folder / match for match in matches]
+            if not matches:
+                problems.append(Problem(f"{place}.files", show(pattern), "a glob that matches a file"))
+        else:
+            found.append(folder / pattern)
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _flat(grid: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Unquoted dotted keys make nested tables in TOML; they mean the same paths."""
+    for key, value in grid.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _variants(entry: Instances, place: str) -> list[dict[str, Any]]:
+    axes: dict[str, list[Any]] = {}
+    problems: list[Problem] = []
+    for path, values in _flat(entry.grid):
+        where = f"{place}.grid.{path}"
+        if path in axes:
+            problems.append(Problem(where, "it twice", "each path once"))
+        if not isinstance(values, list) or not values:
+            problems.append(Problem(where, show(values), "a list of values", "write [1, 2]"))
+            continue
+        texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
+        problems += [
+            Problem(where, f"{text} twice", "each value once", "remove one")
+            for text in dict.fromkeys(t for i, t in enumerate(texts) if t in texts[:i])
+        ]
+        axes[path] = values
+    if problems:
+        raise InputError(problems)
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
