@@ -15,8 +15,9 @@ from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
 
-#: Walks per pair of stages before the search settles for what it has.
-MOST_WALKS = 4000
+#: Walks per pair of stages before the search settles for what it has; where the reserve grows with the
+#: longest chunk, 32 stages x 128 chunks x 4096 steps take some 20,000 of them, five seconds.
+MOST_WALKS = 60_000
 
 
 @dataclass(order=True, frozen=True)
