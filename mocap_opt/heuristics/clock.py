@@ -7,10 +7,16 @@ where an array call takes ten.
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import TypeAlias
 
 import numpy as np
 
 from mocap_opt.tables import IntArray, Tables
+
+Row: TypeAlias = tuple[
+    list[int], list[int], list[int], tuple[list[int], list[int]], tuple[list[int], list[int]]
+]
+"""Phi, memory side, prefix cost, and by tail the full-block term and c + send, of one stage."""
 
 
 def leading_stages(tables: Tables) -> list[int]:
@@ -57,62 +63,110 @@ class ChunkClock:
         self.steps = tables.steps
         self.stages = leading_stages(tables)
         self._rows = [self._lists(i) for i in self.stages]
+        self._remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
+        self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
         self.work = float(whole.sum() / max(whole.max(), 1.0)) - 1.0
 
-    def _lists(self, i: int) -> tuple[list[int], ...]:
+    def _lists(self, i: int) -> Row:
         t = self.tables
         fixed = t.length_cost[i] + t.send[i]
+        blocks = t.full_block[i]
         return (
             t.phi[i].tolist(),
             t.memory_side[i].tolist(),
             t.prefix_cost[i].tolist(),
-            *(t.full_block[i, tail].tolist() for tail in (0, 1)),
-            *(fixed[tail].tolist() for tail in (0, 1)),
+            (blocks[0].tolist(), blocks[1].tolist()),
+            (fixed[0].tolist(), fixed[1].tolist()),
         )
 
     def time(self, start: int, end: int) -> int:
         """Longest of tau + send over the stages for the chunk between two grid indices, ticks."""
-        tail, length, longest = int(end == self.steps), end - start, 0
-        for phi, memory, prefix, *by_length in self._rows:
-            compute = phi[end] - phi[start] + by_length[tail][length]
-            slowest = compute if compute > memory[end] else memory[end]
-            here: int = slowest + prefix[start] + by_length[2 + tail][length]
+        tail, length, longest = end == self.steps, end - start, 0
+        for phi, memory, prefix, blocks, fixed in self._rows:
+            slowest = phi[end] - phi[start] + blocks[tail][length]
+            if memory[end] > slowest:
+                slowest = memory[end]
+            here = slowest + prefix[start] + fixed[tail][length]
             if here > longest:
                 longest = here
         return longest
 
     def remaining(self, end: int) -> int:
         """Least time any partition of the first `end` steps takes on the slowest stage, ticks."""
-        return max(rows[0][end] - rows[0][0] for rows in self._rows)
+        return self._remaining[end]
 
-    def least_start(self, end: int, limit: int, floor: int, ceiling: int) -> int | None:
+    def least_start(
+        self, end: int, limit: int, floor: int, ceiling: int, near: int = 1
+    ) -> tuple[int, int, int] | None:
         """Least start in [floor, ceiling] of a chunk that ends at `end` and takes at most `limit`.
 
         Times are taken to fall as the chunk gets shorter (a cost per token of prefix can break
-        that; then the start found need not be the least).  None if even the start at `ceiling` is
-        too early.
+        that; then the start found need not be the least).
+
+        Parameters
+        ----------
+        near : int
+            About the length to expect, grid steps: the closer, the fewer the lookups.
+
+        Returns
+        -------
+        start, its time, time from one step before : int, or None if even the start at `ceiling` is too early
+            The last is 0 if the start is at `floor`.
         """
-        if self.time(floor, end) <= limit:
-            return floor
-        if self.time(ceiling, end) > limit:
-            return None
-        # Compute alone gives a start that is never too late; the rest of tau moves it a little.
-        guess = max(bisect_left(r[0], r[0][end] - limit, floor, ceiling) for r in self._rows)
-        bad, good, stride = max(guess - 1, floor), ceiling, 1
-        while bad + stride < ceiling:
-            if self.time(bad + stride, end) <= limit:
-                good = bad + stride
-                break
-            bad += stride
-            stride *= 2
+        time = self.time
+        if not self._shorter_is_faster:
+            whole = time(floor, end)
+            if whole <= limit:
+                return floor, whole, 0
+        tail = end == self.steps
+        guess = floor
+        for phi, _, _, blocks, fixed in self._rows:
+            room = limit - fixed[tail][near] - blocks[tail][near]
+            start = bisect_left(phi, phi[end] - room, floor, ceiling)
+            if start > guess:
+                guess = start
+        here, stride = time(guess, end), 1
+        if here <= limit:
+            good, good_time = guess, here
+            while True:
+                if good == floor:
+                    return floor, good_time, 0
+                bad = max(good - stride, floor)
+                bad_time = time(bad, end)
+                if bad_time > limit:
+                    break
+                good, good_time, stride = bad, bad_time, 2 * stride
+        else:
+            bad, bad_time = guess, here
+            while True:
+                if bad == ceiling:
+                    return None
+                good = min(bad + stride, ceiling)
+                good_time = time(good, end)
+                if good_time <= limit:
+                    break
+                bad, bad_time, stride = good, good_time, 2 * stride
         while good - bad > 1:
             middle = (bad + good) // 2
-            if self.time(middle, end) <= limit:
-                good = middle
+            here = time(middle, end)
+            if here <= limit:
+                good, good_time = middle, here
             else:
-                bad = middle
-        return good
+                bad, bad_time = middle, here
+        return good, good_time, bad_time
+
+    def longest_within(self, limit: int) -> int:
+        """Grid steps of the longest chunk of at most `limit` ticks of compute; 1 at least."""
+        phi = self.tables.phi[self.stages]
+        low, high = 1, self.steps
+        while low < high:
+            middle = (low + high + 1) // 2
+            if int((phi[:, middle:] - phi[:, :-middle]).max(axis=0).min()) <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def least_sum(self, count: int) -> float:
         """Least sum of `count` chunk times on the slowest stage, ticks, if c is affine.

@@ -38,6 +38,7 @@ def lbcp(
     traffic: Traffic | None,
     fits: Callable[[IntArray], bool],
     above: int = 0,
+    most: int | None = None,
 ) -> IntArray | None:
     """Boundaries of the least longest chunk time with at most `count` chunks.
 
@@ -52,6 +53,8 @@ def lbcp(
         Whether boundaries fit the memories, with homes chosen for them.
     above : int
         A longest chunk time that is known to be needed, ticks.
+    most : int, optional
+        The largest longest chunk time of interest, ticks.
 
     Returns
     -------
@@ -61,5 +64,5 @@ def lbcp(
     Source: MOCAP (arXiv 2606.22968): "minimise the balanced longest chunk time subject to memory
     and causality, counting the reallocation overhead".
     """
-    walk = least_trial(clock, limits, count, clock.tables.exact_chunks, fits, traffic, above)
+    walk = least_trial(clock, limits, count, clock.tables.exact_chunks, fits, traffic, above, most)
     return None if walk is None else walk.indices

@@ -55,6 +55,22 @@ class LengthLimits:
             return None
         return np.append(low, self.steps), np.append(high, self.steps)
 
+    def lowest(self, count: int) -> IntArray | None:
+        """Boundaries of the longest chunks from the end on: each as low as any can be, counted from S.
+
+        The first chunk takes what is left, and may be shorter than allowed.
+
+        Returns
+        -------
+        int64[chunks + 1], or None if `count` chunks do not reach 0
+        """
+        if self.last_most < 1:
+            return None
+        start = self.steps - self.last_most - max(self.most, 0) * np.arange(count, dtype=np.int64)
+        if start[-1] > 0:
+            return None
+        return np.concatenate([[0], start[start > 0][::-1], [self.steps]])
+
     def counts(self, tables: Tables) -> list[int]:
         """List the counts the tables allow for which boundaries within the limits exist."""
         return [m for m in tables.counts if self.windows(m) is not None]

@@ -6,7 +6,7 @@ from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.lbcp import lbcp, reallocation
 from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.mbkr import half_apart, mbkr
-from mocap_opt.heuristics.proposal import Proposal
+from mocap_opt.heuristics.proposal import Proposal, Shortage
 from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.sweep import sweep
 from mocap_opt.heuristics.thresholds import greatest_thresholds
@@ -26,15 +26,18 @@ def mocap(tables: Tables) -> Proposal:
     clock, selection = ChunkClock(tables), Selection(tables)
     partner = half_apart(tables.stages)
 
-    def short(indices: IntArray) -> bool:
-        return selection.short(greatest_thresholds(tables, indices, partner)[1])
+    def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
+        return greatest_thresholds(tables, indices, partner, longest)[1]
 
-    def iterate(count: int, limits: LengthLimits, above: int) -> None:
+    def fits(indices: IntArray) -> bool:
+        return not selection.short(short(indices))
+
+    def iterate(count: int, limits: LengthLimits, above: int, most: int | None) -> None:
         traffic: Traffic | None = None
         tried: list[IntArray] = []
         note = f"LBCP and MBKR reached no fixed point in {ROUNDS} rounds; the best round is kept"
         for n in range(1, ROUNDS + 1):
-            indices = lbcp(clock, limits, count, traffic, lambda p: not short(p), above)
+            indices = lbcp(clock, limits, count, traffic, fits, above, most)
             if indices is None:
                 note = f"LBCP found no chunks in round {n}, for the traffic of the round before"
                 break

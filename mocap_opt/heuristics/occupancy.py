@@ -31,10 +31,18 @@ def produced(tables: Tables, indices: IntArray) -> IntArray:
     return pages
 
 
-def room(tables: Tables, indices: IntArray) -> IntArray:
-    """Bytes left for this request's KV, int64[memory, slot]; negative if not even the rest fits."""
+def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntArray:
+    """Bytes left for this request's KV, int64[memory, slot]; negative if not even the rest fits.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    longest : int, optional
+        The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
+    """
     chunks = indices.size - 1
-    longest = int(np.diff(tables.grid[indices]).max())
+    longest = int(np.diff(tables.grid[indices]).max()) if longest is None else longest
     free = tables.capacity - tables.static - tables.reserve(longest)
     slot, stage = np.arange(chunks + tables.stages - 1)[None, :], np.arange(tables.stages)[:, None]
     running = (slot >= stage) & (slot < stage + chunks)
@@ -54,13 +62,13 @@ def worst(excess: IntArray) -> Shortage | None:
     return Shortage(int(memory), int(slot), short) if short > 0 else None
 
 
-def pooled_shortage(tables: Tables, indices: IntArray) -> Shortage | None:
+def pooled_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
     """Whether all memories together are too small, wherever the KV goes.
 
     With equal page sizes the room of each memory counts in whole pages.  A memory that cannot
-    hold what is not KV is short by itself.
+    hold what is not KV is short by itself.  The parameters are those of `room`.
     """
-    left = room(tables, indices)
+    left = room(tables, indices, longest)
     alone = worst(-left)
     if alone is not None:
         return alone

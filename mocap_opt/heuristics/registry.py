@@ -38,8 +38,8 @@ HOME_RULES: dict[str, HomeRule] = {
 }
 
 
-def _mirror_shortage(tables: Tables, indices: IntArray) -> Shortage | None:
-    return greatest_thresholds(tables, indices, mirrored(tables.stages))[1]
+def _mirror_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
+    return greatest_thresholds(tables, indices, mirrored(tables.stages), longest)[1]
 
 
 _METHODS = (

@@ -12,8 +12,11 @@ from mocap_opt.heuristics.sweep import sweep
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.tables import IntArray, Tables
 
-MemoryRule = Callable[[Tables, IntArray], Shortage | None]
-"""The memory row that boundaries break, or None if homes of some kind exist for them."""
+MemoryRule = Callable[[Tables, IntArray, int | None], Shortage | None]
+"""The memory row that boundaries break, or None if homes of some kind exist for them.
+
+The last argument is the longest chunk that the reserve has to allow for, None for that of the boundaries.
+"""
 
 
 def search(memory: MemoryRule, homes: HomeRule) -> Callable[[Tables], Proposal]:
@@ -28,18 +31,18 @@ def search(memory: MemoryRule, homes: HomeRule) -> Callable[[Tables], Proposal]:
     def propose(tables: Tables) -> Proposal:
         clock, selection = ChunkClock(tables), Selection(tables)
 
-        def short(indices: IntArray) -> bool:
-            return selection.short(memory(tables, indices))
+        def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
+            return memory(tables, indices, longest)
 
         def fits(indices: IntArray) -> bool:
-            return not short(indices)
+            return not selection.short(short(indices))
 
         def placeable(indices: IntArray) -> bool:
             return homes(tables, indices).pages is not None
 
-        def attempt(count: int, limits: LengthLimits, above: int) -> None:
+        def attempt(count: int, limits: LengthLimits, above: int, most: int | None) -> None:
             for allowed in (fits, placeable):
-                walk = least_trial(clock, limits, count, tables.exact_chunks, allowed, above=above)
+                walk = least_trial(clock, limits, count, tables.exact_chunks, allowed, above=above, most=most)
                 if walk is None or walk.indices is None or selection.known(walk.indices):
                     return
                 placed = homes(tables, walk.indices)

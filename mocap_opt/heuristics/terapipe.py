@@ -111,7 +111,7 @@ def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | No
     if others and best_indices is not None:
         highest = min(highest, max(lowest, (best - whole) // others))
     gap = lowest // 10_000 if epsilon is None else epsilon
-    times = slice_times(tables, _longest_within(clock, limits, highest))
+    times = slice_times(tables, min(clock.longest_within(highest), max(limits.most, limits.last_most, 1)))
     ranges = [(whole + others * lowest, lowest, highest, whole)]
     while ranges:
         bound, low, high, floor = heapq.heappop(ranges)
@@ -140,20 +140,6 @@ def _cost(tables: Tables, indices: IntArray, others: int) -> int:
     times = tables.tau(stage, indices[None, :-1], indices[None, 1:])
     times = (times + tables.send_time(stage, indices[None, :-1], indices[None, 1:])).max(axis=0)
     return int(times.sum() + others * times.max())
-
-
-def _longest_within(clock: ChunkClock, limits: LengthLimits, tmax: int) -> int:
-    """Count the most grid steps of any slice of at most `tmax` ticks, by compute alone."""
-    most = max(limits.most, limits.last_most)
-    phi = clock.tables.phi[clock.stages]
-    low, high = 1, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if int((phi[:, middle:] - phi[:, :-middle]).max(axis=0).min()) <= tmax:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def terapipe(tables: Tables) -> list[IntArray]:

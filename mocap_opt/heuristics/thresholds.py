@@ -20,7 +20,7 @@ UNBOUNDED = 2**61
 
 
 def greatest_thresholds(
-    tables: Tables, indices: IntArray, partner: IntArray
+    tables: Tables, indices: IntArray, partner: IntArray, longest: int | None = None
 ) -> tuple[IntArray, Shortage | None]:
     """Find the greatest thresholds with which every memory row holds.
 
@@ -30,6 +30,8 @@ def greatest_thresholds(
         Grid indices of the boundaries.
     partner : int64[stage]
         Where each stage sends what exceeds its threshold; itself if nowhere.
+    longest : int, optional
+        The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
 
     Returns
     -------
@@ -38,16 +40,17 @@ def greatest_thresholds(
     Shortage or None
         A row that no thresholds meet with these partners.
     """
-    own, left = produced(tables, indices), room(tables, indices)
+    own, left = produced(tables, indices), room(tables, indices, longest)
     stage = np.arange(tables.stages)
     size = np.maximum(tables.page_bytes, 1)[:, None]
     moves = (partner != stage)[:, None]
     mutual = np.flatnonzero((partner[partner] == stage) & (partner != stage))
+    giver = np.argsort(partner, kind="stable")
+    one_each = bool(np.all(partner[giver] == stage))
     theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
     while True:
         sent = np.where(moves, size * np.maximum(own - theta[:, None], 0), 0)
-        foreign = np.zeros_like(left)
-        np.add.at(foreign, partner, sent)
+        foreign = sent[giver] if one_each else _gathered(sent, partner)
         free = left - foreign
         # What others send here is already the least of any thresholds that fit.
         shortage = worst(np.where(moves, -free, size * own - free))
@@ -60,6 +63,13 @@ def greatest_thresholds(
         if np.all(bound >= theta):
             return theta, None
         theta = np.minimum(theta, bound)
+
+
+def _gathered(sent: IntArray, partner: IntArray) -> IntArray:
+    """What every memory is sent, where several stages may send to one."""
+    foreign = np.zeros_like(sent)
+    np.add.at(foreign, partner, sent)
+    return foreign
 
 
 def _locked(

@@ -72,24 +72,24 @@ def backward_walk(
     traffic : Traffic, optional
         KV traffic that counts towards the chunk times.
     """
-    at, longest, onward = clock.steps, 0, 2 * trial + 1
+    at, longest, onward, near = clock.steps, 0, 2 * trial + 1, 1
     backwards = [at]
     for left in range(count - 1, -1, -1):
         tail = at == clock.steps
         least, most = (limits.last_least, limits.last_most) if tail else (limits.least, limits.most)
-        shown = traffic.shown[at] if traffic else 0
-        whole = traffic.whole[at] if traffic else 0
+        shown, whole = (traffic.shown[at], traffic.whole[at]) if traffic else (0, 0)
         floor, ceiling = max(0, at - most), at - least
         if ceiling < floor or whole > trial:
             return Walk(None, trial, longest, min(onward, max(whole, trial + 1)))
-        needed = -(-clock.remaining(at) // (left + 1))
-        if needed > trial:
-            return Walk(None, trial, longest, min(onward, needed))
-        start = clock.least_start(at, trial - shown, floor, ceiling)
-        if start is None:
+        if clock.remaining(at) > trial * (left + 1):
+            return Walk(None, trial, longest, min(onward, -(-clock.remaining(at) // (left + 1))))
+        found = clock.least_start(at, trial - shown, floor, ceiling, near)
+        if found is None:
             return Walk(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
+        start, taken, beyond = found
         if start > floor:
-            onward = min(onward, clock.time(start - 1, at) + shown)
+            onward = min(onward, beyond + shown)
+        least_possible = start
         if exact:
             start = max(start, left * limits.least) if left else start
             reached = start <= left * limits.most
@@ -102,9 +102,11 @@ def backward_walk(
             reached = True
         if not reached or start > ceiling:
             return Walk(None, trial, longest, max(onward, trial + 1))
-        longest = max(longest, clock.time(start, at) + shown, whole)
+        if start > least_possible:
+            taken = clock.time(start, at)
+        longest = max(longest, taken + shown, whole)
         backwards.append(start)
-        at = start
+        at, near = start, at - start
         if at == 0 and (not exact or left == 0):
             return Walk(np.array(backwards[::-1], dtype=np.int64), trial, longest, max(onward, trial + 1))
     return Walk(None, trial, longest, max(onward, trial + 1))
@@ -118,6 +120,7 @@ def least_trial(
     fits: Callable[[IntArray], bool] | None = None,
     traffic: Traffic | None = None,
     above: int = 0,
+    most: int | None = None,
 ) -> Walk | None:
     """Find the walk of the least trial that reaches 0 within the count and fits the memories.
 
@@ -130,13 +133,15 @@ def least_trial(
         Whether boundaries fit the memories.
     above : int
         Trials below this are known to fail, ticks.
+    most : int, optional
+        Trials above this are of no interest, ticks.
 
     Returns
     -------
     Walk or None
         None if no trial works.
     """
-    if limits.windows(count) is None and exact:
+    if exact and limits.windows(count) is None:
         return None
     last = clock.time(0, clock.steps)
     if traffic:
@@ -148,6 +153,7 @@ def least_trial(
 
     low = max(above, -(-clock.remaining(clock.steps) // count), 1)
     trial, stride = low, max(1, low // 64)
+    last = last if most is None else min(last, most)
     while True:
         best, good = attempt(trial)
         if good:
