@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mocap_opt.cli import describe, drawing, handover, solving
+from mocap_opt.cli import describe, drawing, handover, max_length, solving
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -30,7 +30,13 @@ def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
 
 
-for command in (*describe.COMMANDS, *solving.COMMANDS, *drawing.COMMANDS, *handover.COMMANDS):
+for command in (
+    *describe.COMMANDS,
+    *solving.COMMANDS,
+    *drawing.COMMANDS,
+    *handover.COMMANDS,
+    *max_length.COMMANDS,
+):
     cli.add_command(command)
 
 

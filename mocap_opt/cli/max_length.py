@@ -1,0 +1,207 @@
+"""The command that looks for the longest prompt: max-length."""
+
+from __future__ import annotations
+
+import csv
+import io
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from mocap_opt.bounds import Scope, best, lower_bounds
+from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.render import console, pairs, percent, seconds
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.heuristics import METHODS
+from mocap_opt.instance import Instance, load_instance
+from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, longest_equal, longest_prompt
+from mocap_opt.plan_io import save_plan
+from mocap_opt.report import relative_gap
+from mocap_opt.units import exact
+
+CURVE_POINTS = 12
+EXAMPLE = """\b
+Examples:
+  mocap-opt max-length instances/gpt3-175b-watos-longest.json --equal-chunks
+  mocap-opt max-length instances/gpt3-175b-watos-longest.json --latency-factor 1.1 \\
+      --set chunking.quantum=4096 --set chunking.shortest=4096 --curve curve.csv
+"""
+
+
+def curve_row(family: LengthFamily, point: Point) -> dict[str, Any]:
+    """A point of the curve in tokens and seconds, with the gap to the best bound at its length."""
+    tables, found = family.at(point.tokens), point.assessment
+    headline = best(lower_bounds(tables), {Scope.ANY_EXECUTION})
+    return {
+        "tokens": point.tokens,
+        "latency_s": tables.seconds(found.latency),
+        "lockstep_latency_s": tables.seconds(found.lockstep.latency),
+        "event_latency_s": tables.seconds(found.event.latency),
+        "lower_bound_s": None if headline is None else tables.seconds(headline.ticks),
+        "gap": relative_gap(found.latency, headline),
+        "chunks": found.plan.chunks,
+        "found_by": point.source,
+    }
+
+
+def _answer(
+    instance: Instance, found: LongestPrompt, rule: str, curve: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "instance": instance.name,
+        "fingerprint": instance.fingerprint,
+        "method": found.method,
+        "rule": rule,
+        "tokens": found.tokens,
+        "upper_bound_tokens": found.upper_bound_tokens,
+        "gap": found.gap,
+        "stopped_by": None if found.stopped_by is None else found.stopped_by.to_dict(),
+        "latency_s": curve[-1]["latency_s"] if curve else None,
+        "lockstep_latency_s": curve[-1]["lockstep_latency_s"] if curve else None,
+        "event_latency_s": curve[-1]["event_latency_s"] if curve else None,
+        "found_by": None if found.best is None else found.best.source,
+        "boundaries": None if found.best is None else list(found.best.assessment.plan.boundaries),
+        "curve": curve,
+    }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    stop = answer["stopped_by"]
+    longest = "no plan found" if answer["tokens"] is None else f"{answer['tokens']:,} tokens"
+    rows = [
+        ("longest", longest),
+        ("upper bound", f"{answer['upper_bound_tokens']:,} tokens, {percent(answer['gap'])} above"),
+        ("rule", answer["rule"]),
+        ("latency", seconds(answer["latency_s"])),
+        ("found by", answer["found_by"] or "-"),
+    ]
+    if stop is not None:
+        proved = "proved" if stop["proved"] else "not proved for other methods"
+        rows.append(("stopped by", f"at {stop['tokens']:,} tokens: {stop['reason']} ({proved})"))
+    console().print(f"{answer['instance']}: {answer['method']}")
+    console().print(pairs(rows))
+
+
+def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
+    given = [equal, limit_s is not None, factor is not None]
+    if sum(given) > 1:
+        raise InputError(
+            [
+                Problem(
+                    "max-length",
+                    "several of --equal-chunks, --latency-limit and --latency-factor",
+                    "at most one of them",
+                )
+            ]
+        )
+    if equal:
+        return "exactly M equal chunks"
+    if limit_s is not None:
+        return f"latency at most {limit_s:g} s"
+    if factor is not None:
+        return f"latency at most {factor:g} times that of mocap with memory unlimited"
+    return "chunks within chunking.longest"
+
+
+@click.command("max-length", short_help="the longest prompt that fits, and a proof", epilog=EXAMPLE)
+@file_argument
+@click.option(
+    "--method",
+    type=click.Choice(["joint", *METHODS]),
+    default="joint",
+    show_default=True,
+    help="joint: every rule; or one heuristic by name.",
+)
+@click.option("--equal-chunks", is_flag=True, help="Exactly max_chunks equal chunks of whole quanta.")
+@click.option(
+    "--latency-limit",
+    "limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds a prompt may take, however long it is.",
+)
+@click.option(
+    "--latency-factor",
+    "factor",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Times the latency of mocap at the same length with memory unlimited.",
+)
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for the search and again for the upper bound, looked at between lengths.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write latency by length (CSV).")
+@click.option("--out", type=click.Path(path_type=str), help="Write the plan of the longest prompt (JSON).")
+@set_option
+@json_option
+def max_length(
+    file: str,
+    method: str,
+    equal_chunks: bool,
+    limit_s: float | None,
+    factor: float | None,
+    time_limit_s: float,
+    seed: int,
+    curve_path: str | None,
+    out: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> ExitCode:
+    """Find the longest prompt of the instance FILE that has a plan, and prove how long it could be.
+
+    The prompt's own length in FILE is ignored.  Without a limit on latency or on the length of a chunk
+    the question is refused: a giant chunk would win and mean nothing.
+    """
+    rule = _one_rule(equal_chunks, limit_s, factor)
+    for path in (curve_path, out):
+        if path is not None:
+            require_writable(path)
+    instance = load_instance(file, overrides)
+    family = LengthFamily.of(instance)
+    points = CURVE_POINTS if curve_path is not None else 1
+    if equal_chunks:
+        found = longest_equal(family, method, points)
+    else:
+        limit = _limit(family, limit_s, factor)
+        found = longest_prompt(
+            family, method, limit, time_limit_s=time_limit_s, seed=seed, curve_points=points
+        )
+    rows = [curve_row(family, point) for point in found.curve]
+    if curve_path is not None:
+        write_text_atomically(curve_path, _csv(rows))
+    if out is not None and found.best is not None:
+        longest = instance.replace(f"workload.tokens={found.best.tokens}")
+        plan = found.best.assessment.plan
+        save_plan(out, plan, longest.name, family.at(found.best.tokens))
+    answer = _answer(instance, found, rule, rows)
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer)
+    if found.best is not None:
+        return ExitCode.ANSWERED
+    return ExitCode.INFEASIBLE if found.upper_bound_tokens == 0 else ExitCode.NO_PLAN
+
+
+def _limit(family: LengthFamily, limit_s: float | None, factor: float | None) -> LatencyLimit | None:
+    if limit_s is not None:
+        return LatencyLimit(family, ticks=Fraction(exact(limit_s)) / family.longest.tick_s)
+    return None if factor is None else LatencyLimit(family, factor=Fraction(exact(factor)))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    columns = "tokens latency_s lockstep_latency_s event_latency_s lower_bound_s gap chunks found_by"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns.split(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+COMMANDS = (max_length,)

@@ -1,0 +1,209 @@
+"""The longest prompt whose plan keeps to a latency limit or to a longest chunk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mocap_opt.assess import Assessment, assess
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.heuristics import HOME_RULES, METHODS
+from mocap_opt.lengths.bisection import last_found
+from mocap_opt.lengths.ceiling import (
+    countdown,
+    latency_ceiling,
+    latency_stop_at,
+    memory_ceiling,
+    memory_stop_at,
+    shortest_chunk,
+)
+from mocap_opt.lengths.family import LengthFamily
+from mocap_opt.lengths.limits import LatencyLimit
+from mocap_opt.lengths.result import LongestPrompt, Point, Stop
+from mocap_opt.plan import Plan
+from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.state import Progress, SearchState
+from mocap_opt.solving.strategy import choose
+from mocap_opt.tables import Tables
+from mocap_opt.verify import violations
+
+FIRST_TRIED = ("mocap", "search-greedy", "uniform-greedy", "search-mirror")
+"""Methods the joint search asks at every length before it searches for itself."""
+
+SHARE = 0.1
+"""Part of the time left that the joint search may spend on one length."""
+
+
+def fitting_plan(tables: Tables) -> Plan | None:
+    """A plan that keeps every boundary as early as the limits allow, if memory admits one.
+
+    For each longest chunk, shortest first, and each count these boundaries need least memory in
+    every slot; with pages of one size some of them fit if any plan does.
+    """
+    setting, memory = Setting(tables), PooledMemory.of(tables)
+    lengths = [k for k in range(1, tables.steps + 1) if tables.length_allowed[:, k].any()]
+    for longest in lengths:
+        for count in setting.counts:
+            if setting.limits.shortest_longest(count) > longest:
+                continue
+            marks = setting.limits.least(count, cap=longest)
+            if not memory.fits(marks, longest * tables.quantum):
+                continue
+            pages = HOME_RULES["greedy"](tables, marks).pages
+            plan = None if pages is None else Plan.from_arrays(tables, marks, pages)
+            if plan is not None and not violations(tables, plan):
+                return plan
+    return None
+
+
+@dataclass(eq=False)
+class LengthSearch:
+    """One search: a family, a method, a limit on latency and one on time.
+
+    Attributes
+    ----------
+    family : LengthFamily
+    method : str
+        A heuristic's name, or ``"joint"``.
+    limit : LatencyLimit or None
+    remaining_s : callable
+        Seconds left.
+    seed : int
+    """
+
+    family: LengthFamily
+    method: str
+    limit: LatencyLimit | None
+    remaining_s: Callable[[], float]
+    seed: int = 0
+
+    def attempt(self, steps: int) -> Point | None:
+        """A plan of that many grid steps within the limit, if one is found."""
+        tables = self.family.at(steps * self.family.longest.quantum)
+        allowed = None if self.limit is None else self.limit.at(tables.tokens)
+        if self.limit is not None and allowed is None:
+            return None
+        names = FIRST_TRIED if self.method == "joint" else (self.method,)
+        for name in names:
+            point = self._point(tables, METHODS[name].propose(tables).plan, name, allowed)
+            if point is not None:
+                return point
+        if self.method != "joint":
+            return None
+        if allowed is None:
+            return self._point(tables, fitting_plan(tables), "earliest boundaries", None)
+        return self._search(tables, allowed)
+
+    def _point(self, tables: Tables, plan: Plan | None, name: str, allowed: Fraction | None) -> Point | None:
+        if plan is None:
+            return None
+        found = assess(tables, plan)
+        within = allowed is None or found.latency <= allowed
+        return Point(tables.tokens, found, name) if within else None
+
+    def _search(self, tables: Tables, allowed: Fraction) -> Point | None:
+        """Let the joint method look for a plan within the limit, and stop at the first one."""
+        stop = threading.Event()
+
+        def enough(_: Progress) -> None:
+            best, bound = state.best_latency, state.headline
+            if (best is not None and best <= allowed) or (bound is not None and bound.ticks > allowed):
+                stop.set()
+
+        state = SearchState(tables, SHARE * self.remaining_s(), 0.0, enough, stop)
+        solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=self.seed)
+        best: Assessment | None = state.best
+        if best is None or best.latency > allowed:
+            return None
+        return Point(tables.tokens, best, state.best_source or "joint")
+
+    def stop_at(self, steps: int) -> Stop | None:
+        """What stands in the way of a length without a plan."""
+        tables = self.family.longest
+        tokens = steps * tables.quantum
+        if steps > tables.steps:
+            reason = "all memories together cannot hold the first stage's KV of the whole prompt"
+            return Stop(tokens, reason, proved=True)
+        proof = memory_stop_at(self.family, steps)
+        if proof is None and self.limit is not None:
+            proof = latency_stop_at(self.family, self.limit, steps)
+        if self.method == "joint" or proof is not None:
+            return proof or Stop(tokens, "no plan was found, and none is ruled out")
+        proposal = METHODS[self.method].propose(self.family.at(tokens))
+        return Stop(tokens, proposal.reason or "the plan of this method takes longer than the limit")
+
+
+def longest_prompt(
+    family: LengthFamily,
+    method: str,
+    limit: LatencyLimit | None,
+    *,
+    time_limit_s: float = 60.0,
+    seed: int = 0,
+    curve_points: int = 0,
+) -> LongestPrompt:
+    """Find the longest prompt under a latency limit, a longest chunk, or both.
+
+    Parameters
+    ----------
+    family : LengthFamily
+    method : str
+        A heuristic's name, or ``"joint"``.
+    limit : LatencyLimit or None
+        None: only if the chunks have a greatest length.
+    time_limit_s : float
+        Wall time for the search and again for the upper bound, seconds; it is checked between lengths.
+    seed : int
+    curve_points : int
+        How many lengths of the curve of latencies to fill in, the longest included.
+
+    Returns
+    -------
+    LongestPrompt
+        ``tokens`` has a plan, and none was found one quantum further; no prompt longer than
+        ``upper_bound_tokens`` has one, by any method.
+
+    Raises
+    ------
+    InputError
+        If there is neither a limit nor a greatest length of a chunk.
+    """
+    tables = family.longest
+    if limit is None and tables.max_length >= tables.tokens:
+        raise InputError(
+            [
+                Problem(
+                    "max-length",
+                    "no limit on latency or on the length of a chunk",
+                    "one of --equal-chunks, --latency-limit, --latency-factor or --set chunking.longest",
+                    "without one a giant chunk wins: it pools every memory, but takes as long as the "
+                    "stages one after another, and means nothing",
+                )
+            ]
+        )
+    search = LengthSearch(family, method, limit, countdown(time_limit_s), seed)
+    ceiling = memory_ceiling(family)
+    low = shortest_chunk(tables) * (tables.max_chunks if tables.exact_chunks else 1)
+    absolute = limit is not None and limit.factor is None
+    if limit is not None and absolute:
+        ceiling = latency_ceiling(family, limit, 0, ceiling, countdown(time_limit_s))
+    found = last_found(search.attempt, low, ceiling, monotone=False)
+    reached = 0 if found is None else found[0]
+    if limit is not None and not absolute:
+        ceiling = latency_ceiling(family, limit, reached, ceiling, countdown(time_limit_s))
+    points = () if found is None else _curve(search, low, found[1], curve_points)
+    best = None if found is None else found[1]
+    stop = search.stop_at(max(reached + 1, low))
+    return LongestPrompt(method, best, ceiling * tables.quantum, stop, points)
+
+
+def _curve(search: LengthSearch, low: int, last: Point, points: int) -> tuple[Point, ...]:
+    """Points at evenly spread lengths up to the longest, where plans are found."""
+    reached = last.tokens // search.family.longest.quantum
+    wanted = sorted({low + (reached - low) * n // max(points - 1, 1) for n in range(points)} - {reached})
+    found = (search.attempt(steps) for steps in wanted)
+    return (*(point for point in found if point is not None), last)
