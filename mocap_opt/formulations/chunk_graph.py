@@ -19,6 +19,9 @@ from mocap_opt.tables import IntArray, Tables
 PRECISION = 10_000
 """`least_latency` is found to one part in so many."""
 
+MOST_ARCS = 4_000_000
+"""`windows_within` gives up on graphs with more arcs before pruning: building them takes seconds."""
+
 FAR = np.int64(2) ** 60
 """Stands for "no path" while path lengths are computed; never leaves this module."""
 
@@ -53,6 +56,7 @@ class _Pruning:
 
     tables: Tables
     alive: npt.NDArray[np.bool_]
+    least_sends: IntArray | None = None
     first: IntArray = field(init=False)
     last: IntArray = field(init=False)
     through: IntArray = field(init=False)
@@ -65,13 +69,22 @@ class _Pruning:
         sends = np.zeros_like(times)
         for i in range(tables.stages):
             times[i, a, b] = tables.tau(i, a, b)
-            sends[i, a, b] = message_times(tables, i, a, b)
-        self.first = times[0] + sends[0]
+            if self.least_sends is None:
+                sends[i, a, b] = message_times(tables, i, a, b)
+            else:
+                sends[i, a, b] = self.least_sends[i, (b == tables.steps).astype(np.int64), b - a]
+        self.first = times[0] + sends[0] if self.least_sends is None else times[0]
         self.last = times[-1]
         self.through = (times + sends).sum(axis=0)
 
 
-def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool = True) -> ChunkGraph:
+def chunk_graph(
+    tables: Tables,
+    *,
+    no_worse_than: int | None = None,
+    homes: bool = True,
+    sends: IntArray | None = None,
+) -> ChunkGraph:
     """Build the graph of boundaries and prune it.
 
     Parameters
@@ -82,6 +95,9 @@ def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool
         left out; plans as good as it stay.
     homes : bool
         Whether KV may live anywhere (the memories are pooled) or only on its own stage.
+    sends : int64[stage, 2, G + 1], optional
+        Least send times by ``[stage, tail, k]``: then `no_worse_than` is a contention-free latency,
+        in which a stage sends while it computes.
     """
     counts = tables.counts
     layers, points = max(counts, default=0), tables.steps + 1
@@ -94,7 +110,7 @@ def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool
     chunk[a, b] &= _reserve_fits(tables)[tail, b - a]
     alive = np.repeat(chunk[None], layers, axis=0)
     alive[:-1, 0, 0] = not tables.exact_chunks
-    pruning = _Pruning(tables, alive)
+    pruning = _Pruning(tables, alive, sends)
     before = -1
     while before != (now := int(np.count_nonzero(alive))):
         before = now
@@ -105,6 +121,28 @@ def chunk_graph(tables: Tables, *, no_worse_than: int | None = None, homes: bool
     arcs = tuple([(int(a), int(b)) for a, b in np.argwhere(layer)] for layer in alive)
     ends = [{0}, *({b for _, b in layer} for layer in arcs)]
     return ChunkGraph(layers, tuple(sorted(layer) for layer in ends), arcs)
+
+
+def windows_within(
+    tables: Tables, no_worse_than: int, *, sends: IntArray | None = None
+) -> list[tuple[int, int]] | None:
+    """Least and largest grid index of every boundary over the plans no worse than a known one.
+
+    Parameters
+    ----------
+    tables, no_worse_than, sends
+        As for `chunk_graph`.
+
+    Returns
+    -------
+    list of (int, int) or None
+        For boundaries 0 .. M; None if no path is left, or if the graph is too large to be worth it.
+    """
+    layers = max(tables.counts, default=0)
+    if layers == 0 or layers * (tables.steps + 1) ** 2 > MOST_ARCS:
+        return None
+    graph = chunk_graph(tables, no_worse_than=no_worse_than, sends=sends)
+    return None if graph.empty else [(layer[0], layer[-1]) for layer in graph.nodes]
 
 
 def least_latency(tables: Tables, at_most: int) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from mocap_opt.formulations import plan_cpsat
 from mocap_opt.formulations.carriers import links, ports
 from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
+from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.contention_free_terms import least_sends, resources
-from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
 from mocap_opt.formulations.steps_cpsat import solve_in_steps
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.cpsat import Limits
@@ -147,7 +149,7 @@ def build(
     tables: Tables,
     *,
     homes: bool = True,
-    fixed: Sequence[int] | None = None,
+    windows: Windows | None = None,
     families: Sequence[Family] = FAMILIES,
 ) -> ContentionFreeVariables:
     """Build the contention-free program.
@@ -157,8 +159,8 @@ def build(
     tables : Tables
     homes : bool
         False leaves homes out and keeps only what all memories together can hold: a relaxation.
-    fixed : sequence of int, optional
-        Boundaries to be kept, M + 1 grid indices, empty chunks first.
+    windows : sequence of (int, int), optional
+        Least and largest grid index of each of the M + 1 boundaries, empty chunks first.
     families : sequence, optional
         ``(name, function)`` pairs, in order.
 
@@ -167,7 +169,7 @@ def build(
     ContentionFreeVariables
         Its ``program`` holds variables, rows and objective.
     """
-    plan = ContentionFreeVariables(IntegerProgram(), tables, tables.counts[-1], homes, fixed)
+    plan = ContentionFreeVariables(IntegerProgram(), tables, tables.counts[-1], homes, windows)
     for _, add in families:
         add(plan)
     return plan
@@ -211,4 +213,7 @@ def solve_contention_free(
         Objective and bound in ticks; the bound covers every execution of every feasible plan.
     """
     limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
-    return solve_in_steps(build, tables, start, lower_bound=lower_bound, limits=limits, callback=callback)
+    narrow = partial(windows_within, tables, sends=least_sends(tables))
+    return solve_in_steps(
+        build, narrow, tables, start, lower_bound=lower_bound, limits=limits, callback=callback
+    )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from mocap_opt.formulations import plan_cpsat
 from mocap_opt.formulations.carriers import links, ports, undominated
 from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
-from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.formulations.chunk_graph import windows_within
+from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
 from mocap_opt.formulations.steps_cpsat import solve_in_steps
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.cpsat import Limits
@@ -175,7 +177,7 @@ def build(
     tables: Tables,
     *,
     homes: bool = True,
-    fixed: Sequence[int] | None = None,
+    windows: Windows | None = None,
     families: Sequence[Family] = FAMILIES,
 ) -> JointVariables:
     """Build the lockstep program.
@@ -185,8 +187,8 @@ def build(
     tables : Tables
     homes : bool
         False leaves homes out and keeps only what all memories together can hold: a relaxation.
-    fixed : sequence of int, optional
-        Boundaries to be kept, M + 1 grid indices, empty chunks first.
+    windows : sequence of (int, int), optional
+        Least and largest grid index of each of the M + 1 boundaries, empty chunks first.
     families : sequence, optional
         ``(name, function)`` pairs, in order.
 
@@ -195,7 +197,7 @@ def build(
     JointVariables
         Its ``program`` holds variables, rows and objective.
     """
-    plan = JointVariables(IntegerProgram(), tables, tables.counts[-1], homes, fixed)
+    plan = JointVariables(IntegerProgram(), tables, tables.counts[-1], homes, windows)
     for _, add in families:
         add(plan)
     return plan
@@ -239,4 +241,12 @@ def solve_joint(
         Objective and bound in ticks, exact.
     """
     limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
-    return solve_in_steps(build, tables, start, lower_bound=lower_bound, limits=limits, callback=callback)
+    return solve_in_steps(
+        build,
+        partial(windows_within, tables),
+        tables,
+        start,
+        lower_bound=lower_bound,
+        limits=limits,
+        callback=callback,
+    )

@@ -22,6 +22,9 @@ from mocap_opt.tables import Tables
 SURE = Affine({}, 1)
 """Whether a chunk that no plan leaves empty is used."""
 
+Windows = Sequence[tuple[int, int]]
+"""Least and largest grid index of every boundary, M + 1 of them."""
+
 
 @dataclass
 class PlanVariables:
@@ -35,8 +38,8 @@ class PlanVariables:
         M, the most chunks of any plan.
     place_homes : bool
         False leaves homes out, and with them the rows of single memories.
-    fixed : sequence of int or None
-        Boundaries to be kept, M + 1 grid indices.
+    windows : sequence of (int, int) or None
+        Least and largest grid index of each of the M + 1 boundaries, where less than all is wanted.
     boundary : list of Affine
         p_j, grid indices, M + 1 of them.
     used : list of Affine
@@ -53,7 +56,7 @@ class PlanVariables:
     tables: Tables
     chunks: int
     place_homes: bool = True
-    fixed: Sequence[int] | None = None
+    windows: Windows | None = None
     boundary: list[Affine] = field(default_factory=list)
     used: list[Affine] = field(default_factory=list)
     steps: list[Affine] = field(default_factory=list)
@@ -119,8 +122,8 @@ def _ranges(plan: PlanVariables, inner: tuple[int, int], final: tuple[int, int])
             first = last = 0 if j == 0 else steps
         elif not exact:
             last = max(last, 0)
-        if plan.fixed is not None:
-            first, last = max(first, plan.fixed[j]), min(last, plan.fixed[j])
+        if plan.windows is not None:
+            first, last = max(first, plan.windows[j][0]), min(last, plan.windows[j][1])
         ranges.append((first, last))
     return ranges
 

@@ -1,5 +1,7 @@
 """Solve a program for CP-SAT in steps: partition first, then homes, then both at once.
 
+Before each step, boundaries are confined to where plans as good as the best known one have them.
+
 1. Without homes, memory limits what all memories can hold together.  That relaxation has few
    variables and its bound holds for the whole program.
 2. With its boundaries kept, homes are placed.  If that costs nothing more, the result is optimal.
@@ -11,12 +13,12 @@ Where no plan needs homes away from their stages, the first step is the whole pr
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from mocap_opt.formulations.plan_cpsat import PlanVariables, decisions, read_plan
+from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows, decisions, read_plan
 from mocap_opt.plan import Plan
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.outcome import (
@@ -36,12 +38,16 @@ STEP_SHARES = (0.5, 0.5, 1.0)
 
 
 class Build(Protocol):
-    """Builds a program, with or without homes, with free or fixed boundaries."""
+    """Builds a program, with or without homes, with boundaries confined to windows."""
 
     def __call__(
-        self, tables: Tables, *, homes: bool = True, fixed: Sequence[int] | None = None
+        self, tables: Tables, *, homes: bool = True, windows: Windows | None = None
     ) -> PlanVariables:
         """Build it."""
+
+
+Narrow = Callable[[int], Windows | None]
+"""From a latency of the whole program to windows that every plan no worse than it keeps to."""
 
 
 @dataclass
@@ -161,6 +167,7 @@ class _Search:
 
 def solve_in_steps(
     build: Build,
+    narrow: Narrow,
     tables: Tables,
     start: Plan | None,
     *,
@@ -173,6 +180,8 @@ def solve_in_steps(
     Parameters
     ----------
     build : Build
+    narrow : callable
+        Gives the windows of the plans no worse than a known one.
     tables : Tables
     start : Plan or None
         Checked exactly against the whole program; the answer is never worse.
@@ -205,8 +214,12 @@ def solve_in_steps(
         if lower_bound is not None and search.objective is not None and lower_bound > search.objective:
             raise ValueError(f"lower bound {lower_bound} exceeds {search.objective}, the start's objective")
     infeasible = False
-    if whole.homes and not search.done:
-        infeasible = _partition_then_homes(search, build, tables)
+    if not search.done:
+        windows = _windows(search, narrow)
+        if whole.homes:
+            infeasible = _partition_then_homes(search, build, tables, windows)
+            windows = _windows(search, narrow) if not (infeasible or search.done) else None
+        whole = whole if windows is None else build(tables, windows=windows)
     search.build_s = time.perf_counter() - search.began - sum(o.build_s + o.solve_s for o in search.outcomes)
     if not (infeasible or search.done):
         best = None if search.plan is None else whole.program.complete(decisions(whole, search.plan))
@@ -218,9 +231,14 @@ def solve_in_steps(
     return ProgramResult(search.plan, search.outcome(infeasible=infeasible, start_accepted=accepted))
 
 
-def _partition_then_homes(search: _Search, build: Build, tables: Tables) -> bool:
+def _windows(search: _Search, narrow: Narrow) -> Windows | None:
+    """Windows of the plans no worse than the best one known."""
+    return None if search.objective is None else narrow(search.objective)
+
+
+def _partition_then_homes(search: _Search, build: Build, tables: Tables, windows: Windows | None) -> bool:
     """Steps 1 and 2; return whether the program is proved infeasible."""
-    pooled = build(tables, homes=False)
+    pooled = build(tables, homes=False, windows=windows)
     if search.bound is not None:
         # What bounds the whole program may exceed the relaxation's optimum.
         pooled.program.raise_objective(search.bound)
@@ -231,6 +249,7 @@ def _partition_then_homes(search: _Search, build: Build, tables: Tables) -> bool
     if search.outcomes[-1].status is Status.INFEASIBLE:
         return True
     if values is not None and not search.done:
-        kept = build(tables, fixed=[mark.value(values) for mark in pooled.boundary])
+        marks = [mark.value(values) for mark in pooled.boundary]
+        kept = build(tables, windows=[(mark, mark) for mark in marks])
         search.run(kept, STEP_SHARES[1], plans=True, bounds=False, lower_bound=search.bound)
     return False
