@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from toy_instances import toy
 
 from mocap_opt.assess import assess
 from mocap_opt.bench.family import SIZES, TIGHT, TIGHTER, VARIANTS, make, names, uneven_layers, write_family
@@ -22,9 +23,8 @@ from mocap_opt.bounds import Scope, lower_bounds
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.costs import build_tables
 from mocap_opt.heuristics import METHODS
-from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance import load_instance
 from mocap_opt.solving import solve
-from toy_instances import toy
 
 FOLDER = Path(__file__).parent.parent / "instances" / "bench"
 SHAPES = {"S": (4, 8, 32), "M": (8, 16, 256), "L": (16, 32, 1024), "XL": (32, 128, 4096)}

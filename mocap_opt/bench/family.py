@@ -93,11 +93,11 @@ DESCRIPTIONS = {
     "slack": "Memory is ample.",
     "tight": "The memories hold {share:.3g} of one request's cache, at the reserve of equal chunks.",
     "tighter": "The memories hold {share:.3g} of one request's cache, at the reserve of equal chunks.",
-    "links": "The memories hold {share:.3g} of one request's cache; links between stages are so slow that they "
-    "cost latency.",
+    "links": "The memories hold {share:.3g} of one request's cache; links between stages are so slow that "
+    "they cost latency.",
     "unequal": "Uneven layers around dead dies; the memories hold {share:.3g} of one request's cache.",
-    "prefix": "Half as many tokens cached before the prompt; beside them the memories hold {share:.3g} of its "
-    "cache.",
+    "prefix": "Half as many tokens cached before the prompt; beside them the memories hold {share:.3g} of "
+    "its cache.",
 }
 
 
@@ -191,12 +191,13 @@ def slow_links(data: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
     """Every link that joins two stages, at the size's bandwidth; collectives inside stages stay fast."""
     dies = layout(Instance.from_dict(data)).dies
     owner = {die: stage for stage, owned in enumerate(dies) for die in owned}
-    joints: list[dict[str, Any]] = []
-    for row, col in sorted(owner):
-        for other in ((row, col + 1), (row + 1, col)):
-            if owner.get(other, owner[row, col]) != owner[row, col]:
-                joints.append({"between": [(row, col), other], "bandwidth": size.between_stages})
-    return joints
+    joints = [
+        (die, other)
+        for die in sorted(owner)
+        for other in ((die[0], die[1] + 1), (die[0] + 1, die[1]))
+        if owner.get(other, owner[die]) != owner[die]
+    ]
+    return [{"between": joint, "bandwidth": size.between_stages} for joint in joints]
 
 
 def to_text(data: Mapping[str, Any]) -> str:
