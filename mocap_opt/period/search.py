@@ -1,0 +1,261 @@
+"""The best period found, its bounds, and how every method does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
+from mocap_opt.bounds.base import best as best_bound
+from mocap_opt.heuristics import METHODS
+from mocap_opt.period.assess import PeriodAssessment, assess_period
+from mocap_opt.period.bounds import PartitionBound, period_bounds
+from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues
+from mocap_opt.period.heuristics import (
+    busiest_stage,
+    cyclic_candidates,
+    improve_period,
+    periodic_plan_of_method,
+)
+from mocap_opt.period.lockstep import replay_lockstep_period
+from mocap_opt.period.program_cpsat import solve_period as solve_period_program
+from mocap_opt.period.terms import slot_range
+from mocap_opt.solvers.outcome import relative_gap
+from mocap_opt.tables import Tables
+
+NEEDS_SOLVER = frozenset({"search-program"})
+"""Latency heuristics that run a solver; their plans are not tried for the period."""
+
+PROMISING = 6
+"""Cyclic candidates replayed without barriers: so many by each of two estimates."""
+
+STARTS = 3
+"""Plans that local search starts from, best first."""
+
+PROGRAM_SIZE = 600
+"""Stages x positions x grid steps up to which the lockstep program is solved for every W."""
+
+
+@dataclass(frozen=True)
+class MethodPeriod:
+    """What one method comes to.
+
+    Attributes
+    ----------
+    name : str
+    assessment : PeriodAssessment or None
+    reason : str
+        Why there is no feasible plan; empty if there is one.
+    """
+
+    name: str
+    assessment: PeriodAssessment | None
+    reason: str = ""
+
+    @property
+    def period(self) -> Fraction | None:
+        """Its period, ticks; None if it has no feasible plan."""
+        return None if self.assessment is None else self.assessment.period
+
+
+@dataclass
+class PeriodSearch:
+    """What is known of the best period.
+
+    Attributes
+    ----------
+    tables : Tables
+    time_limit_s, gap : float
+        When to stop.
+    stop : threading.Event
+        Set from outside to stop early.
+    best : PeriodAssessment or None
+    found_by : str or None
+    bounds : list of Bound
+    methods : list of MethodPeriod
+    infeasible : str or None
+        Why no plan exists, if that is proved.
+    """
+
+    tables: Tables
+    time_limit_s: float = 60.0
+    gap: float = 1e-4
+    stop: threading.Event = field(default_factory=threading.Event)
+    best: PeriodAssessment | None = None
+    found_by: str | None = None
+    bounds: list[Bound] = field(default_factory=list)
+    methods: list[MethodPeriod] = field(default_factory=list)
+    infeasible: str | None = None
+    started: float = field(default_factory=time.perf_counter)
+    _judged: dict[PeriodicPlan, PeriodAssessment] = field(default_factory=dict)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def headline(self) -> Bound | None:
+        """The best bound that covers both executions."""
+        return best_bound(self.bounds, {Scope.ANY_EXECUTION})
+
+    @property
+    def current_gap(self) -> float | None:
+        """(period - bound) / period; None while either is unknown."""
+        headline = self.headline
+        if self.best is None or headline is None:
+            return None
+        return relative_gap(float(self.best.period), headline.ticks)
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop."""
+        gap = self.current_gap
+        late = self.elapsed_s >= self.time_limit_s
+        return late or self.stop.is_set() or (gap is not None and gap <= self.gap)
+
+    def judge(self, periodic: PeriodicPlan, source: str) -> PeriodAssessment:
+        """Replay a feasible periodic plan both ways and keep the best."""
+        if periodic not in self._judged:
+            self._judged[periodic] = assess_period(self.tables, periodic)
+        found = self._judged[periodic]
+        if self.best is None or found.period < self.best.period:
+            self.best, self.found_by = found, source
+        return found
+
+    def run_methods(self, names: Iterable[str]) -> None:
+        """Turn every method's plan periodic."""
+        for name in names:
+            if self.stop.is_set() or self.elapsed_s >= self.time_limit_s:
+                return
+            periodic, reason = periodic_plan_of_method(self.tables, name)
+            found = None if periodic is None else self.judge(periodic, name)
+            self.methods.append(MethodPeriod(name, found, reason))
+
+    def try_cycles(self) -> None:
+        """Replay the most promising of equal chunks and the methods' chunks in cycles of all lengths."""
+        plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
+        candidates = list(dict.fromkeys(cyclic_candidates(self.tables, plans)))
+        lockstep = sorted(candidates, key=lambda p: replay_lockstep_period(self.tables, p).period)
+        dense = [p for p in candidates if not p.idle]
+        dense.sort(key=lambda p: busiest_stage(self.tables, p.plan))
+        for periodic in [*lockstep[:PROMISING], *dense[:PROMISING]]:
+            if self.done:
+                return
+            self.judge(periodic, "cyclic chunks")
+
+    def climb(self) -> None:
+        """Shift boundaries of the best plans, judged by both replays."""
+        starts = sorted(self._judged.values(), key=lambda found: found.period)[:STARTS]
+        for start in starts:
+            if self.done:
+                return
+            found = improve_period(
+                self.tables,
+                start.periodic,
+                lambda periodic: self.judge(periodic, "local search").period,
+                asked_to_stop=lambda: self.done,
+            )
+            self.judge(found, "local search")
+
+    def run_programs(self, by_slots: PartitionBound, seed: int) -> None:
+        """Solve the lockstep program of every W whose bound leaves something to gain."""
+        below = []
+        waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
+        for number, (least, slots) in enumerate(sorted(waiting)):
+            if self.done:
+                return
+            known = min((found.lockstep.period for found in self._judged.values()), default=None)
+            if known is not None and least >= known:
+                below.append(least)
+                continue
+            share = (self.time_limit_s - self.elapsed_s) / (len(waiting) - number)
+            result = solve_period_program(self.tables, slots, time_limit_s=share, seed=seed)
+            if result.periodic is not None:
+                self.judge(result.periodic, "lockstep program")
+            if result.outcome.bound is not None:
+                below.append(max(int(result.outcome.bound), least))
+            elif result.outcome.status.value != "infeasible":
+                below.append(least)
+        if below:
+            note = f"the least over {len(waiting)} spacings"
+            self.bounds.append(Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note))
+
+
+def best_period(
+    tables: Tables,
+    *,
+    time_limit_s: float = 60.0,
+    gap: float = 1e-4,
+    seed: int = 0,
+    stop: threading.Event | None = None,
+) -> PeriodSearch:
+    """Find a periodic plan of least period, with bounds on every other.
+
+    Parameters
+    ----------
+    tables : Tables
+    time_limit_s : float
+        Wall time, seconds.
+    gap : float
+        Stop once (period - bound) / period is at most this.
+    seed : int
+        For the solver.
+    stop : threading.Event, optional
+        Set it from outside to stop early.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded.
+    """
+    require_bounded_queues(tables)
+    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event())
+    impossible = prove_infeasible(tables)
+    if impossible is not None:
+        # What one request cannot do alone, requests without end cannot do either.
+        search.infeasible = impossible.message
+        return search
+    search.bounds, by_slots = period_bounds(tables)
+    search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
+    if not search.done:
+        search.try_cycles()
+    lockstep = by_slots.get(Scope.LOCKSTEP)
+    size = tables.stages * max(tables.counts, default=0) * tables.steps
+    if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
+        search.run_programs(lockstep, seed)
+    if not search.done:
+        search.climb()
+    return search
+
+
+def period_of_method(tables: Tables, name: str, *, time_limit_s: float = 60.0) -> MethodPeriod:
+    """How endless identical requests fare with one method.
+
+    Parameters
+    ----------
+    tables : Tables
+    name : str
+        A latency heuristic of `mocap_opt.heuristics.METHODS`, whose plan is repeated with the fewest
+        slots between requests that are feasible; or ``"joint"``, the best period found.
+    time_limit_s : float
+        For ``"joint"``.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded.
+    ValueError
+        If there is no such method.
+    """
+    require_bounded_queues(tables)
+    if name == "joint":
+        search = best_period(tables, time_limit_s=time_limit_s)
+        return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
+    if name not in METHODS:
+        raise ValueError(f"no such method: {name!r}; known are joint, {', '.join(METHODS)}")
+    periodic, reason = periodic_plan_of_method(tables, name)
+    return MethodPeriod(name, None if periodic is None else assess_period(tables, periodic), reason)
