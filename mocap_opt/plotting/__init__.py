@@ -13,6 +13,7 @@ from mocap_opt.plotting.figures import (
 from mocap_opt.plotting.gantt import gantt
 from mocap_opt.plotting.memory import memory
 from mocap_opt.plotting.mesh import mesh
+from mocap_opt.plotting.studies import study_figure
 
 __all__ = [
     "bounds",
@@ -26,4 +27,5 @@ __all__ = [
     "mesh",
     "mesh_figure",
     "save_figure",
+    "study_figure",
 ]
