@@ -18,6 +18,7 @@ from mocap_opt.cli.options import (
     solve_options,
     trace_option,
 )
+from mocap_opt.cli.period import evaluate_for_period, solve_for_period
 from mocap_opt.cli.progress_log import log_progress
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -119,6 +120,23 @@ def solve(
         if path is not None:
             require_writable(path)
     instance = load_instance(file, overrides)
+    if instance.objective == "period":
+        return solve_for_period(
+            instance,
+            method,
+            time_limit_s=time_limit_s,
+            gap=gap,
+            seed=seed,
+            out=out,
+            refused={
+                "--execution": execution != "best",
+                "--deterministic-limit": deterministic_limit is not None,
+                "--log": log is not None,
+                "--trace": trace is not None,
+                "--gantt": gantt,
+            },
+            as_json=as_json,
+        )
     with log_progress(log) as note, render.live_progress(sys.stderr) as show:
 
         def progress(news: Progress) -> None:
@@ -164,6 +182,8 @@ def evaluate(
     if trace is not None:
         require_writable(trace)
     instance = load_instance(file, overrides)
+    if instance.objective == "period":
+        return evaluate_for_period(instance, plan, {"--trace": trace is not None, "--gantt": gantt}, as_json)
     tables = build_tables(instance)
     solution = evaluate_plan(instance, load_plan(plan, tables), tables=tables)
     _trace(trace, solution)

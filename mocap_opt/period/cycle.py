@@ -52,7 +52,7 @@ def require_bounded_queues(tables: Tables) -> int:
         raise InputError(
             [
                 Problem(
-                    "execution.queue_depth",
+                    "pipeline.queue_depth",
                     "unbounded",
                     "a whole number >= 1 for the objective period",
                     "endless requests need bounded queues; set it to 2",

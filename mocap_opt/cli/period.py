@@ -1,0 +1,149 @@
+"""What `solve` and `evaluate` do where the instance's objective is the period."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.options import print_json
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.instance import Instance
+from mocap_opt.period.assess import assess_period
+from mocap_opt.period.bounds import period_bounds
+from mocap_opt.period.cycle import PeriodicPlan, violations
+from mocap_opt.period.report import load_periodic_plan, report_fields, save_periodic_plan
+from mocap_opt.period.search import PeriodSearch, best_period, period_of_method
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.driver import JOINT_METHODS
+
+DEFAULT_TIME_LIMIT_S = 60.0
+
+
+def solve_for_period(
+    instance: Instance,
+    method: str,
+    *,
+    time_limit_s: float | None,
+    gap: float,
+    seed: int,
+    out: str | None,
+    refused: dict[str, bool],
+    as_json: bool,
+) -> ExitCode:
+    """Find a periodic plan, print the answer and write the plan.
+
+    Parameters
+    ----------
+    instance : Instance
+    method : str
+        A name that `solve` takes.
+    time_limit_s, gap, seed, out, as_json
+        As for `solve`.
+    refused : dict of str to bool
+        Options that mean nothing for a period, and whether they were given.
+
+    Raises
+    ------
+    InputError
+        If such an option was given, or queues are unbounded.
+    """
+    _refuse(refused)
+    tables = build_tables(instance)
+    limit = DEFAULT_TIME_LIMIT_S if time_limit_s is None else time_limit_s
+
+    def work(stop: threading.Event) -> PeriodSearch:
+        if method in JOINT_METHODS:
+            return best_period(tables, time_limit_s=limit, gap=gap, seed=seed, stop=stop)
+        search = PeriodSearch(tables, limit, gap, stop, bounds=period_bounds(tables)[0])
+        found = period_of_method(tables, method)
+        search.methods.append(found)
+        search.best, search.found_by = found.assessment, method
+        return search
+
+    search = call_until_signalled(work)
+    if out is not None and search.best is not None:
+        periodic = search.best.periodic
+        plan = replace(periodic.plan, fingerprint=instance.fingerprint)
+        save_periodic_plan(out, PeriodicPlan(plan, periodic.slots), instance.name, tables)
+    return _print(report_fields(search, instance.name, instance.fingerprint), as_json)
+
+
+def evaluate_for_period(instance: Instance, path: str, refused: dict[str, bool], as_json: bool) -> ExitCode:
+    """Verify and replay a periodic plan read from a file; parameters as for `solve_for_period`."""
+    _refuse(refused)
+    tables = build_tables(instance)
+    periodic = load_periodic_plan(path, tables)
+    broken = violations(tables, periodic)
+    search = PeriodSearch(tables)
+    if broken:
+        search.infeasible = "; ".join(str(violation) for violation in broken)
+    else:
+        search.best = assess_period(tables, periodic)
+        search.bounds = period_bounds(tables)[0]
+    return _print(report_fields(search, instance.name, instance.fingerprint), as_json)
+
+
+def _refuse(options: dict[str, bool]) -> None:
+    given = [
+        Problem(name, "given", "no such option for the objective period")
+        for name, on in options.items()
+        if on
+    ]
+    if given:
+        raise InputError(given)
+
+
+def _print(fields: dict[str, Any], as_json: bool) -> ExitCode:
+    if as_json:
+        print_json(fields)
+    else:
+        for name, value in _rows(fields):
+            click.echo(f"{name:<18}{value}")
+        if fields["methods"]:
+            click.echo(f"\n{'method':<18}{'period':>12}{'requests/s':>12}{'W':>5}{'idle':>6}")
+        for row in fields["methods"]:
+            if row["period_s"] is None:
+                click.echo(f"{row['method']:<18}{row['reason']}")
+            else:
+                click.echo(
+                    f"{row['method']:<18}{_seconds(row['period_s']):>12}{_rate(row['requests_per_s']):>12}"
+                    f"{row['slots']:>5}{row['idle_slots']:>6}"
+                )
+    if fields["status"] == Status.INFEASIBLE.value:
+        return ExitCode.INFEASIBLE
+    return ExitCode.NO_PLAN if fields["period_s"] is None else ExitCode.ANSWERED
+
+
+def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("instance", f"{fields['instance']}  [{fields['fingerprint']}]"), ("status", fields["status"])]
+    if fields["reason"]:
+        rows.append(("reason", fields["reason"]))
+    if fields["period_s"] is not None:
+        by = f", by {fields['found_by']}" if fields["found_by"] else ""
+        unsteady = "" if fields["event_steady"] else "not proved to repeat"
+        rows += [
+            ("period", f"{_seconds(fields['period_s'])}  ({fields['execution']}{by})"),
+            ("  lockstep", _seconds(fields["lockstep_period_s"])),
+            ("  event-driven", unsteady or _seconds(fields["event_period_s"])),
+            ("requests per s", _rate(fields["requests_per_s"])),
+            ("W", f"{fields['slots']} slots: {fields['chunks']} chunks, {fields['idle_slots']} idle"),
+        ]
+    if fields["lower_bound_s"] is not None:
+        evidence = f"{fields['bound_name']}, {fields['bound_evidence']}"
+        rows.append(("lower bound", f"{_seconds(fields['lower_bound_s'])}  ({evidence})"))
+    for name, key in (("gap", "gap"), ("lockstep gap", "lockstep_gap")):
+        rows.append((name, "-" if fields[key] is None else f"{100 * fields[key]:.2f} %"))
+    return [*rows, ("time", f"{fields['runtime_s']:.2f} s")]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6g} s"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"
