@@ -16,6 +16,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.strategy import choose
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance
 
 JOINT_METHODS = ("auto", "joint")
-METHOD_NAMES = (*JOINT_METHODS, *METHODS)
+METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
 EXECUTIONS = ("best", "lockstep")
 
 TIME_LIMIT_S = 60.0
@@ -96,7 +97,8 @@ def solve(
     method : str
         ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
         the same with only the programs that are worth their time at the instance's size (the notes
-        say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`.
+        say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`; or
+        ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison.
     solver : str
         ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
     execution : str
@@ -152,6 +154,8 @@ def solve(
     used: str | None = None
     if impossible is not None:
         state.infeasible_reason = impossible.message
+    elif method in PLAIN_METHODS:
+        reason, used = solve_plainly(state, method, seed=seed)
     else:
         state.add_bounds(lower_bounds(tables))
         if method in JOINT_METHODS:

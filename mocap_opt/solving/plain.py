@@ -1,0 +1,129 @@
+"""The lockstep program given to a solver as it stands: what the other methods are measured against.
+
+No start, no lower bound known beforehand, no search from below: one model of the whole instance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from mocap_opt.bounds import Bound, Evidence, Scope
+from mocap_opt.formulations.size import estimated_nonzeros
+from mocap_opt.plan import Plan
+from mocap_opt.solvers.outcome import Progress as SolverProgress
+from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
+from mocap_opt.solving.state import Progress, SearchState
+from mocap_opt.tables import Tables
+
+MOST_NONZEROS = 5_000_000
+"""Larger programs are refused before they are built."""
+
+Listener = Callable[[SolverProgress], bool]
+Run = Callable[[SearchState, int, Listener], tuple[Plan | None, SolveOutcome]]
+
+
+def _with_highs(state: SearchState, seed: int, listen: Listener) -> tuple[Plan | None, SolveOutcome]:
+    # Pyomo takes a second to load, and only this method needs it.
+    from mocap_opt.formulations.joint import build  # noqa: PLC0415
+    from mocap_opt.formulations.lockstep_solution import Limits, no_plan, run_program  # noqa: PLC0415
+
+    began = time.perf_counter()
+    limits = Limits(state.remaining_s, state.gap, seed, callback=listen)
+    model = build(state.tables)
+    if model is None:
+        result = no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
+    else:
+        result = run_program(model, state.tables, None, limits, began)
+    return result.plan, result.outcome
+
+
+def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan | None, SolveOutcome]:
+    # CP-SAT loads pandas, and only this method needs it.
+    from mocap_opt.formulations.joint_cpsat import build  # noqa: PLC0415
+    from mocap_opt.formulations.plan_cpsat import read_plan  # noqa: PLC0415
+    from mocap_opt.solvers import cpsat  # noqa: PLC0415
+
+    began = time.perf_counter()
+    variables = build(state.tables)
+    built_s = time.perf_counter() - began
+    limits = cpsat.Limits(state.remaining_s, state.gap, seed)
+    result = cpsat.solve(variables.program, limits=limits, callback=listen)
+    state.build_s += built_s
+    plan = None if result.values is None else read_plan(variables, result.values)
+    return plan, result.outcome
+
+
+PLAIN_METHODS: dict[str, Run] = {"plain-highs": _with_highs, "plain-cpsat": _with_cpsat}
+
+
+def refusal(tables: Tables, method: str) -> str | None:
+    """Why a plain method would not try an instance; None if it would."""
+    nonzeros = estimated_nonzeros(tables, method.removeprefix("plain-"))
+    if nonzeros <= MOST_NONZEROS:
+        return None
+    return f"{method}: refused, about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
+
+
+def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | None, str | None]:
+    """Run one of the plain methods.
+
+    The progress it tells is the program's own: the lockstep latency of its best plan so far against
+    its own bound so far.
+
+    Parameters
+    ----------
+    state : SearchState
+        Receives the plan and the bound.
+    method : str
+        One of `PLAIN_METHODS`.
+    seed : int
+
+    Returns
+    -------
+    reason : str or None
+        Why there is no plan, if there is none.
+    solver : str
+        The solver that was used.
+    """
+    solver = method.removeprefix("plain-")
+    refused = refusal(state.tables, method)
+    if refused is not None:
+        return refused, solver
+
+    def listen(news: SolverProgress) -> bool:
+        _tell(state, news.incumbent, news.bound, method)
+        return state.stop.is_set()
+
+    plan, outcome = PLAIN_METHODS[method](state, seed, listen)
+    state.build_s += outcome.build_s
+    state.solve_s += outcome.solve_s
+    if outcome.message:
+        state.notes.append(f"{method}: {outcome.message}")
+    if outcome.status is Status.INFEASIBLE:
+        state.infeasible_reason = f"{method} proved that no plan meets every rule"
+    elif outcome.bound is not None:
+        state.bounds.append(Bound("joint", int(outcome.bound // 1), Scope.LOCKSTEP, Evidence.SOLVER, solver))
+    tell, state.callback = state.callback, None
+    state.offer(plan, method)
+    state.callback = tell
+    lockstep = None if state.best is None else float(state.best.lockstep.latency)
+    _tell(state, lockstep, outcome.bound, method)
+    return (None if state.best else f"{method}: no plan within the limit"), solver
+
+
+def _tell(state: SearchState, latency: float | None, bound: float | None, method: str) -> None:
+    """Pass on where a program stands; times in ticks, unknown bounds and those of nothing left out."""
+    if state.callback is None or (latency is None and bound is None):
+        return
+    bound = None if bound is None else max(bound, 0.0)
+    second = float(state.tables.tick_s)
+    state.callback(
+        Progress(
+            elapsed_s=state.elapsed_s,
+            latency_s=None if latency is None else latency * second,
+            bound_s=None if bound is None else bound * second,
+            gap=relative_gap(latency, bound),
+            source=method,
+        )
+    )
