@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mocap_opt.cli import describe, drawing, handover, max_length, solving, study
+from mocap_opt.cli import describe, drawing, handover, max_length, solving, streams, study
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -36,6 +36,7 @@ for command in (
     *drawing.COMMANDS,
     *handover.COMMANDS,
     *max_length.COMMANDS,
+    *streams.COMMANDS,
     *study.COMMANDS,
 ):
     cli.add_command(command)

@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from mocap_opt.cli import render
+from mocap_opt.cli import render, streams
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.options import (
     file_argument,
@@ -120,6 +120,9 @@ def solve(
         if path is not None:
             require_writable(path)
     instance = load_instance(file, overrides)
+    if instance.workload.requests:
+        streams.refuse_for_streams(log=log, trace=trace, gantt=gantt)
+        return streams.solve(instance, time_limit_s=time_limit_s, seed=seed, out=out, as_json=as_json)
     if instance.objective == "period":
         return solve_for_period(
             instance,
@@ -182,6 +185,9 @@ def evaluate(
     if trace is not None:
         require_writable(trace)
     instance = load_instance(file, overrides)
+    if instance.workload.requests:
+        streams.refuse_for_streams(trace=trace, gantt=gantt)
+        return streams.evaluate(instance, plan, as_json)
     if instance.objective == "period":
         return evaluate_for_period(instance, plan, {"--trace": trace is not None, "--gantt": gantt}, as_json)
     tables = build_tables(instance)

@@ -39,7 +39,8 @@ class Planned:
     def rank(self) -> tuple[float, float]:
         """Makespan of the better replay, and the sum of its completions."""
         event = self.event.makespan, sum(self.event.completion)
-        return min((float(event[0]), float(event[1])), tuple(map(float, self.candidate.rank)))
+        makespan, total = self.candidate.rank
+        return min((float(event[0]), float(event[1])), (float(makespan), float(total)))
 
 
 def plan_stream(

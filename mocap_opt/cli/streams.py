@@ -1,0 +1,161 @@
+"""Streams of requests: how their plans are shown, and the command import-trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mocap_opt.cli import render
+from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.options import print_json
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.instance import Instance
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.streams.mooncake import read_trace, trace_instance
+from mocap_opt.streams.report import StreamSolution, evaluate_stream, solve_stream
+from mocap_opt.streams.requests import build_requests
+from mocap_opt.streams.sequence_io import load_sequence, save_sequence
+
+
+def refuse_for_streams(**options: object) -> None:
+    """Refuse options that mean nothing for a stream; each by its name, True or not None if given."""
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise InputError(
+            [Problem(option, "a stream of requests", "an instance of one prompt", "leave it out")]
+        )
+
+
+def solve(
+    instance: Instance, *, time_limit_s: float | None, seed: int, out: str | None, as_json: bool
+) -> ExitCode:
+    """Plan a stream, write the plan and show what it costs."""
+    limit = 60.0 if time_limit_s is None else time_limit_s
+    solution = call_until_signalled(
+        lambda stop: solve_stream(instance, time_limit_s=limit, seed=seed, asked_to_stop=stop.is_set)
+    )
+    if out is not None and solution.sequence is not None:
+        save_sequence(out, solution.sequence, solution.order, instance.name, instance.fingerprint)
+    return _show(solution, as_json)
+
+
+def evaluate(instance: Instance, plan: str, as_json: bool) -> ExitCode:
+    """Read a plan of a stream, verify and replay it."""
+    requests = build_requests(instance)
+    sequence, order = load_sequence(plan, requests)
+    return _show(evaluate_stream(instance, requests, sequence, order), as_json)
+
+
+def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
+    report = solution.report
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        rows = [
+            ("instance", f"{report.instance} ({report.fingerprint}), {report.requests} requests"),
+            ("status", report.status + (f": {report.reason}" if report.reason else "")),
+            *(("breaks", each) for each in report.violations),
+        ]
+        if report.makespan_s is not None:
+            rate = "-" if report.throughput_rps is None else f"{report.throughput_rps:.4g} requests/s"
+            bound = f"{render.seconds(report.lower_bound_s)}  ({report.bound_name}, {report.bound_scope})"
+            rows += [
+                ("makespan", f"{render.seconds(report.makespan_s)}  ({report.execution})"),
+                ("lockstep", render.seconds(report.lockstep_makespan_s)),
+                ("event-driven", render.seconds(report.event_makespan_s)),
+                ("lower bound", bound if report.lower_bound_s is not None else "-"),
+                ("gap", render.percent(report.gap)),
+                ("mean completion", render.seconds(report.mean_completion_s)),
+                ("  lower bound", render.seconds(report.mean_lower_bound_s)),
+                ("  gap", render.percent(report.mean_gap)),
+                ("p99 completion", render.seconds(report.p99_completion_s)),
+                ("throughput", rate),
+            ]
+        render.console().print(render.pairs(rows))
+    if report.status == Status.INFEASIBLE.value:
+        return ExitCode.INFEASIBLE
+    return ExitCode.NO_PLAN if report.makespan_s is None else ExitCode.ANSWERED
+
+
+@click.command("import-trace", short_help="an instance from a trace of requests")
+@click.argument("file", type=click.Path(path_type=str))
+@click.option("--model", default="llama-3.1-70b", show_default=True, help="Name of a preset.")
+@click.option("--wafer", default="watos-c3", show_default=True, help="Name of a preset.")
+@click.option(
+    "--take", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many requests."
+)
+@click.option(
+    "--offset", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out so many first."
+)
+@click.option(
+    "--least-tokens",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Leave out shorter prefills.",
+)
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(min=0, max=1000),
+    default=1.0,
+    show_default=True,
+    help="Spread or squeeze the arrivals; 0: all at once.",
+)
+@click.option("--order", type=click.Choice(["given", "free"]), default="given", show_default=True)
+@click.option("--stages", type=click.IntRange(1, 512), default=16, show_default=True)
+@click.option("--dies-per-stage", type=click.IntRange(1, 1024), default=3, show_default=True)
+@click.option("--max-chunks", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("--quantum", type=click.IntRange(min=1), default=1024, show_default=True, help="Tokens.")
+@click.option("--out", required=True, type=click.Path(path_type=str), help="Write the instance here (JSON).")
+def import_trace(
+    file: str,
+    model: str,
+    wafer: str,
+    take: int,
+    offset: int,
+    least_tokens: int,
+    time_scale: float,
+    order: str,
+    stages: int,
+    dies_per_stage: int,
+    max_chunks: int,
+    quantum: int,
+    out: str,
+) -> ExitCode:
+    r"""Make an instance of requests from the trace FILE, in Mooncake's format.
+
+    One JSON object a line: timestamp (ms), input_length, hash_ids of blocks of 512 tokens.  Leading
+    blocks that earlier requests brought become cached prefixes.
+
+    \b
+    Example:
+      mocap-opt import-trace conversation_trace.jsonl --take 50 --least-tokens 32768 --out chat.json
+      mocap-opt solve chat.json
+    """
+    require_writable(out)
+    data = trace_instance(
+        read_trace(file),
+        take=take,
+        name=Path(out).stem[:200] or "trace",
+        model=model,
+        wafer=wafer,
+        stages=stages,
+        dies_per_stage=dies_per_stage,
+        max_chunks=max_chunks,
+        quantum=quantum,
+        offset=offset,
+        least_tokens=least_tokens,
+        time_scale=time_scale,
+        order=order,
+    )
+    instance = Instance.from_dict(data)
+    write_text_atomically(out, json.dumps(data, indent=2) + "\n")
+    click.echo(f"{out}: {instance}")
+    return ExitCode.ANSWERED
+
+
+COMMANDS = (import_trace,)

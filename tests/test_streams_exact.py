@@ -1,0 +1,143 @@
+"""Short streams: the exact method, the replays and the bounds against brute force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+from builders import make_tables
+from stream_oracle import Best, brute_force, random_stream
+
+from mocap_opt.plan import Plan
+from mocap_opt.replay.sequence_event import replay_sequence_event
+from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.streams.bounds import completion_bounds, makespan_bounds
+from mocap_opt.streams.exact import solve_exactly
+from mocap_opt.streams.planner import plan_stream
+from mocap_opt.streams.requests import Request
+from mocap_opt.streams.sequence import RequestSequence
+from mocap_opt.streams.verify import sequence_violations
+
+Case = tuple[tuple[Request, ...], bool, Best | None, RequestSequence | None]
+
+
+SIZES = [30, pytest.param(200, marks=pytest.mark.slow)]
+"""How many random streams; all of them take a minute."""
+
+
+@cache
+def cases(count: int) -> tuple[Case, ...]:
+    rng = np.random.default_rng(20)
+    found = []
+    for _ in range(count):
+        requests, order_given = random_stream(rng)
+        found.append(
+            (requests, order_given, brute_force(requests, order_given), solve_exactly(requests, order_given))
+        )
+    return tuple(found)
+
+
+def mean(completions: tuple[int | Fraction, ...], sequence: RequestSequence) -> Fraction:
+    waited = sum(completions, Fraction(0)) - sum(request.release for request in sequence)
+    return Fraction(waited) / len(sequence)
+
+
+@pytest.mark.parametrize("count", SIZES)
+def test_the_random_streams_are_of_many_kinds(count: int) -> None:
+    solved = [(case, case[2]) for case in cases(count) if case[2] is not None]
+    assert 0.8 * count <= len(solved) < count
+    shares = {
+        "needs remote homes": (0.2, sum(best.needs_remote for _, best in solved)),
+        "needs idle slots": (0.03, sum(best.idles for _, best in solved)),
+        "releases": (0.5, sum(any(r.release for r in case[0]) for case, _ in solved)),
+        "prefixes": (0.4, sum(any(r.tables.prefix for r in case[0]) for case, _ in solved)),
+        "three requests": (0.1, sum(len(case[0]) == 3 for case, _ in solved)),
+        "order given": (0.3, sum(case[1] for case, _ in solved)),
+        "order free": (0.3, sum(not case[1] for case, _ in solved)),
+    }
+    short = {name: found / count for name, (least, found) in shares.items() if found < least * count}
+    assert not short
+
+
+@pytest.mark.parametrize("count", SIZES)
+def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
+    for requests, _, best, sequence in cases(count):
+        if best is None:
+            assert sequence is None
+            continue
+        assert sequence is not None, [r.tables.name for r in requests]
+        assert sequence_violations(sequence) == []
+        assert replay_sequence_lockstep(sequence).makespan == best.makespan
+
+
+@pytest.mark.parametrize("count", SIZES)
+def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
+    tight = {"stage_work": 0, "mean": 0}
+    for requests, order_given, best, sequence in cases(count):
+        planned = plan_stream(requests, order_given=order_given, time_limit_s=0.0)
+        found = [s for s in (sequence, planned and planned.candidate.sequence) if s is not None]
+        for each in found:
+            lockstep, event = replay_sequence_lockstep(each), replay_sequence_event(each)
+            assert best is not None
+            assert best.makespan <= lockstep.makespan
+            for bound in makespan_bounds(requests, order_given):
+                least = min(lockstep.makespan, event.makespan)
+                assert bound.ticks <= least, bound
+                if bound.name in tight:
+                    tight[bound.name] += bound.ticks * Fraction(102, 100) > least
+            low = completion_bounds(requests, order_given)
+            means = min(mean(lockstep.completion, each), mean(event.completion, each))
+            assert low is not None
+            assert low <= means
+            tight["mean"] += low * Fraction(102, 100) > means
+    # Two hundredths more, and each of them would be beaten.
+    assert min(tight.values()) >= 0.1 * count, tight
+
+
+def test_the_planner_prices_what_it_returns() -> None:
+    planned = 0
+    for requests, order_given, best, _ in cases(30):
+        found = plan_stream(requests, order_given=order_given, time_limit_s=5.0)
+        if found is None:
+            continue
+        planned += 1
+        assert best is not None
+        lockstep = replay_sequence_lockstep(found.candidate.sequence)
+        assert found.candidate.makespan == lockstep.makespan
+        assert found.candidate.total == sum(lockstep.completion)
+        assert sequence_violations(found.candidate.sequence) == []
+        assert found.event.makespan == replay_sequence_event(found.candidate.sequence).makespan
+    assert planned >= 15
+
+
+def test_too_many_schedules_are_refused() -> None:
+    tables = make_tables(2, 24, max_chunks=12)
+    with pytest.raises(ValueError, match="schedules are too many"):
+        solve_exactly([Request(tables, 0, "a"), Request(tables, 0, "b")], order_given=True)
+
+
+def test_idle_slots_where_two_requests_do_not_fit_together() -> None:
+    # Each request needs all 4 bytes of either memory: the second may start when the first has left
+    # stage 0, and its slots come after.
+    tables = replace(make_tables(2, 4, linear=1, capacity=4), max_chunks=1)
+    requests = (Request(tables, 0, "a"), Request(tables, 0, "b"))
+    sequence = solve_exactly(requests, order_given=True)
+    assert sequence is not None
+    assert [request.slot for request in sequence] == [0, 1]
+    assert all(request.plan == Plan((0, 4)) for request in sequence)
+    assert replay_sequence_lockstep(sequence).completion == (8, 12)
+
+
+def test_the_crossing_bound_is_reached_where_stages_are_alike() -> None:
+    # Two requests of two chunks of 2 ticks on three stages: 8 ticks of work, and one chunk crosses the
+    # other two stages.  A hundredth more would be beaten by the plan.
+    tables = make_tables(3, 4, linear=1, max_chunks=2, exact=True)
+    requests = (Request(tables, 0, "a"), Request(tables, 0, "b"))
+    by_name = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=False)}
+    sequence = solve_exactly(requests, order_given=False)
+    assert sequence is not None
+    assert by_name["crossing"] == replay_sequence_lockstep(sequence).makespan == 12
+    assert replay_sequence_event(sequence).makespan == 12
