@@ -47,8 +47,10 @@ def curve_row(family: LengthFamily, point: Point) -> dict[str, Any]:
 
 
 def _answer(
-    instance: Instance, found: LongestPrompt, rule: str, curve: list[dict[str, Any]]
+    instance: Instance, family: LengthFamily, found: LongestPrompt, rule: str, curve: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    plan = None if found.best is None else found.best.assessment
+    seconds_of = family.longest.seconds
     return {
         "instance": instance.name,
         "fingerprint": instance.fingerprint,
@@ -58,11 +60,11 @@ def _answer(
         "upper_bound_tokens": found.upper_bound_tokens,
         "gap": found.gap,
         "stopped_by": None if found.stopped_by is None else found.stopped_by.to_dict(),
-        "latency_s": curve[-1]["latency_s"] if curve else None,
-        "lockstep_latency_s": curve[-1]["lockstep_latency_s"] if curve else None,
-        "event_latency_s": curve[-1]["event_latency_s"] if curve else None,
+        "latency_s": None if plan is None else seconds_of(plan.latency),
+        "lockstep_latency_s": None if plan is None else seconds_of(plan.lockstep.latency),
+        "event_latency_s": None if plan is None else seconds_of(plan.event.latency),
         "found_by": None if found.best is None else found.best.source,
-        "boundaries": None if found.best is None else list(found.best.assessment.plan.boundaries),
+        "boundaries": None if plan is None else list(plan.plan.boundaries),
         "curve": curve,
     }
 
@@ -164,7 +166,7 @@ def max_length(
             require_writable(path)
     instance = load_instance(file, overrides)
     family = LengthFamily.of(instance)
-    points = CURVE_POINTS if curve_path is not None else 1
+    points = 0 if curve_path is None else CURVE_POINTS
     if equal_chunks:
         found = longest_equal(family, method, points)
     else:
@@ -172,14 +174,14 @@ def max_length(
         found = longest_prompt(
             family, method, limit, time_limit_s=time_limit_s, seed=seed, curve_points=points
         )
-    rows = [curve_row(family, point) for point in found.curve]
+    rows = [] if curve_path is None else [curve_row(family, point) for point in found.curve]
     if curve_path is not None:
         write_text_atomically(curve_path, _csv(rows))
     if out is not None and found.best is not None:
         longest = instance.replace(f"workload.tokens={found.best.tokens}")
         plan = found.best.assessment.plan
         save_plan(out, plan, longest.name, family.at(found.best.tokens))
-    answer = _answer(instance, found, rule, rows)
+    answer = _answer(instance, family, found, rule, rows)
     if as_json:
         print_json(answer)
     else:

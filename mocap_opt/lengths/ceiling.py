@@ -57,8 +57,12 @@ def memory_ceiling(family: LengthFamily) -> int:
     if tables.exact_chunks:
         # One chunk above the shortest exists at every longer length.
         return reached
-    exceptions = range(high // least, reached // least, -1)
-    return next((m * least for m in exceptions if m <= most and open_at(m * least)), reached)
+    exceptions = range(high // least * least, reached, -least)
+    beyond = next((steps for steps in exceptions if steps <= least * most and open_at(steps)), None)
+    if beyond is None:
+        return reached
+    again = last_found(open_at, beyond, high)
+    return beyond if again is None else again[0]
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ def latency_ceiling(
         return known[steps]
 
     def out(first: int, last: int) -> bool:
+        if first == last and memory_stop_at(family, first) is not None:
+            return True
         least = bound(first)
         slack = 0 if first == last else shift.slack
         if least is None or slack is None:

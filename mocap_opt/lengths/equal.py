@@ -12,7 +12,7 @@ from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.heuristics import HOME_RULES
 from mocap_opt.lengths.bisection import last_found
-from mocap_opt.lengths.family import LengthFamily
+from mocap_opt.lengths.family import LengthFamily, pooled_room
 from mocap_opt.lengths.result import LongestPrompt, Point, Stop, memory_stop
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
@@ -132,8 +132,9 @@ def _stop_at(family: LengthFamily, method: str, steps: int, most: int) -> Stop |
         reason = f"chunks may have at most {tables.max_length} tokens"
         return Stop(tokens, reason, proved=True)
     if steps > most:
-        reason = "the memories together cannot hold what the first stage keeps of the whole prompt"
-        return Stop(tokens, reason, proved=True)
+        # The family ends where the first stage's KV of the whole prompt, alive in slot M - 1, is too much.
+        kept = int(tables.page_bytes[0]) * (tokens // tables.page)
+        return memory_stop(tokens, None, tables.max_chunks - 1, kept - pooled_room(tables), proved=True)
     cut = equal_at(family, steps)
     proof = pooled_stop(cut)
     rules = EQUAL_METHODS[method]

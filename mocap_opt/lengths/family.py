@@ -53,14 +53,18 @@ def shorten(tables: Tables, steps: int) -> Tables:
     )
 
 
+def pooled_room(tables: Tables) -> int:
+    """Bytes that all memories together have at most for KV, whatever the plan."""
+    return int(np.maximum(tables.capacity - tables.static - tables.staging, 0).sum())
+
+
 def most_tokens(tables: Tables) -> int | None:
     """No prompt of more tokens has a plan; None if KV takes no room.
 
     When the first stage has run the last chunk, its KV of the whole prompt is alive somewhere.
     """
     size = int(tables.page_bytes[0])
-    room = np.maximum(tables.capacity - tables.static - tables.staging, 0)
-    return int(room.sum()) // size * tables.page if size else None
+    return pooled_room(tables) // size * tables.page if size else None
 
 
 @dataclass(frozen=True, eq=False)
