@@ -5,10 +5,11 @@ Statement and proof: ``formulations/bounds.md``, `path_mixture`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
@@ -35,6 +36,9 @@ class PartitionRegion:
         Interval of each boundary, grid indices; both 0 first and G last.
     short, long : int
         Interval of the longest chunk, grid steps.
+    starts : int32[2, position, G + 1] or None
+        Earliest and latest start of the chunk at a position, by its end; None leaves them to the
+        boundaries.
     """
 
     fewest: int
@@ -42,6 +46,7 @@ class PartitionRegion:
     high: IntArray
     short: int
     long: int
+    starts: npt.NDArray[np.int32] | None = None
 
     @property
     def positions(self) -> int:
@@ -52,6 +57,19 @@ class PartitionRegion:
     def optional(self) -> int:
         """Leading positions that may be empty."""
         return self.positions - self.fewest
+
+    def lengths(self) -> tuple[IntArray, IntArray]:
+        """Least and most steps of a non-empty chunk by position, two int64[position]."""
+        least, most = np.maximum(self.low[1:] - self.high[:-1], 0), self.high[1:] - self.low[:-1]
+        if self.starts is not None:
+            for j in range(self.positions):
+                ends = np.arange(self.low[j + 1], self.high[j + 1] + 1)
+                earliest, latest = self.starts[:, j, ends]
+                some = earliest <= latest
+                if some.any():
+                    most[j] = min(most[j], (ends - earliest)[some].max())
+                    least[j] = max(least[j], (ends - latest)[some].min())
+        return least, np.minimum(most, self.long)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +184,14 @@ class MixturePricer:
         units: IntArray = np.concatenate([lead, room]) // self.memory.unit
         return units
 
+    def ample(self, region: PartitionRegion) -> bool:
+        """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
+        most, least = self.room(region), self.room(replace(region, short=region.long))
+        if most is None or least is None:
+            return False
+        need = self.memory.need(region.high) // self.memory.unit
+        return bool((need <= least).all()) or np.array_equal(least, most)
+
     def price(self, region: PartitionRegion, weights: Weights) -> PricedPartitions:
         """Tabulate what a mixture asks for chunks and boundaries of a region."""
         tables, flow = self.tables, weights.flow
@@ -232,35 +258,97 @@ class PricedPartitions:
 
     def least_cost(self) -> int:
         """Cost of the cheapest partition, parts of a tick; `NEVER` if there is none."""
+        return int(self.before()[-1][0])
+
+    def before(self) -> list[IntArray]:
+        """Least cost of the chunks before each boundary, by position, over the boundary's interval."""
         region = self.region
-        values = np.zeros(1, dtype=np.int64)
+        values = [np.zeros(1, dtype=np.int64)]
         for j in range(region.positions):
             low, high = int(region.low[j + 1]), int(region.high[j + 1])
-            reached = np.concatenate(
-                [self._reach(j, values, b, min(b + BLOCK, high + 1)) for b in range(low, high + 1, BLOCK)]
-            )
+            reached = np.full(high + 1 - low, NEVER, dtype=np.int64)
+            for first, after in _blocks(low, high):
+                costs, start = self._costs(j, first, after)
+                if costs.size:
+                    costs += values[-1][start : start + costs.shape[1]][::-1]
+                    costs.min(axis=1, out=reached[first - low : after - low])
             if j < region.optional and low == 0:
                 reached[0] = 0  # still no chunk
             reached[reached > NEVER // 2] = NEVER
-            values = reached
-        return int(values[0])
+            values.append(reached)
+        return values
 
-    def _reach(self, j: int, values: IntArray, first_end: int, after_end: int) -> IntArray:
-        """Least cost of partitions up to the chunk at a position, by where it ends.
+    def below(self, before: list[IntArray], limit: int) -> PartitionRegion | None:
+        """What is left of the region without boundaries and chunks that cost `limit` or more.
+
+        Parameters
+        ----------
+        before : list of int64
+            From `before`.
+        limit : int
+            Parts of a tick.  A chunk costs that with the cheapest chunks before and after it.
+
+        Returns
+        -------
+        PartitionRegion or None
+            None if nothing is left.
+        """
+        region, steps = self.region, self.pricer.tables.steps
+        low, high = region.low.copy(), region.high.copy()
+        starts = np.empty((2, region.positions, steps + 1), dtype=np.int32)
+        starts[0], starts[1] = steps, -1
+        after = np.zeros(1, dtype=np.int64)
+        for j in range(region.positions - 1, -1, -1):
+            origin, end_low, end_high = int(region.low[j]), int(region.low[j + 1]), int(region.high[j + 1])
+            here = np.full(int(region.high[j]) + 1 - origin, NEVER, dtype=np.int64)
+            for first, past in _blocks(end_low, end_high):
+                costs, start = self._costs(j, first, past)
+                if not costs.size:
+                    continue
+                window = slice(start, start + costs.shape[1])
+                costs += after[first - end_low : past - end_low, None]
+                np.minimum(here[window], costs.min(axis=0)[::-1], out=here[window])
+                costs += before[j][window][::-1]
+                alive = costs < limit
+                some = alive.any(axis=1)
+                ends = np.arange(first, past)[some]
+                top = origin + start + costs.shape[1] - 1
+                starts[1, j, ends] = top - alive[some].argmax(axis=1)
+                starts[0, j, ends] = origin + start + alive[some, ::-1].argmax(axis=1)
+            if j < region.optional and end_low == 0 and origin == 0:
+                here[0] = min(int(here[0]), int(after[0]))
+            here[here > NEVER // 2] = NEVER
+            kept = np.flatnonzero(before[j] + here < limit)
+            if not kept.size:
+                return None
+            low[j], high[j] = origin + kept[0], origin + kept[-1]
+            after = here
+        return replace(region, low=low, high=high, starts=starts)
+
+    def _costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
+        """Cost of the chunks at a position that end within a range, and the first start looked at.
 
         Parameters
         ----------
         j : int
-        values : int64[start]
-            Least cost up to the chunk, over the interval of its start.
         first_end, after_end : int
             Ends to look at: first_end .. after_end - 1.
+
+        Returns
+        -------
+        costs : int64[end, start]
+            Starts descend; `NEVER` or more where there is no such chunk.
+        first_start : int
+            Least start, counted from the interval's least.
         """
         tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
         origin = int(region.low[j])
         low, high = max(origin, first_end - region.long), min(int(region.high[j]), after_end - 2)
+        if region.starts is not None:
+            low = max(low, int(region.starts[0, j, first_end:after_end].min()))
+            high = min(high, int(region.starts[1, j, first_end:after_end].max()))
         if low > high:
-            return np.full(after_end - first_end, NEVER, dtype=np.int64)
+            return np.empty((after_end - first_end, 0), dtype=np.int64), 0
         # Starts descend, so that the lengths of one end after another are windows of one row.
         lengths = np.arange(first_end - high, after_end - low)
         inside = np.clip(lengths, 0, tables.steps)
@@ -268,7 +356,7 @@ class PricedPartitions:
         possible = (lengths > 0) & (lengths <= region.long) & tables.length_allowed[tail, inside]
         starts, ends = slice(high, low - 1 if low else None, -1), slice(first_end, after_end)
         by_length = self.by_length[j, inside]
-        start = self.by_start[j, starts] + values[low - origin : high - origin + 1][::-1]
+        start = self.by_start[j, starts].copy()
         end = self.per_page[j] * tables.pages[ends]
         reading = []
         for c, i in enumerate(kinds.first):
@@ -281,13 +369,22 @@ class PricedPartitions:
                 end += weight * tables.phi[i, ends]
         view = np.lib.stride_tricks.sliding_window_view
         costs: IntArray = view(np.where(possible, by_length, NEVER), start.size) + start
+        costs += end[:, None]
         for weight, i in reading:
             compute = view(tables.full_block[i, tail, inside], start.size) - tables.phi[i, starts]
             compute += tables.phi[i, ends, None]
             costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
-        reached: IntArray = costs.min(axis=1) + end
-        return reached
+        if region.starts is not None:
+            at = np.arange(high, low - 1, -1)
+            earliest, latest = region.starts[:, j, ends, None]
+            costs[(at < earliest) | (at > latest)] = NEVER
+        return costs, low - origin
 
     def ticks(self, cost: int) -> int:
         """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""
         return -(-(cost - self.room_value) // self.parts)
+
+
+def _blocks(low: int, high: int) -> list[tuple[int, int]]:
+    """Ranges of at most `BLOCK` ends that cover low .. high."""
+    return [(first, min(first + BLOCK, high + 1)) for first in range(low, high + 1, BLOCK)]

@@ -191,7 +191,7 @@ class MixtureProgram:
         j = np.broadcast_to(np.arange(positions), (stages, positions))
         i = np.broadcast_to(np.arange(stages)[:, None], (stages, positions))
         # A chunk that may be empty pays its constants in proportion to its length.
-        most = np.minimum(region.long, region.high[1:] - region.low[:-1]) / steps
+        most = region.lengths()[1] / steps
         optional = np.arange(positions) < region.optional
         share = np.where(optional, 1 / np.maximum(most, 1 / steps), 0.0)[j]
         fixed = np.where(optional, 0.0, 1.0)[j]
@@ -251,9 +251,10 @@ class MixtureProgram:
             rows.add([(boundary, 2 * at), (square, -1.0)], at**2)
         rows.add([(boundary, -(low + high)), (square, 1.0)], -low * high)
         limits = self.pricer.setting.limits
-        most = np.minimum(region.long, [*[limits.high] * (positions - 1), limits.tail_high]) / steps
+        shortest, longest = region.lengths()
+        most = np.minimum(longest, [*[limits.high] * (positions - 1), limits.tail_high]) / steps
         rows.add([(boundary[1:], 1.0), (boundary[:-1], -1.0)], most)
-        least = np.array([*[limits.low] * (positions - 1), limits.tail_low]) / steps
+        least = np.maximum(shortest, [*[limits.low] * (positions - 1), limits.tail_low]) / steps
         least[: region.optional] = 0.0
         rows.add([(boundary[1:], -1.0), (boundary[:-1], 1.0)], -least)
         if self.costs.curve.any():

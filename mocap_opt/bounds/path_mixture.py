@@ -175,7 +175,7 @@ class MixtureSearch:
                 part = replace(part, short=max(part.short, region.short), long=min(part.long, region.long))
                 self._push(parent.value, part, None)
             return True
-        if region.short >= region.long or self._ample(region):
+        if region.short >= region.long or self.pricer.ample(region):
             return False
         middle = (region.short + region.long) // 2
         for short, long in ((region.short, middle), (middle + 1, region.long)):
@@ -187,11 +187,3 @@ class MixtureSearch:
             if value is not None:
                 self._push(max(value, parent.value), part, None)
         return True
-
-    def _ample(self, region: PartitionRegion) -> bool:
-        """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
-        most, least = self.pricer.room(region), self.pricer.room(replace(region, short=region.long))
-        if most is None or least is None:
-            return False
-        need = self.pricer.memory.need(region.high) // self.pricer.memory.unit
-        return bool((need <= least).all()) or np.array_equal(least, most)

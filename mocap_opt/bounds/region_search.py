@@ -14,6 +14,7 @@ from mocap_opt.bounds.boundary_walk import Crossing, Walk
 from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.tables import IntArray
 
 #: Walks per pair of stages before the search settles for what it has; where the reserve grows with the
 #: longest chunk, 32 stages x 128 chunks x 4096 steps take some 20,000 of them, five seconds.
@@ -182,7 +183,7 @@ class PairSearch:
         walk = self.crossing.walk(chunks, high, long, self.setting.limits)
         if walk is None or not self._holds(walk, short):
             return False
-        base = self._base(walk)
+        base = self.base(walk.boundaries)
         region = Region(base + low, chunks, low, high, short, long, base, walk)
         heapq.heappush(self.heap, region)
         return True
@@ -194,11 +195,11 @@ class PairSearch:
         # The longest chunk may be the last one, whose final step may be shorter than the others.
         return self.memory.fits(walk.boundaries, int(self.setting.tables.lengths[1, short]))
 
-    def _base(self, walk: Walk) -> int:
-        """Least total + head + tail of plans with no boundary below the walk's."""
+    def base(self, boundaries: IntArray) -> int:
+        """Least total + head + tail of plans with no boundary below these."""
         limits, travel = self.setting.limits, self.setting.travel
-        chunks = walk.boundaries.size - 1
+        chunks = boundaries.size - 1
         last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
-        head = int(travel.head[self.s, walk.boundaries[1]])
+        head = int(travel.head[self.s, boundaries[1]])
         tail = int(travel.tail[self.e, last_start])
-        return self.total.at(walk.boundaries) + head + tail
+        return self.total.at(boundaries) + head + tail

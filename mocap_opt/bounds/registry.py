@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mocap_opt.bounds.base import Bound
+from mocap_opt.bounds.boundary_branching import boundary_branching
 from mocap_opt.bounds.lp_relaxation import lp_relaxation
 from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
 from mocap_opt.bounds.path_mixture import path_mixture
@@ -21,6 +22,7 @@ BOUNDS: Mapping[str, Callable[[Tables], Bound | None]] = MappingProxyType(
         "one_dimensional": one_dimensional,
         "one_dimensional_pooled": one_dimensional_pooled,
         "path_mixture": path_mixture,
+        "boundary_branching": boundary_branching,
         "lp_relaxation": lp_relaxation,
     }
 )

@@ -1,0 +1,225 @@
+"""Branch and bound on the boundaries, around mixtures of paths.
+
+Statement and proof: ``formulations/bounds.md``, `boundary_branching`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from mocap_opt.bounds.base import Bound, Evidence, Scope
+from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.mixture_program import MixtureProgram
+from mocap_opt.bounds.one_dimensional import MOST_STEPS, one_dimensional, promising_pairs
+from mocap_opt.bounds.path_mixture import whole_region
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.region_limits import within_crossings, within_memory
+from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.tables import Tables
+
+#: Linear programs in all, and for the first target; twice as many whenever targets came too close.
+MOST_PROGRAMS = 100_000
+FIRST_PROGRAMS = 100
+#: Stages x positions up to which the bound is worth its time unasked, and programs it may take then.
+MOST_CELLS = 1024
+UNASKED = 20
+#: Programs for one region, as long as each takes a fifth of the boundaries' intervals away.
+ROUNDS = 4
+WORTHWHILE = 0.2
+#: Targets are too close when one part in so many lies between them.
+FINE = 5000
+
+
+def boundary_branching(tables: Tables) -> Bound | None:
+    """Bound any execution by branch and bound; None if there is no plan, or the instance is large."""
+    counts = Setting(tables).counts
+    if not counts or tables.stages * counts[-1] > MOST_CELLS:
+        return None
+    return branch_on_boundaries(tables, most_programs=UNASKED)
+
+
+def branch_on_boundaries(
+    tables: Tables,
+    *,
+    incumbent: int | None = None,
+    known: int = 0,
+    most_programs: int = MOST_PROGRAMS,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+    on_bound: Callable[[Bound], None] = lambda bound: None,
+) -> Bound | None:
+    """Prove higher and higher targets, halfway to the incumbent each time.
+
+    Parameters
+    ----------
+    tables : Tables
+    incumbent : int or None, ticks
+        Latency of a known plan, rounded down: no higher target is tried.  It tells where to aim and
+        is no premise of the proof.
+    known : int, ticks
+        A bound on any execution known already.
+    most_programs : int
+        Linear programs in all.
+    asked_to_stop : callable
+        Checked between linear programs; the bound is valid whenever the search stops.
+    on_bound : callable
+        Called with every better bound.
+
+    Returns
+    -------
+    Bound or None
+        None if no plan keeps to count, lengths and pooled memory, the grid is too fine for the
+        crossing tables, or nothing was proved.
+    """
+    setting = Setting(tables)
+    if not setting.counts or tables.steps > MOST_STEPS:
+        return None
+    pairs = [PairSearch.of(setting, s, e) for s, e in promising_pairs(setting)]
+    search = BoundarySearch(MixturePricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
+    whole = one_dimensional(tables)
+    aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
+    fine = aim // FINE
+    best: Bound | None = None
+    reached, missed, programs = known, aim, FIRST_PROGRAMS
+    while reached < aim and search.programs < most_programs and not asked_to_stop():
+        if missed - reached <= fine:
+            missed, programs = aim, 2 * programs
+        target = aim if aim - reached <= fine else (reached + missed + 1) // 2
+        value = search.prove(target, min(programs, most_programs - search.programs))
+        if value > reached:
+            reached = value
+            best = Bound("boundary_branching", value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, search.note)
+            on_bound(best)
+        if search.settled:
+            break
+        if value < target:
+            missed = target
+    return best
+
+
+@dataclass(order=True, frozen=True)
+class _Open:
+    """A region that may hold plans faster than the target.
+
+    Attributes
+    ----------
+    value : int, ticks
+        No plan of the region is faster.
+    order : int
+        Tells regions of equal value apart.
+    region : PartitionRegion
+    weights : Weights
+        What proved the value, for the region or one around it.
+    """
+
+    value: int
+    order: int
+    region: PartitionRegion = field(compare=False)
+    weights: Weights = field(compare=False)
+
+
+@dataclass(eq=False)
+class BoundarySearch:
+    """Best-first search for plans faster than a target.
+
+    Attributes
+    ----------
+    pricer : MixturePricer
+    pairs : sequence of PairSearch
+        Pairs of end stages whose crossings limit the chunks.
+    asked_to_stop : callable
+        Checked between linear programs.
+    programs : int
+        Solved so far, over all targets.
+    settled : bool
+        Whether the last search ended at a single partition: no finer look is possible.
+    note : str
+        How far the last search went.
+    """
+
+    pricer: MixturePricer
+    pairs: Sequence[PairSearch]
+    asked_to_stop: Callable[[], bool] = lambda: False
+    programs: int = 0
+    settled: bool = False
+    note: str = ""
+    heap: list[_Open] = field(default_factory=list)
+    opened: int = 0
+
+    @cached_property
+    def program(self) -> MixtureProgram:
+        """Finds weights."""
+        return MixtureProgram(self.pricer)
+
+    def prove(self, target: int, most_programs: int) -> int:
+        """Return the target if no plan is faster, else what holds for all that may be; ticks."""
+        counts = self.pricer.setting.counts
+        self.heap, self.opened, self.settled = [], 0, False
+        last = self.programs + most_programs
+        self._counts(counts[0], counts[-1], target, 0)
+        while self.heap and not self.settled and self.programs < last and not self.asked_to_stop():
+            self._split(heapq.heappop(self.heap), target)
+        self.note = f"{self.opened} regions, {len(self.heap)} left open"
+        return self.heap[0].value if self.heap else target
+
+    def _counts(self, fewest: int, most: int, target: int, value: int) -> None:
+        """Open all partitions with a range of counts."""
+        region = whole_region(self.pricer, fewest, most)
+        within = within_crossings(region, self.pairs, target)
+        if within is not None:
+            self._open(within, target, value, None)
+
+    def _open(self, region: PartitionRegion, target: int, value: int, weights: Weights | None) -> None:
+        """Narrow a region to partitions below the target; keep it unless that leaves nothing."""
+        left = within_memory(self.pricer, region)
+        for _ in range(ROUNDS):
+            if left is None:
+                return
+            solved = weights is None
+            if weights is None:
+                self.programs += 1
+                weights = self.program.weights(left)
+            priced = self.pricer.price(left, weights)
+            before = priced.before()
+            cost = int(before[-1][0])
+            value = max(value, priced.ticks(cost))
+            if cost == NEVER or value >= target:
+                return
+            width = int((left.high - left.low).sum())
+            left = priced.below(before, (target - 1) * priced.parts + priced.room_value + 1)
+            left = left and within_memory(self.pricer, left)
+            stuck = left is not None and int((left.high - left.low).sum()) > (1 - WORTHWHILE) * width
+            if (solved and stuck) or self.asked_to_stop():
+                break
+            proved, weights = weights, None
+        if left is not None:
+            self.opened += 1
+            heapq.heappush(self.heap, _Open(value, self.opened, left, weights or proved))
+
+    def _split(self, parent: _Open, target: int) -> None:
+        """Halve the counts, the lengths of the longest chunk, or the widest interval of a boundary."""
+        region, value, weights = parent.region, parent.value, parent.weights
+        if region.optional:
+            middle = (region.fewest + region.positions) // 2
+            self._counts(region.fewest, middle, target, value)
+            self._counts(middle + 1, region.positions, target, value)
+            return
+        width = region.high - region.low
+        widest = int(width.argmax())
+        share = width[widest] / region.low[-1]
+        if (region.long - region.short) / region.short > share and not self.pricer.ample(region):
+            middle = (region.short + region.long) // 2
+            self._open(replace(region, long=middle), target, value, weights)
+            self._open(replace(region, short=middle + 1), target, value, weights)
+        elif width[widest]:
+            middle = int(region.low[widest] + region.high[widest]) // 2
+            high, low = region.high.copy(), region.low.copy()
+            high[widest], low[widest] = middle, middle + 1
+            self._open(replace(region, high=high), target, value, weights)
+            self._open(replace(region, low=low), target, value, weights)
+        else:
+            self.settled = True
+            heapq.heappush(self.heap, parent)
