@@ -6,7 +6,7 @@ Nothing here is shared with the package but the tables; rows and prices are writ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise, permutations, product
@@ -20,6 +20,8 @@ from mocap_opt.streams.requests import Request
 from mocap_opt.tables import Tables
 
 Marks = tuple[int, ...]
+Homes = dict[tuple[int, int, int], int]
+Price = Callable[[list[Homes]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,11 @@ def room(turns: list[Turn]) -> list[list[int]]:
     return rows
 
 
-def all_homes(turns: list[Turn]) -> Iterator[list[dict[tuple[int, int, int], int]]]:
-    """Every choice of homes that no memory row forbids, the all-local one first if it is there."""
+def all_homes(turns: list[Turn], worth: Callable[[list[Homes]], bool]) -> Iterator[list[Homes]]:
+    """Every choice of homes that no memory row forbids, the all-local one first if it is there.
+
+    Choices that are not worth pursuing, the rest at home, are dropped.
+    """
     left = room(turns)
     if any(free < 0 for row in left for free in row):
         return
@@ -80,9 +85,9 @@ def all_homes(turns: list[Turn]) -> Iterator[list[dict[tuple[int, int, int], int
         for i in range(turn.tables.stages)
         for j in range(turn.chunks)
     ]
-    homes: list[dict[tuple[int, int, int], int]] = [{} for _ in turns]
+    homes: list[Homes] = [{} for _ in turns]
 
-    def place(at: int) -> Iterator[list[dict[tuple[int, int, int], int]]]:
+    def place(at: int) -> Iterator[list[Homes]]:
         if at == len(cells):
             yield [dict(each) for each in homes]
             return
@@ -98,7 +103,8 @@ def all_homes(turns: list[Turn]) -> Iterator[list[dict[tuple[int, int, int], int
                     left[k][t] -= pages * size
                 if k != i and pages:
                     homes[r][i, j, k] = pages
-            yield from place(at + 1)
+            if way[i] == sum(way) or worth(homes):
+                yield from place(at + 1)
             for k, pages in enumerate(way):
                 for t in alive:
                     left[k][t] += pages * size
@@ -107,7 +113,7 @@ def all_homes(turns: list[Turn]) -> Iterator[list[dict[tuple[int, int, int], int
     yield from place(0)
 
 
-def price(turns: list[Turn]):
+def price(turns: list[Turn]) -> Price:
     """Completions of every request in lockstep, as a function of homes."""
     first = turns[0].tables
     rate, serial, stages = capacities(first), 1 - first.overlap, first.stages
@@ -124,7 +130,7 @@ def price(turns: list[Turn]):
             port[t, i] += int(turns[r].tables.own_traffic[i, grid[r].index(turns[r].marks[j + 1])])
         exchange.append(_exchange(turns, [(r, i, j) for r, i, j in now if i < stages - 1]))
 
-    def completions(homes: list[dict[tuple[int, int, int], int]]) -> list[int]:
+    def completions(homes: list[Homes]) -> list[int]:
         work: list[Fraction | int] = list(base)
         load: dict[tuple[int, str, int], int] = defaultdict(int)
         for (t, i), size in port.items():
@@ -200,13 +206,26 @@ def brute_force(requests: tuple[Request, ...], order_given: bool) -> Best | None
         if best is not None and local >= best.makespan:
             break
         gaps = any(b.slot > a.slot + a.chunks for a, b in pairwise(turns))
-        for homes in all_homes(turns):
-            value = max(cost(homes))
-            if best is None or value < best.makespan:
-                best = Best(value, any(homes), gaps)
-            if value == local:
-                break
+        found = _best_homes(turns, cost, None if best is None else best.makespan, local)
+        if found is not None:
+            best = Best(*found, gaps)
     return best
+
+
+def _best_homes(turns: list[Turn], cost: Price, below: int | None, local: int) -> tuple[int, bool] | None:
+    """Least makespan below a value, and whether homes away reach it; `local` is out of reach below."""
+    found: tuple[int, bool] | None = None
+
+    def better(homes: list[Homes]) -> bool:
+        least = found[0] if found is not None else below
+        return least is None or max(cost(homes)) < least
+
+    for homes in all_homes(turns, better):
+        if better(homes):
+            found = max(cost(homes)), any(homes)
+            if found[0] == local:
+                break
+    return found
 
 
 def random_stream(rng: np.random.Generator) -> tuple[tuple[Request, ...], bool]:
@@ -238,7 +257,7 @@ def random_stream(rng: np.random.Generator) -> tuple[tuple[Request, ...], bool]:
         made.append(
             make_tables(
                 stages,
-                int(rng.integers(1, 4 if count == 2 else 3)) * quantum
+                int(rng.integers(1, 4 if count + stages == 4 else 3)) * quantum
                 - int(quantum > 1 and rng.random() < 0.3),
                 prefix=int(rng.integers(1, 4)) if rng.random() < 0.3 else 0,
                 token_bytes=[batch * size for size in token_bytes],

@@ -26,7 +26,8 @@ def schedules(requests: Sequence[Request], order_given: bool) -> int:
     divisions = prod(
         sum(comb(request.tables.steps - 1, m - 1) for m in request.tables.counts) for request in requests
     )
-    return orders * divisions * requests[0].tables.stages ** (len(requests) - 1)
+    idle: int = requests[0].tables.stages ** (len(requests) - 1)
+    return orders * divisions * idle
 
 
 def solve_exactly(
@@ -92,7 +93,7 @@ def _worst(sequence: RequestSequence, slots: LockstepReplay) -> int:
     share = max(int(machine.share.max(initial=1)), 1)
     slowest = -(-(moved * share + int(slots.port_bytes.sum())) // min(rates))
     ends = sum(request.release for request in sequence) + slots.latency
-    return ends + 2 * sequence.slots * (slowest + 1)
+    return int(ends + 2 * sequence.slots * (slowest + 1))
 
 
 def divisions(tables: Tables) -> Iterator[IntArray]:
