@@ -28,7 +28,14 @@ from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
 SOLVER_FREE = [name for name in METHODS if name != "search-program"]
-REALLOCATING = ["uniform-greedy", "terapipe-greedy", "mocap", "search-mirror", "search-greedy"]
+REALLOCATING = [
+    "uniform-greedy",
+    "terapipe-greedy",
+    "mocap",
+    "search-mirror",
+    "search-greedy",
+    "search-spread",
+]
 
 
 def test_the_registry_loads_no_solver() -> None:

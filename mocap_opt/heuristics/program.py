@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.proposal import Homes, Proposal
+from mocap_opt.heuristics.proposal import HomeRule, Homes, Proposal
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
@@ -35,15 +35,20 @@ def program(tables: Tables, indices: IntArray) -> Homes:
     return simple if result.plan is None else Homes(result.plan.remote_pages(tables))
 
 
-def refine_homes(method: Callable[[Tables], Proposal]) -> Callable[[Tables], Proposal]:
-    """Keep a method's boundaries and place the KV anew by `program`."""
+def refine_homes(
+    method: Callable[[Tables], Proposal], homes: HomeRule = program
+) -> Callable[[Tables], Proposal]:
+    """Keep a method's boundaries and place the KV anew by another rule."""
 
     def propose(tables: Tables) -> Proposal:
         proposal = method(tables)
         if proposal.plan is None or not proposal.plan.homes:
             return proposal
         indices = proposal.plan.grid_indices(tables)
-        plan = Plan.from_arrays(tables, indices, program(tables, indices).pages)
+        pages = homes(tables, indices).pages
+        if pages is None:
+            return proposal
+        plan = Plan.from_arrays(tables, indices, pages)
         return proposal if violations(tables, plan) else replace(proposal, plan=plan)
 
     return propose

@@ -15,6 +15,7 @@ from mocap_opt.heuristics.program import program, refine_homes
 from mocap_opt.heuristics.proposal import BoundaryRule, HomeRule, Method, Shortage
 from mocap_opt.heuristics.search import search
 from mocap_opt.heuristics.sglang_dynamic import sglang_dynamic
+from mocap_opt.heuristics.spread import spread
 from mocap_opt.heuristics.terapipe import terapipe
 from mocap_opt.heuristics.thresholds import greatest_thresholds
 from mocap_opt.heuristics.uniform import uniform, uniform_any_count
@@ -34,6 +35,7 @@ HOME_RULES: dict[str, HomeRule] = {
     "mbkr": mbkr,
     "mirror": mirror,
     "greedy": greedy,
+    "spread": spread,
     "program": program,
 }
 
@@ -69,6 +71,11 @@ _METHODS = (
         "search-greedy",
         "searched chunks, best count, pooled memory, greedy homes",
         search(pooled_shortage, greedy),
+    ),
+    Method(
+        "search-spread",
+        "the chunks of search-greedy, homes that share out the links",
+        refine_homes(search(pooled_shortage, greedy), spread),
     ),
     Method(
         "search-program",
