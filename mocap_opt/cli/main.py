@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mocap_opt.cli import describe, drawing, handover, max_length, solving, streams, study
+from mocap_opt.cli import bench, describe, drawing, handover, max_length, solving, streams, study, tradeoff
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -36,8 +36,10 @@ for command in (
     *drawing.COMMANDS,
     *handover.COMMANDS,
     *max_length.COMMANDS,
+    *tradeoff.COMMANDS,
     *streams.COMMANDS,
     *study.COMMANDS,
+    *bench.COMMANDS,
 ):
     cli.add_command(command)
 

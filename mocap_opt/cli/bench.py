@@ -1,0 +1,206 @@
+"""The command ``bench``: the benchmark family, made and run."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from mocap_opt import units
+from mocap_opt.bench.family import SIZES, VARIANTS, make, names, write_family
+from mocap_opt.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
+from mocap_opt.bench.run import Settings, bench
+from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.files import require_writable
+from mocap_opt.instance import Instance, load_instance
+
+
+def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    if text is None:
+        return tuple(known)
+    chosen = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = [part for part in chosen if part not in known]
+    if unknown or not chosen:
+        raise InputError([Problem(option, repr(", ".join(unknown)), "some of " + ", ".join(known))])
+    return chosen
+
+
+@contextmanager
+def _row_writer(path: str | None) -> Iterator[Callable[[Row], None]]:
+    """Write rows as they come, so that an interrupted benchmark leaves those it finished."""
+    if path is None:
+        yield lambda row: None
+        return
+    require_writable(path)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        stream.flush()
+
+        def write(row: Row) -> None:
+            writer.writerow(asdict(row))
+            stream.flush()
+
+        yield write
+
+
+EXAMPLE = """\b
+Example:
+  mocap-opt bench --sizes S,M --variants tight,links --no-plain --out rows.csv
+"""
+
+
+@click.command("bench", short_help="the benchmark family, made or run", epilog=EXAMPLE)
+@click.argument("files", nargs=-1, type=click.Path(path_type=str))
+@click.option("--make", "directory", metavar="DIR", help="Write the 24 instances of the family here instead.")
+@click.option(
+    "--sizes", metavar="S,M,...", help="Which sizes of the family, out of: " + ", ".join(SIZES) + "."
+)
+@click.option("--variants", metavar="A,B,...", help="Which variants, out of: " + ", ".join(VARIANTS) + ".")
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0),
+    help="Seconds per run; by default 2 for S, 20 for M, 120 for L, 300 for XL, 60 otherwise.",
+)
+@click.option(
+    "--repeat",
+    "repeats",
+    type=click.IntRange(min=1),
+    help="Runs of each method, of which medians are shown; by default 3 for S and M, else 1.",
+)
+@click.option(
+    "--gap",
+    type=click.FloatRange(min=0, max=1),
+    default=1e-4,
+    show_default=True,
+    help="Stop a run once (latency - bound) / latency is at most this.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--plain/--no-plain", default=True, show_default=True, help="Also run plain-highs and plain-cpsat."
+)
+@click.option("--out", type=click.Path(path_type=str), help="Write all columns here (CSV), row by row.")
+@click.option("--markdown", is_flag=True, help="Print Markdown tables.")
+@json_option
+def bench_command(
+    files: tuple[str, ...],
+    directory: str | None,
+    sizes: str | None,
+    variants: str | None,
+    time_limit_s: float | None,
+    repeats: int | None,
+    gap: float,
+    seed: int,
+    plain: bool,
+    out: str | None,
+    markdown: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Run the joint method and the plain programs on FILES, by default the benchmark family.
+
+    Every run has a process of its own.  Times to a gap are those until a method's best plan so far is
+    that close to its own best bound so far; for the plain programs both are of the lockstep execution.
+    Ctrl-C ends the benchmark and shows the rows finished until then.
+    """
+    if markdown and as_json:
+        raise InputError([Problem("--markdown", "--json with it", "only one of the two")])
+    if directory is not None:
+        paths = write_family(directory, seed)
+        click.echo(f"{directory}: {len(paths)} instances")
+        return ExitCode.ANSWERED
+    if files and (sizes or variants):
+        raise InputError([Problem("--sizes and --variants", "files with them", "either files or these")])
+    chosen_sizes, chosen_variants = (
+        _chosen("--sizes", sizes, tuple(SIZES)),
+        _chosen("--variants", variants, VARIANTS),
+    )
+    instances = (
+        [load_instance(file) for file in files]
+        if files
+        else [Instance.from_dict(make(name, seed)) for name in names(chosen_sizes, chosen_variants)]
+    )
+    settings = Settings(time_limit_s, repeats, gap, plain, seed=seed)
+    rows: list[Row] = []
+    code = ExitCode.ANSWERED
+    with _row_writer(out) as write:
+        try:
+            for row in bench(instances, settings, tell=lambda line: click.echo(line, err=True)):
+                write(row)
+                rows.append(row)
+        except KeyboardInterrupt:
+            click.echo(f"mocap-opt: interrupted after {len(rows)} rows", err=True)
+            code = ExitCode.NO_PLAN
+    means = summary(rows)
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows], "means": means, "shift_s": SHIFT_S})
+        return code
+    _print_table(_row_cells(rows), markdown)
+    click.echo(f"\nShifted geometric means (shift {SHIFT_S:g} s; a gap not reached counts as the limit):")
+    _print_table(_mean_cells(means), markdown)
+    sys.stdout.flush()
+    return code
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"
+
+
+def _row_cells(rows: Sequence[Row]) -> list[list[str]]:
+    head = ["instance", "method", "heuristic s", "best s", "bound s", "bound", "gap", "to 5 %", "to 1 %"]
+    head += ["to 0.5 %", "to final", "build", "solve", "run", "over", "peak memory", "ample links"]
+    cells = [head]
+    for row in rows:
+        heuristic = _seconds(row.heuristic_latency_s)
+        if row.heuristic not in (None, "mocap"):
+            heuristic += f" ({row.heuristic})"
+        times = (row.to_5_percent_s, row.to_1_percent_s, row.to_half_percent_s, row.to_final_gap_s)
+        method = row.method if row.latency_s is not None else f"{row.method}: {row.status}"
+        cells.append(
+            [
+                row.instance,
+                method,
+                heuristic,
+                "-" if row.latency_s is None else f"{row.latency_s:.5g}",
+                "-" if row.bound_s is None else f"{row.bound_s:.5g}",
+                row.bound_name or "-",
+                _percent(row.gap),
+                *(_seconds(time) for time in times),
+                *(_seconds(time) for time in (row.build_s, row.solve_s, row.runtime_s, row.overrun_s)),
+                units.format_bytes(row.peak_memory_bytes),
+                _seconds(row.ample_links_ratio),
+            ]
+        )
+    return cells
+
+
+def _mean_cells(means: Sequence[dict[str, Any]]) -> list[list[str]]:
+    cells = [["size", "method", "instances", "median gap", "to 5 %", "to 1 %", "to 0.5 %", "to final", "run"]]
+    for mean in means:
+        numbers = [_seconds(mean[name]) for name in MEANS]
+        cells.append(
+            [mean["size"], mean["method"], str(mean["instances"]), _percent(mean["median_gap"]), *numbers]
+        )
+    return cells
+
+
+def _print_table(cells: list[list[str]], markdown: bool) -> None:
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for number, row in enumerate(cells):
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("| " + " | ".join(padded) + " |" if markdown else "  ".join(padded).rstrip())
+        if markdown and number == 0:
+            click.echo("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+COMMANDS = (bench_command,)
