@@ -4,6 +4,7 @@ Mathematics: ``formulations/bounds.md``.
 """
 
 from mocap_opt.bounds.base import Bound, Evidence, Scope, best
+from mocap_opt.bounds.boundary_branching import branch_on_boundaries
 from mocap_opt.bounds.infeasible import Infeasibility, prove_infeasible
 from mocap_opt.bounds.registry import BOUNDS, QUICK, lower_bounds
 
@@ -15,6 +16,7 @@ __all__ = [
     "Infeasibility",
     "Scope",
     "best",
+    "branch_on_boundaries",
     "lower_bounds",
     "prove_infeasible",
 ]

@@ -5,6 +5,7 @@ Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dime
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from mocap_opt.bounds.base import Bound, Evidence, Scope, best
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.bounds.region_search import MOST_WALKS, PairSearch
+from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.tables import Tables
 
 #: Grids with more steps are left to other bounds: the crossing table has their square.
@@ -22,31 +23,36 @@ MOST_PAIRS = 3
 PAIR_BUDGET = 2**17
 
 
-def one_dimensional(tables: Tables) -> Bound | None:
+def one_dimensional(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Bound | None:
     """Bound any execution with memory left out; None if no plan keeps to count and lengths."""
-    return _slack_and_pooled(tables)[0]
+    return _slack_and_pooled(tables, asked_to_stop)[0]
 
 
-def one_dimensional_pooled(tables: Tables) -> Bound | None:
+def one_dimensional_pooled(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Bound | None:
     """Bound any execution with all memories pooled; None also if nothing fits the pool."""
-    return _slack_and_pooled(tables)[1]
+    return _slack_and_pooled(tables, asked_to_stop)[1]
 
 
 _FOUND: WeakKeyDictionary[Tables, tuple[Bound | None, Bound | None]] = WeakKeyDictionary()
 
 
-def _slack_and_pooled(tables: Tables) -> tuple[Bound | None, Bound | None]:
-    """Both bounds; what they share, the crossing tables, takes longer than the searches."""
+def _slack_and_pooled(tables: Tables, asked_to_stop: Callable[[], bool]) -> tuple[Bound | None, Bound | None]:
+    """Both bounds, which share their crossing tables; what was stopped early is not kept for later."""
     if tables not in _FOUND:
         slack: list[Bound | None] = []
         pooled: list[Bound | None] = []
         setting, memory = Setting(tables), PooledMemory.of(tables)
         if setting.counts and tables.steps <= MOST_STEPS:
             for s, e in promising_pairs(setting):
-                search = PairSearch.of(setting, s, e)
+                if pooled and asked_to_stop():
+                    break
+                search = PairSearch.of(setting, s, e, asked_to_stop)
                 slack.append(_bound("one_dimensional", search, None))
                 pooled.append(_bound("one_dimensional_pooled", search, memory))
-        _FOUND[tables] = _greatest(slack), _greatest(pooled)
+        found = _greatest(slack), _greatest(pooled)
+        if asked_to_stop():
+            return found
+        _FOUND[tables] = found
     return _FOUND[tables]
 
 
@@ -55,7 +61,7 @@ def _bound(name: str, search: PairSearch, memory: PooledMemory | None) -> Bound 
     if found is None:
         return None
     note = f"stages {search.s}..{search.e}, {found.chunks} chunks" + (
-        "" if search.walks < MOST_WALKS else ", search cut short"
+        ", search cut short" if search.cut_short else ""
     )
     return Bound(name, found.value, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
 

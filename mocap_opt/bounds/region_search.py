@@ -6,6 +6,7 @@ Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dime
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,8 +79,12 @@ class PairSearch:
         Beyond it the reserve stays the same.
     memory : PooledMemory or None
         Of the run at hand; None leaves memory out.
+    asked_to_stop : callable
+        Asked before every split; the bound is valid whenever the search ends.
     walks : int
         Walks made so far.
+    cut_short : bool
+        Whether the last run ended before its least region was settled.
     """
 
     setting: Setting
@@ -88,19 +93,23 @@ class PairSearch:
     crossing: Crossing
     total: LeastTotal
     longest_choice: int
+    asked_to_stop: Callable[[], bool] = lambda: False
     memory: PooledMemory | None = None
     walks: int = 0
+    cut_short: bool = False
     heap: list[Region] = field(default_factory=list)
 
     @classmethod
-    def of(cls, setting: Setting, s: int, e: int) -> PairSearch:
+    def of(
+        cls, setting: Setting, s: int, e: int, asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> PairSearch:
         """Tabulate the crossing and the least totals."""
         tables = setting.tables
         crossing = Crossing.of(tables, setting.send, s, e)
         total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
         depth = tables.queue_depth
         longest_choice = 1 if depth is None else -(-tables.tokens // (2 * depth * tables.quantum))
-        return cls(setting, s, e, crossing, total, longest_choice)
+        return cls(setting, s, e, crossing, total, longest_choice, asked_to_stop)
 
     def run(self, memory: PooledMemory | None) -> Region | None:
         """Search until the least region is settled.
@@ -117,13 +126,15 @@ class PairSearch:
             settled.  None if all regions are empty.
         """
         steps, limits = self.setting.tables.steps, self.setting.limits
-        self.memory, self.walks, self.heap = memory, 0, []
+        self.memory, self.walks, self.heap, self.cut_short = memory, 0, [], False
         for chunks in self.setting.counts:
             low = self._least_crossing(chunks)
             self._open(chunks, low, NEVER - 1, limits.shortest_longest(chunks), steps)
         while self.heap:
             region = heapq.heappop(self.heap)
-            if (region.settled and self._fits(region)) or self.walks >= MOST_WALKS:
+            settled = region.settled and self._fits(region)
+            self.cut_short = not settled and (self.walks >= MOST_WALKS or self.asked_to_stop())
+            if settled or self.cut_short:
                 return region
             self._split(region)
         return None

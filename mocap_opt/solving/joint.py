@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from mocap_opt.assess import assess
-from mocap_opt.bounds import BOUNDS, QUICK
+from mocap_opt.bounds import BOUNDS, QUICK, Scope, branch_on_boundaries
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
@@ -28,6 +29,18 @@ SEARCH_SHARE = 0.2
 
 SHAKES = 40
 """Rounds of shaking boundaries and climbing again."""
+
+BRANCHING_SHARE = 0.3
+"""Part of the time left that branch and bound on the boundaries may take."""
+
+BRANCHING_PROGRAMS = 4000
+"""Linear programs it may solve, whatever the time."""
+
+STALLED = 3
+"""Rounds without a better plan after which shaking ends, time left or not."""
+
+BOUNDS_SHARE = 0.4
+"""Part of the time left for the slower bounds where programs follow them."""
 
 NEEDED_S = 15.0
 """Seconds that must be left for the heuristics that run a solver, unless no plan is known."""
@@ -55,13 +68,14 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     shake(state, seed)
     refine_homes(state)
     used: str | None = None
-    sharpen_bounds(state)
+    sharpen_bounds(state, BOUNDS_SHARE if strategy.programs else 1.0 - SEARCH_SHARE)
     if not state.done:
         more: list[str] = []
         if state.best is None or state.remaining_s > NEEDED_S:
             more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
         reasons += more
         used = run_programs(state, strategy, seed, reasons)
+    keep_shaking(state, seed)
     if state.best is None:
         return "; ".join(["no plan found", *reasons]), used
     return None, used
@@ -125,14 +139,25 @@ def balance(state: SearchState, name: str, plan: Plan, seed: int) -> None:
         state.offer(best, f"{name} + linearised")
 
 
-def sharpen_bounds(state: SearchState) -> None:
-    """Compute the bounds that take longer, while the gap is open."""
+def sharpen_bounds(state: SearchState, share: float) -> None:
+    """Compute the bounds that take longer, while the gap is open and for a share of the time left."""
+    asked_to_stop = state.deadline(share)
     for name, bound in BOUNDS.items():
-        if state.done or name in QUICK:
+        if asked_to_stop() or name in QUICK or name == "boundary_branching":
             continue
         found = bound(state.tables)
         if found is not None:
             state.add_bounds([found], name)
+    headline = state.headline
+    if asked_to_stop() or state.best is None:
+        return
+    branch_on_boundaries(
+        state.tables,
+        incumbent=math.floor(state.best.latency),
+        known=0 if headline is None else headline.ticks,
+        asked_to_stop=asked_to_stop,
+        on_bound=lambda found: state.add_bounds([found], found.name),
+    )
 
 
 def shake(state: SearchState, seed: int) -> None:
@@ -143,6 +168,17 @@ def shake(state: SearchState, seed: int) -> None:
     better = perturb(state.tables, plan, rounds=SHAKES, seed=seed, asked_to_stop=state.deadline(SEARCH_SHARE))
     if better is not plan:
         state.offer(better, f"{state.best_source} + shaken")
+
+
+def keep_shaking(state: SearchState, seed: int) -> None:
+    """Spend what time is left on shaking the best plan, each round with a seed of its own."""
+    stalled = 0
+    while not state.done and state.best is not None and stalled < STALLED:
+        seed += 1
+        before = state.best_latency
+        shake(state, seed)
+        refine_homes(state)
+        stalled = stalled + 1 if state.best_latency == before else 0
 
 
 def refine_homes(state: SearchState) -> None:
