@@ -71,7 +71,7 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
             lockstep_gap = relative_gap(search.best.lockstep.period, lockstep.ticks)
     reason = search.infeasible
     if search.best is None and reason is None:
-        reason = "; ".join(f"{m.name}: {m.reason}" for m in search.methods) or "no plan found in time"
+        reason = "no feasible plan found; the table of methods says why"
     return {
         "instance": name,
         "fingerprint": fingerprint,

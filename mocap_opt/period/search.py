@@ -23,7 +23,7 @@ from mocap_opt.period.heuristics import (
 from mocap_opt.period.lockstep import replay_lockstep_period
 from mocap_opt.period.program_cpsat import solve_period as solve_period_program
 from mocap_opt.period.terms import slot_range
-from mocap_opt.solvers.outcome import relative_gap
+from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.tables import Tables
 
 NEEDS_SOLVER = frozenset({"search-program"})
@@ -164,6 +164,7 @@ class PeriodSearch:
     def run_programs(self, by_slots: PartitionBound, seed: int) -> None:
         """Solve the lockstep program of every W whose bound leaves something to gain."""
         below = []
+        impossible = 0
         waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
         for number, (least, slots) in enumerate(sorted(waiting)):
             if self.done:
@@ -176,10 +177,15 @@ class PeriodSearch:
             result = solve_period_program(self.tables, slots, time_limit_s=share, seed=seed)
             if result.periodic is not None:
                 self.judge(result.periodic, "lockstep program")
+            impossible += result.outcome.status is Status.INFEASIBLE
             if result.outcome.bound is not None:
                 below.append(max(int(result.outcome.bound), least))
-            elif result.outcome.status.value != "infeasible":
+            elif result.outcome.status is not Status.INFEASIBLE:
                 below.append(least)
+        if waiting and impossible == len(waiting):
+            self.infeasible = (
+                f"no plan fits at any of {len(waiting)} spacings (proved by the lockstep program)"
+            )
         if below:
             note = f"the least over {len(waiting)} spacings"
             self.bounds.append(Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note))
@@ -220,6 +226,11 @@ def best_period(
         search.infeasible = impossible.message
         return search
     search.bounds, by_slots = period_bounds(tables)
+    if any(not partition.classes for partition in by_slots.values()):
+        search.infeasible = (
+            "the reserve of endless requests leaves some memory no room, however short the chunks"
+        )
+        return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
     if not search.done:
         search.try_cycles()
