@@ -32,6 +32,9 @@ JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
 EXECUTIONS = ("best", "lockstep")
 
+BOUNDS_SHARE = 0.25
+"""Part of the time that the quick bounds may take before any plan is looked for."""
+
 TIME_LIMIT_S = 60.0
 """Wall time of a solve unless something else is said, seconds."""
 
@@ -157,7 +160,9 @@ def solve(
     elif method in PLAIN_METHODS:
         reason, used = solve_plainly(state, method, seed=seed)
     else:
-        state.add_bounds(lower_bounds(tables))
+        asked_to_stop = state.deadline(BOUNDS_SHARE)
+        state.add_bounds(lower_bounds(tables, asked_to_stop=asked_to_stop))
+        state.bounds_cut_short = asked_to_stop()
         if method in JOINT_METHODS:
             strategy = choose(tables, wanted, solver, by_size=method == "auto")
             if method == "auto":

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 from mocap_opt.assess import assess
-from mocap_opt.bounds import BOUNDS, QUICK, Scope, branch_on_boundaries
+from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
@@ -30,11 +30,8 @@ SEARCH_SHARE = 0.2
 SHAKES = 40
 """Rounds of shaking boundaries and climbing again."""
 
-BRANCHING_SHARE = 0.3
-"""Part of the time left that branch and bound on the boundaries may take."""
-
 BRANCHING_PROGRAMS = 4000
-"""Linear programs it may solve, whatever the time."""
+"""Linear programs that branch and bound on the boundaries may solve, whatever the time."""
 
 STALLED = 3
 """Rounds without a better plan after which shaking ends, time left or not."""
@@ -142,6 +139,8 @@ def balance(state: SearchState, name: str, plan: Plan, seed: int) -> None:
 def sharpen_bounds(state: SearchState, share: float) -> None:
     """Compute the bounds that take longer, while the gap is open and for a share of the time left."""
     asked_to_stop = state.deadline(share)
+    if state.bounds_cut_short:
+        state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop))
     for name, bound in BOUNDS.items():
         if asked_to_stop() or name in QUICK or name == "boundary_branching":
             continue
@@ -155,6 +154,7 @@ def sharpen_bounds(state: SearchState, share: float) -> None:
         state.tables,
         incumbent=math.floor(state.best.latency),
         known=0 if headline is None else headline.ticks,
+        most_programs=BRANCHING_PROGRAMS,
         asked_to_stop=asked_to_stop,
         on_bound=lambda found: state.add_bounds([found], found.name),
     )

@@ -99,6 +99,7 @@ class SearchState:
     best_source: str | None = None
     best_lockstep: Assessment | None = None
     bounds: list[Bound] = field(default_factory=list)
+    bounds_cut_short: bool = False
     trials: list[Trial] = field(default_factory=list)
     infeasible_reason: str | None = None
     notes: list[str] = field(default_factory=list)
