@@ -65,14 +65,17 @@ def timed(work: Callable[[], object], runs: int = 5) -> float:
 def main() -> None:
     """Print a line per size, room and task."""
     for name, (stages, dies, chunks, quantum) in SIZES.items():
-        for part in (None, 0.8):
+        for part in (None, 0.9, 0.8):
             tables = tables_of(stages, dies, chunks, quantum, part)
             label = f"{name:20s} {'slack' if part is None else f'room {part}':9s}"
             plan = METHODS["search-greedy"].propose(tables).plan
             rows = {"mocap": timed(lambda t=tables: METHODS["mocap"].propose(t))}
+            if part is None:
+                rows["terapipe"] = timed(lambda t=tables: METHODS["terapipe"].propose(t), runs=1)
             if plan is not None:
                 homes = f"({plan.chunks} chunks, {len(plan.homes)} homes)"
                 rows["search-greedy"] = timed(lambda t=tables: METHODS["search-greedy"].propose(t))
+                rows["search-spread"] = timed(lambda t=tables: METHODS["search-spread"].propose(t))
                 rows["verify"] = timed(lambda t=tables, p=plan: violations(t, p))
                 rows["lockstep replay"] = timed(lambda t=tables, p=plan: replay_lockstep(t, p))
                 rows[f"event-driven replay {homes}"] = timed(lambda t=tables, p=plan: replay_event(t, p))
