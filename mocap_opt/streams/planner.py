@@ -66,7 +66,7 @@ def plan_stream(
     fingerprint : str, optional
         Of the instance, for the plans.
     time_limit_s : float
-        No improving starts once half of this has passed; the replays come after it.
+        No improving starts once a third of this has passed; the replays come after it.
     seed : int
         For the moves tried.
     asked_to_stop : callable
@@ -93,7 +93,7 @@ def plan_stream(
     if not pool:
         return None
     pool.sort(key=lambda candidate: candidate.rank)
-    deadline = began + time_limit_s / 2
+    deadline = began + time_limit_s / 3
 
     def over() -> bool:
         return time.monotonic() >= deadline or asked_to_stop()
@@ -101,7 +101,7 @@ def plan_stream(
     improved = _improve(pricer, pool[0], options, np.random.default_rng(seed), over)
     best: Planned | None = None
     for candidate in dict.fromkeys([improved, *pool[:REPLAYED]]):
-        if best is not None and (asked_to_stop() or time.monotonic() - began > 0.8 * time_limit_s):
+        if best is not None and (asked_to_stop() or time.monotonic() - began > time_limit_s / 2):
             break
         wrong = sequence_violations(candidate.sequence)
         if wrong:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.replay.sequence_event import replay_sequence_event
+from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.streams.bounds import completion_bounds, makespan_bounds
@@ -118,13 +118,13 @@ def solve_stream(
     """
     requests = build_requests(instance)
     given = instance.workload.order == "given"
-    found: list[tuple[RequestSequence, tuple[int, ...]]] = []
+    found: list[tuple[RequestSequence, tuple[int, ...], SequenceEvent]] = []
     infeasible = False
     if schedules(requests, given) <= MOST_SCHEDULES:
         exact = solve_exactly(requests, given, instance.fingerprint)
         infeasible = exact is None
         if exact is not None:
-            found.append((exact, _numbers(exact, requests, given)))
+            found.append((exact, _numbers(exact, requests, given), replay_sequence_event(exact)))
     if not infeasible:
         planned = plan_stream(
             requests,
@@ -135,13 +135,13 @@ def solve_stream(
             asked_to_stop=asked_to_stop,
         )
         if planned is not None:
-            found.append((planned.candidate.sequence, planned.candidate.order))
+            found.append((planned.candidate.sequence, planned.candidate.order, planned.event))
     if not found:
         status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
         reason = "no sequence of these requests fits in memory" if infeasible else "no sequence was found"
         report = StreamReport(instance.name, instance.fingerprint, len(requests), status.value, reason)
         return StreamSolution(report, None, ())
-    solutions = [_assessed(instance, requests, sequence, order) for sequence, order in found]
+    solutions = [_assessed(instance, requests, *each) for each in found]
     return min(solutions, key=_rank)
 
 
@@ -166,7 +166,7 @@ def evaluate_stream(
             violations=tuple(wrong),
         )
         return StreamSolution(report, sequence, order)
-    return _assessed(instance, requests, sequence, order)
+    return _assessed(instance, requests, sequence, order, replay_sequence_event(sequence))
 
 
 def _numbers(sequence: RequestSequence, requests: Sequence[Request], given: bool) -> tuple[int, ...]:
@@ -184,9 +184,13 @@ def _numbers(sequence: RequestSequence, requests: Sequence[Request], given: bool
 
 
 def _assessed(
-    instance: Instance, requests: Sequence[Request], sequence: RequestSequence, order: tuple[int, ...]
+    instance: Instance,
+    requests: Sequence[Request],
+    sequence: RequestSequence,
+    order: tuple[int, ...],
+    event: SequenceEvent,
 ) -> StreamSolution:
-    lockstep, event = replay_sequence_lockstep(sequence), replay_sequence_event(sequence)
+    lockstep = replay_sequence_lockstep(sequence)
     in_lockstep = lockstep.makespan <= event.makespan
     completion = [Fraction(c) for c in (lockstep if in_lockstep else event).completion]
     makespan = max(completion)
