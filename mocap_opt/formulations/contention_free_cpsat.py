@@ -197,7 +197,7 @@ def solve_contention_free(
     lower_bound : int, optional
         A proved lower bound on the contention-free latency of every plan, ticks.
     time_limit_s : float, optional
-        Seconds for the search, all steps together.
+        Seconds for building and searching, all steps together.
     gap : float
         Relative gap at which to stop.
     seed, threads : int

@@ -225,7 +225,7 @@ def solve_joint(
     lower_bound : int, optional
         A proved lower bound on the lockstep latency of every plan, ticks.
     time_limit_s : float, optional
-        Seconds for the search, all steps together.
+        Seconds for building and searching, all steps together.
     gap : float
         Relative gap at which to stop.
     seed, threads : int

@@ -111,7 +111,7 @@ class _Search:
         """Run a step for a share of what is left of the limits; return its values."""
         limits = self.limits
         if limits.time_limit_s is not None:
-            left = limits.time_limit_s - sum(outcome.solve_s for outcome in self.outcomes)
+            left = limits.time_limit_s - (time.perf_counter() - self.began)
             limits = replace(limits, time_limit_s=share * max(left, 0.0))
         if limits.deterministic_limit is not None:
             part = share * (1 - self.share_used)
