@@ -56,6 +56,7 @@ def profile(ax: Axes, costs: pd.DataFrame, *, of: str = "latency") -> Axes:
         ax.step(factors, share, where="post", label=str(name), **_line(index))
     if end > 4:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
     answered = int((~np.isnan(ratios).any(axis=1)).sum())
     ax.set_xlim(1, end)
     ax.set_ylim(-0.02, 1.04)
@@ -120,6 +121,7 @@ def gap_over_time(
         shown = np.maximum(values, LEAST_GAP)
         ax.step(times, shown, where="post", label=name, **_line(index))
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yscale("log")
     _gap_axis(ax.yaxis)
     ax.set_xlim(times[0], times[-1])
@@ -184,5 +186,5 @@ def _gap_axis(axis: Axis) -> None:
 
 def _legend(ax: Axes, count: int) -> None:
     ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(count, 5), borderaxespad=0.2, handlelength=2.4
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(count, 6), borderaxespad=0.2, handlelength=2.4
     )

@@ -1,0 +1,258 @@
+"""Study files, their runs, the results file, and runs in local processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from study_chaos import rows, run_disturbed, workers_of
+
+from mocap_opt.errors import InputError
+from mocap_opt.studies import DaskRunner, LocalRunner, load_study, results, run_study, tasks_of, write_frame
+from mocap_opt.studies.execution import Outcome, failure, pack_curve, perform, unpack_curve
+from mocap_opt.studies.store import ResultsStore, StoreError, read_outcomes
+
+INSTANCES = Path(__file__).parent.parent / "instances"
+SMALL = f"""
+methods = ["uniform", "mocap"]
+[[instances]]
+files = ["{INSTANCES}/tiny-slack.json", "{INSTANCES}/tiny-unequal.json"]
+[instances.grid]
+"workload.batch" = [1, 2, 3, 4, 5]
+"""
+
+
+def written(folder: Path, text: str, name: str = "study") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def runner(cores: int = 2, *, grace_s: float = 60.0, retries: int = 3) -> LocalRunner:
+    return LocalRunner(cores, grace_s=grace_s, retries=retries)
+
+
+class Here:
+    """Does tasks in this process."""
+
+    def run(self, tasks):
+        for task in tasks:
+            yield perform(task)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("methods", "method", r"study\.toml: method: expected no such key.*did you mean \"methods\""),
+        ('"uniform", "mocap"', '"uniform", "mocpa"', r'methods: expected one of .*got "mocpa"'),
+        ('"uniform", "mocap"', '"mocap", "mocap"', r'methods: expected each value once, got "mocap" twice'),
+        ('"uniform", "mocap"', '"auto", "joint"', "the same method"),
+        ('"uniform", "mocap"', "3", r"methods\[0\]: expected .*got 3"),
+        ("[1, 2, 3, 4, 5]", "[1, 1]", r"grid\.workload\.batch: expected each value once, got 1 twice"),
+        ("[1, 2, 3, 4, 5]", "4", r"grid\.workload\.batch: expected a list of values"),
+        ("[1, 2, 3, 4, 5]", "[0]", r"workload\.batch=0: workload\.batch: expected"),
+        ("tiny-unequal.json", "tiny-none-*.json", "expected a glob that matches a file"),
+        ("tiny-unequal.json", "tiny-slack.json", "expected each instance once"),
+        ("[[instances]]", "seeds = [true]\n[[instances]]", r"seeds\[0\]"),
+        ("[[instances]]", "time_limits_s = [nan]\n[[instances]]", r"time_limits_s\[0\]"),
+        ("[[instances]]", "[[instances", "expected valid TOML"),
+    ],
+)
+def test_a_bad_study_file_is_refused_with_the_place(old, new, message, tmp_path):
+    assert old in SMALL
+    with pytest.raises(InputError, match=message):
+        tasks_of(load_study(written(tmp_path, SMALL.replace(old, new))))
+
+
+def test_runs_are_the_product_but_a_heuristic_runs_once_under_the_longest_limit(tmp_path):
+    text = f"""
+    methods = ["mocap", "joint"]
+    solvers = ["highs", "cpsat"]
+    seeds = [0, 1, 2]
+    time_limits_s = [1, 5.0]
+    [[instances]]
+    files = ["{INSTANCES}/tiny-slack.json"]
+    [instances.grid]
+    workload.batch = [1, 2]
+    """
+    tasks = tasks_of(load_study(written(tmp_path, text)))
+    assert len(tasks) == 2 * (1 + 2 * 3 * 2)
+    assert len({task.key for task in tasks}) == len(tasks)
+    assert [t.settings.time_limit_s for t in tasks if t.settings.method == "mocap"] == [5.0, 5.0]
+    assert {t.variant["workload.batch"] for t in tasks} == {1, 2}
+
+
+def test_a_key_changes_with_the_versions_and_not_with_names(tmp_path, monkeypatch):
+    def keys() -> list[str]:
+        return [task.key for task in tasks_of(load_study(written(tmp_path, SMALL)))]
+
+    before = keys()
+    assert keys() == before
+    monkeypatch.setattr("mocap_opt.studies.tasks.versions", lambda: {"mocap-opt": "9"})
+    assert not set(keys()) & set(before)
+
+
+def test_curves_survive_packing():
+    curve = [(0.12345678, None, 1.5), (2.0, 3.0, 1.75)]
+    assert unpack_curve(pack_curve(curve)) == [(0.1235, None, 1.5), (2.0, 3.0, 1.75)]
+
+
+def test_a_run_that_fails_is_a_row_with_its_reason(tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr("mocap_opt.studies.execution.solve", broken)
+    file = load_study(written(tmp_path, SMALL))
+    tally = run_study(file, Here())
+    assert (tally.done, tally.failed) == (20, 20)
+    assert set(results(file.path)["reason"]) == {"RuntimeError: no such luck"}
+    monkeypatch.undo()
+    assert run_study(file, Here()).done == 0
+    assert run_study(file, Here(), retry_failed=True).failed == 0
+    assert set(results(file.path)["outcome"]) == {"ok"}
+
+
+def test_two_drivers_at_once_are_refused_and_readers_are_not(tmp_path):
+    path = tmp_path / "r.sqlite"
+    with ResultsStore(path) as store:
+        store.append(Outcome("a", {"outcome": "ok"}))
+        with pytest.raises(StoreError, match="another process is running this study"):
+            ResultsStore(path)
+        assert [outcome.key for outcome in read_outcomes(path)] == ["a"]
+    with ResultsStore(path) as store:
+        assert store.keys() == {"a"}
+
+
+def test_a_full_disk_loses_nothing_finished(tmp_path):
+    path = tmp_path / "r.sqlite"
+    with ResultsStore(path) as store:
+        store.append(Outcome("a", {"outcome": "ok"}))
+        pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+        store._database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match=r"could not be added .*full.*; the runs before it are safe"):
+            store.append(Outcome("b", {"outcome": "ok", "reason": "x" * 100_000}))
+        store._database.execute("PRAGMA max_page_count = 1000000")
+        store.append(Outcome("c", {"outcome": "ok"}))
+    assert [outcome.key for outcome in read_outcomes(path)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but text\n" * 50, "other"])
+def test_another_file_is_not_taken_for_results(content, tmp_path):
+    path = tmp_path / "r.sqlite"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE mine (x)")
+        other.commit()
+        other.close()
+    before = path.read_bytes()
+    for use in (ResultsStore, read_outcomes):
+        with pytest.raises(InputError, match=r"r\.sqlite: expected a results file"):
+            use(path)
+    assert path.read_bytes() == before
+
+
+def test_a_run_over_its_limit_is_killed_and_one_whose_worker_dies_is_tried_again(tmp_path):
+    tasks = tasks_of(load_study(written(tmp_path, SMALL)))[:2]
+    seen: list[int] = []
+
+    def kill_first() -> None:
+        while not seen:
+            seen.extend(workers_of(os.getpid()))
+            time.sleep(0.01)
+        os.kill(seen[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_first)
+    killer.start()
+    found = list(runner(1).run(tasks))
+    killer.join()
+    assert seen
+    assert [outcome.failed for outcome in found] == [False, False]
+
+    def kill_all(stop: threading.Event) -> None:
+        while not stop.is_set():
+            for worker in workers_of(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+            time.sleep(0.05)
+
+    stop = threading.Event()
+    killer = threading.Thread(target=kill_all, args=(stop,))
+    killer.start()
+    (lost,) = runner(1, retries=1).run(tasks[:1])
+    stop.set()
+    killer.join()
+    assert "died in each of 2 attempts" in lost.row["reason"]
+
+
+def test_a_run_over_its_limit_is_killed(tmp_path):
+    # No time at all: the timer beats any run.
+    text = SMALL.replace("[[instances]]", "time_limits_s = [0]\n[[instances]]", 1)
+    tasks = tasks_of(load_study(written(tmp_path, text)))[:1]
+    (outcome,) = runner(1, grace_s=0).run(tasks)
+    assert outcome.row["reason"] == "killed: still running 0 s after its limit of 0 s"
+
+
+def test_csv_and_parquet_hold_every_row(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    file = load_study(written(tmp_path, SMALL))
+    run_study(file, Here())
+    frame = results(file.path)
+    assert len(frame) == 20
+    assert list(frame["workload.batch"][:4]) == [1, 1, 2, 2]
+    assert (frame["gap_wanted"] == 1e-4).all()
+    assert ((frame["latency_s"] - frame["lower_bound_s"]) / frame["latency_s"]).to_list() == pytest.approx(
+        frame["gap"].to_list(), abs=1e-9
+    )
+    for name, read in (("r.csv", pd.read_csv), ("r.parquet", pd.read_parquet)):
+        write_frame(frame, tmp_path / name)
+        again = read(tmp_path / name)
+        assert list(again.columns) == list(frame.columns)
+        assert again["latency_s"].to_list() == frame["latency_s"].to_list()
+    with pytest.raises(InputError, match=r"ends in \.csv or \.parquet"):
+        write_frame(frame, tmp_path / "r.xls")
+
+
+def test_a_study_killed_four_times_has_the_rows_of_an_undisturbed_one(tmp_path):
+    calm, killed = written(tmp_path, SMALL, "calm"), written(tmp_path, SMALL, "killed")
+    run_study(load_study(calm), Here())
+    events = run_disturbed(killed, kills=4, seed=0, total=20, latest_s=0.05)
+    assert (events.total, events.cut_writes, events.worker, events.driver) == (4, 1, 1, 2)
+    assert not events.lost
+    assert rows(killed) == rows(calm)
+    assert run_study(load_study(killed), Here()).done == 0
+
+
+@pytest.mark.slow
+def test_a_study_of_200_runs_killed_20_times_has_the_rows_of_an_undisturbed_one(tmp_path):
+    text = SMALL.replace("[1, 2, 3, 4, 5]", str(list(range(1, 51))))
+    calm, killed = written(tmp_path, text, "calm"), written(tmp_path, text, "killed")
+    run_study(load_study(calm), runner())
+    events = run_disturbed(killed, kills=20, seed=1, total=200, latest_s=0.2)
+    assert (events.total, events.cut_writes) == (20, 5)
+    assert not events.lost
+    assert rows(killed) == rows(calm)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_rows(tmp_path):
+    pytest.importorskip("distributed", reason="the extra cluster is not installed")
+
+    here, there = written(tmp_path, SMALL, "here"), written(tmp_path, SMALL, "there")
+    run_study(load_study(here), Here())
+    tally = run_study(load_study(there), DaskRunner(workers=2))
+    assert (tally.done, tally.failed) == (20, 0)
+    assert rows(there) == rows(here)
+
+
+def test_an_outcome_can_be_a_failure_and_says_so(tmp_path):
+    task = tasks_of(load_study(written(tmp_path, SMALL)))[0]
+    outcome = failure(task, "because")
+    assert outcome.failed
+    assert outcome.row["reason"] == "because"
