@@ -98,6 +98,18 @@ class LengthSearch:
             return self._point(tables, fitting_plan(tables), "earliest boundaries", None)
         return self._search(tables, allowed)
 
+    def fastest(self, steps: int) -> Point | None:
+        """The fastest plan of that many grid steps that the methods asked first find, within the limit."""
+        tables = self.family.at(steps * self.family.longest.quantum)
+        allowed = None if self.limit is None else self.limit.at(tables.tokens)
+        if self.limit is not None and allowed is None:
+            return None
+        names = FIRST_TRIED if self.method == "joint" else (self.method,)
+        plans = ((name, METHODS[name].propose(tables).plan) for name in names)
+        points = (self._point(tables, plan, name, allowed) for name, plan in plans)
+        known = [point for point in points if point is not None]
+        return min(known, key=lambda point: point.assessment.latency) if known else self.attempt(steps)
+
     def _point(self, tables: Tables, plan: Plan | None, name: str, allowed: Fraction | None) -> Point | None:
         if plan is None:
             return None
@@ -205,5 +217,5 @@ def _curve(search: LengthSearch, low: int, last: Point, points: int) -> tuple[Po
     """Points at evenly spread lengths up to the longest, where plans are found."""
     reached = last.tokens // search.family.longest.quantum
     wanted = sorted({low + (reached - low) * n // max(points - 1, 1) for n in range(points)} - {reached})
-    found = (search.attempt(steps) for steps in wanted)
+    found = (search.fastest(steps) for steps in wanted)
     return (*(point for point in found if point is not None), last)
