@@ -15,7 +15,7 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.joint import add_quick_bounds, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
 EXECUTIONS = ("best", "lockstep")
-
-BOUNDS_SHARE = 0.25
-"""Part of the time that the quick bounds may take before any plan is looked for."""
 
 TIME_LIMIT_S = 60.0
 """Wall time of a solve unless something else is said, seconds."""
@@ -160,9 +157,6 @@ def solve(
     elif method in PLAIN_METHODS:
         reason, used = solve_plainly(state, method, seed=seed)
     else:
-        asked_to_stop = state.deadline(BOUNDS_SHARE)
-        state.add_bounds(lower_bounds(tables, asked_to_stop=asked_to_stop))
-        state.bounds_cut_short = asked_to_stop()
         if method in JOINT_METHODS:
             strategy = choose(tables, wanted, solver, by_size=method == "auto")
             if method == "auto":
@@ -173,6 +167,7 @@ def solve(
             state.offer(proposal.plan, method)
             state.notes.extend(proposal.notes)
             reason = proposal.reason or None
+            add_quick_bounds(state, 1.0)
     found = state.best
     report = make_report(
         instance,

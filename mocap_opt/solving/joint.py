@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from mocap_opt.assess import assess
@@ -12,6 +13,7 @@ from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
 from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.heuristics.local_search import improve, perturb
+from mocap_opt.heuristics.spread import spread
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
@@ -20,6 +22,12 @@ from mocap_opt.solving.strategy import Strategy
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
+
+FIRST = ("search-greedy", "uniform-greedy", "mocap")
+"""Heuristics that run before any bound: fast, and between them seldom without a plan."""
+
+QUICK_SHARE = 0.25
+"""Part of the time left that the quick bounds may take before more plans are looked for."""
 
 CLIMBS = 3
 """Plans that local search starts from, best first."""
@@ -60,7 +68,12 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     solver : str or None
         The solver that was used, if any.
     """
-    reasons, plans = run_heuristics(state, [name for name in METHODS if name not in NEEDS_SOLVER])
+    reasons, plans = run_heuristics(state, FIRST)
+    add_quick_bounds(state, QUICK_SHARE)
+    others = [name for name in METHODS if name not in NEEDS_SOLVER and name not in FIRST]
+    why_not, more_plans = run_heuristics(state, others)
+    reasons += why_not
+    plans += more_plans
     climb(state, plans, seed)
     shake(state, seed)
     refine_homes(state)
@@ -78,8 +91,15 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     return None, used
 
 
-def run_heuristics(state: SearchState, names: list[str]) -> tuple[list[str], list[tuple[str, Plan]]]:
-    """Offer what each heuristic proposes.
+def add_quick_bounds(state: SearchState, share: float) -> None:
+    """Compute the quick bounds in a share of the time left, and remember if that cut them short."""
+    asked_to_stop = state.deadline(share)
+    state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop))
+    state.bounds_cut_short = asked_to_stop() and not state.done
+
+
+def run_heuristics(state: SearchState, names: Sequence[str]) -> tuple[list[str], list[tuple[str, Plan]]]:
+    """Offer what each heuristic proposes; without any plan yet, `FIRST` run even when time is up.
 
     Returns
     -------
@@ -91,7 +111,7 @@ def run_heuristics(state: SearchState, names: list[str]) -> tuple[list[str], lis
     reasons: list[str] = []
     plans: list[tuple[str, Plan]] = []
     for name in names:
-        if state.done:
+        if state.done and (state.best is not None or state.stop.is_set() or name not in FIRST):
             break
         proposal = METHODS[name].propose(state.tables)
         state.offer(proposal.plan, name)
@@ -189,6 +209,10 @@ def refine_homes(state: SearchState) -> None:
     def latency(plan: Plan) -> Fraction:
         return assess(state.tables, plan).latency_in(state.execution)
 
+    indices = state.best.plan.grid_indices(state.tables)
+    pages = spread(state.tables, indices).pages
+    if pages is not None:
+        state.offer(Plan.from_arrays(state.tables, indices, pages), f"{state.best_source} + homes spread")
     plan = state.best.plan
     target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
     better = improve_homes(
