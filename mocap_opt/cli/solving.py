@@ -18,7 +18,6 @@ from mocap_opt.cli.options import (
     solve_options,
     trace_option,
 )
-from mocap_opt.cli.period import evaluate_for_period, solve_for_period
 from mocap_opt.cli.progress_log import log_progress
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -124,6 +123,8 @@ def solve(
         streams.refuse_for_streams(log=log, trace=trace, gantt=gantt)
         return streams.solve(instance, time_limit_s=time_limit_s, seed=seed, out=out, as_json=as_json)
     if instance.objective == "period":
+        from mocap_opt.cli.period import solve_for_period  # noqa: PLC0415 - loads both solvers
+
         return solve_for_period(
             instance,
             method,
@@ -189,6 +190,8 @@ def evaluate(
         streams.refuse_for_streams(trace=trace, gantt=gantt)
         return streams.evaluate(instance, plan, as_json)
     if instance.objective == "period":
+        from mocap_opt.cli.period import evaluate_for_period  # noqa: PLC0415 - loads both solvers
+
         return evaluate_for_period(instance, plan, {"--trace": trace is not None, "--gantt": gantt}, as_json)
     tables = build_tables(instance)
     solution = evaluate_plan(instance, load_plan(plan, tables), tables=tables)

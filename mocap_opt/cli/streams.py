@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +16,11 @@ from mocap_opt.files import require_writable, write_text_atomically
 from mocap_opt.instance import Instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.streams.mooncake import read_trace, trace_instance
-from mocap_opt.streams.report import StreamSolution, evaluate_stream, solve_stream
 from mocap_opt.streams.requests import build_requests
 from mocap_opt.streams.sequence_io import load_sequence, save_sequence
+
+if TYPE_CHECKING:
+    from mocap_opt.streams.report import StreamSolution
 
 
 def refuse_for_streams(**options: object) -> None:
@@ -34,6 +37,8 @@ def solve(
     instance: Instance, *, time_limit_s: float | None, seed: int, out: str | None, as_json: bool
 ) -> ExitCode:
     """Plan a stream, write the plan and show what it costs."""
+    from mocap_opt.streams.report import solve_stream  # noqa: PLC0415 - loads CP-SAT
+
     limit = 60.0 if time_limit_s is None else time_limit_s
     solution = call_until_signalled(
         lambda stop: solve_stream(instance, time_limit_s=limit, seed=seed, asked_to_stop=stop.is_set)
@@ -45,6 +50,8 @@ def solve(
 
 def evaluate(instance: Instance, plan: str, as_json: bool) -> ExitCode:
     """Read a plan of a stream, verify and replay it."""
+    from mocap_opt.streams.report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
+
     requests = build_requests(instance)
     sequence, order = load_sequence(plan, requests)
     return _show(evaluate_stream(instance, requests, sequence, order), as_json)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from mocap_opt.bounds import Bound, Evidence, Scope
-from mocap_opt.formulations.size import estimated_nonzeros
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
@@ -59,6 +58,8 @@ PLAIN_METHODS: dict[str, Run] = {"plain-highs": _with_highs, "plain-cpsat": _wit
 
 def refusal(tables: Tables, method: str) -> str | None:
     """Why a plain method would not try an instance; None if it would."""
+    from mocap_opt.formulations.size import estimated_nonzeros  # noqa: PLC0415 - loads Pyomo
+
     nonzeros = estimated_nonzeros(tables, method.removeprefix("plain-"))
     if nonzeros <= MOST_NONZEROS:
         return None
