@@ -133,7 +133,7 @@ def import_trace(
     quantum: int,
     out: str,
 ) -> ExitCode:
-    r"""Make an instance of requests from the trace FILE, in Mooncake's format.
+    """Make an instance of requests from the trace FILE, in Mooncake's format.
 
     One JSON object a line: timestamp (ms), input_length, hash_ids of blocks of 512 tokens.  Leading
     blocks that earlier requests brought become cached prefixes.
@@ -142,7 +142,7 @@ def import_trace(
     Example:
       mocap-opt import-trace conversation_trace.jsonl --take 50 --least-tokens 32768 --out chat.json
       mocap-opt solve chat.json
-    """
+    """  # noqa: D301 - click wants a real backspace
     require_writable(out)
     data = trace_instance(
         read_trace(file),
