@@ -38,6 +38,14 @@ def test_a_static_schedule_only_gains_from_the_lockstep_program():
     assert programs(tables_of(16, 32, 1024), Execution.LOCKSTEP) == [LOCKSTEP_PROGRAM]
 
 
+def test_programs_come_early_where_they_are_small():
+    small, medium = (
+        choose(tables_of(*shape), None, "auto", by_size=True) for shape in ((4, 8, 32), (8, 16, 256))
+    )
+    assert small.early
+    assert not medium.early
+
+
 def test_a_named_solver_is_kept():
     assert choose(tables_of(2, 2, 4), None, "highs", by_size=True).solver is Solver.HIGHS
 
@@ -46,8 +54,7 @@ def test_auto_says_what_it_chose():
     found = solve(load_instance(TINY))
     (note,) = [note for note in found.report.notes if note.startswith("auto: ")]
     assert note == (
-        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, "
-        "then contention_free and joint with cpsat"
+        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, contention_free and joint with cpsat"
     )
 
 

@@ -75,15 +75,13 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     reasons += why_not
     plans += more_plans
     climb(state, plans, seed)
+    used = run_programs(state, strategy, seed, reasons) if strategy.early else None
     shake(state, seed)
     refine_homes(state)
-    used: str | None = None
-    sharpen_bounds(state, BOUNDS_SHARE if strategy.programs else 1.0 - SEARCH_SHARE)
-    if not state.done:
-        more: list[str] = []
-        if state.best is None or state.remaining_s > NEEDED_S:
-            more, _ = run_heuristics(state, [name for name in METHODS if name in NEEDS_SOLVER])
-        reasons += more
+    sharpen_bounds(state, 1.0 - SEARCH_SHARE if strategy.early or not strategy.programs else BOUNDS_SHARE)
+    if not state.done and (state.best is None or state.remaining_s > NEEDED_S):
+        reasons += run_heuristics(state, sorted(NEEDS_SOLVER))[0]
+    if not strategy.early:
         used = run_programs(state, strategy, seed, reasons)
     keep_shaking(state, seed)
     if state.best is None:

@@ -29,12 +29,15 @@ class Strategy:
     programs : tuple of (Program, float)
         In order, each with the share of the time left that it may take.
     solver : Solver
+    early : bool
+        Run them before the shaking and the slower bounds: at small sizes they prove more in less time.
     why : str
         For the report, in words.
     """
 
     programs: tuple[tuple[Program, float], ...]
     solver: Solver
+    early: bool
     why: str
 
 
@@ -72,5 +75,5 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     else:
         programs = ()
     named = " and ".join(program.name for program, _ in programs)
-    steps = f"searches, bounds, then {named} with {chosen.value}" if programs else "searches and bounds alone"
-    return Strategy(programs, chosen, f"{shape}: {steps}")
+    steps = f"searches, bounds, {named} with {chosen.value}" if programs else "searches and bounds alone"
+    return Strategy(programs, chosen, size(tables) <= SMALL, f"{shape}: {steps}")
