@@ -26,7 +26,7 @@ NEEDS_SOLVER = frozenset({"search-program"})
 FIRST = ("search-greedy", "uniform-greedy", "mocap")
 """Heuristics that run before any bound: fast, and between them seldom without a plan."""
 
-QUICK_SHARE = 0.25
+QUICK_SHARE = 0.4
 """Part of the time left that the quick bounds may take before more plans are looked for."""
 
 CLIMBS = 3
