@@ -201,7 +201,7 @@ def keep_shaking(state: SearchState, seed: int) -> None:
 
 def refine_homes(state: SearchState) -> None:
     """Move homes of the best plan where contention holds it above its contention-free latency."""
-    if state.best is None or not state.best.plan.homes:
+    if state.done or state.best is None or not state.best.plan.homes:
         return
 
     def latency(plan: Plan) -> Fraction:
