@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -38,7 +39,12 @@ def equal_compute(tables: Tables, count: int) -> IntArray | None:
     return indices
 
 
-def flops_balanced(tables: Tables) -> list[IntArray]:
+def flops_balanced(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Chunks of equal compute, one candidate for every count the limits allow, fewest first."""
-    found = (equal_compute(tables, count) for count in LengthLimits.of(tables).counts(tables))
-    return [indices for indices in found if indices is not None]
+    found: list[IntArray] = []
+    for count in LengthLimits.of(tables).counts(tables):
+        stop_if(asked_to_stop)
+        indices = equal_compute(tables, count)
+        if indices is not None:
+            found.append(indices)
+    return found

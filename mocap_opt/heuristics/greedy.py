@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from mocap_opt.heuristics.occupancy import produced, room, worst
 from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -25,7 +26,7 @@ def page_times(tables: Tables) -> npt.NDArray[np.float64]:
     return np.asarray(slowest * (1.0 + 1e-6 * hops / max(int(hops.max()), 1)))
 
 
-def greedy(tables: Tables, indices: IntArray) -> Homes:
+def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Home first; what does not fit goes to the nearest memory with room to spare, then with any.
 
     Slots are worked through in order.  KV already placed never grows, so a page that fits now
@@ -45,6 +46,7 @@ def greedy(tables: Tables, indices: IntArray) -> Homes:
     nearest = np.argsort(page_times(tables), axis=1, kind="stable")
     future = size[:, None] * own
     for t in range(chunks + stages - 1):
+        stop_if(asked_to_stop)
         spill: list[tuple[int, int]] = []
         for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
             new, end = int(fresh[t - i]), i + chunks

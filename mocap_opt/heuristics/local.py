@@ -6,9 +6,10 @@ import numpy as np
 
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.thresholds import threshold_homes
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
-def local(tables: Tables, indices: IntArray) -> Homes:
+def local(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Every page at its own stage, or the first memory row this breaks most."""
-    return threshold_homes(tables, indices, np.arange(tables.stages))
+    return threshold_homes(tables, indices, np.arange(tables.stages), asked_to_stop)

@@ -6,6 +6,7 @@ import numpy as np
 
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.thresholds import threshold_homes
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -24,7 +25,7 @@ def half_apart(stages: int) -> IntArray:
     return partner
 
 
-def mbkr(tables: Tables, indices: IntArray) -> Homes:
+def mbkr(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Keep KV local up to a threshold, send the rest to the stage half the pipeline away.
 
     Of all thresholds that fit, the greatest, hence the least traffic; they exist exactly if
@@ -34,4 +35,4 @@ def mbkr(tables: Tables, indices: IntArray) -> Homes:
     Source: MOCAP (arXiv 2606.22968), whose own thresholds are not public; this is the natural
     reading of "keep what fits, send the rest to the partner".
     """
-    return threshold_homes(tables, indices, half_apart(tables.stages))
+    return threshold_homes(tables, indices, half_apart(tables.stages), asked_to_stop)

@@ -6,6 +6,7 @@ import numpy as np
 
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.thresholds import threshold_homes
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -14,10 +15,10 @@ def mirrored(stages: int) -> IntArray:
     return np.arange(stages, dtype=np.int64)[::-1].copy()
 
 
-def mirror(tables: Tables, indices: IntArray) -> Homes:
+def mirror(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Keep KV local up to a threshold, send the rest to the mirrored stage.
 
     Source: BPipe's pairing of the first stage with the last (Kim et al., ICML 2023).  In prefill
     the stages near the middle are paired with neighbours that fill at the same time.
     """
-    return threshold_homes(tables, indices, mirrored(tables.stages))
+    return threshold_homes(tables, indices, mirrored(tables.stages), asked_to_stop)

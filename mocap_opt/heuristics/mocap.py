@@ -11,12 +11,13 @@ from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.sweep import sweep
 from mocap_opt.heuristics.thresholds import greatest_thresholds
 from mocap_opt.heuristics.walk import Traffic
+from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 ROUNDS = 8
 
 
-def mocap(tables: Tables) -> Proposal:
+def mocap(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
     """Chunks by `lbcp` counting the traffic of `mbkr`'s homes, homes by `mbkr`, in turn.
 
     Starts from all KV at home.  A fixed point is reached when the homes of the new chunks cause
@@ -27,6 +28,7 @@ def mocap(tables: Tables) -> Proposal:
     partner = half_apart(tables.stages)
 
     def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
+        stop_if(asked_to_stop)
         return greatest_thresholds(tables, indices, partner, longest)[1]
 
     def fits(indices: IntArray) -> bool:
@@ -37,12 +39,15 @@ def mocap(tables: Tables) -> Proposal:
         tried: list[IntArray] = []
         note = f"LBCP and MBKR reached no fixed point in {ROUNDS} rounds; the best round is kept"
         for n in range(1, ROUNDS + 1):
-            indices = lbcp(clock, limits, count, traffic, fits, above, most)
-            if indices is None:
+            walk = lbcp(clock, limits, count, traffic, fits, above, most)
+            if walk is None or walk.indices is None:
                 note = f"LBCP found no chunks in round {n}, for the traffic of the round before"
                 break
-            tried.append(indices)
-            thresholds, _ = greatest_thresholds(tables, indices, partner)
+            tried.append(walk.indices)
+            if traffic is None:
+                # Trials that fail without any traffic fail with it.
+                above = walk.longest
+            thresholds, _ = greatest_thresholds(tables, walk.indices, partner)
             caused = reallocation(tables, thresholds, partner)
             if caused == traffic:
                 note = f"LBCP and MBKR agree after {n} round{'s' if n > 1 else ''}"
@@ -52,5 +57,8 @@ def mocap(tables: Tables) -> Proposal:
             if not selection.known(indices):
                 selection.offer(indices, mbkr(tables, indices), (note,))
 
-    sweep(clock, selection, iterate, short)
+    try:
+        sweep(clock, selection, iterate, short)
+    except StoppedError:
+        return selection.proposal(stopped=True)
     return selection.proposal()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -88,16 +88,31 @@ class Method:
     summary : str
         One line: boundaries, count of chunks, homes.
     propose : callable
-        Tables to a `Proposal`; deterministic.
+        Tables to a `Proposal`; deterministic unless asked to stop, and then it ends soon with the
+        best whole plan so far, or none and `mocap_opt.stopping.STOPPED` as the reason.
     """
 
     name: str
     summary: str
-    propose: Callable[[Tables], Proposal]
+    propose: Propose
 
 
-BoundaryRule: TypeAlias = Callable[[Tables], list[IntArray]]
-"""Candidates of grid indices int64[chunks + 1], all within the limits on counts and lengths."""
+class Propose(Protocol):
+    """Finds a plan."""
 
-HomeRule: TypeAlias = Callable[[Tables, IntArray], Homes]
-"""Homes for given grid indices."""
+    def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
+        """Propose a plan, or say why there is none."""
+
+
+class BoundaryRule(Protocol):
+    """Lists candidates of grid indices int64[chunks + 1], all within the limits on counts and lengths."""
+
+    def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
+        """List them; a rule that is asked to stop raises `StoppedError` or lists those it has."""
+
+
+class HomeRule(Protocol):
+    """Finds homes for given grid indices."""
+
+    def __call__(self, tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+        """Find homes for all KV, or none; a rule that is asked to stop raises `StoppedError`."""

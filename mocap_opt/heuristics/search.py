@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.limits import LengthLimits
-from mocap_opt.heuristics.proposal import HomeRule, Proposal, Shortage
+from mocap_opt.heuristics.proposal import HomeRule, Proposal, Propose, Shortage
 from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.sweep import sweep
 from mocap_opt.heuristics.walk import least_trial
+from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 MemoryRule = Callable[[Tables, IntArray, int | None], Shortage | None]
@@ -19,7 +20,7 @@ The last argument is the longest chunk that the reserve has to allow for, None f
 """
 
 
-def search(memory: MemoryRule, homes: HomeRule) -> Callable[[Tables], Proposal]:
+def search(memory: MemoryRule, homes: HomeRule) -> Propose:
     """Search the boundaries subject to `memory` and place the KV by `homes`.
 
     Exact for identical stages, affine c, no chunk limits and pooled memory with a fixed reserve;
@@ -28,29 +29,33 @@ def search(memory: MemoryRule, homes: HomeRule) -> Callable[[Tables], Proposal]:
     every memory), its own verdict takes the place of `memory`.
     """
 
-    def propose(tables: Tables) -> Proposal:
+    def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
         clock, selection = ChunkClock(tables), Selection(tables)
 
         def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
+            stop_if(asked_to_stop)
             return memory(tables, indices, longest)
 
         def fits(indices: IntArray) -> bool:
             return not selection.short(short(indices))
 
         def placeable(indices: IntArray) -> bool:
-            return homes(tables, indices).pages is not None
+            return homes(tables, indices, asked_to_stop).pages is not None
 
         def attempt(count: int, limits: LengthLimits, above: int, most: int | None) -> None:
             for allowed in (fits, placeable):
                 walk = least_trial(clock, limits, count, tables.exact_chunks, allowed, above=above, most=most)
                 if walk is None or walk.indices is None or selection.known(walk.indices):
                     return
-                placed = homes(tables, walk.indices)
+                placed = homes(tables, walk.indices, asked_to_stop)
                 selection.offer(walk.indices, placed)
                 if placed.pages is not None:
                     return
 
-        sweep(clock, selection, attempt, short)
+        try:
+            sweep(clock, selection, attempt, short)
+        except StoppedError:
+            return selection.proposal(stopped=True)
         return selection.proposal()
 
     return propose

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.proposal import Homes, Proposal, Shortage
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import STOPPED
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
 
@@ -59,9 +60,10 @@ class Selection:
         self._found.append((ticks, len(self._found), indices, pages, notes))
         self.best = ticks if self.best is None else min(self.best, ticks)
 
-    def proposal(self, notes: tuple[str, ...] = ()) -> Proposal:
+    def proposal(self, *, stopped: bool = False) -> Proposal:
         """Hand back the best plan found that the verifier passes, the earliest among equals."""
-        wrong = ""
+        notes = (STOPPED,) if stopped else ()
+        wrong = STOPPED if stopped else ""
         for _, _, indices, pages, own in sorted(self._found, key=lambda found: found[:2]):
             plan = Plan.from_arrays(self.tables, indices, pages)
             broken = violations(self.tables, plan)

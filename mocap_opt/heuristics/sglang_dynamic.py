@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 SMOOTHING = 0.75
@@ -70,12 +71,17 @@ def dynamic_chunks(tables: Tables, base: int, fit: tuple[float, float, float]) -
     return np.array(indices, dtype=np.int64) if count in tables.counts else None
 
 
-def sglang_dynamic(tables: Tables) -> list[IntArray]:
+def sglang_dynamic(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Candidates for the base sizes S / m, m any count: the engine's one setting is free.
 
     Source: SGLang's dynamic chunking for pipelined prefill.
     """
     bases = dict.fromkeys(-(-tables.tokens // count) for count in range(1, tables.max_chunks + 1))
     fit = fit_quadratic(tables)
-    found = (dynamic_chunks(tables, base, fit) for base in bases)
-    return [indices for indices in found if indices is not None]
+    found: list[IntArray] = []
+    for base in bases:
+        stop_if(asked_to_stop)
+        indices = dynamic_chunks(tables, base, fit)
+        if indices is not None:
+            found.append(indices)
+    return found

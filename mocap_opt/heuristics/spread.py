@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from mocap_opt.heuristics.occupancy import produced, room, worst
 from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -19,7 +20,7 @@ BUSY = 1e-3
 """Weight of a link's total time: what does not lengthen a slot yet may still be in the way later."""
 
 
-def spread(tables: Tables, indices: IntArray) -> Homes:
+def spread(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Home first; what does not fit goes where it lengthens the slots least.
 
     Slots are worked through in order, as in `mocap_opt.heuristics.greedy.greedy`.  Bytes moved in slot t
@@ -45,6 +46,7 @@ def spread(tables: Tables, indices: IntArray) -> Homes:
     future = size[:, None] * own
     roads = _Roads(tables, indices)
     for t in range(chunks + stages - 1):
+        stop_if(asked_to_stop)
         spill: list[tuple[int, int]] = []
         for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
             new, end = int(fresh[t - i]), i + chunks

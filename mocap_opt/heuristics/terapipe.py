@@ -9,12 +9,13 @@ import numpy as np
 from mocap_opt.heuristics.clock import ChunkClock, leading_stages
 from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.walk import least_trial
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 NEVER = np.int64(2**61)
 
 
-def slice_times(tables: Tables, longest: int) -> IntArray:
+def slice_times(tables: Tables, longest: int, asked_to_stop: AskedToStop = never) -> IntArray:
     """t(a, b) by end and length, int64[G + 1, longest]; `NEVER` where the limits forbid it.
 
     t is the longest tau + send over the stages; column d - 1 holds the slices of d grid steps.
@@ -28,12 +29,15 @@ def slice_times(tables: Tables, longest: int) -> IntArray:
     a, b = start[rows, columns], rows
     slowest = np.zeros(rows.size, dtype=np.int64)
     for i in leading_stages(tables):
+        stop_if(asked_to_stop)
         np.maximum(slowest, tables.tau(i, a, b) + tables.send_time(i, a, b), out=slowest)
     times[rows, columns] = slowest
     return times
 
 
-def least_sum(tables: Tables, times: IntArray, tmax: int) -> tuple[int, IntArray] | None:
+def least_sum(
+    tables: Tables, times: IntArray, tmax: int, asked_to_stop: AskedToStop = never
+) -> tuple[int, IntArray] | None:
     """S*(L; tmax) and its slices: the least sum of slice times, none above `tmax`.
 
     S*(i; tmax) = min over k with t(k, i - k) <= tmax of S*(i - k; tmax) + t(k, i - k), layer by
@@ -50,6 +54,7 @@ def least_sum(tables: Tables, times: IntArray, tmax: int) -> tuple[int, IntArray
     layers[0][0] = 0
     best: tuple[int, int] | None = None
     for count in range(1, max(tables.counts, default=0) + 1):
+        stop_if(asked_to_stop)
         padded = np.concatenate([np.full(width, NEVER), layers[-1]])
         # Row b of the view holds the sums up to b - width .. b - 1; reversed, up to b - 1 .. b - width.
         before = np.lib.stride_tricks.sliding_window_view(padded, width)[:points, ::-1]
@@ -71,7 +76,9 @@ def least_sum(tables: Tables, times: IntArray, tmax: int) -> tuple[int, IntArray
     return best[0], np.array(indices[::-1], dtype=np.int64)
 
 
-def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | None:
+def terapipe_slices(
+    tables: Tables, epsilon: int | None = None, asked_to_stop: AskedToStop = never
+) -> IntArray | None:
     """Find the slicing of least S*(L; tmax) + (K - 1) tmax over tmax, K = N.
 
     The published sweep tries every slice time as tmax in ascending order, skips those within
@@ -85,11 +92,18 @@ def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | No
     epsilon : int, optional
         Ranges of tmax no longer than this are not searched, ticks; the error is at most
         (K - 1) epsilon.  Default: 1e-4 of the least tmax that works, rounded down.
+    asked_to_stop : callable
+        Asked between the layers of the program.
 
     Returns
     -------
     int64[slices + 1] or None
         Grid indices; None if the limits admit no slicing.
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop.
 
     Source: Li et al., TeraPipe (arXiv 2102.07988).  The published count is free; here it keeps to
     the counts of the tables.
@@ -111,7 +125,8 @@ def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | No
     if others and best_indices is not None:
         highest = min(highest, max(lowest, (best - whole) // others))
     gap = lowest // 10_000 if epsilon is None else epsilon
-    times = slice_times(tables, min(clock.longest_within(highest), max(limits.most, limits.last_most, 1)))
+    longest = min(clock.longest_within(highest), max(limits.most, limits.last_most, 1))
+    times = slice_times(tables, longest, asked_to_stop)
     ranges = [(whole + others * lowest, lowest, highest, whole)]
     while ranges:
         bound, low, high, floor = heapq.heappop(ranges)
@@ -119,7 +134,7 @@ def terapipe_slices(tables: Tables, epsilon: int | None = None) -> IntArray | No
             break
         middle = high if high - low <= gap else (low + high) // 2
         parts = [(middle + 1, high, floor)]
-        found = least_sum(tables, times, middle)
+        found = least_sum(tables, times, middle, asked_to_stop)
         if found is not None:
             total, indices = found
             reached = int(np.max(times[indices[1:], np.diff(indices) - 1]))
@@ -142,7 +157,7 @@ def _cost(tables: Tables, indices: IntArray, others: int) -> int:
     return int(times.sum() + others * times.max())
 
 
-def terapipe(tables: Tables) -> list[IntArray]:
+def terapipe(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """TeraPipe's slicing as the only candidate."""
-    indices = terapipe_slices(tables)
+    indices = terapipe_slices(tables, asked_to_stop=asked_to_stop)
     return [] if indices is None else [indices]

@@ -13,6 +13,7 @@ import numpy as np
 
 from mocap_opt.heuristics.occupancy import produced, room, worst
 from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 UNBOUNDED = 2**61
@@ -40,29 +41,32 @@ def greatest_thresholds(
     Shortage or None
         A row that no thresholds meet with these partners.
     """
-    own, left = produced(tables, indices), room(tables, indices, longest)
     stage = np.arange(tables.stages)
-    size = np.maximum(tables.page_bytes, 1)[:, None]
-    moves = (partner != stage)[:, None]
-    mutual = np.flatnonzero((partner[partner] == stage) & (partner != stage))
+    size = np.maximum(tables.page_bytes, 1)
+    # In bytes from here on.
+    own, left = size[:, None] * produced(tables, indices), room(tables, indices, longest)
+    moves = partner != stage
+    mutual = np.flatnonzero((partner[partner] == stage) & moves)
     giver = np.argsort(partner, kind="stable")
     one_each = bool(np.all(partner[giver] == stage))
     theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
     while True:
-        sent = np.where(moves, size * np.maximum(own - theta[:, None], 0), 0)
-        foreign = sent[giver] if one_each else _gathered(sent, partner)
-        free = left - foreign
+        sent = np.maximum(own - (size * theta)[:, None], 0)
+        sent[~moves] = 0
+        free = left - (sent[giver] if one_each else _gathered(sent, partner))
         # What others send here is already the least of any thresholds that fit.
-        shortage = worst(np.where(moves, -free, size * own - free))
+        lacking = -free
+        lacking[~moves] += own[~moves]
+        shortage = worst(lacking)
         if shortage is None and mutual.size:
             shortage = _locked(own, free + sent[partner], size, theta, mutual, partner)
         if shortage is not None:
             return theta, shortage
-        cap = free // size
-        bound = np.where((own > cap) & moves, cap, theta[:, None]).min(axis=1)
+        cap = np.where(own > free, free, UNBOUNDED).min(axis=1) // size
+        bound = np.where(moves, np.minimum(cap, theta), theta)
         if np.all(bound >= theta):
             return theta, None
-        theta = np.minimum(theta, bound)
+        theta = bound
 
 
 def _gathered(sent: IntArray, partner: IntArray) -> IntArray:
@@ -82,23 +86,26 @@ def _locked(
     b exchanged.  If the least right-hand sides add up to less than 0, lowering one threshold
     after the other would go on until nothing is left.
     """
-    full = own >= theta[:, None]
+    full = own >= (size * theta)[:, None]
     other = partner[mutual]
+    slack = np.where(full[mutual] & full[other], free[mutual] - own[other], UNBOUNDED)
     # Both sides are multiples of what divides both page sizes.
     unit = np.gcd(size[mutual], size[other])
-    slack = (free[mutual] - size[other] * own[other]) // unit * unit
-    slack = np.where(full[mutual] & full[other], slack, UNBOUNDED)
     least = np.full(theta.size, UNBOUNDED, dtype=np.int64)
-    least[mutual] = slack.min(axis=1)
+    least[mutual] = slack.min(axis=1) // unit * unit
     gap = least[mutual] + least[other]
     n = int(gap.argmin())
     if gap[n] >= 0:
         return None
-    return Shortage(int(mutual[n]), int(slack[n].argmin()), -int(gap[n]))
+    first = int((slack[n] < least[mutual[n]] + unit[n]).argmax())
+    return Shortage(int(mutual[n]), first, -int(gap[n]))
 
 
-def threshold_homes(tables: Tables, indices: IntArray, partner: IntArray) -> Homes:
+def threshold_homes(
+    tables: Tables, indices: IntArray, partner: IntArray, asked_to_stop: AskedToStop = never
+) -> Homes:
     """Homes by the greatest thresholds that fit; see `greatest_thresholds`."""
+    stop_if(asked_to_stop)
     theta, shortage = greatest_thresholds(tables, indices, partner)
     if shortage is not None:
         return Homes(None, shortage)

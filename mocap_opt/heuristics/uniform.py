@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.heuristics.limits import LengthLimits, snap
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -18,12 +19,17 @@ def equal_chunks(tables: Tables, count: int) -> IntArray | None:
     return snap(tables, LengthLimits.of(tables), targets)
 
 
-def uniform(tables: Tables) -> list[IntArray]:
+def uniform(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Equal chunks, as many as the limits allow (M, if they do)."""
-    return uniform_any_count(tables)[-1:]
+    return uniform_any_count(tables, asked_to_stop)[-1:]
 
 
-def uniform_any_count(tables: Tables) -> list[IntArray]:
+def uniform_any_count(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Equal chunks, one candidate for every count the limits allow, fewest first."""
-    found = (equal_chunks(tables, count) for count in LengthLimits.of(tables).counts(tables))
-    return [indices for indices in found if indices is not None]
+    found: list[IntArray] = []
+    for count in LengthLimits.of(tables).counts(tables):
+        stop_if(asked_to_stop)
+        indices = equal_chunks(tables, count)
+        if indices is not None:
+            found.append(indices)
+    return found
