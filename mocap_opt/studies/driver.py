@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -68,10 +69,8 @@ def run_study(
     ----------
     file : StudyFile
     runner : Runner
-    listener : callable, optional
-        Told of every `Tally`, the first before anything is done.
-    retry_failed : bool
-        Do failed runs again instead of keeping their rows.
+    listener, retry_failed
+        As for `run_tasks`.
 
     Raises
     ------
@@ -80,9 +79,40 @@ def run_study(
     StoreError
         If another process is running the study, or a run cannot be written.
     """
-    tasks = {task.key: task for task in tasks_of(file)}
+    return run_tasks(tasks_of(file), file.results_path, runner, listener=listener, retry_failed=retry_failed)
+
+
+def run_tasks(
+    given: Sequence[Task],
+    results_path: str | os.PathLike[str],
+    runner: Runner,
+    *,
+    listener: Callable[[Tally], None] | None = None,
+    retry_failed: bool = False,
+) -> Tally:
+    """Do every task that a results file does not hold, and add each as it ends.
+
+    Parameters
+    ----------
+    given : sequence of Task
+    results_path : path
+        Made if it does not exist.
+    runner : Runner
+    listener : callable, optional
+        Told of every `Tally`, the first before anything is done.
+    retry_failed : bool
+        Do failed runs again instead of keeping their rows.
+
+    Raises
+    ------
+    InputError
+        If the results file is not one.
+    StoreError
+        If another process is adding to it, or a run cannot be written.
+    """
+    tasks = {task.key: task for task in given}
     tell = listener or (lambda tally: None)
-    with ResultsStore(file.results_path) as store:
+    with ResultsStore(results_path) as store:
         if retry_failed:
             store.forget(store.failed_keys() & tasks.keys())
         finished = store.keys()
