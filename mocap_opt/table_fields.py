@@ -28,7 +28,8 @@ class Field:
     ----------
     name : str
     kind : str
-        ``integers``, ``integer``, ``integer or null``, ``boolean``, ``fraction``, ``text``, ``texts``.
+        ``integers``, ``integer``, ``integer or null``, ``boolean``, ``fraction``, ``text``, ``texts``,
+        ``integers or none`` (a field that files may leave out).
     axes : tuple of str
         Names in `AXES`, outermost first; none for a single value.
     unit : str
@@ -130,6 +131,14 @@ FIELDS = (
     _table("hop_ticks", "from to", "ticks", "latency: hops of the longest route x that of a hop", "nearest"),
     Field(
         "overlap", "fraction", (), "", "f, the part of a chunk's KV transfers that overlaps with its compute"
+    ),
+    Field(
+        "residual",
+        "integers or none",
+        ("stage", "point", "point"),
+        "ticks",
+        "r_i, what a chunk takes beyond the other tables, by its start and end; left out if not measured",
+        "nearest",
     ),
 )
 """All fields of `Tables`, in the order of the file."""

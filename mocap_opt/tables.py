@@ -88,6 +88,9 @@ class Tables:
         Latency of the longest route from a to b, hops x latency of a hop.
     overlap : Fraction
         f, the part of a chunk's KV transfers that overlaps with its compute.
+    residual : int64[stage, G + 1, G + 1] or None, ticks
+        What a measured chunk [a, b) takes beyond the other tables, by ``[stage, a, b]``; never negative,
+        so that leaving it out relaxes a problem.  None if times are not measured.
     """
 
     name: str
@@ -122,6 +125,7 @@ class Tables:
     share: IntArray
     hop_ticks: IntArray
     overlap: Fraction
+    residual: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
@@ -140,6 +144,10 @@ class Tables:
         }
         per_stage = "activation_bytes page_bytes prefix_bytes capacity static staging working_bytes"
         shapes |= dict.fromkeys([*per_stage.split(), "port_rate"], (stages,))
+        if self.residual is not None:
+            shapes["residual"] = (stages, points, points)
+            if self.residual.min(initial=0) < 0:
+                raise ValueError("residual: expected no negative entry")
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.int64:
@@ -203,13 +211,16 @@ class Tables:
         Returns
         -------
         int64 array, ticks
-            max(Phi(b) - Phi(a) + full block, memory side) + gamma (P + a) + c(b - a).
+            max(Phi(b) - Phi(a) + full block, memory side) + gamma (P + a) + c(b - a), and the residual
+            of measured times.
         """
         i, a, b = np.broadcast_arrays(stage, start, end)
         tail = (b == self.steps).astype(np.int64)
         compute = self.phi[i, b] - self.phi[i, a] + self.full_block[i, tail, b - a]
         slowest = np.maximum(compute, self.memory_side[i, b])
         total: IntArray = slowest + self.prefix_cost[i, a] + self.length_cost[i, tail, b - a]
+        if self.residual is not None:
+            total += self.residual[i, a, b]
         return total
 
     def send_time(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:

@@ -27,6 +27,9 @@ VERSION = 1
 MAX_BYTES = 256 * 2**20
 """Largest file that is read: 20 million numbers and more."""
 
+OPTIONAL = "integers or none"
+"""Kind of the fields that a file may leave out."""
+
 _FRACTION = re.compile(r"[0-9]{1,40}(?:/(?!0+$)[0-9]{1,40})?")
 
 
@@ -44,7 +47,11 @@ def tables_to_dict(tables: Tables, fingerprint: str | None = None) -> dict[str, 
         "kind": "tables",
         "fingerprint": fingerprint,
         "dimensions": _dimensions(tables),
-        "fields": {field.name: _described(field, getattr(tables, field.name)) for field in FIELDS},
+        "fields": {
+            field.name: _described(field, value)
+            for field in FIELDS
+            if (value := getattr(tables, field.name)) is not None or field.kind != OPTIONAL
+        },
     }
 
 
@@ -55,7 +62,7 @@ def _dimensions(tables: Tables) -> dict[str, int]:
 
 
 def _described(field: Field, value: Any) -> dict[str, Any]:
-    if field.kind == "integers":
+    if field.kind in ("integers", OPTIONAL):
         value = value.tolist()
     elif field.kind == "fraction":
         value = str(value)
@@ -90,7 +97,8 @@ def tables_from_dict(data: Mapping[str, Any]) -> Tables:
             read.problem("fields", show(fields), "an object with the fields")
         raise InputError(capped(read.problems, "tables"))
     names = tuple(field.name for field in FIELDS)
-    read.keys(fields, names, names, "fields")
+    required = tuple(field.name for field in FIELDS if field.kind != OPTIONAL)
+    read.keys(fields, names, required, "fields")
     values = {field.name: read.field(field, fields[field.name]) for field in FIELDS if field.name in fields}
     if not read.problems:
         read.sizes(data.get("dimensions"))

@@ -105,6 +105,8 @@ def lockstep(tables, chunks, homes):
             tail, compute = int(b == len(grid) - 1), tables["phi"][i][b] - tables["phi"][i][a]
             compute = max(compute + tables["full_block"][i][tail][b - a], tables["memory_side"][i][b])
             compute += tables["prefix_cost"][i][a] + tables["length_cost"][i][tail][b - a]
+            if "residual" in tables:
+                compute += tables["residual"][i][a][b]
             times.append(compute + (1 - f) * longest)
             if i < stages - 1:
                 sends.append(tables["send"][i][tail][b - a])

@@ -193,7 +193,9 @@ def chunk_times(tables: Tables, marks: Marks) -> list[list[int]]:
             tail = 1 if b == len(grid) - 1 else 0
             compute = int(tables.phi[i, b]) - int(tables.phi[i, a]) + int(tables.full_block[i, tail, b - a])
             slowest = max(compute, int(tables.memory_side[i, b]))
-            row.append(slowest + int(tables.prefix_cost[i, a]) + int(tables.length_cost[i, tail, b - a]))
+            extra = 0 if tables.residual is None else int(tables.residual[i, a, b])
+            fixed = int(tables.prefix_cost[i, a]) + int(tables.length_cost[i, tail, b - a])
+            row.append(slowest + fixed + extra)
         times.append(row)
     return times
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.bounds.chunk_travel import NEVER, StepLimits
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -26,10 +27,13 @@ class Crossing:
     by_length: IntArray
 
     @classmethod
-    def of(cls, tables: Tables, send: IntArray, s: int, e: int) -> Crossing:
+    def of(
+        cls, tables: Tables, send: IntArray, s: int, e: int, asked_to_stop: AskedToStop = never
+    ) -> Crossing:
         """Tabulate E = work on stages s..e + sends between them - the smaller of tau_s and tau_e.
 
-        One row per end b: O(G^2) times the number of unlike stages.
+        One row per end b: O(G^2) times the number of unlike stages.  Raises `StoppedError` between rows
+        if asked to stop.
         """
         steps = tables.steps
         stages = np.arange(s, e + 1)
@@ -46,6 +50,7 @@ class Crossing:
         by_length = np.full(steps + 1, NEVER, dtype=np.int64)
         later = np.full(steps, NEVER, dtype=np.int64)
         for b in range(steps, 0, -1):
+            stop_if(asked_to_stop)
             tail = int(b == steps)
             back = slice(b, 0, -1)  # lengths b - a for a = 0 .. b - 1
             slowest = phi[:, b, None] - phi[:, :b]
@@ -53,6 +58,8 @@ class Crossing:
                 slowest += full_block[:, tail, back]
             if reads:
                 np.maximum(slowest, memory[:, b, None], out=slowest)
+            if tables.residual is not None:
+                slowest += tables.residual[members, :b, b]
             cross = times @ slowest + additive[tail, back] + prefix[:b]
             least = slowest[first] + ends[0, tail, back] + end_prefix[0, :b]
             if not same_ends:
@@ -124,7 +131,9 @@ def _unlike_stages(tables: Tables, stages: IntArray) -> tuple[IntArray, IntArray
     members : int64[group]
         A stage of each group.
     """
-    parts = (tables.phi, tables.full_block, tables.memory_side)
+    parts = [tables.phi, tables.full_block, tables.memory_side]
+    if tables.residual is not None:
+        parts.append(tables.residual)
     groups: dict[bytes, int] = {}
     keys = [b"".join(part[i].tobytes() for part in parts) for i in stages]
     number = np.array([groups.setdefault(key, len(groups)) for key in keys], dtype=np.int64)

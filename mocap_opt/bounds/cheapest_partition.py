@@ -95,7 +95,9 @@ class StageKinds:
     def of(cls, tables: Tables) -> StageKinds:
         """Group the stages; O(G^2) per kind with a memory side."""
         numbers: dict[bytes, int] = {}
-        parts = (tables.phi, tables.full_block, tables.memory_side)
+        parts = [tables.phi, tables.full_block, tables.memory_side]
+        if tables.residual is not None:
+            parts.append(tables.residual)
         keys = [b"".join(part[i].tobytes() for part in parts) for i in range(tables.stages)]
         kind = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
         first = np.unique(kind, return_index=True)[1]
@@ -163,6 +165,7 @@ class MixturePricer:
                 tables.prefix_cost,
                 tables.length_cost,
                 tables.send,
+                *(() if tables.residual is None else (tables.residual,)),
             )
         )
         # A path has N + M - 1 nodes, and so has a mixture of paths.
@@ -374,6 +377,10 @@ class PricedPartitions:
             compute = view(tables.full_block[i, tail, inside], start.size) - tables.phi[i, starts]
             compute += tables.phi[i, ends, None]
             costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
+        if tables.residual is not None:
+            for c, i in enumerate(kinds.first):
+                if weight := int(self.per_kind[c, j]):
+                    costs += weight * tables.residual[i, starts, ends].T
         if region.starts is not None:
             at = np.arange(high, low - 1, -1)
             earliest, latest = region.starts[:, j, ends, None]

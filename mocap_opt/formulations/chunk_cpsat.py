@@ -25,7 +25,9 @@ def chunk_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
     table Phi at its two boundaries, so each boundary needs one entry per distinct stage.
     """
     tables = plan.tables
-    alike = groups(tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost)
+    parts = [tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost]
+    alike = groups(*parts, *(() if tables.residual is None else (tables.residual,)))
+    places = [_place(plan, j) for j in range(plan.chunks)] if tables.residual is not None else []
     times: dict[tuple[int, int], Affine] = {}
     for i in range(tables.stages):
         if alike[i] != i:
@@ -37,8 +39,21 @@ def chunk_times(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
             for j, mark in enumerate(plan.boundary)
         ]
         for j in range(plan.chunks):
-            times[i, j] = _chunk_time(plan, i, j, phi[j + 1] - phi[j], streamed)
+            time = _chunk_time(plan, i, j, phi[j + 1] - phi[j], streamed)
+            if tables.residual is not None:
+                table = np.triu(tables.residual[i], 1).ravel().tolist()
+                extra = plan.program.entry(f"residual[{i},{j}]", places[j], table)
+                whole = time + extra
+                time = plan.program.sum(f"measured[{i},{j}]", whole, 0, plan.program.bounds(whole)[1])
+            times[i, j] = time
     return times
+
+
+def _place(plan: PlanVariables, j: int) -> Affine:
+    """Where a chunk stands in a table over starts and ends, row by row; an empty one at 0, where it is 0."""
+    points = plan.tables.steps + 1
+    row = points * plan.boundary[j] + plan.boundary[j + 1]
+    return plan.program.sum(f"place[{j}]", row, 0, points * points - 1)
 
 
 def _memory_side_matters(tables: Tables, stage: int) -> bool:

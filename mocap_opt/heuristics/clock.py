@@ -33,6 +33,8 @@ def leading_stages(tables: Tables) -> list[int]:
         tables.length_cost[:, :, 1:].reshape(tables.stages, -1),
         tables.send[:, :, 1:].reshape(tables.stages, -1),
     ]
+    if tables.residual is not None:
+        parts.append(tables.residual.reshape(tables.stages, -1))
     profile = np.concatenate(parts, axis=1)
     kept: list[int] = []
     for i in np.argsort(-profile.sum(axis=1), kind="stable"):
@@ -65,6 +67,7 @@ class ChunkClock:
         self._rows = [self._lists(i) for i in self.stages]
         self._remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
         self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
+        self._measured = None if tables.residual is None else _measured_times(tables)
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
         self.work = float(whole.sum() / max(whole.max(), 1.0)) - 1.0
 
@@ -82,6 +85,8 @@ class ChunkClock:
 
     def time(self, start: int, end: int) -> int:
         """Longest of tau + send over the stages for the chunk between two grid indices, ticks."""
+        if self._measured is not None:
+            return self._measured[start][end]
         tail, length, longest = end == self.steps, end - start, 0
         for phi, memory, prefix, blocks, fixed in self._rows:
             slowest = phi[end] - phi[start] + blocks[tail][length]
@@ -187,6 +192,18 @@ class ChunkClock:
             most = max(most, total)
         # Each entry was rounded to a tick.
         return most - count - 1.0
+
+
+def _measured_times(tables: Tables) -> list[list[int]]:
+    """Longest tau + send over the stages, by start and end: measured times are no sum of short tables."""
+    points = tables.steps + 1
+    start, end = np.triu_indices(points, 1)
+    longest = np.zeros((points, points), dtype=np.int64)
+    for i in range(tables.stages):
+        times = tables.tau(i, start, end) + tables.send_time(i, start, end)
+        longest[start, end] = np.maximum(longest[start, end], times)
+    rows: list[list[int]] = longest.tolist()
+    return rows
 
 
 def sums(tables: Tables, indices: IntArray) -> int:

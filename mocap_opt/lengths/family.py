@@ -49,6 +49,7 @@ def shorten(tables: Tables, steps: int) -> Tables:
         length_cost=tables.length_cost[:, :, kept],
         send=tables.send[:, :, kept],
         own_traffic=tables.own_traffic[:, kept],
+        residual=None if tables.residual is None else tables.residual[:, kept, kept],
         max_length=min(tables.max_length, steps * tables.quantum),
     )
 
