@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mocap_opt.errors import InputError, MocapError
+from mocap_opt.headline.answers import ANSWERS
 from mocap_opt.instance import Instance
 from mocap_opt.solving import Progress, solve
 from mocap_opt.studies.tasks import Task
@@ -68,8 +69,16 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
     return columns
 
 
-KINDS: Mapping[str, Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]] = {
+Answer = Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]
+
+
+def _without_curve(answer: Callable[[Instance, str, float], dict[str, Any]]) -> Answer:
+    return lambda instance, task, note: answer(instance, task.settings.method, task.settings.time_limit_s)
+
+
+KINDS: Mapping[str, Answer] = {
     "latency": answer_latency,
+    **{kind: _without_curve(answer) for kind, answer in ANSWERS.items()},
 }
 """What a run may answer, by the name a study gives it."""
 
