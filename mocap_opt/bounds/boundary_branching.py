@@ -19,6 +19,7 @@ from mocap_opt.bounds.path_mixture import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_limits import within_crossings, within_memory
 from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables
 
 #: Linear programs in all, and for the first target; twice as many whenever targets came too close.
@@ -34,12 +35,12 @@ WORTHWHILE = 0.2
 FINE = 5000
 
 
-def boundary_branching(tables: Tables) -> Bound | None:
+def boundary_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound any execution by branch and bound; None if there is no plan, or the instance is large."""
     counts = Setting(tables).counts
     if not counts or tables.stages * counts[-1] > MOST_CELLS:
         return None
-    return branch_on_boundaries(tables, most_programs=UNASKED)
+    return branch_on_boundaries(tables, most_programs=UNASKED, asked_to_stop=asked_to_stop)
 
 
 def branch_on_boundaries(
@@ -48,7 +49,7 @@ def branch_on_boundaries(
     incumbent: int | None = None,
     known: int = 0,
     most_programs: int = MOST_PROGRAMS,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
     on_bound: Callable[[Bound], None] = lambda bound: None,
 ) -> Bound | None:
     """Prove higher and higher targets, halfway to the incumbent each time.
@@ -77,9 +78,12 @@ def branch_on_boundaries(
     setting = Setting(tables)
     if not setting.counts or tables.steps > MOST_STEPS:
         return None
-    pairs = [PairSearch.of(setting, s, e) for s, e in promising_pairs(setting)]
+    try:
+        pairs = [PairSearch.of(setting, s, e, asked_to_stop) for s, e in promising_pairs(setting)]
+    except StoppedError:
+        return None
     search = BoundarySearch(MixturePricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
-    whole = one_dimensional(tables)
+    whole = one_dimensional(tables, asked_to_stop)
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
     best: Bound | None = None
@@ -142,7 +146,7 @@ class BoundarySearch:
 
     pricer: MixturePricer
     pairs: Sequence[PairSearch]
-    asked_to_stop: Callable[[], bool] = lambda: False
+    asked_to_stop: AskedToStop = never
     programs: int = 0
     settled: bool = False
     note: str = ""

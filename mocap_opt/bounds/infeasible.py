@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 from mocap_opt.units import format_bytes
 
@@ -37,10 +38,11 @@ class Infeasibility:
         return self.message
 
 
-def prove_infeasible(tables: Tables) -> Infeasibility | None:
+def prove_infeasible(tables: Tables, asked_to_stop: AskedToStop = never) -> Infeasibility | None:
     """Prove that no plan is feasible, or return None, which proves nothing.
 
-    Looks at every count and every length of the longest chunk, with all memories pooled.
+    Looks at every count and every length of the longest chunk, with all memories pooled; once asked to
+    stop it gives up.
     """
     setting = Setting(tables)
     if not setting.counts:
@@ -49,7 +51,7 @@ def prove_infeasible(tables: Tables) -> Infeasibility | None:
     memory = PooledMemory.of(tables)
     # At least one chunk is that long; only the last one's final step may be shorter than the others.
     alone = _memory_too_small(tables, memory, int(tables.lengths[1, shortest]))
-    return alone if alone is not None else _pool_too_small(setting, memory)
+    return alone if alone is not None else _pool_too_small(setting, memory, asked_to_stop)
 
 
 def _no_partition(tables: Tables) -> Infeasibility:
@@ -103,7 +105,9 @@ def _shortage(setting: Setting, memory: PooledMemory, chunks: int, least: int, m
     return Shortage(int(need[slot] - room[slot]), chunks, least, most, slot, int(need[slot]))
 
 
-def _pool_too_small(setting: Setting, memory: PooledMemory) -> Infeasibility | None:
+def _pool_too_small(
+    setting: Setting, memory: PooledMemory, asked_to_stop: AskedToStop
+) -> Infeasibility | None:
     """Look for the count and longest chunk that come closest to fitting the pool, best first."""
     limits, steps = setting.limits, setting.tables.steps
     spans = [(chunks, limits.shortest_longest(chunks), steps) for chunks in setting.counts]
@@ -111,6 +115,8 @@ def _pool_too_small(setting: Setting, memory: PooledMemory) -> Infeasibility | N
     while True:
         found = (_shortage(setting, memory, *span) for span in spans)
         for shortage in found:
+            if asked_to_stop():
+                return None
             if shortage is not None:
                 heapq.heappush(heap, shortage)
         # Never empty: the least longest chunk has passed every memory alone, and is tried.

@@ -12,6 +12,7 @@ import numpy as np
 
 from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.safe_dual import safe_dual_bound
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 
 #: Chunk variables (positions x pairs of grid indices) up to which the program is built.
@@ -21,8 +22,14 @@ TIME_LIMIT_S = 60.0
 RELATIVE_ERROR = Fraction(1, 2**52)
 
 
-def lp_relaxation(tables: Tables) -> Bound | None:
+def lp_relaxation(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound lockstep by the linear relaxation of its program.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked before the program is built, and between iterations of the simplex method.
 
     Returns
     -------
@@ -34,7 +41,8 @@ def lp_relaxation(tables: Tables) -> Bound | None:
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    if max(tables.counts, default=0) * tables.steps**2 // 2 > MOST_CHUNK_VARIABLES:
+    too_large = max(tables.counts, default=0) * tables.steps**2 // 2 > MOST_CHUNK_VARIABLES
+    if too_large or asked_to_stop():
         return None
     # Pyomo and HiGHS are loaded only where they are asked for.
     from mocap_opt.formulations.joint import build  # noqa: PLC0415
@@ -45,7 +53,7 @@ def lp_relaxation(tables: Tables) -> Bound | None:
     if model is None:
         return None
     program = compile_model(model).program
-    result = solve_lp(program, time_limit_s=TIME_LIMIT_S)
+    result = solve_lp(program, time_limit_s=TIME_LIMIT_S, asked_to_stop=asked_to_stop)
     if result.objective is None or result.row_duals is None:
         return None
     # Slot times have no upper bound.  Plans slower than `most` are no concern of a bound below it,

@@ -5,7 +5,6 @@ Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dime
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +13,7 @@ from mocap_opt.bounds.base import Bound, Evidence, Scope, best
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables
 
 #: Grids with more steps are left to other bounds: the crossing table has their square.
@@ -23,12 +23,12 @@ MOST_PAIRS = 3
 PAIR_BUDGET = 2**17
 
 
-def one_dimensional(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Bound | None:
+def one_dimensional(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound any execution with memory left out; None if no plan keeps to count and lengths."""
     return _slack_and_pooled(tables, asked_to_stop)[0]
 
 
-def one_dimensional_pooled(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Bound | None:
+def one_dimensional_pooled(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound any execution with all memories pooled; None also if nothing fits the pool."""
     return _slack_and_pooled(tables, asked_to_stop)[1]
 
@@ -36,7 +36,7 @@ def one_dimensional_pooled(tables: Tables, asked_to_stop: Callable[[], bool] = l
 _FOUND: WeakKeyDictionary[Tables, tuple[Bound | None, Bound | None]] = WeakKeyDictionary()
 
 
-def _slack_and_pooled(tables: Tables, asked_to_stop: Callable[[], bool]) -> tuple[Bound | None, Bound | None]:
+def _slack_and_pooled(tables: Tables, asked_to_stop: AskedToStop) -> tuple[Bound | None, Bound | None]:
     """Both bounds, which share their crossing tables; what was stopped early is not kept for later."""
     if tables not in _FOUND:
         slack: list[Bound | None] = []
@@ -44,9 +44,10 @@ def _slack_and_pooled(tables: Tables, asked_to_stop: Callable[[], bool]) -> tupl
         setting, memory = Setting(tables), PooledMemory.of(tables)
         if setting.counts and tables.steps <= MOST_STEPS:
             for s, e in promising_pairs(setting):
-                if pooled and asked_to_stop():
+                try:
+                    search = PairSearch.of(setting, s, e, asked_to_stop)
+                except StoppedError:
                     break
-                search = PairSearch.of(setting, s, e, asked_to_stop)
                 slack.append(_bound("one_dimensional", search, None))
                 pooled.append(_bound("one_dimensional_pooled", search, memory))
         found = _greatest(slack), _greatest(pooled)

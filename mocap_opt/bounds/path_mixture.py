@@ -6,7 +6,6 @@ Statement and proof: ``formulations/bounds.md``, `path_mixture`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionR
 from mocap_opt.bounds.chunk_travel import Setting, StepLimits
 from mocap_opt.bounds.mixture_program import MixtureProgram
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 #: Linear programs before the search settles for what it has.
@@ -31,7 +31,7 @@ def path_mixture(
     *,
     most_work: int = MOST_WORK,
     most_cells: int = MOST_CELLS,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
 ) -> Bound | None:
     """Bound any execution by mixtures of paths and of pooled memory rows.
 
@@ -128,7 +128,7 @@ class MixtureSearch:
 
     pricer: MixturePricer
     most_programs: int = MOST_PROGRAMS
-    asked_to_stop: Callable[[], bool] = lambda: False
+    asked_to_stop: AskedToStop = never
     programs: int = 0
     heap: list[_Open] = field(default_factory=list)
     opened: int = 0

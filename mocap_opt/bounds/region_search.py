@@ -6,7 +6,6 @@ Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dime
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +14,7 @@ from mocap_opt.bounds.boundary_walk import Crossing, Walk
 from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray
 
 #: Walks per pair of stages before the search settles for what it has; where the reserve grows with the
@@ -93,19 +93,17 @@ class PairSearch:
     crossing: Crossing
     total: LeastTotal
     longest_choice: int
-    asked_to_stop: Callable[[], bool] = lambda: False
+    asked_to_stop: AskedToStop = never
     memory: PooledMemory | None = None
     walks: int = 0
     cut_short: bool = False
     heap: list[Region] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, setting: Setting, s: int, e: int, asked_to_stop: Callable[[], bool] = lambda: False
-    ) -> PairSearch:
-        """Tabulate the crossing and the least totals."""
+    def of(cls, setting: Setting, s: int, e: int, asked_to_stop: AskedToStop = never) -> PairSearch:
+        """Tabulate the crossing and the least totals; raises `StoppedError` if asked to stop meanwhile."""
         tables = setting.tables
-        crossing = Crossing.of(tables, setting.send, s, e)
+        crossing = Crossing.of(tables, setting.send, s, e, asked_to_stop)
         total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
         depth = tables.queue_depth
         longest_choice = 1 if depth is None else -(-tables.tokens // (2 * depth * tables.quantum))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from mocap_opt.bounds.base import Bound
 from mocap_opt.bounds.boundary_branching import boundary_branching
@@ -13,6 +12,7 @@ from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_po
 from mocap_opt.bounds.path_mixture import path_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 
 #: Bounds in the order of formulations/bounds.md; None where a bound has nothing to say.
@@ -32,13 +32,8 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
 #: most and decline such sizes.
 QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled", "path_mixture")
 
-#: Those whose search may be ended at any time by a keyword argument ``asked_to_stop``.
-STOPPABLE = frozenset({"one_dimensional", "one_dimensional_pooled", "path_mixture"})
 
-
-def lower_bounds(
-    tables: Tables, quick: bool = True, asked_to_stop: Callable[[], bool] | None = None
-) -> list[Bound]:
+def lower_bounds(tables: Tables, quick: bool = True, asked_to_stop: AskedToStop = never) -> list[Bound]:
     """Bounds that have something to say about an instance, in the order of the registry.
 
     Parameters
@@ -46,17 +41,15 @@ def lower_bounds(
     tables : Tables
     quick : bool
         Leave out those that may take long.
-    asked_to_stop : callable, optional
-        Asked often; once it says True, searches end with what they have and no other is begun.
+    asked_to_stop : callable
+        Asked often; once it says True, searches end with what they have and no other is begun.  The
+        first bound has something to say even then.
     """
     found: list[Bound | None] = []
     for name, bound in BOUNDS.items():
         if quick and name not in QUICK:
             continue
-        options: dict[str, Any] = {}
-        if asked_to_stop is not None and name in STOPPABLE:
-            if asked_to_stop():
-                continue
-            options = {"asked_to_stop": asked_to_stop}
-        found.append(bound(tables, **options))
+        if found and asked_to_stop():
+            break
+        found.append(bound(tables, asked_to_stop=asked_to_stop))
     return [bound for bound in found if bound is not None]

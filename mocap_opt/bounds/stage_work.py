@@ -7,15 +7,24 @@ import numpy as np
 from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
-def stage_work(tables: Tables) -> Bound | None:
-    """Bound any execution by the busiest stage; None if no plan keeps to count and lengths."""
+def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
+    """Bound any execution by the busiest stage; None if no plan keeps to count and lengths.
+
+    Once asked to stop it looks at no further stage: each proves a bound by itself.
+    """
     setting = Setting(tables)
     if not setting.counts:
         return None
-    values = np.array([work_by_count(setting, i) for i in range(tables.stages)])
+    found = [work_by_count(setting, 0)]
+    for i in range(1, tables.stages):
+        if asked_to_stop():
+            break
+        found.append(work_by_count(setting, i))
+    values = np.array(found)
     # A plan has one count, and with it every stage's work is a bound.
     by_count = values.max(axis=0)
     at = int(by_count.argmin())

@@ -9,24 +9,43 @@ from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.stage_work import work_by_count
 from mocap_opt.bounds.way_out import Demand, Weights, good_weights
-from mocap_opt.tables import Tables
+from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
+from mocap_opt.tables import IntArray, Tables
 
 
-def streaming(tables: Tables) -> Bound | None:
-    """Bound any execution by the bytes that must leave home; None if a plan may keep all at home."""
+def streaming(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
+    """Bound any execution by the bytes that must leave home; None if a plan may keep all at home.
+
+    None too if asked to stop before every count was looked at.
+    """
+    try:
+        return _streaming(tables, asked_to_stop)
+    except StoppedError:
+        return None
+
+
+def _streaming(tables: Tables, asked_to_stop: AskedToStop) -> Bound | None:
     setting = Setting(tables)
-    demands = {chunks: _demands(setting, chunks) for chunks in setting.counts}
+    demands: dict[int, list[Demand] | None] = {}
+    for chunks in setting.counts:
+        stop_if(asked_to_stop)
+        demands[chunks] = _demands(setting, chunks)
     possible = {chunks: found for chunks, found in demands.items() if found is not None}
     if tables.stages == 1 or not possible or not any(possible.values()):
         return None
     weights: dict[tuple[int, ...], Weights] = {}
-    work = np.array([work_by_count(setting, i) for i in range(tables.stages)])
+    by_stage: list[IntArray] = []
+    for i in range(tables.stages):
+        stop_if(asked_to_stop)
+        by_stage.append(work_by_count(setting, i))
+    work = np.array(by_stage)
     values: list[tuple[int, str]] = []
     for chunks, found in possible.items():
         at_count = work[:, setting.counts.index(chunks)]
         value, note = int(at_count.max()), "work alone"
         groups = [[demand] for demand in found] + ([found] if len(found) > 1 else [])
         for group in groups:
+            stop_if(asked_to_stop)
             key = tuple(demand.stage for demand in group)
             if key not in weights:
                 weights[key] = good_weights(tables, group)

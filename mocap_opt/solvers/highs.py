@@ -20,6 +20,7 @@ from mocap_opt.solvers.interrupt import deferred_interrupt
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.versions import installed_version
+from mocap_opt.stopping import AskedToStop, never
 
 ABSOLUTE_GAP = 1e-6
 """Absolute gap below which HiGHS calls a mixed-integer program optimal (its own default)."""
@@ -174,9 +175,16 @@ def solve_mip(
 
 
 def solve_lp(
-    program: LinearProgram, *, time_limit_s: float | None = None, seed: int = 0, threads: int = 1
+    program: LinearProgram,
+    *,
+    time_limit_s: float | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    asked_to_stop: AskedToStop = never,
 ) -> LpResult:
     """Minimise a linear program (integrality, if any, is relaxed); returns duals.
+
+    Once asked to stop it ends without an answer.
 
     Raises
     ------
@@ -186,7 +194,7 @@ def solve_lp(
         If highspy cannot be loaded.
     """
     began = time.perf_counter()
-    listener = _Listener(None)
+    listener = _Listener(lambda _: asked_to_stop())
     highs = _session(program, listener, time_limit_s, seed, threads, {"solve_relaxation": True})
     _run(highs, threads, listener)
     status, stop = _verdict(highs)
