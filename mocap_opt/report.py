@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 
 class BoundBeatenError(AssertionError):
-    """A feasible plan is faster than a lower bound that covers it: a defect of this package."""
+    """A feasible plan is faster than a lower bound that covers it: a defect of whoever proved it.
+
+    Attributes
+    ----------
+    bound : Bound
+        The one that is none.
+    """
+
+    def __init__(self, message: str, bound: Bound) -> None:
+        self.bound = bound
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,8 @@ def relative_gap(latency: Fraction | int, bound: Bound | None) -> float | None:
     if latency < bound.ticks:
         raise BoundBeatenError(
             f"a feasible plan takes {float(latency):.6g} ticks, less than the bound "
-            f"{bound.name} = {bound.ticks}"
+            f"{bound.name} = {bound.ticks}",
+            bound,
         )
     return float((latency - bound.ticks) / Fraction(latency)) if latency else 0.0
 

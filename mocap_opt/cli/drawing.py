@@ -9,6 +9,7 @@ import click
 
 from mocap_opt.assess import Execution
 from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.methods import complete_methods
 from mocap_opt.cli.options import file_argument, set_option, solve_options
 from mocap_opt.cli.progress_log import load_progress
 from mocap_opt.contenders import Contender, judge_plans, run_methods
@@ -21,6 +22,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
 from mocap_opt.run_view import RunView, view_run
 from mocap_opt.solving import METHOD_NAMES, Progress, solve
+from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 from mocap_opt.wafer.layout import layout
@@ -46,6 +48,7 @@ methods_option = click.option(
     default=DEFAULT_METHODS,
     show_default=True,
     metavar="A,B,...",
+    shell_complete=complete_methods,
     help="Methods to run where no PLAN is given.",
 )
 plans_argument = click.argument("plans", nargs=-1, type=click.Path(path_type=str), metavar="[PLAN]...")
@@ -189,10 +192,11 @@ def _contenders(
     if plans:
         return judge_plans(instance, tables, [(path, load_plan(path, tables)) for path in plans])
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METHOD_NAMES]
+    known = (*METHOD_NAMES, *plugin_names())
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         found = ", ".join(map(repr, unknown)) or repr(methods)
-        raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(METHOD_NAMES))])
+        raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(known))])
     return call_until_signalled(lambda stop: run_methods(instance, names, stop=stop, **options))
 
 

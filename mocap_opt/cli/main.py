@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import click
 
-from mocap_opt.cli import bench, describe, drawing, handover, max_length, solving, streams, study, tradeoff
+from mocap_opt.cli import (
+    bench,
+    describe,
+    drawing,
+    handover,
+    max_length,
+    methods,
+    solving,
+    streams,
+    study,
+    tradeoff,
+)
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -40,6 +51,7 @@ for command in (
     *streams.COMMANDS,
     *study.COMMANDS,
     *bench.COMMANDS,
+    *methods.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mocap_opt.bounds import Scope, best, lower_bounds
+from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.render import console, pairs, percent, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -18,6 +19,7 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, longest_equal, longest_prompt
 from mocap_opt.plan_io import save_plan
+from mocap_opt.plugins import HEURISTICS
 from mocap_opt.report import relative_gap
 from mocap_opt.units import exact
 
@@ -111,7 +113,7 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
 @file_argument
 @click.option(
     "--method",
-    type=click.Choice(["joint", *METHODS]),
+    type=MethodChoice(["joint", *METHODS], (HEURISTICS,)),
     default="joint",
     show_default=True,
     help="joint: every rule; or one heuristic by name.",

@@ -9,6 +9,7 @@ import click
 
 from mocap_opt.cli import render, streams
 from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.methods import MethodChoice, complete_methods, warn_of_hidden
 from mocap_opt.cli.options import (
     file_argument,
     gantt_option,
@@ -70,7 +71,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
 @file_argument
 @click.option(
     "--method",
-    type=click.Choice(METHOD_NAMES),
+    type=MethodChoice(),
     default="auto",
     show_default=True,
     help="joint: heuristics, searches, bounds, then both programs; auto: joint with the programs chosen by "
@@ -206,7 +207,8 @@ def evaluate(
     default="gpipe,uniform,terapipe,mocap,joint",
     show_default=True,
     metavar="A,B,...",
-    help="Which methods, out of: " + ", ".join(METHOD_NAMES) + ".",
+    shell_complete=complete_methods,
+    help="Which methods, out of: " + ", ".join(METHOD_NAMES) + ", and those of plugins.",
 )
 @solve_options
 @click.option("--csv", "csv_path", type=click.Path(path_type=str), help="Write all columns here.")
@@ -230,6 +232,7 @@ def compare(
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
+    warn_of_hidden(names)
     instances = [load_instance(file, overrides) for file in files]
     frame = compare_methods(
         instances,

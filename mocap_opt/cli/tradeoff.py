@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
+from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.render import console, percent, seconds, titled
 from mocap_opt.errors import ExitCode
 from mocap_opt.files import require_writable
 from mocap_opt.instance import load_instance
 from mocap_opt.plan_io import save_plan
-from mocap_opt.solving import METHOD_NAMES
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
 
 EXAMPLE = """\b
@@ -54,7 +54,7 @@ def _print(name: str, found: Sweep) -> None:
 @file_argument
 @click.option("--chunks", type=click.Choice(["auto"]), help="Every exact count up to max_chunks.")
 @click.option("--layout", type=click.Choice(["auto"]), help="All stages x dies per stage that fit the wafer.")
-@click.option("--method", type=click.Choice(METHOD_NAMES), default="auto", show_default=True)
+@click.option("--method", type=MethodChoice(), default="auto", show_default=True)
 @click.option(
     "--time-limit",
     "time_limit_s",

@@ -13,10 +13,11 @@ from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.heuristics import METHODS
 from mocap_opt.plan import Plan
-from mocap_opt.report import Report, make_report
+from mocap_opt.report import BoundBeatenError, Report, make_report
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.joint import add_quick_bounds, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
+from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.strategy import choose
@@ -98,7 +99,8 @@ def solve(
         ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
         the same with only the programs that are worth their time at the instance's size (the notes
         say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`; or
-        ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison.
+        ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison; or a
+        method that a plugin brings, see `mocap_opt.plugins`.
     solver : str
         ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
     execution : str
@@ -131,7 +133,7 @@ def solve(
     SolverUnavailableError
         If the solver asked for cannot be loaded.
     """
-    _checked_name("method", method, METHOD_NAMES)
+    plugin = find_plugin_method(method, METHOD_NAMES)
     _checked_name("execution", execution, EXECUTIONS)
     _checked_name("solver", solver, ("auto", *(s.value for s in Solver)))
     limits = (("time_limit_s", time_limit_s), ("deterministic_limit", deterministic_limit), ("gap", gap))
@@ -154,6 +156,8 @@ def solve(
     used: str | None = None
     if impossible is not None:
         state.infeasible_reason = impossible.message
+    elif plugin is not None:
+        reason, used = plugin.run(state, seed=seed)
     elif method in PLAIN_METHODS:
         reason, used = solve_plainly(state, method, seed=seed)
     else:
@@ -193,6 +197,8 @@ def solve(
         infeasible=state.infeasible_reason is not None,
         execution=wanted,
     )
+    if plugin is not None:
+        report = replace(report, versions={**report.versions, **plugin.versions})
     plan = None if found is None else Plan(found.plan.boundaries, found.plan.homes, instance.fingerprint)
     return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
 
@@ -279,7 +285,10 @@ def solve_with_each(instance: Instance, methods: Sequence[str], **options: Any) 
     solutions = [solve(instance, method, **options) for method in methods]
     bounds = tuple(bound for solution in solutions for bound in solution.bounds)
     proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
-    return [_against(instance, solution, bounds, proof) for solution in solutions]
+    try:
+        return [_against(instance, solution, bounds, proof) for solution in solutions]
+    except BoundBeatenError as error:
+        raise blamed(error, METHOD_NAMES) from error
 
 
 def _against(

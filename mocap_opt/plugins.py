@@ -1,0 +1,151 @@
+"""Methods and formulations that other packages bring, through entry points.
+
+A distribution lists them in its metadata, for instance in its ``pyproject.toml``::
+
+    [project.entry-points."mocap_opt.heuristics"]
+    halves = "my_package.halves:propose"
+
+    [project.entry-points."mocap_opt.formulations"]
+    my-program = "my_package.program:FORMULATION"
+
+Only metadata is read until a name is asked for; then its object is imported.  Built-in names win over
+those of plugins, and whatever goes wrong inside a plugin becomes a `PluginError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any
+
+from mocap_opt.errors import MocapError
+
+HEURISTICS = "mocap_opt.heuristics"
+FORMULATIONS = "mocap_opt.formulations"
+
+UNREADABLE = "(unreadable)"
+"""Stands for the names that a distribution with broken metadata may bring."""
+
+
+class PluginError(MocapError):
+    """A plugin cannot be used; the message names its distribution and entry point."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point of another distribution, not loaded yet.
+
+    Attributes
+    ----------
+    group : str
+        `HEURISTICS` or `FORMULATIONS`.
+    name : str
+        What it is asked for by.
+    value : str
+        Where the object is, ``module:attribute``.
+    distribution, version : str
+        Who brings it.
+    """
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """Say who brings it and where it is."""
+        origin = f"{self.distribution} {self.version}"
+        return f"{origin} (entry point {self.name} = {self.value} of {self.group})"
+
+    def load(self) -> Any:
+        """Import the object.
+
+        Raises
+        ------
+        PluginError
+            If that fails, in whatever way.
+        """
+        if self.name == UNREADABLE:
+            raise PluginError(f"the entry points of {self.distribution} {self.version} cannot be read")
+        try:
+            return EntryPoint(self.name, self.value, self.group).load()
+        except (Exception, SystemExit) as error:
+            raise self.failed("cannot be loaded", error) from error
+
+    def failed(self, what: str, error: BaseException) -> PluginError:
+        """The error that says what this plugin did wrong."""
+        reason = f"{type(error).__name__}: {error}".strip()[:500]
+        return PluginError(f"the plugin {self} {what}: {reason}")
+
+    def wrong(self, what: str) -> PluginError:
+        """The error that says what is not as it should be."""
+        return PluginError(f"the plugin {self} {what}")
+
+
+def plugins(group: str) -> tuple[Plugin, ...]:
+    """Every entry point of a group, by name; a distribution installed twice counts as Python finds it.
+
+    Parameters
+    ----------
+    group : str
+    """
+    found: dict[str, list[Plugin]] = {}
+    for distribution in distributions():
+        text = _text(distribution)
+        # Metadata is slow to read, and few distributions have plugins.
+        if f"[{group}]" in text:
+            name, version = _identity(distribution)
+            found.setdefault(name.lower(), _entries(distribution, name, version, group))
+    every = (plugin for entries in found.values() for plugin in entries)
+    return tuple(sorted(every, key=lambda plugin: (plugin.name, plugin.distribution)))
+
+
+def plugin_of(group: str, name: str) -> Plugin | None:
+    """The plugin of that name, None if there is none.
+
+    Raises
+    ------
+    PluginError
+        If several distributions bring one.
+    """
+    return only([plugin for plugin in plugins(group) if plugin.name == name])
+
+
+def only(found: list[Plugin]) -> Plugin | None:
+    """The one plugin found, None if there is none.
+
+    Raises
+    ------
+    PluginError
+        If there are several.
+    """
+    if len(found) > 1:
+        every = "; ".join(str(plugin) for plugin in found)
+        raise PluginError(
+            f"{found[0].name} is the name of {len(found)} plugins, uninstall all but one: {every}"
+        )
+    return found[0] if found else None
+
+
+def _text(distribution: Distribution) -> str:
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except (OSError, ValueError):  # no text at all
+        return ""
+
+
+def _identity(distribution: Distribution) -> tuple[str, str]:
+    try:
+        metadata = distribution.metadata
+        return str(metadata["Name"] or "unnamed"), str(metadata["Version"] or "without a version")
+    except Exception:  # whatever metadata that is none leads to
+        return "unnamed", "without a version"
+
+
+def _entries(distribution: Distribution, name: str, version: str, group: str) -> list[Plugin]:
+    try:
+        entries = [entry for entry in distribution.entry_points if entry.group == group]
+    except Exception:  # the parser has no error of its own
+        return [Plugin(group, UNREADABLE, "", name, version)]
+    return [Plugin(group, entry.name, entry.value, name, version) for entry in entries]
