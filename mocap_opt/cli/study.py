@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from mocap_opt.cli import render
 from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.study_progress import InterruptedStudyError, counts, progress
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.extras import require
 from mocap_opt.files import require_writable, write_text_atomically
 from mocap_opt.studies.cluster import DaskRunner
-from mocap_opt.studies.driver import Runner, Tally, run_study
+from mocap_opt.studies.driver import Runner, run_study
 from mocap_opt.studies.frames import failed, frame_of, outcomes, write_frame
 from mocap_opt.studies.local import LocalRunner, available_cores
 from mocap_opt.studies.schema import StudyFile, load_study
@@ -37,7 +32,6 @@ Examples:
 """
 PICTURES = (".png", ".svg", ".pdf")
 KINDS = ("profile", "time-profile", "gaps", "gap-over-time")
-REPORT_EVERY_S = 30.0
 
 study_argument = click.argument("study", type=click.Path(path_type=str))
 out_option = click.option(
@@ -47,12 +41,6 @@ out_option = click.option(
 
 class NoRunsError(MocapError):
     """A study has no finished run to show."""
-
-    exit_code = ExitCode.NO_PLAN
-
-
-class InterruptedStudyError(MocapError):
-    """Ctrl-C ended a study; what was finished is kept."""
 
     exit_code = ExitCode.NO_PLAN
 
@@ -104,7 +92,7 @@ def run(
     """
     file = load_study(study)
     runner = _runner(file, cores, scheduler, cluster)
-    with _progress() as show:
+    with progress() as show:
         try:
             tally = run_study(file, runner, listener=show, retry_failed=retry_failed)
         except KeyboardInterrupt:
@@ -122,7 +110,7 @@ def run(
     if as_json:
         print_json(summary)
     else:
-        click.echo(f"{_counts(tally)}; results in {file.results_path}")
+        click.echo(f"{counts(tally)}; results in {file.results_path}")
     return ExitCode.ANSWERED
 
 
@@ -145,48 +133,6 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
         grace_s=file.study.grace_s,
         retries=file.study.retries,
     )
-
-
-def _counts(tally: Tally) -> str:
-    text = f"{tally.before + tally.done} of {tally.total} runs finished"
-    if tally.before:
-        text += f", {tally.before} of them before"
-    return text + (f", {tally.failed} failed" if tally.failed else "")
-
-
-def _left(tally: Tally) -> str:
-    if tally.left_s is None:
-        return ""
-    minutes, seconds = divmod(round(tally.left_s), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Tally], None]]:
-    """Counts, failures and time left: a bar on a terminal, now and then a line elsewhere."""
-    console = render.console(sys.stderr)
-    if not console.is_terminal:
-        last = time.monotonic()
-
-        def line(tally: Tally) -> None:
-            nonlocal last
-            if tally.done and tally.left and time.monotonic() - last >= REPORT_EVERY_S:
-                last = time.monotonic()
-                click.echo(f"{_counts(tally)}, {_left(tally)}", err=True)
-
-        yield line
-        return
-    bar = Progress(
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True
-    )
-    with bar:
-        shown = bar.add_task("", total=None, note="")
-
-        def update(tally: Tally) -> None:
-            note = ", ".join(filter(None, [f"{tally.failed} failed" if tally.failed else "", _left(tally)]))
-            bar.update(shown, total=tally.total, completed=tally.before + tally.done, note=note)
-
-        yield update
 
 
 def _held(study: str) -> tuple[pd.DataFrame, list[Outcome]]:
