@@ -10,6 +10,7 @@ import numpy as np
 
 from mocap_opt.costs import memory, transfer
 from mocap_opt.costs.compute import StageTimes, coefficient_times, roofline_times
+from mocap_opt.costs.measured import measured_tables
 from mocap_opt.costs.rounding import LIMIT, Polynomial, Rounding, tabulate_stages, whole
 from mocap_opt.costs.ticks import check_tick, choose_tick, rate_per_tick
 from mocap_opt.errors import InputError, Problem
@@ -102,8 +103,11 @@ def compute_tables(
     Returns
     -------
     dict
-        ``phi``, ``full_block``, ``prefix_cost`` and ``length_cost`` of `Tables`.
+        ``phi``, ``full_block``, ``prefix_cost`` and ``length_cost`` of `Tables`; where times are
+        measured, ``residual`` too.
     """
+    if instance.costs.kind == "measured":
+        return measured_tables(instance, laid_out.stages, tick, grid, lengths)
     times = [stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
 
     def in_ticks(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
@@ -154,15 +158,17 @@ def stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
     costs = instance.costs
     if costs.kind == "roofline":
         return roofline_times(instance, costs, laid_out, stage)
-    return coefficient_times(instance, costs.of_stage(stage))
+    if costs.kind == "coefficients":
+        return coefficient_times(instance, costs.of_stage(stage))
+    raise TypeError("measured times are no polynomials")
 
 
 def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArray:
     """Bytes a chunk moves through its stage's own memory port, int64[stage, G + 1], by the chunk's end.
 
-    Weights + kappa (P + b); nothing where times are given as coefficients, which contain it.
+    Weights + kappa (P + b); nothing where times are given as coefficients or measured: they contain it.
     """
-    if instance.costs.kind == "coefficients":
+    if instance.costs.kind != "roofline":
         return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
     moved: list[Polynomial] = []
     for i, layers in enumerate(laid_out.layers):
@@ -195,6 +201,8 @@ def check_totals(tables: Tables) -> None:
     pages = int(tables.pages[-1])
     each = [tables.static, tables.staging, tables.prefix_bytes]
     longest = [tables.memory_side, tables.prefix_cost, tables.length_cost, tables.send, tables.full_block]
+    if tables.residual is not None:
+        longest.append(tables.residual)
     chunk = sum(int(table.max()) for table in longest) + int(tables.hop_ticks.max())
     totals = {
         "bytes in a memory": sum(tables.page_bytes.tolist()) * pages

@@ -1,11 +1,17 @@
 """Instances: what is given, read from JSON and validated as a whole."""
 
+from mocap_opt.instance.cost_schema import (
+    Coefficients,
+    Measured,
+    MeasuredTimes,
+    Roofline,
+    StageCoefficients,
+)
 from mocap_opt.instance.instance import VERSION, Instance, load_instance
 from mocap_opt.instance.json_schema import json_schema
 from mocap_opt.instance.models import MODELS
 from mocap_opt.instance.schema import (
     Chunking,
-    Coefficients,
     DieSpec,
     Experts,
     Latent,
@@ -13,9 +19,7 @@ from mocap_opt.instance.schema import (
     ModelSpec,
     Pipeline,
     PrecisionSpec,
-    Roofline,
     SlowLink,
-    StageCoefficients,
     WaferSpec,
     Workload,
 )
@@ -30,6 +34,8 @@ __all__ = [
     "Instance",
     "Latent",
     "LinkSpec",
+    "Measured",
+    "MeasuredTimes",
     "ModelSpec",
     "Pipeline",
     "PrecisionSpec",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.cost_schema import (
+    Costs,
+    Measured,
+    Roofline,
+)
 from mocap_opt.instance.schema import (
     Chunking,
-    Coefficients,
     ModelSpec,
     Pipeline,
-    Roofline,
     WaferSpec,
     Workload,
 )
-from mocap_opt.messages import MOST_PROBLEMS
+from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.wafer.topology import neighbours
 
 MAX_DIES = 4096
@@ -256,17 +259,41 @@ def enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
         )
 
 
-def costs_listed(pipeline: Pipeline, costs: Roofline | Coefficients) -> Iterator[Problem]:
-    """Require one entry per stage in a list of coefficients."""
-    if isinstance(costs, Coefficients) and isinstance(costs.stages, tuple):
+def costs_listed(pipeline: Pipeline, costs: Costs) -> Iterator[Problem]:
+    """Require one entry per stage in a list of coefficients or measured times."""
+    if not isinstance(costs, Roofline) and isinstance(costs.stages, tuple):
         yield from _one_per_stage("costs.stages", len(costs.stages), pipeline)
 
 
-def coefficients_count_attention(costs: Roofline | Coefficients, attention: str) -> Iterator[Problem]:
-    """Refuse a count of attention where coefficients already contain one."""
-    if isinstance(costs, Coefficients) and attention != "causal":
-        remedy = "put the extra into the quadratic coefficient"
-        yield Problem("attention", f'"{attention}"', '"causal" where costs are coefficients', remedy)
+def attention_counted_once(costs: Costs, attention: str) -> Iterator[Problem]:
+    """Refuse a count of attention where coefficients or measured times already contain one."""
+    if isinstance(costs, Roofline) or attention == "causal":
+        return
+    given, remedy = "coefficients", "put the extra into the quadratic coefficient"
+    if isinstance(costs, Measured):
+        given, remedy = "measured", "measured times contain it"
+    yield Problem("attention", f'"{attention}"', f'"causal" where costs are {given}', remedy)
+
+
+def lattices_are_whole(costs: Costs) -> Iterator[Problem]:
+    """Require ascending lengths and prefixes, and a time for each pair of them."""
+    if not isinstance(costs, Measured):
+        return
+    tables = costs.stages if isinstance(costs.stages, tuple) else (costs.stages,)
+    for i, table in enumerate(tables):
+        path = f"costs.stages[{i}]" if isinstance(costs.stages, tuple) else "costs.stages"
+        for name, points in (("lengths", table.lengths), ("prefixes", table.prefixes)):
+            if not points:
+                yield Problem(f"{path}.{name}", "none", "at least one", "measure some")
+            elif any(a >= b for a, b in pairwise(points)):
+                yield Problem(f"{path}.{name}", show(list(points)), "ascending numbers", "sort them")
+        if len(table.seconds) != len(table.lengths):
+            found, expected = f"{len(table.seconds)} lists", f"one for each of {len(table.lengths)} lengths"
+            yield Problem(f"{path}.seconds", found, expected, "add or remove some")
+        for n, row in enumerate(table.seconds):
+            if len(row) != len(table.prefixes):
+                found, expected = f"{len(row)} times", f"one for each of {len(table.prefixes)} prefixes"
+                yield Problem(f"{path}.seconds[{n}]", found, expected, "add or remove some")
 
 
 def tables_fit(
@@ -332,7 +359,8 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("pipeline", "wafer"), placement_on_living_dies),
     (("pipeline", "wafer"), enough_dies),
     (("pipeline", "costs"), costs_listed),
-    (("costs", "attention"), coefficients_count_attention),
+    (("costs", "attention"), attention_counted_once),
+    (("costs",), lattices_are_whole),
     (("pipeline", "wafer", "workload", "chunking"), tables_fit),
 )
 

@@ -16,17 +16,19 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.cost_schema import (
+    Costs,
+    Roofline,
+)
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.quantities import Description, Name, Share, Tick, choice
 from mocap_opt.instance.resolve import resolve
 from mocap_opt.instance.schema import (
     Chunking,
-    Costs,
     ModelSpec,
     Pipeline,
     PrecisionSpec,
-    Roofline,
     Section,
     WaferSpec,
     Workload,

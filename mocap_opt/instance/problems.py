@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.cost_schema import COST_KINDS
 from mocap_opt.messages import MOST_PROBLEMS, close_to, join_path, show, uncounted
 
 Loc = tuple[int | str, ...]
@@ -98,7 +99,7 @@ def _problem(error: ErrorDetails, root: type[BaseModel], prefix: Loc) -> Problem
             f"{path}.kind",
             show(given),
             str(context["expected"]),
-            close_to(given, ("roofline", "coefficients")) or 'write "roofline"',
+            close_to(given, COST_KINDS) or 'write "roofline"',
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(path, show(value), f"an object{meaning}", _write(held))

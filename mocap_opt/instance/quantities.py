@@ -88,6 +88,7 @@ BytesOrZero = Annotated[int, *_number(Unit.BYTES, 0, 10**15, whole=True)]
 Bandwidth = Annotated[float, *_number(Unit.BANDWIDTH, 1, 1e18)]
 Flops = Annotated[float, *_number(Unit.FLOPS, 1, 1e21)]
 Seconds = Annotated[float, *_number(Unit.SECONDS, 0, 1000)]
+Elapsed = Annotated[float, *_number(Unit.SECONDS, 0, 1000, above=True)]
 Instant = Annotated[float, *_number(Unit.SECONDS, 0, 10_000_000)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mocap_opt.calibration.timings import lattice, read_timings
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.hf_config import read_config
 from mocap_opt.instance.models import MODELS
@@ -84,8 +85,20 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
     return _mark_changes(section, figures)
 
 
+def _measured(costs: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
+    """Read the file of timings that measured costs name."""
+    path = costs["file"]
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InputError([Problem("costs.file", show(path), "the path of a CSV file", 'write "timings.csv"')])
+    if "stages" in costs:
+        raise InputError([Problem("costs", "file and stages", "one source of times", "remove one of them")])
+    return {**{key: value for key, value in costs.items() if key != "file"}} | {
+        "stages": lattice(read_timings(base_dir / path))
+    }
+
+
 def resolve(data: Mapping[str, Any], base_dir: Path) -> tuple[dict[str, Any], frozenset[str], list[Problem]]:
-    """Replace the names of models and wafers by their figures.
+    """Replace the names of models and wafers by their figures, and those of timings by times.
 
     Parameters
     ----------
@@ -110,4 +123,12 @@ def resolve(data: Mapping[str, Any], base_dir: Path) -> tuple[dict[str, Any], fr
                 problems += error.problems
                 failed.add(section)
                 del resolved[section]
+    costs = resolved.get("costs")
+    if isinstance(costs, Mapping) and costs.get("kind") == "measured" and "file" in costs:
+        try:
+            resolved["costs"] = _measured(costs, base_dir)
+        except InputError as error:
+            problems += error.problems
+            failed.add("costs")
+            del resolved["costs"]
     return resolved, frozenset(failed), problems

@@ -24,11 +24,9 @@ from mocap_opt.instance.quantities import (
     Count,
     Description,
     Die,
-    Efficiency,
     Ends,
     Flag,
     Flops,
-    FractionalTokens,
     Instant,
     Label,
     Nonnegative,
@@ -297,70 +295,3 @@ class Chunking(Section):
     def length_limits(self, tokens: int) -> tuple[int, int]:
         """Least and greatest length of a chunk of a prompt of so many tokens."""
         return self.shortest or 1, min(self.longest or tokens, tokens)
-
-
-class Roofline(Section):
-    """Chunk times from FLOPs, memory traffic and fixed overheads."""
-
-    kind: Annotated[Literal["roofline"], *choice("roofline")] = field(
-        "how costs are given", "roofline", default="roofline"
-    )
-    efficiency: Efficiency = field(
-        "part of the peak speed that matrix products and attention reach", 0.5, default=0.5
-    )
-    overhead: Seconds = field("fixed time of a chunk on a stage", "20 us", unit="s", default=20e-6)
-    half_efficiency_tokens: FractionalTokens = field(
-        "matrix products of l tokens take as long as l plus this many would at full efficiency",
-        128,
-        unit="tokens",
-        default=0.0,
-    )
-    prefix_cost: Seconds = field(
-        "time every chunk pays on every stage per token before it", "1 ns", unit="s per token", default=0.0
-    )
-
-
-class StageCoefficients(Section):
-    """Time of a chunk of x tokens after a prefix of L tokens: c + gamma L + b x + a (2 L x + x^2)."""
-
-    constant: Seconds = field("c, per chunk", "20 us", unit="s", default=0.0)
-    linear: Seconds = field("b, per token", 1e-6, unit="s per token", default=0.0)
-    quadratic: Seconds = field("a, per token squared", 1e-12, unit="s per token^2", default=0.0)
-    prefix: Seconds = field("gamma, per token of prefix", 1e-9, unit="s per token", default=0.0)
-
-
-_StageCosts = Annotated[
-    Annotated[StageCoefficients, Tag("<one>")] | Annotated[tuple[StageCoefficients, ...], Tag("<list>")],
-    Discriminator(by_shape),
-]
-
-
-class Coefficients(Section):
-    """Chunk times from coefficients, as serving engines fit them."""
-
-    kind: Annotated[Literal["coefficients"], *choice("coefficients")] = field(
-        "how costs are given", "coefficients"
-    )
-    stages: _StageCosts = field(
-        "coefficients of every stage, or a list with those of each", {"linear": 1e-6, "quadratic": 1e-12}
-    )
-
-    def of_stage(self, stage: int) -> StageCoefficients:
-        """Coefficients of one stage."""
-        return self.stages if isinstance(self.stages, StageCoefficients) else self.stages[stage]
-
-
-def _cost_kind(value: object) -> str | None:
-    kind = value.get("kind", "roofline") if isinstance(value, dict) else getattr(value, "kind", "roofline")
-    return f"<{kind}>" if kind in ("roofline", "coefficients") else None
-
-
-Costs = Annotated[
-    Annotated[Roofline, Tag("<roofline>")] | Annotated[Coefficients, Tag("<coefficients>")],
-    Discriminator(
-        _cost_kind,
-        custom_error_type="mocap_kind",
-        custom_error_message="unknown kind",
-        custom_error_context={"expected": '"roofline" or "coefficients"'},
-    ),
-]

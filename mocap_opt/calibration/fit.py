@@ -1,0 +1,204 @@
+"""Coefficients of the cost model from timings: constrained least squares.
+
+A chunk of l tokens after h takes  c + gamma h + b l + a (2 h l + l^2)  seconds, all four at least 0
+(formulations/calibration.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.calibration.timings import Timings
+from mocap_opt.errors import InputError, Problem
+
+FloatArray = npt.NDArray[np.float64]
+
+NAMES = ("constant", "linear", "quadratic", "prefix")
+"""Coefficients in the order of columns: c, b, a, gamma, as instances name them."""
+
+UNITS = {"constant": "s", "linear": "s per token", "quadratic": "s per token^2", "prefix": "s per token"}
+
+ALIKE = 1e-9
+"""Columns whose singular values, scaled to length 1, have a smaller ratio cannot be told apart."""
+
+
+class Weighting(Enum):
+    """What the squares are of."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Fitted coefficients of one stage, or of all.
+
+    Attributes
+    ----------
+    stage : int or None
+        None: one fit for all stages.
+    coefficients : dict of str to float
+        By name, in `UNITS`; none negative.
+    standard_errors : dict of str to float or None
+        None for a coefficient held at 0 or pressed against it.
+    predicted : float64[row]
+        Seconds by the fit.
+    timings : Timings
+        What was fitted.
+    """
+
+    stage: int | None
+    coefficients: dict[str, float]
+    standard_errors: dict[str, float | None]
+    predicted: FloatArray
+    timings: Timings
+
+    @property
+    def residuals(self) -> FloatArray:
+        """Measured - fitted, float64[row], as parts of what was measured."""
+        part: FloatArray = (self.timings.seconds - self.predicted) / self.timings.seconds
+        return part
+
+    def to_dict(self, worst: int = 5) -> dict[str, Any]:
+        """Figures for reports, with the rows that fit worst."""
+        off = np.abs(self.residuals)
+        rows = np.argsort(-off, kind="stable")[:worst].tolist()
+        timings = self.timings
+        return {
+            "stage": self.stage,
+            "rows": int(off.size),
+            "coefficients": self.coefficients,
+            "standard_errors": self.standard_errors,
+            "units": UNITS,
+            "largest_relative_residual": float(off.max()),
+            "rms_relative_residual": float(np.sqrt(np.mean(off**2))),
+            "rms_residual_s": float(np.sqrt(np.mean((timings.seconds - self.predicted) ** 2))),
+            "worst_rows": [
+                {
+                    "chunk_tokens": int(timings.length[r]),
+                    "prefix_tokens": int(timings.prefix[r]),
+                    "seconds": float(timings.seconds[r]),
+                    "fitted_s": float(self.predicted[r]),
+                    "relative_residual": float(self.residuals[r]),
+                }
+                for r in rows
+            ],
+        }
+
+
+def features(length: npt.ArrayLike, prefix: npt.ArrayLike) -> FloatArray:
+    """Columns of the model, float64[row, 4], in the order of `NAMES`."""
+    x, h = np.asarray(length, dtype=np.float64), np.asarray(prefix, dtype=np.float64)
+    return np.stack([np.ones_like(x), x, 2 * h * x + x * x, h], axis=1)
+
+
+def fit_timings(
+    timings: Timings, *, held: Collection[str] = (), weighting: Weighting = Weighting.RELATIVE
+) -> list[Fit]:
+    """Fit the coefficients of every stage that the timings name.
+
+    Parameters
+    ----------
+    timings : Timings
+    held : collection of str
+        Names of coefficients held at 0.
+    weighting : Weighting
+        Relative residuals by default: timings are off by parts of themselves.
+
+    Returns
+    -------
+    list of Fit
+        One for all stages, or one for each in ascending order.
+
+    Raises
+    ------
+    InputError
+        If there are too few rows, or rows of too few kinds to tell the coefficients apart.
+    """
+    return [_fit(stage, part, held, weighting) for stage, part in timings.by_stage().items()]
+
+
+def _fit(stage: int | None, timings: Timings, held: Collection[str], weighting: Weighting) -> Fit:
+    free = [n for n, name in enumerate(NAMES) if name not in held]
+    weight = 1 / timings.seconds if weighting is Weighting.RELATIVE else np.ones_like(timings.seconds)
+    columns = features(timings.length, timings.prefix) * weight[:, None]
+    target = timings.seconds * weight
+    _refuse_unidentifiable(timings, columns, free)
+    # Scaled, or lengths squared would drown the constant.
+    scale = np.linalg.norm(columns, axis=0)
+    scale[scale == 0] = 1.0
+    scaled = columns / scale
+    active, values = _nonnegative(scaled, target, free)
+    coefficients = np.zeros(len(NAMES))
+    coefficients[active] = values / scale[active]
+    errors: dict[str, float | None] = dict.fromkeys(NAMES)
+    left = target - scaled[:, active] @ values
+    freedom = target.size - len(active)
+    variance = float(left @ left) / freedom
+    inverse = np.linalg.pinv(scaled[:, active].T @ scaled[:, active])
+    for place, n in enumerate(active):
+        errors[NAMES[n]] = float(np.sqrt(variance * inverse[place, place]) / scale[n])
+    return Fit(
+        stage,
+        {name: float(value) for name, value in zip(NAMES, coefficients, strict=True)},
+        errors,
+        features(timings.length, timings.prefix) @ coefficients,
+        timings,
+    )
+
+
+def _nonnegative(columns: FloatArray, target: FloatArray, free: list[int]) -> tuple[list[int], FloatArray]:
+    """Least squares with no negative coefficient: the best over all subsets that are free of any.
+
+    The problem is convex, so at its optimum the coefficients above 0 are the unconstrained least
+    squares over their own columns.
+    """
+    best: tuple[float, list[int], FloatArray] = (float(target @ target), [], np.zeros(0))
+    for size in range(1, len(free) + 1):
+        for subset in combinations(free, size):
+            chosen = list(subset)
+            values = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0]
+            left = target - columns[:, chosen] @ values
+            if (values >= 0).all() and float(left @ left) < best[0]:
+                best = (float(left @ left), chosen, np.asarray(values, dtype=np.float64))
+    return best[1], best[2]
+
+
+def _refuse_unidentifiable(timings: Timings, columns: FloatArray, free: list[int]) -> None:
+    """Refuse timings that many coefficients fit equally well.
+
+    Raises
+    ------
+    InputError
+        Naming what should be measured, or held.
+    """
+    if not free:
+        raise InputError([Problem("--hold", "all of them", "at least one coefficient to fit", "hold fewer")])
+    points = np.unique(np.stack([timings.length, timings.prefix]), axis=1).shape[1]
+    if points <= len(free):
+        expected = f"more than {len(free)} different chunks, one for each coefficient and one to check"
+        remedy = "measure more lengths and prefixes, or hold a coefficient at 0 (--hold)"
+        raise InputError([Problem(timings.source, f"{points} of them", expected, remedy)])
+    norms = np.linalg.norm(columns, axis=0)
+    silent = [n for n in free if norms[n] == 0]
+    lengths, prefixes = np.unique(timings.length).size, np.unique(timings.prefix).size
+    found = f"{lengths} {'length' if lengths == 1 else 'lengths'} and {prefixes} " + (
+        "prefix" if prefixes == 1 else "prefixes"
+    )
+    if silent:
+        names = ", ".join(NAMES[n] for n in silent)
+        expected = f"chunks after a prefix, to tell what {names} is"
+        raise InputError([Problem(timings.source, found, expected, f"measure some, or --hold {names}")])
+    singular = np.linalg.svd(columns[:, free] / norms[free], compute_uv=False)
+    if singular[-1] < ALIKE * singular[0]:
+        names = ", ".join(NAMES[n] for n in free)
+        expected = f"lengths and prefixes that tell {names} apart"
+        remedy = "measure three lengths and two prefixes or more, or hold a coefficient at 0 (--hold)"
+        raise InputError([Problem(timings.source, found, expected, remedy)])
