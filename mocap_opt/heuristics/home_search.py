@@ -12,6 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from mocap_opt.plan import Home, Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -40,7 +41,7 @@ def improve_homes(
     *,
     target: Fraction,
     most: int = 200,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
 ) -> Plan:
     """Descend on homes, first improvement first.
 

@@ -8,7 +8,6 @@ proposes: plans are priced and verified elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.occupancy import produced, room
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
 
@@ -32,9 +32,7 @@ ROUNDINGS = 16
 """Roundings tried: up from 1/16, 2/16, ... of a step."""
 
 
-def linearised(
-    tables: Tables, plan: Plan, *, asked_to_stop: Callable[[], bool] = lambda: False
-) -> list[Plan]:
+def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never) -> list[Plan]:
     """Move all boundaries of a plan at once, and round them.
 
     Parameters
@@ -43,7 +41,7 @@ def linearised(
     plan : Plan
         Feasible; its count of chunks is kept.
     asked_to_stop : callable
-        Checked between linear programs.
+        Checked between linear programs, and between roundings once there is a plan.
 
     Returns
     -------
@@ -67,7 +65,7 @@ def linearised(
             at, best, trust = at + step, price, 1.5 * trust
         else:
             trust /= 4
-    return _roundings(tables, at)
+    return _roundings(tables, at, asked_to_stop)
 
 
 def _price(tables: Tables, at: FloatArray) -> float:
@@ -233,10 +231,12 @@ def _memory_rows(
     return rows, np.maximum(free - used, 0.0) / scale
 
 
-def _roundings(tables: Tables, at: FloatArray) -> list[Plan]:
+def _roundings(tables: Tables, at: FloatArray, asked_to_stop: AskedToStop) -> list[Plan]:
     plans: list[Plan] = []
     seen: set[bytes] = set()
     for shift in np.arange(ROUNDINGS) / ROUNDINGS:
+        if plans and asked_to_stop():
+            break
         indices: IntArray = np.floor(at + shift).astype(np.int64)
         indices[0], indices[-1] = 0, tables.steps
         if np.any(np.diff(indices) <= 0) or indices.tobytes() in seen:

@@ -7,7 +7,7 @@ no homes can beat; only moves that could improve the plan get homes, and the fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.occupancy import pooled_shortage
 from mocap_opt.heuristics.proposal import HomeRule
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 MOST_ENTRIES = 4_000_000
@@ -105,7 +106,7 @@ def improve(
     *,
     seed: int = 0,
     rules: Sequence[HomeRule] = (greedy,),
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
 ) -> list[Plan]:
     """Climb from a plan to a local optimum of the contention-free estimate.
 
@@ -146,7 +147,7 @@ def perturb(
     *,
     rounds: int,
     seed: int = 0,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
 ) -> Plan:
     """Shake a run of boundaries and climb again, some rounds long; keep what is better.
 
@@ -198,13 +199,15 @@ def _best_move(
     best: int,
     rng: np.random.Generator,
     rules: Sequence[HomeRule],
-    asked_to_stop: Callable[[], bool],
+    asked_to_stop: AskedToStop,
 ) -> tuple[IntArray, IntArray, int] | None:
     """The first move, in the order of their screened prices, that improves the estimate."""
     promising: list[tuple[int, IntArray]] = []
     for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
         if moves.size == 0:
             continue
+        if asked_to_stop():
+            return None
         prices = screen(tables, moves)
         order = np.argsort(prices, kind="stable")
         promising += [(int(prices[m]), moves[m]) for m in order if prices[m] < best]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.plan import Plan
 from mocap_opt.report import BoundBeatenError, Report, make_report
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.joint import add_quick_bounds, solve_jointly
+from mocap_opt.solving.joint import add_quick_bounds, settle_feasibility, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.programs import Solver
@@ -146,20 +147,28 @@ def solve(
         raise InputError(problems)
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
+    began = time.perf_counter()
     tables = build_tables(instance)
     wanted = wanted_execution(execution)
     state = SearchState(
-        tables, time_limit_s, gap, callback, stop or threading.Event(), wanted, deterministic_limit
+        tables,
+        time_limit_s,
+        gap,
+        callback,
+        stop or threading.Event(),
+        wanted,
+        deterministic_limit,
+        started=began,
     )
-    impossible = prove_infeasible(tables)
     reason: str | None = None
     used: str | None = None
-    if impossible is not None:
-        state.infeasible_reason = impossible.message
-    elif plugin is not None:
-        reason, used = plugin.run(state, seed=seed)
-    elif method in PLAIN_METHODS:
-        reason, used = solve_plainly(state, method, seed=seed)
+    if plugin is not None or method in PLAIN_METHODS:
+        if settle_feasibility(state):
+            pass
+        elif plugin is not None:
+            reason, used = plugin.run(state, seed=seed)
+        else:
+            reason, used = solve_plainly(state, method, seed=seed)
     else:
         if method in JOINT_METHODS:
             strategy = choose(tables, wanted, solver, by_size=method == "auto")
@@ -167,11 +176,12 @@ def solve(
                 state.notes.append(f"auto: {strategy.why}")
             reason, used = solve_jointly(state, strategy, seed=seed)
         else:
-            proposal = METHODS[method].propose(tables)
+            proposal = METHODS[method].propose(tables, state.out_of_time)
             state.offer(proposal.plan, method)
             state.notes.extend(proposal.notes)
             reason = proposal.reason or None
-            add_quick_bounds(state, 1.0)
+            if not settle_feasibility(state):
+                add_quick_bounds(state, 1.0)
     found = state.best
     report = make_report(
         instance,

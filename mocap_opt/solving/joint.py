@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from mocap_opt.assess import assess
-from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds
+from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.home_search import improve_homes
@@ -19,6 +19,7 @@ from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
+from mocap_opt.stopping import StoppedError
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
@@ -69,6 +70,8 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
         The solver that was used, if any.
     """
     reasons, plans = run_heuristics(state, FIRST)
+    if settle_feasibility(state):
+        return None, None
     add_quick_bounds(state, QUICK_SHARE)
     others = [name for name in METHODS if name not in NEEDS_SOLVER and name not in FIRST]
     why_not, more_plans = run_heuristics(state, others)
@@ -89,6 +92,14 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     return None, used
 
 
+def settle_feasibility(state: SearchState) -> bool:
+    """Without a plan, try to prove that there is none; whether that is proved."""
+    if state.best is None:
+        impossible = prove_infeasible(state.tables, state.out_of_grace)
+        state.infeasible_reason = None if impossible is None else impossible.message
+    return state.infeasible_reason is not None
+
+
 def add_quick_bounds(state: SearchState, share: float) -> None:
     """Compute the quick bounds in a share of the time left, and remember if that cut them short."""
     asked_to_stop = state.deadline(share)
@@ -97,7 +108,7 @@ def add_quick_bounds(state: SearchState, share: float) -> None:
 
 
 def run_heuristics(state: SearchState, names: Sequence[str]) -> tuple[list[str], list[tuple[str, Plan]]]:
-    """Offer what each heuristic proposes; without any plan yet, `FIRST` run even when time is up.
+    """Offer what each heuristic proposes; without any plan yet, `FIRST` have a little more time.
 
     Returns
     -------
@@ -109,9 +120,11 @@ def run_heuristics(state: SearchState, names: Sequence[str]) -> tuple[list[str],
     reasons: list[str] = []
     plans: list[tuple[str, Plan]] = []
     for name in names:
-        if state.done and (state.best is not None or state.stop.is_set() or name not in FIRST):
+        owed = state.best is None and name in FIRST
+        asked_to_stop = state.out_of_grace if owed else state.deadline(1.0)
+        if asked_to_stop():
             break
-        proposal = METHODS[name].propose(state.tables)
+        proposal = METHODS[name].propose(state.tables, asked_to_stop)
         state.offer(proposal.plan, name)
         if proposal.plan is None:
             reasons.append(f"{name}: {proposal.reason}")
@@ -162,7 +175,7 @@ def sharpen_bounds(state: SearchState, share: float) -> None:
     for name, bound in BOUNDS.items():
         if asked_to_stop() or name in QUICK or name == "boundary_branching":
             continue
-        found = bound(state.tables)
+        found = bound(state.tables, asked_to_stop=asked_to_stop)
         if found is not None:
             state.add_bounds([found], name)
     headline = state.headline
@@ -208,9 +221,14 @@ def refine_homes(state: SearchState) -> None:
         return assess(state.tables, plan).latency_in(state.execution)
 
     indices = state.best.plan.grid_indices(state.tables)
-    pages = spread(state.tables, indices).pages
+    try:
+        pages = spread(state.tables, indices, state.deadline(SEARCH_SHARE)).pages
+    except StoppedError:
+        pages = None
     if pages is not None:
         state.offer(Plan.from_arrays(state.tables, indices, pages), f"{state.best_source} + homes spread")
+    if state.done:
+        return
     plan = state.best.plan
     target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
     better = improve_homes(

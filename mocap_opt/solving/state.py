@@ -19,6 +19,9 @@ from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
+GRACE_S = 0.5
+"""Seconds past the time limit in which a first plan may still be looked for."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -74,7 +77,7 @@ class SearchState:
     ----------
     tables : Tables
     time_limit_s : float
-        Wall time allowed, from the creation of this object.
+        Wall time allowed, from `started`.
     gap : float
         Stop once the headline gap is at most this.
     callback : callable or None
@@ -86,6 +89,8 @@ class SearchState:
     deterministic_limit : float or None
         Effort of every program in the solver's own units; what is searched then depends on no clock
         unless the wall time runs out.
+    started : float
+        `time.perf_counter` when the work began; by default when this object was made.
     """
 
     tables: Tables
@@ -128,6 +133,14 @@ class SearchState:
         end = self.elapsed_s + share * self.remaining_s
         return lambda: self.done or self.elapsed_s > end
 
+    def out_of_time(self) -> bool:
+        """Whether time is up or the caller asked to stop, whatever the gap."""
+        return self.stop.is_set() or self.remaining_s <= 0
+
+    def out_of_grace(self) -> bool:
+        """Whether even the search for a first plan has to stop: asked to, or the grace is over too."""
+        return self.stop.is_set() or self.elapsed_s > self.time_limit_s + GRACE_S
+
     @property
     def headline(self) -> Bound | None:
         """The best bound on the latency that is to come down."""
@@ -147,7 +160,7 @@ class SearchState:
     def done(self) -> bool:
         """Whether to stop: gap reached, time up, or asked to."""
         gap = self.current_gap()
-        return self.stop.is_set() or self.remaining_s <= 0 or (gap is not None and gap <= self.gap)
+        return self.out_of_time() or (gap is not None and gap <= self.gap)
 
     def offer(self, plan: Plan | None, source: str) -> bool:
         """Judge a plan and keep it if it is better than the best so far.
