@@ -105,7 +105,30 @@ def _problem(error: ErrorDetails, root: type[BaseModel], prefix: Loc) -> Problem
         return Problem(path, show(value), f"an object{meaning}", _write(held))
     if kind in ("tuple_type", "list_type"):
         return Problem(path, show(value), f"a list{meaning}", _write(held))
-    return Problem(path, show(value), error["msg"], _write(held))
+    return Problem(path, show(value), _expected(error) + meaning, _write(held))
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "greater_than": "a number > {gt}",
+    "greater_than_equal": "a number >= {ge}",
+    "less_than": "a number < {lt}",
+    "less_than_equal": "a number <= {le}",
+    "literal_error": "{expected}",
+    "too_short": "a list of at least {min_length}",
+    "string_too_short": "a text of at least {min_length} characters",
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    """What should stand there, in words that fit after "expected"."""
+    words = _EXPECTED.get(error["type"])
+    return error["msg"] if words is None else words.format(**error.get("ctx", {}))
 
 
 def from_validation(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -> list[Problem]:

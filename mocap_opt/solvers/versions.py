@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("mocap-opt", "pyomo", "highspy", "ortools", "numpy", "scipy", "pandas", "pydantic")
 """Distributions reported by `versions`, besides Python itself."""
 
 
+@cache
 def installed_version(package: str) -> str | None:
     """Version of an installed distribution, or None if it is not installed."""
     try:

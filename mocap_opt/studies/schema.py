@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ from mocap_opt.files import read_text
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import show
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
+from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.programs import Solver
 
 MAX_BYTES = 2**20
@@ -48,12 +49,17 @@ class Study(_Section):
     kind: Literal["latency"] = Field("latency", description="what each run answers")
     instances: list[Instances] = Field(min_length=1, description="instance files, each with a grid")
     methods: list[str] = Field(min_length=1, description="names of methods", examples=[["mocap", "joint"]])
-    solvers: list[str] = Field(["auto"], min_length=1, description="of the joint method's programs")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="of the joint method")
+    solvers: list[str] = Field(["auto"], min_length=1, description="solvers of the joint method's programs")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], min_length=1, description="random seeds of the joint method"
+    )
     time_limits_s: list[Seconds] = Field([60.0], min_length=1, description="wall time of a run, seconds")
     gap: Annotated[float, Field(ge=0, le=1)] = Field(1e-4, description="a run stops at this gap")
     execution: str = Field("best", description="the latency to bring down")
-    threads: Annotated[int, Field(ge=1)] = Field(1, description="cores that a run takes")
+    deterministic_limit: Seconds | None = Field(
+        None, description="effort of each program that depends on no machine, see `mocap-opt solve`"
+    )
+    threads: Annotated[int, Field(ge=1)] = Field(1, description="cores that a run takes, and threads it uses")
     grace_s: Seconds = Field(30.0, description="seconds over its limit before a run is killed")
     retries: Annotated[int, Field(ge=0)] = Field(3, description="new attempts after a worker was lost")
     results: str | None = Field(
@@ -107,7 +113,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     except ValidationError as error:
         raise InputError(_placed(source, from_validation(error, Study))) from None
     problems = [
-        *_names("methods", study.methods, METHOD_NAMES),
+        *_names("methods", study.methods, METHOD_NAMES, plugin_names),
         *_names("solvers", study.solvers, SOLVERS),
         *_names("execution", [study.execution], EXECUTIONS),
     ]
@@ -125,8 +131,13 @@ def _placed(source: str, problems: Sequence[Problem]) -> list[Problem]:
     return [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in problems]
 
 
-def _names(key: str, given: Sequence[str], known: Sequence[str]) -> list[Problem]:
-    return [Problem(key, show(name), "one of " + ", ".join(known)) for name in given if name not in known]
+def _names(
+    key: str, given: Sequence[str], known: Sequence[str], more: Callable[[], Sequence[str]] = tuple
+) -> list[Problem]:
+    """Names that are neither known nor, which takes longer to find out, among those that `more` gives."""
+    unknown = [name for name in given if name not in known]
+    every = [*known, *more()] if unknown else known
+    return [Problem(key, show(name), "one of " + ", ".join(every)) for name in unknown if name not in every]
 
 
 def _repeated(key: str, given: Sequence[Any]) -> list[Problem]:

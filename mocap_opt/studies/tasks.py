@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.messages import MOST_PROBLEMS, capped, show
 from mocap_opt.solvers.versions import versions
+from mocap_opt.solving import METHOD_NAMES
+from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.studies.schema import Instances, StudyFile
 
 MOST_RUNS = 1_000_000
@@ -35,7 +37,9 @@ class Settings:
     gap_wanted : float
         The run stops at this gap.
     threads : int
-        Cores that the run takes.
+        Cores that the run takes; its solvers use no more threads.
+    deterministic_limit : float or None
+        As `mocap_opt.solve` takes it.
     """
 
     method: str
@@ -45,6 +49,7 @@ class Settings:
     time_limit_s: float
     gap_wanted: float
     threads: int
+    deterministic_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,9 @@ class Task:
         content = {
             "kind": self.kind,
             "fingerprint": self.fingerprint,
-            "settings": asdict(self.settings),
-            "versions": versions(),
+            # What was not asked for is left out, so that a setting added later leaves older keys alone.
+            "settings": {name: value for name, value in asdict(self.settings).items() if value is not None},
+            "versions": {**versions(), **_plugin_versions(self.settings.method)},
         }
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
@@ -102,6 +108,15 @@ class Task:
         """Make a task of what `to_dict` gave."""
         fields = {name: data[name] for name in ("kind", "instance", "name", "fingerprint", "variant")}
         return cls(**fields, settings=Settings(**data["settings"]))
+
+
+@cache
+def _plugin_versions(method: str) -> dict[str, str | None]:
+    """Of the distribution that brings a method; empty for a built-in one."""
+    if method in METHOD_NAMES or method not in plugin_names():
+        return {}
+    plugin = find_plugin_method(method, METHOD_NAMES)
+    return {} if plugin is None else plugin.versions
 
 
 def tasks_of(file: StudyFile) -> list[Task]:
@@ -129,10 +144,20 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
     study = file.study
 
     def asked(method: str, solver: str, seed: int, limit_s: float) -> Settings:
-        return Settings(method, solver, study.execution, seed, limit_s, study.gap, study.threads)
+        return Settings(
+            method,
+            solver,
+            study.execution,
+            seed,
+            limit_s,
+            study.gap,
+            study.threads,
+            study.deterministic_limit,
+        )
 
     for method in study.methods:
-        if method in METHODS:
+        plugin = find_plugin_method(method, METHOD_NAMES)
+        if method in METHODS or (plugin is not None and plugin.heuristic):
             # No solver, no seed, and it stops by itself: more runs would repeat the first.
             yield asked(method, "auto", 0, max(study.time_limits_s))
             continue
