@@ -1,6 +1,7 @@
 """Pictures with matplotlib (the extra ``plots``): functions that draw on the axes they are given."""
 
 from mocap_opt.plotting.bounds import bounds
+from mocap_opt.plotting.calibration import residuals
 from mocap_opt.plotting.compare import compare
 from mocap_opt.plotting.figures import (
     bounds_figure,
@@ -8,6 +9,7 @@ from mocap_opt.plotting.figures import (
     gantt_figure,
     memory_figure,
     mesh_figure,
+    residuals_figure,
     save_figure,
 )
 from mocap_opt.plotting.gantt import gantt
@@ -26,6 +28,8 @@ __all__ = [
     "memory_figure",
     "mesh",
     "mesh_figure",
+    "residuals",
+    "residuals_figure",
     "save_figure",
     "study_figure",
 ]

@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mocap_opt.calibration import Fit
 from mocap_opt.files import write_bytes_atomically
 from mocap_opt.plotting.bounds import bounds
+from mocap_opt.plotting.calibration import residuals
 from mocap_opt.plotting.compare import compare
 from mocap_opt.plotting.gantt import gantt
 from mocap_opt.plotting.memory import memory
@@ -66,6 +68,14 @@ def compare_figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
     with look():
         ax = _axes(8, 1.5 + 0.34 * len(rows))
         _title(compare(ax, rows), name)
+        return _figure(ax)
+
+
+def residuals_figure(name: str, fits: Sequence[Fit]) -> Figure:
+    """What a fit of the timings called `name` leaves over."""
+    with look():
+        ax = _axes(8, 3.8)
+        _title(residuals(ax, fits), name)
         return _figure(ax)
 
 

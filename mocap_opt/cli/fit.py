@@ -1,0 +1,219 @@
+"""Commands about one's own timings: fit, timings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+import click
+
+from mocap_opt.calibration import (
+    NAMES,
+    Fit,
+    Timings,
+    Weighting,
+    fit_timings,
+    lattice,
+    read_timings,
+)
+from mocap_opt.calibration.sample import sample_timings, timings_csv
+from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.render import console, pairs, percent, seconds, titled
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.extras import require
+from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.instance import Instance, load_instance
+
+FORMATS = ("png", "svg", "pdf")
+WORST = 5
+"""Chunks shown that fit worst."""
+FIT_EXAMPLE = """\b
+TIMINGS.csv has the columns chunk_tokens, prefix_tokens (tokens before the chunk), seconds (of one
+stage) and, where stages differ, stage (from 0).  Lines that start with # are skipped.
+
+\b
+Examples:
+  mocap-opt fit instances/timings/llama-70b.csv --plot residuals.png
+  mocap-opt fit instances/timings/llama-70b.csv --instance instances/llama-3.1-70b-watos-slack.json \\
+      --out fitted.json
+  mocap-opt fit prefix-free.csv --hold prefix
+"""
+TIMINGS_EXAMPLE = """\b
+Examples:
+  mocap-opt timings instances/llama-3.1-70b-watos-slack.json --set chunking.longest=16k --out measure.csv
+  mocap-opt timings instances/llama-3.1-70b-watos-slack.json --set chunking.longest=16k \\
+      --noise 0.02 --seed 7 --out synthetic.csv
+"""
+
+
+@click.command(short_help="coefficients, or a table of times, from measured chunk times", epilog=FIT_EXAMPLE)
+@click.argument("timings_path", metavar="TIMINGS.csv", type=click.Path(path_type=str))
+@click.option(
+    "--hold",
+    "held",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="Hold a coefficient at 0, for instance prefix where no chunk was measured after one.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice([each.value for each in Weighting]),
+    default=Weighting.RELATIVE.value,
+    show_default=True,
+    help="Whose squares are least: residuals as parts of the time, or in seconds.",
+)
+@click.option("--instance", "file", type=click.Path(path_type=str), help="An instance to give the costs to.")
+@click.option("--table", is_flag=True, help="Write the times themselves instead of coefficients.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=str),
+    help="Write the costs here (JSON), or with --instance the instance that has them.",
+)
+@click.option("--plot", type=click.Path(path_type=str), help="Draw the residuals (.png, .svg or .pdf).")
+@json_option
+def fit(
+    timings_path: str,
+    held: tuple[str, ...],
+    weights: str,
+    file: str | None,
+    table: bool,
+    out: str | None,
+    plot: str | None,
+    as_json: bool,
+) -> ExitCode:
+    """Fit the cost of chunks to measured times.
+
+    A chunk of l tokens after h takes constant + prefix h + linear l + quadratic (2 h l + l^2) seconds,
+    no coefficient negative.  With --table the times are taken as they are, interpolated between the
+    lengths and prefixes that were measured, and the fit only shows how they compare.
+    """
+    _refuse(file, out, plot, table)
+    for path in (out, plot):
+        if path is not None:
+            require_writable(path)
+    timings = read_timings(timings_path)
+    fits = fit_timings(timings, held=held, weighting=Weighting(weights))
+    costs = _costs(timings, fits, table)
+    written = {"costs": costs} if file is None else _with_costs(load_instance(file), costs)
+    if plot is not None:
+        require("matplotlib", "plots")
+        from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+
+        plotting.save_figure(plotting.residuals_figure(timings.source, fits), plot)
+    if out is not None:
+        write_text_atomically(out, json.dumps(written, indent=2) + "\n")
+    if as_json:
+        print_json({"timings": timings.source, "fits": [each.to_dict() for each in fits], "costs": costs})
+    else:
+        _print(timings, fits)
+        click.echo("\n".join(path for path in (out, plot) if path is not None), nl=bool(out or plot))
+    return ExitCode.ANSWERED
+
+
+def _refuse(file: str | None, out: str | None, plot: str | None, table: bool) -> None:
+    problems = []
+    if plot is not None and PurePath(plot).suffix.lower().lstrip(".") not in FORMATS:
+        problems.append(Problem("--plot", repr(plot), "a name that ends in .png, .svg or .pdf"))
+    for option, given in (("--instance", file is not None), ("--table", table)):
+        if given and out is None:
+            problems.append(Problem(option, "no --out", "a place for the result", "add --out NEW.json"))
+    if problems:
+        raise InputError(problems)
+
+
+def _costs(timings: Timings, fits: Sequence[Fit], table: bool) -> dict[str, Any]:
+    """Costs as an instance takes them."""
+    if table:
+        return {"kind": "measured", "stages": lattice(timings)}
+    if fits[0].stage is None:
+        return {"kind": "coefficients", "stages": fits[0].coefficients}
+    stages = [each.stage for each in fits]
+    if stages != list(range(len(fits))):
+        found = ", ".join(str(stage) for stage in stages[:20])
+        raise InputError([Problem(f"{timings.source}, stage", found, "every stage from 0 up")])
+    return {"kind": "coefficients", "stages": [each.coefficients for each in fits]}
+
+
+def _with_costs(instance: Instance, costs: dict[str, Any]) -> dict[str, Any]:
+    """Give an instance other costs, in plain figures; attention is counted as it was measured."""
+    changed = Instance.from_dict({**instance.to_dict(), "costs": costs, "attention": "causal"})
+    return changed.to_dict()
+
+
+def _print(timings: Timings, fits: Sequence[Fit]) -> None:
+    """One fit with its errors, or a row per stage; then the chunks that fit worst."""
+    figures = [found.to_dict() for found in fits]
+    single = fits[0].stage is None
+    table = titled(f"{timings.source}: {timings.length.size} rows")
+    if single:
+        for heading in ("coefficient", "value", "standard error", "unit"):
+            table.add_column(heading, justify="right" if heading in ("value", "standard error") else "left")
+        for name, value in fits[0].coefficients.items():
+            error = fits[0].standard_errors[name]
+            shown = "at 0" if error is None else f"{error:.2g}"
+            table.add_row(name, f"{value:.6g}", shown, figures[0]["units"][name])
+    else:
+        for heading in ("stage", *NAMES, "largest", "RMS"):
+            table.add_column(heading, justify="right")
+        for found, row in zip(fits, figures, strict=True):
+            values = [f"{found.coefficients[name]:.4g}" for name in NAMES]
+            off = [percent(row["largest_relative_residual"]), percent(row["rms_relative_residual"])]
+            table.add_row(str(found.stage), *values, *off)
+    console().print(table)
+    largest = max(row["largest_relative_residual"] for row in figures)
+    rms = max(row["rms_relative_residual"] for row in figures)
+    rows = [("residuals", f"largest {percent(largest)}, RMS {'' if single else 'at most '}{percent(rms)}")]
+    worst = sorted(
+        ((row, found["stage"]) for found in figures for row in found["worst_rows"]),
+        key=lambda each: -abs(each[0]["relative_residual"]),
+    )
+    for n, (row, stage) in enumerate(worst[:WORST]):
+        chunk = f"{row['chunk_tokens']:,} tokens after {row['prefix_tokens']:,}"
+        times = f"{seconds(row['seconds'])}, fitted {seconds(row['fitted_s'])}"
+        where = "" if stage is None else f" on stage {stage}"
+        text = f"{chunk}{where}: {times} ({100 * row['relative_residual']:+.2f} %)"
+        rows.append(("" if n else "worst", text))
+    console().print(pairs(rows))
+
+
+@click.command(
+    "timings", short_help="which chunks to measure, and what they should take", epilog=TIMINGS_EXAMPLE
+)
+@file_argument
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    help="Multiply times by random factors, the standard deviation of their logarithm.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("--out", type=click.Path(path_type=str), help="Write the timings here (CSV).")
+@set_option
+def write_timings(
+    file: str, noise: float, seed: int, out: str | None, overrides: tuple[str, ...]
+) -> ExitCode:
+    """List the chunk times that the costs of the instance FILE predict, in the form `fit` reads.
+
+    The lengths and prefixes cover every chunk the instance allows, so the list says what to measure.
+    """
+    if out is not None:
+        require_writable(out)
+    instance = load_instance(file, overrides)
+    timings = sample_timings(instance, noise=noise, seed=seed)
+    comments = [
+        f"computed from the costs of {instance.name} ({instance.fingerprint}), not measured",
+        f"noise {noise:g}, seed {seed}" if noise else "no noise",
+    ]
+    text = timings_csv(timings, comments)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text_atomically(out, text)
+        click.echo(out)
+    return ExitCode.ANSWERED
+
+
+COMMANDS = (fit, write_timings)
