@@ -74,7 +74,7 @@ def _greatest(bounds: list[Bound | None]) -> Bound | None:
 
 
 def promising_pairs(setting: Setting) -> list[tuple[int, int]]:
-    """Pairs of end stages, (0, N-1) first, then by what equal chunks of the largest count would give."""
+    """Pairs of end stages by what equal chunks of the largest count would give; (0, N-1) second at latest."""
     tables, most = setting.tables, setting.counts[-1]
     stages = tables.stages
     work = (tables.phi[:, -1] - tables.phi[:, 0]).astype(np.float64)
@@ -84,6 +84,8 @@ def promising_pairs(setting: Setting) -> list[tuple[int, int]]:
     # Outside s..e the first and the last chunk cross; they tend to be short, so half a chunk counts.
     value = least * (1 - 1 / most) + (crossing[e + 1] - crossing[s] + crossing[-1]) / 2
     order = np.lexsort((s - e, -value))
-    ranked = [(0, stages - 1), *((int(s[n]), int(e[n])) for n in order)]
+    ranked = [(int(s[n]), int(e[n])) for n in order]
+    # Between unlike stages a pair that starts and ends on a slow one is far better than this one.
+    ranked.insert(1, (0, stages - 1))
     budget = max(1, min(MOST_PAIRS, PAIR_BUDGET // (tables.steps * stages)))
     return list(dict.fromkeys(ranked))[:budget]
