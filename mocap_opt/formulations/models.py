@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.formulations.registry import BUILT_IN, find_formulation
-from mocap_opt.instance import Instance
+from mocap_opt.given import as_tables
 from mocap_opt.messages import show
 from mocap_opt.plan import Plan
 from mocap_opt.plugins import FORMULATIONS, plugin_of
-from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
     from mocap_opt.formulations.plan_cpsat import PlanVariables
-
-Given = Tables | Instance | Mapping[str, Any]
-"""An instance, a dict that describes one, or tables."""
+    from mocap_opt.given import GivenTables
 
 CP_SAT = ("joint", "contention_free")
 """The programs that CP-SAT is given too."""
@@ -34,14 +29,7 @@ class NoModelError(MocapError):
     exit_code = ExitCode.INFEASIBLE
 
 
-def as_tables(given: Given) -> Tables:
-    """Tables of what users hand in."""
-    if isinstance(given, Tables):
-        return given
-    return build_tables(given if isinstance(given, Instance) else Instance.from_dict(given))
-
-
-def build_model(given: Given, name: str = "joint", **options: Any) -> Any:
+def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
     """Build a program as a Pyomo model, for users to add to and to solve as they like.
 
     Parameters
@@ -101,7 +89,7 @@ def build_model(given: Given, name: str = "joint", **options: Any) -> Any:
     return model
 
 
-def read_plan(model: Any, given: Given) -> Plan:
+def read_plan(model: Any, given: GivenTables) -> Plan:
     """The plan that the values of a Pyomo model's variables stand for.
 
     Parameters
@@ -162,7 +150,7 @@ def _read_cp_plan(plan: PlanVariables, values: list[int]) -> Plan:
     return read(plan, values)
 
 
-def build_cp_model(given: Given, name: str = "joint") -> CpModel:
+def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
     """Build a program as a CP-SAT model, in exact integers.
 
     Parameters

@@ -12,6 +12,7 @@ from mocap_opt.assess import Assessment, Execution, assess
 from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.given import as_instance, as_plan, as_tables
 from mocap_opt.heuristics import METHODS
 from mocap_opt.plan import Plan
 from mocap_opt.report import BoundBeatenError, Report, make_report
@@ -28,6 +29,7 @@ from mocap_opt.verify import violations
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mocap_opt.given import GivenInstance, GivenPlan
     from mocap_opt.instance import Instance
 
 JOINT_METHODS = ("auto", "joint")
@@ -79,7 +81,7 @@ def _checked_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def solve(
-    instance: Instance,
+    instance: GivenInstance,
     method: str = "auto",
     *,
     solver: str = "auto",
@@ -90,12 +92,14 @@ def solve(
     seed: int = 0,
     callback: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    threads: int | None = None,
 ) -> Solution:
     """Find a plan and say how far from the best possible it is.
 
     Parameters
     ----------
-    instance : Instance
+    instance : Instance or mapping
+        A mapping is what an instance file holds.
     method : str
         ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
         the same with only the programs that are worth their time at the instance's size (the notes
@@ -122,6 +126,8 @@ def solve(
         Called with a `Progress` at every improvement of plan or bound.
     stop : threading.Event, optional
         Set it from outside to stop early with the best plan so far.
+    threads : int, optional
+        Threads that a program's solver may use; by default as many as are best for it.
 
     Returns
     -------
@@ -143,8 +149,11 @@ def solve(
         for name, value in limits
         if value is not None and not 0 <= value < float("inf")
     ]
+    if threads is not None and threads < 1:
+        problems.append(Problem("threads", repr(threads), "a whole number >= 1"))
     if problems:
         raise InputError(problems)
+    instance = as_instance(instance)
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
     began = time.perf_counter()
@@ -158,6 +167,7 @@ def solve(
         stop or threading.Event(),
         wanted,
         deterministic_limit,
+        threads,
         started=began,
     )
     reason: str | None = None
@@ -214,15 +224,20 @@ def solve(
 
 
 def evaluate(
-    instance: Instance, plan: Plan, *, tables: Tables | None = None, bounds: Sequence[Bound] | None = None
+    instance: GivenInstance,
+    plan: GivenPlan,
+    *,
+    tables: Tables | None = None,
+    bounds: Sequence[Bound] | None = None,
 ) -> Solution:
     """Verify and replay a given plan, and set it against the bounds.
 
     Parameters
     ----------
-    instance : Instance
-    plan : Plan
-        May have been made for another instance if the sizes fit; the notes then say so.
+    instance : Instance or mapping
+    plan : Plan or mapping
+        A mapping is what a plan file holds.  May have been made for another instance if the sizes fit;
+        the notes then say so.
     tables : Tables, optional
         Of `instance`, if already built.
     bounds : sequence of Bound, optional
@@ -233,7 +248,9 @@ def evaluate(
     Solution
         With status ``infeasible`` and every violation in ``report.notes`` if the plan breaks a rule.
     """
+    instance = as_instance(instance)
     tables = build_tables(instance) if tables is None else tables
+    plan = as_plan(plan, tables)
     state = SearchState(tables, float("inf"), 0.0)
     if plan.fingerprint not in (None, instance.fingerprint):
         state.notes.append(
@@ -257,12 +274,14 @@ def evaluate(
     return Solution(report, plan, found, known, tables)
 
 
-def bound(instance: Instance, *, quick: bool = False) -> tuple[Tables, list[Bound], Infeasibility | None]:
+def bound(
+    instance: GivenInstance, *, quick: bool = False
+) -> tuple[Tables, list[Bound], Infeasibility | None]:
     """Compute the lower bounds that need no plan.
 
     Parameters
     ----------
-    instance : Instance
+    instance : Instance or mapping
     quick : bool
         Leave out those that need a solver.
 
@@ -274,24 +293,25 @@ def bound(instance: Instance, *, quick: bool = False) -> tuple[Tables, list[Boun
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
-    tables = build_tables(instance)
+    tables = as_tables(instance)
     impossible = prove_infeasible(tables)
     bounds = [] if impossible else lower_bounds(tables, quick=quick)
     return tables, sorted(bounds, key=lambda b: b.ticks), impossible
 
 
-def solve_with_each(instance: Instance, methods: Sequence[str], **options: Any) -> list[Solution]:
+def solve_with_each(instance: GivenInstance, methods: Sequence[str], **options: Any) -> list[Solution]:
     """Solve an instance with several methods, all set against the best bound that any of them proved.
 
     Their gaps then mean the same; a proof by one that there is no plan holds for all.
 
     Parameters
     ----------
-    instance : Instance
+    instance : Instance or mapping
     methods : sequence of str
     **options
         Passed on to `solve`.
     """
+    instance = as_instance(instance)
     solutions = [solve(instance, method, **options) for method in methods]
     bounds = tuple(bound for solution in solutions for bound in solution.bounds)
     proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
@@ -329,7 +349,7 @@ def _against(
 
 
 def compare(
-    instances: Sequence[Instance],
+    instances: Sequence[GivenInstance],
     methods: Sequence[str] = ("gpipe", "uniform", "terapipe", "mocap", "joint"),
     **options: Any,
 ) -> pd.DataFrame:
@@ -340,7 +360,7 @@ def compare(
 
     Parameters
     ----------
-    instances : sequence of Instance
+    instances : sequence of Instance or mapping
     methods : sequence of str
     **options
         Passed on to `solve`.

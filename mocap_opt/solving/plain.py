@@ -28,7 +28,7 @@ def _with_highs(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     from mocap_opt.formulations.lockstep_solution import Limits, no_plan, run_program  # noqa: PLC0415
 
     began = time.perf_counter()
-    limits = Limits(state.remaining_s, state.gap, seed, callback=listen)
+    limits = Limits(state.remaining_s, state.gap, seed, state.threads or 1, callback=listen)
     model = build(state.tables)
     if model is None:
         result = no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
@@ -46,7 +46,7 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     began = time.perf_counter()
     variables = build(state.tables)
     built_s = time.perf_counter() - began
-    limits = cpsat.Limits(state.remaining_s, state.gap, seed)
+    limits = cpsat.Limits(state.remaining_s, state.gap, seed, state.threads)
     result = cpsat.solve(variables.program, limits=limits, callback=listen)
     state.build_s += built_s
     plan = None if result.values is None else read_plan(variables, result.values)

@@ -102,7 +102,7 @@ def blamed(error: BoundBeatenError, built_in: Sequence[str]) -> Exception:
 
 
 def _propose(plugin: Plugin, state: SearchState) -> tuple[str | None, str | None]:
-    proposal = plugin_method(plugin).propose(state.tables, lambda: state.done)
+    proposal = plugin_method(plugin).propose(state.tables, state.out_of_time)
     state.offer(proposal.plan, plugin.name)
     state.notes.extend(proposal.notes)
     return proposal.reason or None, None

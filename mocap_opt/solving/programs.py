@@ -99,7 +99,7 @@ def run_program(
         # Lockstep is an execution, so what bounds executions bounds this program's optimum; the
         # other program is itself a relaxation and may lie below such a bound.
         known["lower_bound"] = proved.ticks
-    limits: dict[str, Any] = {}
+    limits: dict[str, Any] = {} if state.threads is None else {"threads": state.threads}
     if state.deterministic_limit is not None:
         limits = {"deterministic_limit": state.deterministic_limit, "threads": 1}
     result = program.load(solver)(

@@ -89,6 +89,8 @@ class SearchState:
     deterministic_limit : float or None
         Effort of every program in the solver's own units; what is searched then depends on no clock
         unless the wall time runs out.
+    threads : int or None
+        Threads of each program's solver; None: as many as are best for it.
     started : float
         `time.perf_counter` when the work began; by default when this object was made.
     """
@@ -100,6 +102,7 @@ class SearchState:
     stop: threading.Event = field(default_factory=threading.Event)
     execution: Execution | None = None
     deterministic_limit: float | None = None
+    threads: int | None = None
     best: Assessment | None = None
     best_source: str | None = None
     best_lockstep: Assessment | None = None

@@ -56,6 +56,8 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
         gap=ask.gap_wanted,
         seed=ask.seed,
         callback=note,
+        threads=ask.threads,
+        deterministic_limit=ask.deterministic_limit,
     )
     columns = solution.report.to_dict()
     # The settings stand in columns of their own; the solver asked for is one, the one used another.

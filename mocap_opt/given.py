@@ -1,0 +1,50 @@
+"""What users may hand in: instances and plans as they are, or as the dicts that JSON files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mocap_opt.costs import build_tables
+from mocap_opt.instance import Instance
+from mocap_opt.plan import Plan
+from mocap_opt.plan_io import plan_from_dict
+from mocap_opt.tables import Tables
+
+if TYPE_CHECKING:
+    GivenInstance: TypeAlias = Instance | Mapping[str, Any]
+    GivenPlan: TypeAlias = Plan | Mapping[str, Any]
+    GivenTables: TypeAlias = Tables | Instance | Mapping[str, Any]
+
+
+def as_instance(given: GivenInstance) -> Instance:
+    """Return the instance, read from a dict if it is one; paths in it are relative to the working directory.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    return given if isinstance(given, Instance) else Instance.from_dict(given)
+
+
+def as_tables(given: GivenTables) -> Tables:
+    """Return the tables of what users hand in.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    return given if isinstance(given, Tables) else build_tables(as_instance(given))
+
+
+def as_plan(given: GivenPlan, tables: Tables) -> Plan:
+    """Return the plan, read from a dict if it is one.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    return given if isinstance(given, Plan) else plan_from_dict(given, tables)
