@@ -7,8 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import StepLimits
+from mocap_opt.bounds.chunk_travel import NEVER, StepLimits
 from mocap_opt.tables import IntArray, Tables
+
+MOST_SUMS = 2**27
+"""Sums of the partition by count of chunks, M (G + 1)^2, beyond which it is left out."""
 
 Pieces = list[tuple[int, int]]
 
@@ -107,12 +110,16 @@ class LeastTotal:
         By the count of chunks: length cost alone, to go with the memory side.
     memory_side, prefix_cost : int64[G + 1], ticks
         Monotone minorants of the smaller of the two stages'.
+    measured : dict of int to int, ticks
+        By the count of chunks: the cheapest partition by the smaller of the two stages' times, residual
+        included; empty without a residual.
     """
 
     compute: dict[int, int]
     overheads: dict[int, int]
     memory_side: IntArray
     prefix_cost: IntArray
+    measured: dict[int, int]
 
     @classmethod
     def of(cls, tables: Tables, limits: StepLimits, counts: list[int], s: int, e: int) -> LeastTotal:
@@ -128,10 +135,40 @@ class LeastTotal:
             dict(zip(counts, overheads.tolist(), strict=True)),
             _least_from(tables.memory_side[pair].min(axis=0)),
             _least_from(tables.prefix_cost[pair].min(axis=0)),
+            cheapest_by_count(tables, s, e) if tables.residual is not None else {},
         )
 
     def at(self, boundaries: IntArray) -> int:
         """Least total of plans whose boundaries are nowhere below these, ticks."""
         count = boundaries.size - 1
         reading = self.overheads[count] + int(self.memory_side[boundaries[1:]].sum())
-        return max(self.compute[count], reading) + int(self.prefix_cost[boundaries[:-1]].sum())
+        structured = max(self.compute[count], reading) + int(self.prefix_cost[boundaries[:-1]].sum())
+        return max(structured, self.measured.get(count, 0))
+
+
+def cheapest_by_count(tables: Tables, s: int, e: int) -> dict[int, int]:
+    """Least sum of chunk times by the count of chunks, each the smaller of two stages' times.
+
+    Unlike the other parts it needs no structure of the tables; O(M G^2).
+
+    Returns
+    -------
+    dict of int to int, ticks
+        Of the counts that the limits on lengths allow; empty beyond `MOST_SUMS`.
+    """
+    points, most = tables.steps + 1, max(tables.counts, default=0)
+    if most * points**2 > MOST_SUMS:
+        return {}
+    a, b = np.triu_indices(points, 1)
+    times = np.full((points, points), NEVER, dtype=np.int64)
+    allowed = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
+    least = np.minimum(tables.tau(s, a, b), tables.tau(e, a, b))
+    times[a[allowed], b[allowed]] = least[allowed]
+    reached = np.full(points, NEVER, dtype=np.int64)
+    reached[0] = 0
+    found: dict[int, int] = {}
+    for count in range(1, most + 1):
+        reached = np.minimum((reached[:, None] + times).min(axis=0), NEVER)
+        if count in tables.counts and reached[-1] < NEVER:
+            found[count] = int(reached[-1])
+    return found
