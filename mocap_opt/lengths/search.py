@@ -11,7 +11,8 @@ from mocap_opt.assess import Assessment, assess
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.heuristics import HOME_RULES, METHODS
+from mocap_opt.heuristics import HOME_RULES
+from mocap_opt.heuristics.plugin import find_method
 from mocap_opt.lengths.bisection import last_found
 from mocap_opt.lengths.ceiling import (
     countdown,
@@ -89,7 +90,7 @@ class LengthSearch:
             return None
         names = FIRST_TRIED if self.method == "joint" else (self.method,)
         for name in names:
-            point = self._point(tables, METHODS[name].propose(tables).plan, name, allowed)
+            point = self._point(tables, find_method(name).propose(tables).plan, name, allowed)
             if point is not None:
                 return point
         if self.method != "joint":
@@ -105,7 +106,7 @@ class LengthSearch:
         if self.limit is not None and allowed is None:
             return None
         names = FIRST_TRIED if self.method == "joint" else (self.method,)
-        plans = ((name, METHODS[name].propose(tables).plan) for name in names)
+        plans = ((name, find_method(name).propose(tables).plan) for name in names)
         points = (self._point(tables, plan, name, allowed) for name, plan in plans)
         known = [point for point in points if point is not None]
         return min(known, key=lambda point: point.assessment.latency) if known else self.attempt(steps)
@@ -145,7 +146,7 @@ class LengthSearch:
             proof = latency_stop_at(self.family, self.limit, steps)
         if self.method == "joint" or proof is not None:
             return proof or Stop(tokens, "no plan was found, and none is ruled out")
-        proposal = METHODS[self.method].propose(self.family.at(tokens))
+        proposal = find_method(self.method).propose(self.family.at(tokens))
         return Stop(tokens, proposal.reason or "the plan of this method takes longer than the limit")
 
 
