@@ -15,6 +15,7 @@ from mocap_opt.cli import (
     handover,
     max_length,
     methods,
+    reproduce,
     solving,
     streams,
     study,
@@ -52,6 +53,7 @@ for command in (
     *tradeoff.COMMANDS,
     *streams.COMMANDS,
     *study.COMMANDS,
+    *reproduce.COMMANDS,
     *bench.COMMANDS,
     *methods.COMMANDS,
 ):

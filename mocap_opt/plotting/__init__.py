@@ -13,6 +13,7 @@ from mocap_opt.plotting.figures import (
     save_figure,
 )
 from mocap_opt.plotting.gantt import gantt
+from mocap_opt.plotting.headline import headline_figure, stages_figure
 from mocap_opt.plotting.memory import memory
 from mocap_opt.plotting.mesh import mesh
 from mocap_opt.plotting.studies import study_figure
@@ -24,6 +25,7 @@ __all__ = [
     "compare_figure",
     "gantt",
     "gantt_figure",
+    "headline_figure",
     "memory",
     "memory_figure",
     "mesh",
@@ -31,5 +33,6 @@ __all__ = [
     "residuals",
     "residuals_figure",
     "save_figure",
+    "stages_figure",
     "study_figure",
 ]

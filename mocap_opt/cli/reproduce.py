@@ -1,0 +1,127 @@
+"""The command ``reproduce``: the headline study."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import click
+
+from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.study_progress import InterruptedStudyError, progress
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.extras import require
+from mocap_opt.files import require_writable
+from mocap_opt.headline.family import FAMILY, QUICK
+from mocap_opt.headline.frame import frame_of, read_csv, write_csv
+from mocap_opt.headline.study import GRACE_S, TIME_LIMIT_S, results_path, run_family, tasks_of_family
+from mocap_opt.studies.local import LocalRunner, available_cores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURES = (".png", ".svg", ".pdf")
+RETRIES = 3
+EXAMPLES = """\b
+Examples:
+  mocap-opt reproduce --out notebooks/headline.csv
+  mocap-opt reproduce --out notebooks/headline.csv --table
+  mocap-opt reproduce --quick --out quick.csv --picture quick.png
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="the paper's three ratios over a stated family")
+@click.option(
+    "--out",
+    type=click.Path(path_type=str),
+    default="headline.csv",
+    show_default=True,
+    help="The rows, as CSV; finished runs are kept in NAME.results.sqlite beside it.",
+)
+@click.option(
+    "--table", "only_table", is_flag=True, help="Run nothing: show the tables of an existing --out."
+)
+@click.option("--quick", is_flag=True, help="Four small instances instead; their averages mean nothing.")
+@click.option("--picture", type=click.Path(path_type=str), help="Draw the ratios here: .png, .svg or .pdf.")
+@click.option("--cores", type=click.IntRange(min=1), help="Cores to use; default: all available.")
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0),
+    default=TIME_LIMIT_S,
+    show_default=True,
+    help="Seconds of wall time for each run of the joint method.",
+)
+@json_option
+def reproduce(
+    out: str,
+    only_table: bool,
+    quick: bool,
+    picture: str | None,
+    cores: int | None,
+    time_limit_s: float,
+    as_json: bool,
+) -> ExitCode:
+    """Set latency, throughput and longest prompts of five methods against the MOCAP paper's ratios.
+
+    The family of instances is this project's own (mocap_opt/headline/family.py), as the paper's is not
+    public.  On two cores the whole takes about 20 minutes.  A study that was stopped in any way goes on
+    where it was when started again.
+    """
+    if PurePath(out).suffix.lower() != ".csv":
+        raise InputError([Problem("--out", repr(out), "a name that ends in .csv")])
+    if picture is not None:
+        if PurePath(picture).suffix.lower() not in PICTURES:
+            raise InputError([Problem("--picture", repr(picture), "a name that ends in .png, .svg or .pdf")])
+        require_writable(picture)
+        require("matplotlib", "plots")
+    frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
+    if picture is not None:
+        from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+
+        plotting.save_figure(plotting.headline_figure(frame), picture)
+    _show(frame, as_json)
+    return ExitCode.ANSWERED
+
+
+def _run(out: str, quick: bool, cores: int | None, time_limit_s: float) -> pd.DataFrame:
+    require_writable(out)
+    tasks = tasks_of_family(QUICK if quick else FAMILY, time_limit_s)
+    runner = LocalRunner(available_cores() if cores is None else cores, grace_s=GRACE_S, retries=RETRIES)
+    with progress() as tell:
+        try:
+            outcomes = run_family(tasks, results_path(out), runner, listener=tell)
+        except KeyboardInterrupt:
+            raise InterruptedStudyError(
+                "study interrupted; finished runs are kept, start it again to go on"
+            ) from None
+    write_csv(frame_of(outcomes), out)
+    # What is shown is what the file holds.
+    return read_csv(out)
+
+
+def _show(frame: pd.DataFrame, as_json: bool) -> None:
+    from mocap_opt.headline import ratios, tables  # noqa: PLC0415 - they load pandas
+
+    if not as_json:
+        click.echo(tables.report(frame), nl=False)
+        return
+    parts = {
+        "means": ratios.means(frame),
+        "best": ratios.best_cases(frame),
+        "plans": ratios.plans(frame),
+        "mean_reduction": ratios.mean_reductions(frame).to_frame("latency").T,
+        "stages": ratios.by_stages(frame, "joint"),
+    }
+    print_json(
+        {
+            name: {
+                str(row): {str(k): None if v != v else float(v) for k, v in cells.items()}
+                for row, cells in part.to_dict("index").items()
+            }
+            for name, part in parts.items()
+        }
+    )
+
+
+COMMANDS = (reproduce,)

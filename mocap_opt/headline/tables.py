@@ -1,0 +1,95 @@
+"""The headline study in words: Markdown tables made from its rows alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mocap_opt.headline import ratios
+from mocap_opt.headline.family import METHODS
+from mocap_opt.studies.tables import markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DASH = "-"
+
+
+def _times(value: float) -> str:
+    return DASH if value != value else f"{value:.2f}x"
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return DASH if value != value else f"{100 * value:.{digits}f} %"
+
+
+def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Means and best cases beside the paper's, as text; ``no method above`` follows from the bounds."""
+    import pandas as pd  # noqa: PLC0415 - slow to load
+
+    shown = [*ratios.OTHERS, "bound"]
+    means, best = ratios.means(frame), ratios.best_cases(frame)
+    reductions = ratios.mean_reductions(frame)
+    rows: dict[str, list[str]] = {}
+
+    def add(name: str, paper: str, values: list[str], question: str) -> None:
+        rows[name] = [paper, *values, str(means.loc[question, "instances"])]
+
+    for question in means.index:
+        mean = [_times(means.loc[question, name]) for name in shown]
+        top = [_times(best.loc[question, name]) for name in shown]
+        if question == "latency":
+            paper = f"{_percent(ratios.PUBLISHED_REDUCTION)} mean"
+            add("latency, mean reduction", paper, [_percent(reductions[name]) for name in shown], question)
+            add("latency, mean", f"{ratios.PUBLISHED_SPEED_UP}x mean", mean, question)
+        else:
+            paper = DASH if question.startswith("longest") else f"{ratios.PUBLISHED_THROUGHPUT}x mean"
+            add(f"{question}, mean", paper, mean, question)
+        paper = f"{ratios.PUBLISHED_LENGTH}x best" if question.startswith("longest") else DASH
+        add(f"{question}, best", paper, top, question)
+    columns = ["paper", *ratios.OTHERS, "no method above", "instances"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    table.index.name = "ratio"
+    return table
+
+
+def plan_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Instances without a plan, what joint adds to `mocap`, and its gaps, as text."""
+    found = ratios.plans(frame)
+    text = found[["instances"]].astype(str)
+    for name in METHODS:
+        text[f"no {name}"] = found[name].astype(str)
+    text["infeasible"] = found["infeasible"].astype(str)
+    text["joint over mocap, mean"] = found["over_mocap"].map(lambda value: _ratio(value))
+    text["best"] = found["best_over_mocap"].map(lambda value: _ratio(value))
+    text["joint's gap, mean"] = found["mean_gap"].map(lambda value: _percent(value, 2))
+    text["worst"] = found["worst_gap"].map(lambda value: _percent(value, 2))
+    text.index.name = "question"
+    return text
+
+
+def _ratio(value: float) -> str:
+    return DASH if value != value else f"{value:.3f}x"
+
+
+def stage_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean ratios of joint over `gpipe` by number of stages, as text."""
+    found = ratios.by_stages(frame, METHODS[-1])
+    times = [name for name in found.columns if not name.startswith("longest")]
+    text = found[times].map(_times)
+    text.index = text.index.map(str)
+    text.index.name = "stages"
+    return text
+
+
+def report(frame: pd.DataFrame) -> str:
+    """All three tables in Markdown, each with a line that says what it holds."""
+    return "\n".join(
+        [
+            "Ratios over `gpipe` (lengths: over `terapipe`), where every method but it has one:\n",
+            markdown(ratio_table(frame)),
+            "Instances without a plan by method, and joint against `mocap` wherever both have one:\n",
+            markdown(plan_table(frame)),
+            "Mean ratios of joint over `gpipe` by number of stages:\n",
+            markdown(stage_table(frame)),
+        ]
+    )
