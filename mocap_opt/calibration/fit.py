@@ -131,20 +131,15 @@ def _fit(stage: int | None, timings: Timings, held: Collection[str], weighting: 
     columns = features(timings.length, timings.prefix) * weight[:, None]
     target = timings.seconds * weight
     _refuse_unidentifiable(timings, columns, free)
-    # Scaled, or lengths squared would drown the constant.
-    scale = np.linalg.norm(columns, axis=0)
-    scale[scale == 0] = 1.0
-    scaled = columns / scale
-    active, values = _nonnegative(scaled, target, free)
-    coefficients = np.zeros(len(NAMES))
-    coefficients[active] = values / scale[active]
+    coefficients = nonnegative_least_squares(columns, target, free)
+    active = np.flatnonzero(coefficients).tolist()
     errors: dict[str, float | None] = dict.fromkeys(NAMES)
-    left = target - scaled[:, active] @ values
-    freedom = target.size - len(active)
-    variance = float(left @ left) / freedom
-    inverse = np.linalg.pinv(scaled[:, active].T @ scaled[:, active])
+    left = target - columns @ coefficients
+    variance = float(left @ left) / (target.size - len(active))
+    scale = np.linalg.norm(columns[:, active], axis=0)
+    inverse = np.linalg.pinv((columns[:, active] / scale).T @ (columns[:, active] / scale))
     for place, n in enumerate(active):
-        errors[NAMES[n]] = float(np.sqrt(variance * inverse[place, place]) / scale[n])
+        errors[NAMES[n]] = float(np.sqrt(variance * inverse[place, place]) / scale[place])
     return Fit(
         stage,
         {name: float(value) for name, value in zip(NAMES, coefficients, strict=True)},
@@ -154,21 +149,41 @@ def _fit(stage: int | None, timings: Timings, held: Collection[str], weighting: 
     )
 
 
-def _nonnegative(columns: FloatArray, target: FloatArray, free: list[int]) -> tuple[list[int], FloatArray]:
+def nonnegative_least_squares(
+    columns: FloatArray, target: FloatArray, free: Collection[int] | None = None
+) -> FloatArray:
     """Least squares with no negative coefficient: the best over all subsets that are free of any.
 
     The problem is convex, so at its optimum the coefficients above 0 are the unconstrained least
-    squares over their own columns.
+    squares over their own columns.  For a handful of columns.
+
+    Parameters
+    ----------
+    columns : float64[row, column]
+    target : float64[row]
+    free : collection of int, optional
+        Columns whose coefficients may be above 0; all by default.
+
+    Returns
+    -------
+    float64[column]
     """
-    best: tuple[float, list[int], FloatArray] = (float(target @ target), [], np.zeros(0))
-    for size in range(1, len(free) + 1):
-        for subset in combinations(free, size):
+    # Scaled, or lengths squared would drown the constant.
+    scale = np.linalg.norm(columns, axis=0)
+    scale[scale == 0] = 1.0
+    scaled = columns / scale
+    best, least = np.zeros(columns.shape[1]), float(target @ target)
+    allowed = range(columns.shape[1]) if free is None else free
+    for size in range(1, len(allowed) + 1):
+        for subset in combinations(allowed, size):
             chosen = list(subset)
-            values = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0]
-            left = target - columns[:, chosen] @ values
-            if (values >= 0).all() and float(left @ left) < best[0]:
-                best = (float(left @ left), chosen, np.asarray(values, dtype=np.float64))
-    return best[1], best[2]
+            values = np.linalg.lstsq(scaled[:, chosen], target, rcond=None)[0]
+            left = target - scaled[:, chosen] @ values
+            if (values >= 0).all() and float(left @ left) < least:
+                least, best = float(left @ left), np.zeros(columns.shape[1])
+                best[chosen] = values
+    coefficients: FloatArray = best / scale
+    return coefficients
 
 
 def _refuse_unidentifiable(timings: Timings, columns: FloatArray, free: list[int]) -> None:

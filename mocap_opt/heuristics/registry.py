@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mocap_opt.heuristics.atom_dynamic import atom_dynamic
 from mocap_opt.heuristics.compose import compose
 from mocap_opt.heuristics.flops_balanced import flops_balanced
 from mocap_opt.heuristics.gpipe import gpipe
@@ -27,6 +28,7 @@ BOUNDARY_RULES: dict[str, BoundaryRule] = {
     "uniform-any-count": uniform_any_count,
     "flops-balanced": flops_balanced,
     "sglang-dynamic": sglang_dynamic,
+    "atom-dynamic": atom_dynamic,
     "terapipe": terapipe,
 }
 
@@ -57,6 +59,11 @@ _METHODS = (
         "sglang-dynamic",
         "SGLang's dynamic chunking, best base size, KV at home",
         compose(sglang_dynamic, local),
+    ),
+    Method(
+        "atom-dynamic",
+        "ATOM's dynamic chunking, best token budget, KV at home",
+        compose(atom_dynamic, local),
     ),
     Method("terapipe", "TeraPipe's dynamic program, best count, KV at home", compose(terapipe, local)),
     Method("uniform-greedy", "equal chunks, best count, greedy homes", compose(uniform_any_count, greedy)),

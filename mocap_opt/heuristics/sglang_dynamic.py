@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +16,35 @@ SMOOTHING = 0.75
 ALIGNMENT = 64
 TOLERANCE = 1e-3
 
+Rule = Callable[[tuple[float, ...], int, int], float]
+"""From a fit, the tokens so far and the base size to the length wanted next, tokens."""
+
 
 def fit_quadratic(tables: Tables) -> tuple[float, float, float]:
     """Least-squares a, b, c of the longest stage time of prefix-free chunks, a l^2 + b l + c ticks.
 
     Timings are those of all chunks that start at 0 on the grid, read from `Tables.tau`.  Of a
     request with a cached prefix they contain the prefix, and so does b.  Fewer than three grid
-    points are fitted by a line or a constant.
+    points are fitted by a line or a constant.  Of measured times only those within the limits on
+    lengths are real, and only they are fitted.
     """
     ends = np.arange(1, tables.steps + 1)
+    if tables.residual is not None and tables.length_allowed.any():
+        ends = np.flatnonzero(tables.length_allowed.any(axis=0))
     times = tables.tau(np.arange(tables.stages)[:, None], 0, ends[None, :]).max(axis=0)
-    lengths: npt.NDArray[np.float64] = tables.grid[1:] / tables.tokens
-    degree = min(2, tables.steps - 1)
+    lengths: npt.NDArray[np.float64] = tables.grid[ends] / tables.tokens
+    degree = min(2, ends.size - 1)
     fit = np.polynomial.polynomial.polyfit(lengths, times.astype(float), degree)
     c, b, a = [*(float(v) for v in fit), 0.0, 0.0][:3]
     return a / tables.tokens**2, b / tables.tokens, c
 
 
-def next_chunk(fit: tuple[float, float, float], history: int, base: int) -> float:
+def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
     """Smoothed length of the next chunk after `history` tokens, tokens.
 
     x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + 0.75 (x - base), at least base / 4.
     """
-    a, b, _ = fit
+    a, b, *_ = fit
     target = a * base * base + b * base
     slope = 2 * a * history + b
     length = float(base)
@@ -47,7 +54,9 @@ def next_chunk(fit: tuple[float, float, float], history: int, base: int) -> floa
     return max(base + SMOOTHING * (length - base), base // 4)
 
 
-def dynamic_chunks(tables: Tables, base: int, fit: tuple[float, float, float]) -> IntArray | None:
+def dynamic_chunks(
+    tables: Tables, base: int, fit: tuple[float, ...], rule: Rule = next_chunk
+) -> IntArray | None:
     """Boundaries from a base chunk size, int64[chunks + 1], or None if the limits are missed.
 
     Lengths are rounded down to a multiple of max(page, 64) tokens, at least one, and of the grid;
@@ -59,7 +68,7 @@ def dynamic_chunks(tables: Tables, base: int, fit: tuple[float, float, float]) -
     while indices[-1] < tables.steps:
         at = indices[-1]
         # The tolerance keeps the first chunk, whose length is exactly the base, from being cut short.
-        wanted = max(int(next_chunk(fit, int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit)
+        wanted = max(int(rule(fit, int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit)
         step = min(max(wanted // tables.quantum, limits.least), limits.most)
         left = tables.steps - at
         if step >= left or left < step + limits.last_least:
