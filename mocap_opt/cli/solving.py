@@ -8,6 +8,7 @@ import threading
 import click
 
 from mocap_opt.cli import render, streams
+from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice, complete_methods, warn_of_hidden
 from mocap_opt.cli.options import (
@@ -93,6 +94,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
 )
 @trace_option
 @gantt_option
+@chunk_list_option
 @set_option
 @json_option
 def solve(
@@ -108,6 +110,7 @@ def solve(
     log: str | None,
     trace: str | None,
     gantt: bool,
+    chunk_list: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> ExitCode:
@@ -116,10 +119,12 @@ def solve(
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
     _refuse_both(gantt, as_json)
+    refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt})
     for path in (out, log, trace):
         if path is not None:
             require_writable(path)
     instance = load_instance(file, overrides)
+    refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
     if instance.workload.requests:
         streams.refuse_for_streams(log=log, trace=trace, gantt=gantt)
         return streams.solve(instance, time_limit_s=time_limit_s, seed=seed, out=out, as_json=as_json)
@@ -139,6 +144,7 @@ def solve(
                 "--log": log is not None,
                 "--trace": trace is not None,
                 "--gantt": gantt,
+                "--chunk-list": chunk_list,
             },
             as_json=as_json,
         )
@@ -166,6 +172,9 @@ def solve(
     if out is not None and solution.plan is not None:
         save_plan(out, solution.plan, instance.name, solution.tables)
     _trace(trace, solution)
+    if chunk_list:
+        print_chunk_list(solution.plan, solution.report.reason)
+        return exit_code(solution.report)
     return _print(solution, as_json, gantt)
 
 
