@@ -31,6 +31,7 @@ def solve_for_period(
     time_limit_s: float | None,
     gap: float,
     seed: int,
+    solver: str,
     out: str | None,
     refused: dict[str, bool],
     as_json: bool,
@@ -42,7 +43,7 @@ def solve_for_period(
     instance : Instance
     method : str
         A name that `solve` takes.
-    time_limit_s, gap, seed, out, as_json
+    time_limit_s, gap, seed, solver, out, as_json
         As for `solve`.
     refused : dict of str to bool
         Options that mean nothing for a period, and whether they were given.
@@ -58,7 +59,7 @@ def solve_for_period(
 
     def work(stop: threading.Event) -> PeriodSearch:
         if method in JOINT_METHODS:
-            return best_period(tables, time_limit_s=limit, gap=gap, seed=seed, stop=stop)
+            return best_period(tables, time_limit_s=limit, gap=gap, seed=seed, solver=solver, stop=stop)
         search = PeriodSearch(tables, limit, gap, stop, bounds=period_bounds(tables)[0])
         found = period_of_method(tables, method)
         search.methods.append(found)

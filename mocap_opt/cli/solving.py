@@ -137,6 +137,7 @@ def solve(
             time_limit_s=time_limit_s,
             gap=gap,
             seed=seed,
+            solver=solver,
             out=out,
             refused={
                 "--execution": execution != "best",

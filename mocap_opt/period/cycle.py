@@ -83,11 +83,13 @@ def period_reserve(tables: Tables, longest: int) -> IntArray:
     return reserve
 
 
-def fold(values: Whole, slots: int) -> Whole:
-    """Add up columns that are the same cyclic slot: [row, column] to [row, slot]."""
+def fold(values: Whole, slots: int, together: np.ufunc = np.add) -> Whole:
+    """Put columns together that are the same cyclic slot: [row, column] to [row, slot]; none is negative."""
     folded = np.zeros((values.shape[0], slots), dtype=values.dtype)
-    for column in range(values.shape[1]):
-        folded[:, column % slots] += values[:, column]
+    for first in range(0, values.shape[1], slots):
+        part = values[:, first : first + slots]
+        there = folded[:, : part.shape[1]]
+        there[...] = together(there, part)
     return folded
 
 

@@ -1,20 +1,27 @@
-"""Periodic plans without a solver: methods' plans made periodic, homes in a cycle, local search."""
+"""Periodic plans without a solver: methods' plans made periodic, and plans to start a search from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 
 import numpy as np
 
 from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.greedy import page_times
+from mocap_opt.heuristics.clock import ChunkClock
+from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.uniform import uniform_any_count
+from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.period.cycle import PeriodicPlan, smallest_slots, violations
-from mocap_opt.period.lockstep import replay_lockstep_period
-from mocap_opt.period.terms import period_free
+from mocap_opt.period.homes import home_orders, placed, pooled_fit
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
+
+CAPS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8, 2.0, 2.5, 3.0)
+"""Longest chunk of a start, times that of equal chunks."""
+
+MOST_COUNTS = 32
+"""Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
 
 
 def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | None, str]:
@@ -36,79 +43,52 @@ def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | N
     return None, f"{violations(tables, apart)[0]}, however far apart requests are"
 
 
-def cyclic_homes(tables: Tables, indices: IntArray, slots: int) -> IntArray | None:
-    """Homes in a cycle: early chunks stay, what does not fit goes to the nearest memory with room.
+def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> list[IntArray]:
+    """Boundaries to start from, int64[chunks + 1] each, grid indices.
 
-    A stage's early chunks are read most often, so they stay; what moves is placed longest life
-    first.
-
-    Parameters
-    ----------
-    tables : Tables
-    indices : int64[chunks + 1]
-        Grid indices of the boundaries.
-    slots : int
-        W, at least the chunks.
-
-    Returns
-    -------
-    int64[stage, chunk, memory] or None
-        Pages away from their stage; None if the rule finds no room.
+    Equal chunks of every count, those of given plans, and for every count and several caps on the
+    length of a chunk those of the least longest chunk time that all memories together can hold: the
+    cap keeps the reserve small, even times keep stages from waiting for each other.
     """
-    stages, chunks = tables.stages, indices.size - 1
-    longest = int(np.diff(tables.grid[indices]).max())
-    room = np.repeat(period_free(tables, longest)[:, None], slots, axis=1)
-    alive = [[(i + np.arange(j, chunks)) % slots for j in range(chunks)] for i in range(stages)]
-    for i in range(stages):
-        room[i, alive[i][0]] -= tables.prefix_bytes[i]
-    if (room < 0).any():
-        return None
-    fresh = np.diff(tables.pages[indices])
-    spill: list[tuple[int, int, int]] = []
-    for i in range(stages):
-        size = max(int(tables.page_bytes[i]), 1)
-        for j in range(chunks):
-            kept = min(int(fresh[j]), int(room[i, alive[i][j]].min()) // size)
-            room[i, alive[i][j]] -= kept * size
-            if kept < fresh[j]:
-                spill.append((j, i, int(fresh[j]) - kept))
-    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
-    nearest = np.argsort(page_times(tables), axis=1, kind="stable") if spill else None
-    for j, i, left in sorted(spill):
-        size = max(int(tables.page_bytes[i]), 1)
-        for k in nearest[i].tolist() if nearest is not None else ():
-            moved = min(left, int(room[k, alive[i][j]].min()) // size) if k != i else 0
-            if moved > 0:
-                room[k, alive[i][j]] -= moved * size
-                pages[i, j, k] += moved
-                left -= moved
-        if left:
-            return None
-    return pages
+    found = [*uniform_any_count(tables), *(plan.grid_indices(tables) for plan in plans)]
+    clock, counts = ChunkClock(tables), list(tables.counts)
+    if len(counts) > MOST_COUNTS:
+        counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
+    for count in counts:
+        caps = {math.ceil(tables.steps / count * times) for times in CAPS}
+        for cap in sorted({min(cap, tables.steps) for cap in caps}):
+            limits = LengthLimits.of(tables, cap)
+
+            def fits(indices: IntArray) -> bool:
+                return bool(pooled_fit(tables, indices[None], indices.size - 1)[0])
+
+            walk = least_trial(clock, limits, count, tables.exact_chunks, fits)
+            if walk is not None and walk.indices is not None:
+                found.append(walk.indices)
+    return list({indices.tobytes(): indices for indices in found}.values())
 
 
-def placed(tables: Tables, indices: IntArray, slots: int) -> PeriodicPlan | None:
-    """Boundaries with `cyclic_homes`; None if they do not fit."""
-    pages = cyclic_homes(tables, indices, slots)
-    if pages is None:
-        return None
-    periodic = PeriodicPlan(Plan.from_arrays(tables, indices, pages), slots)
-    return None if violations(tables, periodic) else periodic
+def starts(
+    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[PeriodicPlan, IntArray]]:
+    """Periodic plans to start from, each with the order in which its homes were found.
 
-
-def cyclic_candidates(tables: Tables, plans: Sequence[Plan] = ()) -> Iterator[PeriodicPlan]:
-    """Equal chunks of every count and the boundaries of given plans, homes placed anew for every W.
-
-    W goes up to the first at which all KV stays at home.
+    Every boundaries of `starting_boundaries` with every order of `home_orders`, each at the least W at
+    which homes are found.
     """
-    for indices in [*uniform_any_count(tables), *(plan.grid_indices(tables) for plan in plans)]:
+    orders = home_orders(tables)
+    for indices in starting_boundaries(tables, plans):
         chunks = indices.size - 1
-        for slots in range(chunks, chunks + tables.stages):
-            periodic = placed(tables, indices, slots)
-            if periodic is not None:
-                yield periodic
-                if not periodic.plan.homes:
+        for order in orders:
+            if asked_to_stop():
+                return
+            for slots in range(chunks, chunks + tables.stages):
+                periodic = placed(tables, indices, slots, order)
+                if periodic is not None:
+                    yield periodic, order
                     break
+            if periodic is None or not periodic.plan.homes:
+                break
 
 
 def busiest_stage(tables: Tables, plan: Plan) -> int:
@@ -116,50 +96,3 @@ def busiest_stage(tables: Tables, plan: Plan) -> int:
     index = plan.grid_indices(tables)
     times = tables.tau(np.arange(tables.stages)[:, None], index[:-1], index[1:])
     return int(times.sum(axis=1).max())
-
-
-def improve_period(
-    tables: Tables,
-    periodic: PeriodicPlan,
-    price: Callable[[PeriodicPlan], Fraction] | None = None,
-    *,
-    asked_to_stop: Callable[[], bool] = lambda: False,
-) -> PeriodicPlan:
-    """Descend on boundaries at a fixed W: shifts of one boundary, halving steps, homes placed anew.
-
-    Parameters
-    ----------
-    tables : Tables
-    periodic : PeriodicPlan
-        Feasible.
-    price : callable, optional
-        What to bring down, ticks; by default the lockstep period.
-    asked_to_stop : callable
-        Checked before each pricing.
-
-    Returns
-    -------
-    PeriodicPlan
-        Never worse.
-    """
-    cost = (
-        price if price is not None else lambda found: Fraction(replay_lockstep_period(tables, found).period)
-    )
-    best, value = periodic, cost(periodic)
-    step = max(1, tables.steps // (4 * periodic.plan.chunks))
-    while step:
-        improved = False
-        for at in range(1, best.plan.chunks):
-            for sign in (-1, 1):
-                if asked_to_stop():
-                    return best
-                indices = best.plan.grid_indices(tables).copy()
-                indices[at] += sign * step
-                if not indices[at - 1] < indices[at] < indices[at + 1]:
-                    continue
-                found = placed(tables, indices, periodic.slots)
-                if found is not None and (priced := cost(found)) < value:
-                    best, value, improved = found, priced, True
-        if not improved:
-            step //= 2
-    return best

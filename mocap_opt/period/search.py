@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+
+import numpy as np
 
 from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
 from mocap_opt.bounds.base import best as best_bound
@@ -14,26 +17,36 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.period.assess import PeriodAssessment, assess_period
 from mocap_opt.period.bounds import PartitionBound, period_bounds
 from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues
-from mocap_opt.period.heuristics import (
-    busiest_stage,
-    cyclic_candidates,
-    improve_period,
-    periodic_plan_of_method,
-)
+from mocap_opt.period.heuristics import periodic_plan_of_method, starts
+from mocap_opt.period.local_search import climb, shake
 from mocap_opt.period.lockstep import replay_lockstep_period
-from mocap_opt.period.program_cpsat import solve_period as solve_period_program
+from mocap_opt.period.program_cpsat import PeriodResult
+from mocap_opt.period.program_cpsat import solve_period as solve_with_cpsat
+from mocap_opt.period.steady import steady_period
 from mocap_opt.period.terms import slot_range
 from mocap_opt.solvers.outcome import Status, relative_gap
-from mocap_opt.tables import Tables
+from mocap_opt.tables import IntArray, Tables
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Latency heuristics that run a solver; their plans are not tried for the period."""
 
 PROMISING = 6
-"""Cyclic candidates replayed without barriers: so many by each of two estimates."""
+"""Starts that are replayed: so many by each of two estimates."""
 
-STARTS = 3
-"""Plans that local search starts from, best first."""
+Start = tuple[float, PeriodicPlan, IntArray]
+"""The estimate of a plan, the plan, and the order of homes it was made with."""
+
+CLIMBED = 8
+"""Starts that local search climbs from, one of a count of chunks, best first."""
+
+SHAKEN = 3
+"""Plans of which the local search shakes one at random, best first."""
+
+PATIENCE = 40
+"""Shakes without a better plan after which the local search gives up."""
+
+STARTING = 0.4
+"""Part of the time limit after which no further starts are made."""
 
 PROGRAM_SIZE = 600
 """Stages x positions x grid steps up to which the lockstep program is solved for every W."""
@@ -91,6 +104,8 @@ class PeriodSearch:
     infeasible: str | None = None
     started: float = field(default_factory=time.perf_counter)
     _judged: dict[PeriodicPlan, PeriodAssessment] = field(default_factory=dict)
+    _starts: list[Start] = field(default_factory=list)
+    _least: float = math.inf
 
     @property
     def elapsed_s(self) -> float:
@@ -135,34 +150,60 @@ class PeriodSearch:
             found = None if periodic is None else self.judge(periodic, name)
             self.methods.append(MethodPeriod(name, found, reason))
 
-    def try_cycles(self) -> None:
-        """Replay the most promising of equal chunks and the methods' chunks in cycles of all lengths."""
+    def try_starts(self) -> None:
+        """Price equal chunks, the methods' chunks and even ones, with homes in the cycle; replay the best."""
         plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
-        candidates = list(dict.fromkeys(cyclic_candidates(self.tables, plans)))
-        lockstep = sorted(candidates, key=lambda p: replay_lockstep_period(self.tables, p).period)
-        dense = [p for p in candidates if not p.idle]
-        dense.sort(key=lambda p: busiest_stage(self.tables, p.plan))
-        for periodic in [*lockstep[:PROMISING], *dense[:PROMISING]]:
+
+        def late() -> bool:
+            return self.stop.is_set() or self.elapsed_s >= STARTING * self.time_limit_s
+
+        for periodic, order in starts(self.tables, plans, late):
+            estimate = steady_period(self.tables, periodic.plan, periodic.slots)
+            self._starts.append((estimate, periodic, order))
+        self._starts.sort(key=lambda start: start[0])
+        found = [periodic for _, periodic, _ in self._starts]
+        lockstep = sorted(found, key=lambda p: replay_lockstep_period(self.tables, p).period)
+        for periodic in [*found[:PROMISING], *lockstep[:PROMISING]]:
             if self.done:
                 return
             self.judge(periodic, "cyclic chunks")
 
-    def climb(self) -> None:
-        """Shift boundaries of the best plans, judged by both replays."""
-        starts = sorted(self._judged.values(), key=lambda found: found.period)[:STARTS]
-        for start in starts:
+    def search_locally(self, seed: int) -> None:
+        """Climb from the best start of each count of chunks, then shake the best plans and climb again."""
+        rng = np.random.default_rng(seed)
+        first: dict[int, Start] = {}
+        for start in self._starts:
+            first.setdefault(start[1].plan.chunks, start)
+        pool: list[Start] = []
+        for start in list(first.values())[:CLIMBED]:
             if self.done:
                 return
-            found = improve_period(
-                self.tables,
-                start.periodic,
-                lambda periodic: self.judge(periodic, "local search").period,
-                asked_to_stop=lambda: self.done,
-            )
-            self.judge(found, "local search")
+            pool.append(self._climbed(start, rng))
+        misses = tries = 0
+        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self.done:
+            pool.sort(key=lambda found: found[0])
+            at = int(rng.integers(min(len(pool), SHAKEN)))
+            shaken = shake(self.tables, pool[at][1], pool[at][2], rng)
+            tries += 1
+            if shaken is None:
+                continue
+            found = self._climbed((pool[at][0], *shaken), rng)
+            misses = 0 if found[0] < pool[at][0] else misses + 1
+            if found[0] <= pool[at][0]:
+                pool[at] = found
 
-    def run_programs(self, by_slots: PartitionBound, seed: int) -> None:
+    def _climbed(self, start: Start, rng: np.random.Generator) -> Start:
+        """Climb, and replay what is better than all before by the estimate."""
+        _, periodic, order = start
+        found, estimate = climb(self.tables, periodic, order, rng=rng, asked_to_stop=lambda: self.done)
+        if estimate < self._least:
+            self._least = estimate
+            self.judge(found, "local search")
+        return estimate, found, order
+
+    def run_programs(self, by_slots: PartitionBound, seed: int, solver: str = "auto") -> None:
         """Solve the lockstep program of every W whose bound leaves something to gain."""
+        solve_program = _program_of(solver)
         below = []
         impossible = 0
         waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
@@ -174,7 +215,7 @@ class PeriodSearch:
                 below.append(least)
                 continue
             share = (self.time_limit_s - self.elapsed_s) / (len(waiting) - number)
-            result = solve_period_program(self.tables, slots, time_limit_s=share, seed=seed)
+            result = solve_program(self.tables, slots, time_limit_s=share, seed=seed)
             if result.periodic is not None:
                 self.judge(result.periodic, "lockstep program")
             impossible += result.outcome.status is Status.INFEASIBLE
@@ -191,12 +232,23 @@ class PeriodSearch:
             self.bounds.append(Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note))
 
 
+def _program_of(solver: str) -> Callable[..., PeriodResult]:
+    """The program of one W, for the solver of that name."""
+    if solver != "highs":
+        return solve_with_cpsat
+    # Pyomo takes half a second to load, and only this solver needs it.
+    from mocap_opt.period.program import solve_period as solve_with_highs  # noqa: PLC0415
+
+    return solve_with_highs
+
+
 def best_period(
     tables: Tables,
     *,
     time_limit_s: float = 60.0,
     gap: float = 1e-4,
     seed: int = 0,
+    solver: str = "auto",
     stop: threading.Event | None = None,
 ) -> PeriodSearch:
     """Find a periodic plan of least period, with bounds on every other.
@@ -209,7 +261,9 @@ def best_period(
     gap : float
         Stop once (period - bound) / period is at most this.
     seed : int
-        For the solver.
+        For the solver and for the shakes of the local search.
+    solver : str
+        Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
     stop : threading.Event, optional
         Set it from outside to stop early.
 
@@ -233,13 +287,13 @@ def best_period(
         return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
     if not search.done:
-        search.try_cycles()
+        search.try_starts()
     lockstep = by_slots.get(Scope.LOCKSTEP)
     size = tables.stages * max(tables.counts, default=0) * tables.steps
     if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
-        search.run_programs(lockstep, seed)
+        search.run_programs(lockstep, seed, solver)
     if not search.done:
-        search.climb()
+        search.search_locally(seed)
     return search
 
 
