@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 
-from mocap_opt.assess import assess
 from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
-from mocap_opt.heuristics.home_search import improve_homes
 from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.heuristics.local_search import improve, perturb
-from mocap_opt.heuristics.spread import spread
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
+from mocap_opt.solving.links import LinkRelief
 from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
-from mocap_opt.stopping import StoppedError
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
@@ -77,16 +73,20 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     why_not, more_plans = run_heuristics(state, others)
     reasons += why_not
     plans += more_plans
-    climb(state, plans, seed)
+    relief = LinkRelief(state)
+    relief.place(plans)
+    climbed = climb(state, plans, seed)
+    relief.place(climbed)
+    relief.move_boundaries(seed)
     used = run_programs(state, strategy, seed, reasons) if strategy.early else None
     shake(state, seed)
-    refine_homes(state)
+    refine_homes(relief)
     sharpen_bounds(state, 1.0 - SEARCH_SHARE if strategy.early or not strategy.programs else BOUNDS_SHARE)
     if not state.done and (state.best is None or state.remaining_s > NEEDED_S):
         reasons += run_heuristics(state, sorted(NEEDS_SOLVER))[0]
     if not strategy.early:
         used = run_programs(state, strategy, seed, reasons)
-    keep_shaking(state, seed)
+    keep_shaking(state, relief, seed)
     if state.best is None:
         return "; ".join(["no plan found", *reasons]), used
     return None, used
@@ -133,11 +133,18 @@ def run_heuristics(state: SearchState, names: Sequence[str]) -> tuple[list[str],
     return reasons, plans
 
 
-def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
-    """Improve the most promising distinct plans by local search."""
+def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> list[tuple[str, Plan]]:
+    """Improve the most promising distinct plans by local search.
+
+    Returns
+    -------
+    list of (str, Plan)
+        What was found, and from where.
+    """
     latencies = {trial.source: trial.latency for trial in state.trials if trial.latency is not None}
     ranked = sorted(((latencies[name], name, plan) for name, plan in plans), key=lambda entry: entry[:2])
     tried: set[tuple[int, ...]] = set()
+    climbed: list[tuple[str, Plan]] = []
     for _, name, plan in ranked:
         if state.done or len(tried) == CLIMBS:
             break
@@ -146,14 +153,16 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> None:
         tried.add(plan.boundaries)
         better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
         if better:
-            state.offer(better[0], f"{name} + local search")
-        balance(state, name, better[0] if better else plan, seed)
+            climbed.append((f"{name} + local search", better[0]))
+            state.offer(better[0], climbed[-1][0])
+        climbed += balance(state, name, better[0] if better else plan, seed)
+    return climbed
 
 
-def balance(state: SearchState, name: str, plan: Plan, seed: int) -> None:
+def balance(state: SearchState, name: str, plan: Plan, seed: int) -> list[tuple[str, Plan]]:
     """Move all boundaries at once by linear programs, round, and climb from the best roundings."""
     if state.done:
-        return
+        return []
     rounded = linearised(state.tables, plan, asked_to_stop=lambda: state.done)
     rounded.sort(key=lambda found: contention_free_latency(state.tables, found))
     climbed: list[Plan] = []
@@ -162,9 +171,11 @@ def balance(state: SearchState, name: str, plan: Plan, seed: int) -> None:
             break
         found = improve(state.tables, start, seed=seed, asked_to_stop=lambda: state.done)
         climbed.append((found or [start])[0])
-    if climbed:
-        best = min(climbed, key=lambda found: contention_free_latency(state.tables, found))
-        state.offer(best, f"{name} + linearised")
+    if not climbed:
+        return []
+    best = min(climbed, key=lambda found: contention_free_latency(state.tables, found))
+    state.offer(best, f"{name} + linearised")
+    return [(f"{name} + linearised", best)]
 
 
 def sharpen_bounds(state: SearchState, share: float) -> None:
@@ -201,41 +212,22 @@ def shake(state: SearchState, seed: int) -> None:
         state.offer(better, f"{state.best_source} + shaken")
 
 
-def keep_shaking(state: SearchState, seed: int) -> None:
+def keep_shaking(state: SearchState, relief: LinkRelief, seed: int) -> None:
     """Spend what time is left on shaking the best plan, each round with a seed of its own."""
     stalled = 0
     while not state.done and state.best is not None and stalled < STALLED:
         seed += 1
         before = state.best_latency
         shake(state, seed)
-        refine_homes(state)
+        relief.move_boundaries(seed)
+        refine_homes(relief)
         stalled = stalled + 1 if state.best_latency == before else 0
 
 
-def refine_homes(state: SearchState) -> None:
-    """Move homes of the best plan where contention holds it above its contention-free latency."""
-    if state.done or state.best is None or not state.best.plan.homes:
-        return
-
-    def latency(plan: Plan) -> Fraction:
-        return assess(state.tables, plan).latency_in(state.execution)
-
-    indices = state.best.plan.grid_indices(state.tables)
-    try:
-        pages = spread(state.tables, indices, state.deadline(SEARCH_SHARE)).pages
-    except StoppedError:
-        pages = None
-    if pages is not None:
-        state.offer(Plan.from_arrays(state.tables, indices, pages), f"{state.best_source} + homes spread")
-    if state.done:
-        return
-    plan = state.best.plan
-    target = Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
-    better = improve_homes(
-        state.tables, plan, latency, target=target, asked_to_stop=state.deadline(SEARCH_SHARE)
-    )
-    if better is not plan:
-        state.offer(better, f"{state.best_source} + homes moved")
+def refine_homes(relief: LinkRelief) -> None:
+    """Make traffic of the best plan cost less: other homes, all at once and then one by one."""
+    relief.place_best()
+    relief.move_homes()
 
 
 def run_programs(state: SearchState, strategy: Strategy, seed: int, reasons: list[str]) -> str | None:

@@ -1,0 +1,81 @@
+"""Homes by a linear program that shares out the links, rounded to whole pages in slot order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.heuristics.fluid_program import FloatArray, FluidProgram
+from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.proposal import Homes
+from mocap_opt.heuristics.roads import Roads
+from mocap_opt.heuristics.spread import spread
+from mocap_opt.stopping import AskedToStop, never, stop_if
+from mocap_opt.tables import IntArray, Tables
+
+MOST_ENTRIES = 400_000
+"""Coefficients up to which the program is solved in about half a minute (32 stages x 40 chunks has half)."""
+
+
+def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+    """Where KV should live by `FluidProgram`; what rounding displaces is placed as by `spread`.
+
+    Where the program has no answer or too many coefficients, these are the homes of `spread`.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop.
+    SolverUnavailableError
+        If HiGHS cannot be loaded.
+    """
+    placing = Placing.begin(tables, indices)
+    if isinstance(placing, Homes):
+        return placing
+    wanted = _wanted(tables, indices, asked_to_stop)
+    homes = None if wanted is None else _rounded(placing, Roads(tables, indices), wanted)
+    return spread(tables, indices, asked_to_stop) if homes is None or homes.pages is None else homes
+
+
+def _wanted(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop) -> FloatArray | None:
+    """Pages up to each chunk by the program, float64[stage, chunk, memory]; None if it has no answer."""
+    # HiGHS is slow to load, and many instances have nothing to place.
+    from mocap_opt.solvers.highs import solve_lp  # noqa: PLC0415
+
+    program = FluidProgram(tables, indices)
+    linear = program.build()
+    if linear.nonzeros > MOST_ENTRIES:
+        return None
+    values = solve_lp(linear, asked_to_stop=asked_to_stop).primal
+    stop_if(asked_to_stop)
+    return None if values is None else program.held(values)
+
+
+def _rounded(placing: Placing, roads: Roads, wanted: FloatArray) -> Homes:
+    """Send in every slot what brings the pages in each memory closest to what is wanted by then."""
+    stages = placing.tables.stages
+    held = np.zeros((stages, stages), dtype=np.int64)
+    for t in placing.slots:
+        sent = np.zeros((stages, stages), dtype=np.int64)
+        for i in placing.running(t):
+            more = np.maximum(np.rint(wanted[i, t - i]).astype(np.int64) - held[i], 0)
+            # No more than the chunk has, those left out first of which the least is wanted.
+            order = np.argsort(held[i] - wanted[i, t - i], kind="stable")
+            room = np.maximum(placing.fresh[t - i] - np.cumsum(more[order]) + more[order], 0)
+            sent[i, order] = np.minimum(more[order], room)
+        for i, left in placing.keep(t, sent.sum(axis=1)):
+            for k in np.flatnonzero(sent[i]).tolist():
+                moved = min(int(sent[i, k]), left, placing.most(i, t, k))
+                if moved > 0:
+                    placing.put(i, t, k, moved)
+                    roads.take(i, k, t, i + placing.chunks, moved * placing.size(i))
+                    left -= moved
+            failed = roads.share_out(placing, i, t, left)
+            if failed is not None:
+                return failed
+            held[i] += placing.pages[i, t - i]
+    return Homes(placing.pages)
