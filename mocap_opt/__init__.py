@@ -1,11 +1,30 @@
 """Long-context LLM prefill on wafer-scale chips, scheduled with a certified optimality gap.
 
 >>> import mocap_opt
->>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")  # doctest: +SKIP
->>> solution = mocap_opt.solve(instance)  # doctest: +SKIP
->>> solution.report.latency_s, solution.report.gap  # doctest: +SKIP
+>>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+>>> solution = mocap_opt.solve(instance)
+>>> solution.report.status.value, solution.plan.boundaries
+('optimal', (0, 2, 4))
 
-Everything else is reached through the names below; nothing heavy is imported before it is used.
+Instances: `load_instance` reads a file, `Instance.from_dict` a dict; `Instance.replace` and
+`frames.variants` make others of one.  `solve`, `evaluate`, `compare` and `bound` take dicts as well, and
+`evaluate` also a plan as the dict that `save_plan` writes.
+
+>>> mocap_opt.compare([instance.to_dict()], ["gpipe", "mocap"])[["method", "status"]].to_numpy().tolist()
+[['gpipe', 'unknown'], ['mocap', 'feasible']]
+
+Answers: a `Solution` has the `Report` (``to_dict()``, ``to_frame()``), the `Plan`, its replays and all
+bounds; `frames` gives chunks, homes, bounds, plans tried, memory and the timeline as DataFrames, and makes
+plans of DataFrames.  `compare` and ``studies.results`` return DataFrames.
+
+Models: `build_model` hands out a program as a Pyomo model, `build_cp_model` as one of CP-SAT, with the
+names of its page in ``formulations/``; add to it, solve it by any means, and `read_plan` gives the plan.
+
+Plugins: other packages bring heuristics (a function from `Tables` to a `Proposal`) and programs (a
+`Formulation`) by entry points, see `mocap_opt.plugins`; they are asked for by name like built-in ones.
+
+Everything is reached through the names below; nothing heavy is imported before it is used.  Whatever is
+wrong with an input is raised as an `InputError` that lists every problem.
 """
 
 from __future__ import annotations
@@ -14,12 +33,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mocap_opt import frames, studies
     from mocap_opt.costs import build_tables
     from mocap_opt.errors import InputError, MocapError
-    from mocap_opt.heuristics import METHODS
+    from mocap_opt.formulations.models import CpModel, build_cp_model, build_model, read_plan
+    from mocap_opt.formulations.registry import Formulation
+    from mocap_opt.heuristics import METHODS, Method, Proposal
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.plan import Home, Plan
-    from mocap_opt.plan_io import load_plan, save_plan
+    from mocap_opt.plan_io import load_plan, plan_from_dict, plan_to_dict, save_plan
+    from mocap_opt.plugins import PluginError
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
     from mocap_opt.report import Report
@@ -38,10 +61,20 @@ _HOMES = {
     "Home": "plan",
     "load_plan": "plan_io",
     "save_plan": "plan_io",
+    "plan_from_dict": "plan_io",
+    "plan_to_dict": "plan_io",
     "violations": "verify",
     "replay_lockstep": "replay.lockstep",
     "replay_event": "replay.event",
     "METHODS": "heuristics",
+    "Method": "heuristics",
+    "Proposal": "heuristics",
+    "PluginError": "plugins",
+    "Formulation": "formulations.registry",
+    "CpModel": "formulations.models",
+    "build_model": "formulations.models",
+    "build_cp_model": "formulations.models",
+    "read_plan": "formulations.models",
     "Report": "report",
     "Solution": "solving",
     "solve": "solving",
@@ -50,32 +83,48 @@ _HOMES = {
     "bound": "solving",
 }
 
+_MODULES = ("frames", "studies")
+
 __all__ = [
     "METHODS",
+    "CpModel",
+    "Formulation",
     "Home",
     "InputError",
     "Instance",
+    "Method",
     "MocapError",
     "Plan",
+    "PluginError",
+    "Proposal",
     "Report",
     "Solution",
     "Tables",
     "bound",
+    "build_cp_model",
+    "build_model",
     "build_tables",
     "compare",
     "evaluate",
+    "frames",
     "load_instance",
     "load_plan",
+    "plan_from_dict",
+    "plan_to_dict",
+    "read_plan",
     "replay_event",
     "replay_lockstep",
     "save_plan",
     "solve",
+    "studies",
     "violations",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
+    if name in _MODULES:
+        return importlib.import_module(f"mocap_opt.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mocap_opt' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mocap_opt.{_HOMES[name]}"), name)
