@@ -54,6 +54,8 @@ class ChunkClock:
     ----------
     stages : list of int
         The stages that can be the slowest (see `leading_stages`).
+    remaining : list of int
+        Least time any partition of the first g steps takes on the slowest stage, ticks.
     work : float
         Compute of the whole prompt summed over all stages, over the same of the slowest stage,
         minus 1: how often the longest chunk is paid beyond the sum of all chunks.  N - 1 if the
@@ -65,7 +67,8 @@ class ChunkClock:
         self.steps = tables.steps
         self.stages = leading_stages(tables)
         self._rows = [self._lists(i) for i in self.stages]
-        self._remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
+        self._only = self._rows[0] if len(self._rows) == 1 else None
+        self.remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
         self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
         self._measured = None if tables.residual is None else _measured_times(tables)
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
@@ -87,7 +90,14 @@ class ChunkClock:
         """Longest of tau + send over the stages for the chunk between two grid indices, ticks."""
         if self._measured is not None:
             return self._measured[start][end]
-        tail, length, longest = end == self.steps, end - start, 0
+        tail, length = end == self.steps, end - start
+        if self._only is not None:
+            phi, memory, prefix, blocks, fixed = self._only
+            here = phi[end] - phi[start] + blocks[tail][length]
+            if memory[end] > here:
+                here = memory[end]
+            return here + prefix[start] + fixed[tail][length]
+        longest = 0
         for phi, memory, prefix, blocks, fixed in self._rows:
             slowest = phi[end] - phi[start] + blocks[tail][length]
             if memory[end] > slowest:
@@ -96,10 +106,6 @@ class ChunkClock:
             if here > longest:
                 longest = here
         return longest
-
-    def remaining(self, end: int) -> int:
-        """Least time any partition of the first `end` steps takes on the slowest stage, ticks."""
-        return self._remaining[end]
 
     def least_start(
         self, end: int, limit: int, floor: int, ceiling: int, near: int = 1

@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.heuristics.limits import LengthLimits
-from mocap_opt.heuristics.walk import Traffic, least_trial
+from mocap_opt.heuristics.walk import Traffic, Walk, least_trial
 from mocap_opt.tables import IntArray, Tables
 
+FloatArray = npt.NDArray[np.float64]
 
-def reallocation(tables: Tables, thresholds: IntArray, partner: IntArray) -> Traffic | None:
+
+def reallocation(
+    tables: Tables, thresholds: IntArray, partner: IntArray, byte_times: FloatArray | None = None
+) -> Traffic | None:
     """Time of the KV traffic that thresholds cause, by a chunk's end; None if there is none.
 
     A chunk that ends at b writes and reads, all told, what stage i has sent away by b: (pages(b) -
     threshold) pages.  They all pass the partner's port, and no link carries more than all of
     them; the longest over the stages counts.
+
+    Parameters
+    ----------
+    byte_times : float64[stage, memory], optional
+        `page_times` of the tables, if they are at hand.
     """
     stage = np.arange(tables.stages)
     beyond = np.maximum(tables.pages[None, :] - thresholds[:, None], 0)
     beyond = np.where((partner != stage)[:, None], beyond, 0)
     if not beyond.any():
         return None
-    per_page = tables.page_bytes * page_times(tables)[stage, partner]
+    each = page_times(tables) if byte_times is None else byte_times
+    per_page = tables.page_bytes * each[stage, partner]
     whole = np.ceil((beyond * per_page[:, None]).max(axis=0)).astype(np.int64)
     shown = np.ceil(whole * float(1 - tables.overlap)).astype(np.int64)
     return Traffic(shown.tolist(), whole.tolist())
@@ -39,7 +50,7 @@ def lbcp(
     fits: Callable[[IntArray], bool],
     above: int = 0,
     most: int | None = None,
-) -> IntArray | None:
+) -> Walk | None:
     """Boundaries of the least longest chunk time with at most `count` chunks.
 
     Longest over chunks and stages of max(tau + (1 - f) x + send, x), where x is the
@@ -58,11 +69,10 @@ def lbcp(
 
     Returns
     -------
-    int64[chunks + 1] or None
-        Grid indices; None if no chunks fit.
+    Walk or None
+        With boundaries; None if no chunks fit.
 
     Source: MOCAP (arXiv 2606.22968): "minimise the balanced longest chunk time subject to memory
     and causality, counting the reallocation overhead".
     """
-    walk = least_trial(clock, limits, count, clock.tables.exact_chunks, fits, traffic, above, most)
-    return None if walk is None else walk.indices
+    return least_trial(clock, limits, count, clock.tables.exact_chunks, fits, traffic, above, most)

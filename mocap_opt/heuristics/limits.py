@@ -29,14 +29,19 @@ class LengthLimits:
     last_most: int
 
     @classmethod
-    def of(cls, tables: Tables, longest: int | None = None) -> LengthLimits:
-        """Limits of the tables, optionally with chunks of at most `longest` grid steps."""
-        cap = tables.steps if longest is None else longest
+    def of(cls, tables: Tables) -> LengthLimits:
+        """Limits of the tables."""
         bounds: list[int] = []
         for tail in (0, 1):
-            allowed = np.flatnonzero(tables.length_allowed[tail, : cap + 1])
+            allowed = np.flatnonzero(tables.length_allowed[tail])
             bounds += [int(allowed[0]), int(allowed[-1])] if allowed.size else [1, 0]
         return cls(tables.steps, *bounds)
+
+    def at_most(self, longest: int) -> LengthLimits:
+        """Limits of the same chunks if they have at most `longest` grid steps."""
+        middle = (self.least, min(self.most, longest)) if self.least <= longest else (1, 0)
+        tail = (self.last_least, min(self.last_most, longest)) if self.last_least <= longest else (1, 0)
+        return LengthLimits(self.steps, *middle, *tail)
 
     def windows(self, count: int) -> tuple[IntArray, IntArray] | None:
         """Least and greatest grid index of every boundary of `count` chunks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mocap_opt.heuristics.clock import ChunkClock
+from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.heuristics.lbcp import lbcp, reallocation
 from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.mbkr import half_apart, mbkr
@@ -25,7 +26,7 @@ def mocap(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
     the best round counts.  Every count that may win is tried.
     """
     clock, selection = ChunkClock(tables), Selection(tables)
-    partner = half_apart(tables.stages)
+    partner, byte_times = half_apart(tables.stages), page_times(tables)
 
     def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
         stop_if(asked_to_stop)
@@ -46,9 +47,9 @@ def mocap(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
             tried.append(walk.indices)
             if traffic is None:
                 # Trials that fail without any traffic fail with it.
-                above = walk.longest
+                above = max(above, walk.longest)
             thresholds, _ = greatest_thresholds(tables, walk.indices, partner)
-            caused = reallocation(tables, thresholds, partner)
+            caused = reallocation(tables, thresholds, partner, byte_times)
             if caused == traffic:
                 note = f"LBCP and MBKR agree after {n} round{'s' if n > 1 else ''}"
                 break

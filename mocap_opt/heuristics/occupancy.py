@@ -24,11 +24,7 @@ def produced(tables: Tables, indices: IntArray) -> IntArray:
     -------
     int64[stage, slot], pages
     """
-    chunks = indices.size - 1
-    done = np.arange(chunks + tables.stages - 1)[None, :] - np.arange(tables.stages)[:, None] + 1
-    alive = (done >= 1) & (done <= chunks)
-    pages: IntArray = np.where(alive, tables.pages[indices[np.clip(done, 0, chunks)]], 0)
-    return pages
+    return _shifted(tables.pages[indices[1:]], tables.stages)
 
 
 def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntArray:
@@ -41,13 +37,19 @@ def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntAr
     longest : int, optional
         The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
     """
-    chunks = indices.size - 1
     longest = int(np.diff(tables.grid[indices]).max()) if longest is None else longest
     free = tables.capacity - tables.static - tables.reserve(longest)
-    slot, stage = np.arange(chunks + tables.stages - 1)[None, :], np.arange(tables.stages)[:, None]
-    running = (slot >= stage) & (slot < stage + chunks)
-    left: IntArray = free[:, None] - np.where(running, tables.prefix_bytes[:, None], 0)
-    return left
+    running = _shifted(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
+    return free[:, None] - running * tables.prefix_bytes[:, None]
+
+
+def _shifted(values: IntArray, stages: int) -> IntArray:
+    """Rows [stage, slot] that all hold the values, one slot later from stage to stage; 0 elsewhere."""
+    slots = values.size + stages - 1
+    # Row after row in memory, a row that is one slot longer comes one slot later each time.
+    rows = np.zeros((stages, slots + 1), dtype=np.int64)
+    rows[:, : values.size] = values
+    return rows.ravel()[: stages * slots].reshape(stages, slots)
 
 
 def reserve_varies(tables: Tables) -> bool:

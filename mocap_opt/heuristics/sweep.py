@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,13 +31,37 @@ UNREACHED = 2**62
 """Stands for the shortage of boundaries that do not exist, bytes."""
 
 
+@dataclass(frozen=True)
+class Refuted:
+    """No boundaries of at most `count` chunks within a trial fit the memories.
+
+    Attributes
+    ----------
+    trial : int
+        Longest chunk time, ticks.
+    count : int
+    chunks : int or None
+        How many chunks the walk at that trial has: counts from there on need no longer trial.  None
+        if it does not reach 0.
+    """
+
+    trial: int
+    count: int
+    chunks: int | None
+
+    def covers(self, count: int) -> bool:
+        """Whether the least trial of a count of chunks is refuted."""
+        return self.chunks is not None and self.chunks <= count <= self.count
+
+
 def sweep(clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows) -> None:
     """Try every count whose least longest chunk time fits the memories, and the least that does fit.
 
     A count is worth at least sum + w D, with the sum of its chunk times on the slowest stage, D the
     average of them and w = `ChunkClock.work`.  With identical stages and affine c this is a lower
     bound on the estimate, so no better count is left out; with unlike ones it is a guide.  One walk
-    at the largest D that could still win decides whether a count is tried at all.
+    at the largest D that could still win decides whether a count is tried at all.  The walk at a larger D,
+    if it fits no better, decides so for many counts at once.
 
     Where memory binds, the trial has to grow until the walk's boundaries are low enough.  That
     trial is the same for every count that allows it, so the largest count serves; fewer chunks
@@ -50,76 +75,157 @@ def sweep(clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows)
     rows : callable
         Whether boundaries fit the memories.
     """
-    tables, limits, exact = clock.tables, LengthLimits.of(clock.tables), clock.tables.exact_chunks
-    sums = {count: clock.least_sum(count) for count in limits.counts(tables)}
-    bounds = {count: total * (1 + clock.work / count) for count, total in sums.items()}
-    binding = False
-    for count in sorted(sums, key=lambda count: (bounds[count], count)):
-        if selection.best is not None and bounds[count] >= selection.best:
-            break
-        worth = _worth(clock, selection, sums[count])
-        if worth is not None:
-            walk = backward_walk(clock, limits, worth, count, exact)
-            if walk.indices is None or rows(walk.indices, _least_longest(tables, walk.indices, count)):
-                continue
-        free = least_trial(clock, limits, count, exact, most=worth)
-        if free is None or free.indices is None:
-            continue
-        if not selection.short(rows(free.indices, None)):
-            attempt(count, limits, free.trial, worth)
-        elif not binding:
-            binding = True
-            if not _where_memory_binds(clock, limits, selection, attempt, rows, max(sums)):
+    _Sweep(clock, selection, attempt, rows).run()
+
+
+class _Sweep:
+    """The state of a sweep: what is refuted so far."""
+
+    def __init__(self, clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows) -> None:
+        self.clock, self.selection, self.attempt, self.rows = clock, selection, attempt, rows
+        self.tables, self.exact = clock.tables, clock.tables.exact_chunks
+        self.limits = LengthLimits.of(self.tables)
+        self.sums = {count: clock.least_sum(count) for count in self.limits.counts(self.tables)}
+        self.refuted = Refuted(0, 0, None)
+
+    def run(self) -> None:
+        clock, limits, selection = self.clock, self.limits, self.selection
+        bounds = {count: total * (1 + clock.work / count) for count, total in self.sums.items()}
+        binding = False
+        for count in sorted(bounds, key=lambda count: (bounds[count], count)):
+            if selection.best is not None and bounds[count] >= selection.best:
                 break
+            if binding and self.refuted.covers(count):
+                continue
+            worth = self.worth(count)
+            if worth is not None:
+                if count <= self.refuted.count and worth <= self.refuted.trial:
+                    continue
+                if self.refute(count, worth):
+                    self.refute_beyond()
+                    continue
+            free = least_trial(clock, limits, count, self.exact, most=worth)
+            if free is None or free.indices is None:
+                continue
+            if not selection.short(self.rows(free.indices, None)):
+                self.attempt(count, limits, free.trial, worth)
+            elif binding:
+                if self.refute(count, free.trial):
+                    self.refute_beyond(fewer=True)
+            else:
+                binding = True
+                if not self.where_memory_binds(max(bounds), free.trial):
+                    break
 
+    def refute(self, count: int, trial: int) -> bool:
+        """Refute a trial by the walk at it: no walk within it is lower, and no reserve is smaller."""
+        walk = backward_walk(self.clock, self.limits, trial, count, self.exact)
+        chunks = None
+        if walk.indices is not None:
+            if self.rows(walk.indices, _least_longest(self.tables, walk.indices, count)) is None:
+                return False
+            chunks = walk.indices.size - 1
+        self.refuted = Refuted(trial, count, chunks)
+        return True
 
-def _where_memory_binds(
-    clock: ChunkClock,
-    limits: LengthLimits,
-    selection: Selection,
-    attempt: Attempt,
-    rows: Rows,
-    count: int,
-) -> bool:
-    """Try the largest count with every limit on the lengths that may matter.
+    def refute_beyond(self, *, fewer: bool = False) -> None:
+        """Refute about as long a trial as can be: in growing steps, then in shrinking ones.
 
-    Returns
-    -------
-    bool
-        False if it turns out that no boundaries fit, whatever their count.
-    """
-    tables, exact = clock.tables, clock.tables.exact_chunks
-    free = least_trial(clock, limits, count, exact)
-    above = 0 if free is None else free.trial
-    average = -(-tables.steps // count)
-    tried = _bounded(tables, limits, count) if reserve_varies(tables) else [limits]
-    best, worth_having, possible = None, tables.steps, selection.best is not None
-    nearest: tuple[int, LengthLimits] | None = None
-    # Every fourth first: what the others could give then shows in a walk or two.
-    for n in sorted(range(len(tried)), key=lambda n: (n % 4 > 0, n)):
-        bounded, shorter = tried[n], max(tried[n - 1].most, tried[n - 1].last_most) if n else 0
-        worth = _worth(clock, selection, clock.least_sum(_fewest(bounded)))
-        if worth is None:
-            longest = max(bounded.most, bounded.last_most)
-            lacking = _least_shortage(tables, rows, count, max(shorter + 1, average), longest)
+        Parameters
+        ----------
+        fewer : bool
+            Go on with the counts that the last walk does not need its trial for: their reserve is
+            larger.  The counts from `Refuted.chunks` on remain covered.
+        """
+        known, last = self.refuted, self.clock.time(0, self.tables.steps)
+        finest = step = max(known.trial // 64, 1)
+        growing = True
+        while known.trial < last and known.chunks != 1 and (growing or step > finest):
+            step = step if growing else step // 2
+            count = known.chunks - 1 if fewer and known.chunks else known.count
+            if self.refute(count, known.trial + step):
+                fewest = known.chunks if self.refuted.chunks is None else self.refuted.chunks
+                known = Refuted(self.refuted.trial, known.count, fewest)
+                step = 2 * step if growing else step
+            else:
+                growing = False
+        self.refuted = known
+
+    def where_memory_binds(self, count: int, trial: int) -> bool:
+        """Try the largest count with every limit on the lengths that may matter.
+
+        Parameters
+        ----------
+        count : int
+            The largest.
+        trial : int
+            One that fails, ticks.
+
+        Returns
+        -------
+        bool
+            False if it turns out that no boundaries fit, whatever their count.
+        """
+        clock, tables, selection = self.clock, self.tables, self.selection
+        tried = _bounded(tables, self.limits, count) if reserve_varies(tables) else [self.limits]
+        longest = [max(bounded.most, bounded.last_most) for bounded in tried]
+        best, worth_having, possible = None, tables.steps, selection.best is not None
+        nearest: tuple[int, LengthLimits] | None = None
+        between: dict[int, bool] = {}
+        # Every fourth first: what the others could give then shows in a walk or two.
+        for n in sorted(range(len(tried)), key=lambda n: (n % 4 > 0, n)):
+            bounded, shorter = tried[n], longest[n - 1] if n else 0
+            if selection.best is not None and selection.best != best:
+                best = selection.best
+                worth_having = clock.longest_within(self.worth(1) or 0)
+            if shorter >= worth_having:
+                continue
+            if n % 4 and possible:
+                last = min(n - n % 4 + 3, len(tried) - 1)
+                if n // 4 not in between:
+                    between[n // 4] = last > n and self.lacking(tried[last], shorter, count) > 0
+                if between[n // 4]:
+                    continue
+            lacking = self.lacking(bounded, shorter, count, own_reserve=True)
             if lacking:
                 nearest = min(nearest or (lacking, bounded), (lacking, bounded), key=lambda entry: entry[0])
                 continue
             possible = True
-        else:
-            if selection.best != best:
-                best = selection.best
-                worth_having = clock.longest_within(_worth(clock, selection, clock.least_sum(1)) or 0)
-            if shorter >= worth_having:
-                continue
-            walk = backward_walk(clock, bounded, worth, count, exact)
-            if walk.indices is None or rows(walk.indices, None) is not None:
-                continue
-        attempt(count, bounded, above, worth)
-    lowest = None if possible or nearest is None else nearest[1].lowest(count)
-    if lowest is not None:
-        selection.short(rows(lowest, None))
-    return possible and (selection.best is not None or reserve_varies(tables))
+            if not self.refuted.count and self.refute(count, trial):
+                self.refute_beyond()
+            most = self.worth(_fewest(bounded))
+            self.attempt(count, bounded, self.refuted.trial + 1, most)
+        lowest = None if possible or nearest is None else nearest[1].lowest(count)
+        if lowest is not None:
+            selection.short(self.rows(lowest, None))
+        return possible and (selection.best is not None or reserve_varies(tables))
+
+    def worth(self, count: int) -> int | None:
+        """Give the largest longest chunk time that could still beat the best, None if any could."""
+        return _worth(self.clock, self.selection, self.clock.least_sum(count))
+
+    def lacking(self, bounded: LengthLimits, shorter: int, count: int, *, own_reserve: bool = False) -> int:
+        """Bytes that boundaries within limits are short at least; 0 if some may fit and win.
+
+        Parameters
+        ----------
+        shorter : int
+            The longest chunk has more grid steps than this.
+        count : int
+            The most chunks.
+        own_reserve : bool
+            Judge the lowest boundaries that could win by the reserve that they need themselves.
+        """
+        tables, worth = self.tables, self.worth(_fewest(bounded))
+        if worth is None:
+            least = max(shorter + 1, -(-tables.steps // count))
+            longest = max(bounded.most, bounded.last_most)
+            return _least_shortage(tables, self.limits, self.rows, count, least, longest)
+        walk = backward_walk(self.clock, bounded, worth, count, self.exact)
+        if walk.indices is None:
+            return UNREACHED
+        shortage = self.rows(walk.indices, None if own_reserve else int(tables.lengths[1, shorter + 1]))
+        return 0 if shortage is None else shortage.bytes_short
 
 
 def _least_longest(tables: Tables, lowest: IntArray, count: int) -> int:
@@ -131,7 +237,9 @@ def _least_longest(tables: Tables, lowest: IntArray, count: int) -> int:
     return int((-(-reached // np.arange(count - reached.size + 1, count + 1))).max())
 
 
-def _least_shortage(tables: Tables, rows: Rows, count: int, least: int, most: int) -> int:
+def _least_shortage(
+    tables: Tables, limits: LengthLimits, rows: Rows, count: int, least: int, most: int
+) -> int:
     """Bytes that boundaries are short at least if their longest chunk has from `least` to `most` steps.
 
     The lowest boundaries of chunks of at most `most` with the reserve of a chunk of `least`, halving the
@@ -139,7 +247,7 @@ def _least_shortage(tables: Tables, rows: Rows, count: int, least: int, most: in
     """
     if least > most:
         return UNREACHED
-    lowest = LengthLimits.of(tables, most).lowest(count)
+    lowest = limits.at_most(most).lowest(count)
     if lowest is None:
         return UNREACHED
     shortage = rows(lowest, int(tables.lengths[1, least]))
@@ -148,8 +256,8 @@ def _least_shortage(tables: Tables, rows: Rows, count: int, least: int, most: in
     if least == most or rows(lowest, None) is None:
         return 0
     middle = (least + most) // 2
-    upper = _least_shortage(tables, rows, count, middle + 1, most)
-    return upper and min(upper, _least_shortage(tables, rows, count, least, middle))
+    upper = _least_shortage(tables, limits, rows, count, middle + 1, most)
+    return upper and min(upper, _least_shortage(tables, limits, rows, count, least, middle))
 
 
 def _fewest(limits: LengthLimits) -> int:
@@ -178,5 +286,5 @@ def _bounded(tables: Tables, limits: LengthLimits, count: int) -> list[LengthLim
     even = {-(-tables.steps // k) for k in range(1, count + 1)}
     caps = sorted(even | {*range(average, min(4 * average, longest) + 1), longest})
     kept = [caps[n * len(caps) // MOST_CAPS] for n in range(MOST_CAPS)] if len(caps) > MOST_CAPS else caps
-    chosen = [LengthLimits.of(tables, cap) for cap in dict.fromkeys([*kept, longest])]
+    chosen = [limits.at_most(cap) for cap in dict.fromkeys([*kept, longest])]
     return [bounded for bounded in chosen if bounded.windows(count) is not None or not tables.exact_chunks]

@@ -112,7 +112,7 @@ def terapipe_slices(
     counts = limits.counts(tables)
     if not counts:
         return None
-    others, whole = tables.stages - 1, clock.remaining(tables.steps)
+    others, whole = tables.stages - 1, clock.remaining[tables.steps]
     lowest, best, best_indices = -(-whole // counts[-1]), int(NEVER), None
     first = least_trial(clock, limits, counts[-1], tables.exact_chunks)
     if first is not None and first.indices is not None:

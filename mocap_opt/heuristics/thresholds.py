@@ -46,20 +46,25 @@ def greatest_thresholds(
     # In bytes from here on.
     own, left = size[:, None] * produced(tables, indices), room(tables, indices, longest)
     moves = partner != stage
-    mutual = np.flatnonzero((partner[partner] == stage) & moves)
+    mutual = (partner[partner] == stage) & moves
     giver = np.argsort(partner, kind="stable")
     one_each = bool(np.all(partner[giver] == stage))
+    # Both sides of a pair's rows are multiples of what divides both page sizes.
+    unit = np.gcd(size, size[partner])
     theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
     while True:
-        sent = np.maximum(own - (size * theta)[:, None], 0)
+        beyond = own - (size * theta)[:, None]
+        sent = np.maximum(beyond, 0)
         sent[~moves] = 0
         free = left - (sent[giver] if one_each else _gathered(sent, partner))
         # What others send here is already the least of any thresholds that fit.
         lacking = -free
         lacking[~moves] += own[~moves]
         shortage = worst(lacking)
-        if shortage is None and mutual.size:
-            shortage = _locked(own, free + sent[partner], size, theta, mutual, partner)
+        if shortage is None and mutual.any():
+            full = (beyond >= 0) & mutual[:, None]
+            slack = np.where(full & full[partner], free + sent[partner] - own[partner], UNBOUNDED)
+            shortage = _locked(slack, partner, unit)
         if shortage is not None:
             return theta, shortage
         cap = np.where(own > free, free, UNBOUNDED).min(axis=1) // size
@@ -76,29 +81,26 @@ def _gathered(sent: IntArray, partner: IntArray) -> IntArray:
     return foreign
 
 
-def _locked(
-    own: IntArray, free: IntArray, size: IntArray, theta: IntArray, mutual: IntArray, partner: IntArray
-) -> Shortage | None:
+def _locked(slack: IntArray, partner: IntArray, unit: IntArray) -> Shortage | None:
     """A pair whose rows contradict each other, however low its thresholds.
 
     Where both have produced at least their thresholds, now and with any lower ones, the row of
     memory a reads theta_a - theta_b <= free_a - own_b (in bytes), and that of b the same with a and
     b exchanged.  If the least right-hand sides add up to less than 0, lowering one threshold
     after the other would go on until nothing is left.
+
+    Parameters
+    ----------
+    slack : int64[memory, slot], bytes
+        The right-hand sides, of which only whole units count; `UNBOUNDED` where there is no row.
+    partner, unit : int64[stage]
     """
-    full = own >= (size * theta)[:, None]
-    other = partner[mutual]
-    slack = np.where(full[mutual] & full[other], free[mutual] - own[other], UNBOUNDED)
-    # Both sides are multiples of what divides both page sizes.
-    unit = np.gcd(size[mutual], size[other])
-    least = np.full(theta.size, UNBOUNDED, dtype=np.int64)
-    least[mutual] = slack.min(axis=1) // unit * unit
-    gap = least[mutual] + least[other]
+    least = slack.min(axis=1) // unit * unit
+    gap = least + least[partner]
     n = int(gap.argmin())
     if gap[n] >= 0:
         return None
-    first = int((slack[n] < least[mutual[n]] + unit[n]).argmax())
-    return Shortage(int(mutual[n]), first, -int(gap[n]))
+    return Shortage(n, int((slack[n] < least[n] + unit[n]).argmax()), -int(gap[n]))
 
 
 def threshold_homes(

@@ -74,37 +74,41 @@ def backward_walk(
     """
     at, longest, onward, near = clock.steps, 0, 2 * trial + 1, 1
     backwards = [at]
+    # Plain comparisons: this loop is most of what a search costs.
     for left in range(count - 1, -1, -1):
         tail = at == clock.steps
         least, most = (limits.last_least, limits.last_most) if tail else (limits.least, limits.most)
         shown, whole = (traffic.shown[at], traffic.whole[at]) if traffic else (0, 0)
-        floor, ceiling = max(0, at - most), at - least
+        floor, ceiling = at - most if at > most else 0, at - least
         if ceiling < floor or whole > trial:
             return Walk(None, trial, longest, min(onward, max(whole, trial + 1)))
-        if clock.remaining(at) > trial * (left + 1):
-            return Walk(None, trial, longest, min(onward, -(-clock.remaining(at) // (left + 1))))
+        remaining = clock.remaining[at]
+        if remaining > trial * (left + 1):
+            return Walk(None, trial, longest, min(onward, -(-remaining // (left + 1))))
         found = clock.least_start(at, trial - shown, floor, ceiling, near)
         if found is None:
             return Walk(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
         start, taken, beyond = found
-        if start > floor:
-            onward = min(onward, beyond + shown)
-        least_possible = start
-        if exact:
-            start = max(start, left * limits.least) if left else start
-            reached = start <= left * limits.most
-        elif start > 0:
-            # A start is useful only if whole chunks fill what lies before it.
-            pieces = -(-start // limits.most) if limits.least <= limits.most else left + 1
-            start = max(start, pieces * limits.least)
-            reached = pieces <= left
-        else:
-            reached = True
-        if not reached or start > ceiling:
-            return Walk(None, trial, longest, max(onward, trial + 1))
-        if start > least_possible:
-            taken = clock.time(start, at)
-        longest = max(longest, taken + shown, whole)
+        if start > floor and beyond + shown < onward:
+            onward = beyond + shown
+        if exact or start > 0:
+            least_possible = start
+            if exact:
+                start = max(start, left * limits.least) if left else start
+                reached = start <= left * limits.most
+            else:
+                # A start is useful only if whole chunks fill what lies before it.
+                pieces = -(-start // limits.most) if limits.least <= limits.most else left + 1
+                start = max(start, pieces * limits.least)
+                reached = pieces <= left
+            if not reached or start > ceiling:
+                return Walk(None, trial, longest, max(onward, trial + 1))
+            if start > least_possible:
+                taken = clock.time(start, at)
+        if taken + shown > longest:
+            longest = taken + shown
+        if whole > longest:
+            longest = whole
         backwards.append(start)
         at, near = start, at - start
         if at == 0 and (not exact or left == 0):
@@ -151,7 +155,7 @@ def least_trial(
         walk = backward_walk(clock, limits, trial, count, exact, traffic)
         return walk, walk.indices is not None and (fits is None or fits(walk.indices))
 
-    low = max(above, -(-clock.remaining(clock.steps) // count), 1)
+    low = max(above, -(-clock.remaining[clock.steps] // count), 1)
     trial, stride = low, max(1, low // 64)
     last = last if most is None else min(last, most)
     while True:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.heuristics.plugin import find_method
 from mocap_opt.heuristics.uniform import uniform_any_count
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.period.cycle import PeriodicPlan, smallest_slots, violations
@@ -33,7 +33,7 @@ def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | N
     reason : str
         Why there is none; empty if there is one.
     """
-    proposal = METHODS[name].propose(tables)
+    proposal = find_method(name).propose(tables)
     if proposal.plan is None:
         return None, proposal.reason
     periodic = smallest_slots(tables, proposal.plan)
@@ -51,13 +51,13 @@ def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> list[IntA
     cap keeps the reserve small, even times keep stages from waiting for each other.
     """
     found = [*uniform_any_count(tables), *(plan.grid_indices(tables) for plan in plans)]
-    clock, counts = ChunkClock(tables), list(tables.counts)
+    clock, within, counts = ChunkClock(tables), LengthLimits.of(tables), list(tables.counts)
     if len(counts) > MOST_COUNTS:
         counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
     for count in counts:
         caps = {math.ceil(tables.steps / count * times) for times in CAPS}
         for cap in sorted({min(cap, tables.steps) for cap in caps}):
-            limits = LengthLimits.of(tables, cap)
+            limits = within.at_most(cap)
 
             def fits(indices: IntArray) -> bool:
                 return bool(pooled_fit(tables, indices[None], indices.size - 1)[0])
