@@ -79,7 +79,12 @@ def frame_of(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     for rows in groups.values():
         _judge(rows)
     found = [row for rows in groups.values() for row in rows]
-    return pd.DataFrame(found, columns=list(COLUMNS)).astype(_types())
+    return typed(pd.DataFrame(found, columns=list(COLUMNS)))
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give every column its type; a missing text is None."""
+    return frame.astype(object).where(frame.notna(), None).astype(_types())
 
 
 def _types() -> dict[str, Any]:
@@ -157,5 +162,4 @@ def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise InputError([Problem(source, f"no column {', '.join(missing)}", "all columns", remedy)])
-    frame = frame[list(COLUMNS)]
-    return frame.astype(object).where(frame.notna(), None).astype(_types())
+    return typed(frame[list(COLUMNS)])

@@ -18,7 +18,7 @@ from mocap_opt.plotting.style import look
 TIMES = ("latency", "throughput, 2 requests", "throughput, 5 requests", "throughput, without end")
 LENGTHS = ("longest prompt, equal chunks", "longest prompt, limited latency")
 PAPER_COLOUR = "#444444"
-METHOD_COLOURS = (COLOURS[0], COLOURS[5], COLOURS[2], COLOURS[3])
+METHOD_COLOURS = (COLOURS[0], COLOURS[7], COLOURS[2], COLOURS[3])
 """Without the orange, which is that of bounds."""
 
 
@@ -46,9 +46,9 @@ def ratio_bars(
         heights = shown[method].to_numpy(dtype=float)
         at = rows - 0.4 + width * (index + 0.5)
         bars = ax.bar(at, heights, 0.92 * width, color=METHOD_COLOURS[index], label=method)
-        # Inside the bars: above them the lines are.
+        # Inside the bars, as the lines are above most of them.
         labels = [f"{height:.2f}" for height in heights]
-        ax.bar_label(bars, labels=labels, fontsize=7, padding=-11, color="white")
+        ax.bar_label(bars, labels=labels, label_type="center", fontsize=7, color="white")
     for row, (_, value) in enumerate(there):
         first = row == 0
         bound = bounds[row]
