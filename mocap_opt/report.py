@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.assess import Assessment, Execution
 from mocap_opt.bounds import Bound, Scope, best
-from mocap_opt.solvers.outcome import Status
+from mocap_opt.solvers.outcome import SolveOutcome, Status
 from mocap_opt.solvers.versions import versions
 from mocap_opt.tables import Tables
 from mocap_opt.verify import memory_use
@@ -30,6 +30,50 @@ class BoundBeatenError(AssertionError):
     def __init__(self, message: str, bound: Bound) -> None:
         self.bound = bound
         super().__init__(message)
+
+
+@dataclass(frozen=True)
+class ProgramRun:
+    """How one program was built and solved.
+
+    Attributes
+    ----------
+    program, solver : str
+    status, stop : str
+        What came back, and why the solver ended.
+    build_s, solve_s : float
+        Seconds of wall time, over all the models the program was solved in.
+    rows, columns, nonzeros : int or None
+        Size of the last model as the solver got it.
+    threads : int or None
+    """
+
+    program: str
+    solver: str
+    status: str
+    stop: str
+    build_s: float
+    solve_s: float
+    rows: int | None
+    columns: int | None
+    nonzeros: int | None
+    threads: int | None
+
+    @classmethod
+    def of(cls, program: str, outcome: SolveOutcome) -> ProgramRun:
+        """Take from a solver's outcome what a report says of it."""
+        return cls(
+            program,
+            outcome.solver,
+            outcome.status.value,
+            outcome.stop.value,
+            outcome.build_s,
+            outcome.solve_s,
+            outcome.rows,
+            outcome.columns,
+            outcome.nonzeros,
+            outcome.threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +107,8 @@ class Report:
         The same for the lockstep execution alone.
     runtime_s, build_s, solve_s : float
         Wall time of everything, of building models, and inside solvers.
+    programs : list of ProgramRun
+        Every program that was run, in order, with its share of that.
     boundaries : list of int or None
         Tokens; 0 first, S last, empty chunks left out.
     homes : list of dict or None
@@ -106,6 +152,7 @@ class Report:
     peak_memory_bytes: list[int] | None
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
+    programs: list[ProgramRun] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=versions)
 
@@ -154,6 +201,7 @@ def make_report(
     solve_s: float = 0.0,
     reason: str | None = None,
     notes: Sequence[str] = (),
+    programs: Sequence[ProgramRun] = (),
     settings: dict[str, Any] | None = None,
     infeasible: bool = False,
     execution: Execution | None = None,
@@ -222,5 +270,6 @@ def make_report(
         peak_memory_bytes=None if plan is None else memory_use(tables, plan).max(axis=1).tolist(),
         reason=reason,
         notes=list(notes),
+        programs=list(programs),
         settings=settings or {},
     )

@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 from mocap_opt.errors import SolverUnavailableError
-from mocap_opt.solvers import highs
+from mocap_opt.solvers import highs, highs_listener
 from mocap_opt.solvers.highs import HighsError, solve_lp, solve_mip
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.solvers.outcome import Progress, Status, StopReason
@@ -221,7 +221,7 @@ def test_missing_highspy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     try:
         with pytest.raises(SolverUnavailableError, match=r"libhighs\.so\.1.*highspy>=1.12,<1.14"):
             solve_mip(SMALL)
-        monkeypatch.setattr(highs, "installed_version", lambda package: None)
+        monkeypatch.setattr(highs_listener, "installed_version", lambda package: None)
         with pytest.raises(SolverUnavailableError, match="highspy is not installed"):
             solve_mip(SMALL)
     finally:

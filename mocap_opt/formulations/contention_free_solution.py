@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyomo.environ as pyo
 
 from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.formulations.frame import Frame
-from mocap_opt.formulations.lockstep_solution import Limits, read_plan
+from mocap_opt.formulations.lockstep_solution import Limits, passing_on, read_plan
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import (
@@ -91,6 +92,7 @@ def run_program(
         bound = None if progress.bound is None else _whole_ticks(frame, progress.bound)
         return limits.callback is not None and limits.callback(Progress(progress.elapsed_s, incumbent, bound))
 
+    plans = [] if start is None else [start]
     result = solve_mip(
         compiled.program,
         start=point,
@@ -100,9 +102,16 @@ def run_program(
         threads=limits.threads,
         node_limit=limits.nodes,
         callback=None if limits.callback is None else report,
+        on_solution=passing_on(
+            limits.callback,
+            compiled,
+            partial(read_plan, model, tables),
+            partial(violations, tables),
+            lambda plan: schedule(tables, plan).latency,
+            plans,
+        ),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
-    plans = [] if start is None else [start]
     if result.values is not None:
         compiled.load(result.values)
         found = read_plan(model, tables)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyomo.environ as pyo
@@ -16,6 +17,8 @@ from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.lockstep_price import slot_times
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.highs import HighsResult, solve_mip
+from mocap_opt.solvers.highs_listener import OnSolution
+from mocap_opt.solvers.linear_program import FloatArray
 from mocap_opt.solvers.outcome import (
     RELATIVE_TOLERANCE,
     Callback,
@@ -26,7 +29,7 @@ from mocap_opt.solvers.outcome import (
     StopReason,
     relative_gap,
 )
-from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.solvers.pyomo_form import CompiledModel, compile_model
 from mocap_opt.tables import Tables
 from mocap_opt.verify import Violation, violations
 
@@ -172,6 +175,9 @@ def attempt(
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
     built_s = time.perf_counter() - began
     left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
+    price = partial(lockstep_latency, tables)
+    read = partial(read_plan, model, tables)
+    kept: list[Plan] = []
     result = solve(
         compiled.program,
         start=point,
@@ -181,18 +187,58 @@ def attempt(
         threads=limits.threads,
         node_limit=limits.nodes,
         callback=_in_ticks(limits.callback, frame),
+        on_solution=passing_on(limits.callback, compiled, read, partial(check, tables), price, kept),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
-    plan: Plan | None = None
     if result.values is not None:
         compiled.load(result.values)
-        plan = read_plan(model, tables)
+        plan = read()
         broken = check(tables, plan)
-        if broken:
-            plan = None
+        if not broken:
+            kept.append(plan)
+        else:
             raw = replace(raw, message=f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}")
     bound = None if raw.bound is None else frame.clock.bound_ticks(raw.bound, frame.slots)
-    return Attempt(raw, plan, bound)
+    return Attempt(raw, min(kept, key=price, default=None), bound)
+
+
+def passing_on(
+    callback: Callback | None,
+    compiled: CompiledModel,
+    read: Callable[[], Plan],
+    broken: Callable[[Plan], list[Violation]],
+    price: Callable[[Plan], int],
+    kept: list[Plan],
+) -> OnSolution | None:
+    """What HiGHS is to call with better solutions: the callback, with the plan and its exact price.
+
+    Parameters
+    ----------
+    callback : Callback or None
+    compiled : CompiledModel
+        Takes the values.
+    read : callable
+        Reads the plan off the model's variables.
+    broken : callable
+        What a plan breaks; such plans, beyond HiGHS's tolerance, are passed over.
+    price : callable
+        The program's objective of a plan, ticks.
+    kept : list of Plan
+        Receives the plans too: asked to stop at one, HiGHS itself may end without it.
+    """
+    if callback is None:
+        return None
+    began = time.perf_counter()
+
+    def found(values: FloatArray) -> bool:
+        compiled.load(values)
+        plan = read()
+        if broken(plan):
+            return False
+        kept.append(plan)
+        return callback(Progress(time.perf_counter() - began, price(plan), None, plan))
+
+    return found
 
 
 def run_program(

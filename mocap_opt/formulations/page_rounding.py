@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from mocap_opt.solvers.highs import HighsResult, solve_lp, solve_mip
+from mocap_opt.solvers.highs_listener import OnSolution
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
-from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason, relative_gap
+from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
 
 NEARLY_WHOLE = 1e-6
 """A value of the linear program this close to an integer is taken for it."""
@@ -29,6 +30,7 @@ def solve_by_rounding(
     threads: int = 1,
     node_limit: int | None = None,
     callback: Callback | None = None,
+    on_solution: OnSolution | None = None,
 ) -> HighsResult:
     """Minimise a mixed-integer program whose relaxation is nearly whole.
 
@@ -44,8 +46,19 @@ def solve_by_rounding(
     def left(share: float = 1.0) -> float | None:
         return None if time_limit_s is None else max(0.0, time_limit_s - time.perf_counter() + began) * share
 
-    search = partial(solve_mip, gap=gap, seed=seed, threads=threads, node_limit=node_limit, callback=callback)
-    relaxed = solve_lp(program, time_limit_s=left(), seed=seed, threads=threads)
+    def asked_to_stop() -> bool:
+        return callback is not None and callback(Progress(time.perf_counter() - began, None, None))
+
+    search = partial(
+        solve_mip,
+        gap=gap,
+        seed=seed,
+        threads=threads,
+        node_limit=node_limit,
+        callback=callback,
+        on_solution=on_solution,
+    )
+    relaxed = solve_lp(program, time_limit_s=left(), seed=seed, threads=threads, asked_to_stop=asked_to_stop)
     near: HighsResult | None = None
     if relaxed.primal is not None:
         fixed = _next_to(program, relaxed.primal)

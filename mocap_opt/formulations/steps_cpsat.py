@@ -98,6 +98,13 @@ class _Search:
         elapsed = time.perf_counter() - self.began
         return self.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
 
+    def found(self, variables: PlanVariables, values: Sequence[int]) -> bool:
+        """Pass on a plan that a step came upon."""
+        objective = variables.program.objective.value(values)
+        elapsed = time.perf_counter() - self.began
+        news = Progress(elapsed, objective, self.bound, read_plan(variables, values))
+        return self.callback is not None and self.callback(news)
+
     def run(
         self,
         variables: PlanVariables,
@@ -123,6 +130,7 @@ class _Search:
             lower_bound=lower_bound,
             limits=limits,
             callback=partial(self.report, plans=plans, bounds=bounds),
+            on_solution=partial(self.found, variables) if plans and self.callback else None,
         )
         outcome = result.outcome
         self.outcomes.append(outcome)

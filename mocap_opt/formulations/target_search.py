@@ -128,7 +128,8 @@ class _Search:
                 bound = min(bound, incumbent)
             if self.limits.callback is not None:
                 elapsed = began - self.began + progress.elapsed_s
-                self.asked_to_stop |= self.limits.callback(Progress(elapsed, incumbent, bound))
+                news = Progress(elapsed, incumbent, bound, progress.plan)
+                self.asked_to_stop |= self.limits.callback(news)
             # Progress arrives by the clock, so under a limit on nodes HiGHS's own gap has to do.
             enough = self.limits.nodes is None and self.close_enough(incumbent, bound)
             return self.asked_to_stop or enough

@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ortools.sat.python import cp_model
 
@@ -22,6 +24,9 @@ from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, 
 
 DEFAULT_WORKERS = 4
 """Fastest on two cores in our measurements, ahead of 2 and 8."""
+
+OnSolution = Callable[[tuple[int, ...]], bool]
+"""Called with the values of every better solution; returning True asks CP-SAT to stop."""
 
 HEARTBEAT_S = 0.25
 """Longest time between two calls of the progress callback, seconds."""
@@ -44,22 +49,26 @@ class CpSatResult:
 
 
 class _Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
-    """Follows a run: keeps the best objective and bound, and asks the caller whether to go on.
+    """Follows a run: keeps solutions and the best bound, and asks the caller whether to go on.
 
     CP-SAT runs in a thread of its own and calls from there; the caller is only called from its
     own thread, where signals arrive and errors may be raised.
     """
 
-    def __init__(self, constant: int) -> None:
+    def __init__(self, constant: int, on_solution: OnSolution | None) -> None:
         super().__init__()
         self.constant = constant
+        self.on_solution = on_solution
+        self.found: deque[tuple[int, ...]] = deque()
         self.incumbent: int | None = None
         self.bound: int | None = None
         self.changed = threading.Event()
         self.over = threading.Event()
 
     def on_solution_callback(self) -> None:
-        """Take note of a better solution; its values are read after the run."""
+        """Take note of a better solution."""
+        if self.on_solution is not None:
+            self.found.append(tuple(self.response_proto.solution))
         self.incumbent = round(self.objective_value) + self.constant
         self.on_bound(self.best_objective_bound)
 
@@ -75,19 +84,33 @@ class _Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
         while not self.over.is_set():
             self.changed.wait(HEARTBEAT_S)
             self.changed.clear()
+            asked = self.hand_over() or asked
             if callback is not None and not asked:
                 elapsed = time.perf_counter() - began
                 asked = callback(Progress(elapsed, self.incumbent, self.bound))
             if asked:
                 solver.stop_search()
+        # None is left out, so that what is handed over does not depend on the clock.
+        return self.hand_over() or asked
+
+    def hand_over(self) -> bool:
+        """Give the solutions found meanwhile to the caller, in order; whether it asked to stop."""
+        asked = False
+        while self.found:
+            values = self.found.popleft()
+            asked = self.on_solution is not None and self.on_solution(values) or asked
         return asked
 
 
 def _run(
-    solver: cp_model.CpSolver, model: cp_model.CpModel, constant: int, callback: Callback | None
+    solver: cp_model.CpSolver,
+    model: cp_model.CpModel,
+    constant: int,
+    callback: Callback | None,
+    on_solution: OnSolution | None,
 ) -> tuple[_Watch, bool]:
     """Run the solver in a thread, so that the caller's own keeps receiving signals."""
-    watch = _Watch(constant)
+    watch = _Watch(constant, on_solution)
     solver.best_bound_callback = watch.on_bound
     solver.parameters.catch_sigint_signal = False
     errors: list[BaseException] = []
@@ -174,6 +197,7 @@ def solve(
     lower_bound: int | None = None,
     limits: Limits | None = None,
     callback: Callback | None = None,
+    on_solution: OnSolution | None = None,
 ) -> CpSatResult:
     """Minimise a program.
 
@@ -189,6 +213,9 @@ def solve(
     callback : callable, optional
         Called on improvements and a few times a second from the caller's thread; returning True
         stops the run, and so does an error, which is then raised.
+    on_solution : callable, optional
+        The same for the values of every better solution, in the order of the program's variables, the
+        defined ones recomputed; none is left out, whatever else is going on.
 
     Raises
     ------
@@ -209,7 +236,8 @@ def solve(
         built.model.add_hint(variable, value)
     build_s = time.perf_counter() - began
     solver = limits.solver()
-    watch, asked = _run(solver, built.model, program.objective.constant, callback)
+    found = None if on_solution is None else partial(_completed, program, on_solution)
+    watch, asked = _run(solver, built.model, program.objective.constant, callback, found)
     solve_s = time.perf_counter() - began - build_s
 
     values, bound, infeasible = _answer(program, built, solver, watch, kept, lower_bound)
@@ -242,6 +270,11 @@ def solve(
         message=f"{len(built.relaxed)} rows weakened to fit 64-bit integers" if built.relaxed else "",
     )
     return CpSatResult(outcome, values)
+
+
+def _completed(program: IntegerProgram, on_solution: OnSolution, values: tuple[int, ...]) -> bool:
+    """Pass a solution on with its defined variables recomputed."""
+    return on_solution(tuple(program.complete(dict(enumerate(values)))))
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""HiGHS: the only module that talks to highspy.
+"""HiGHS: with `mocap_opt.solvers.highs_listener` all that talks to highspy.
 
 Every return code is checked, every limit and tolerance is set explicitly, nothing is printed,
 and a number is passed on only where HiGHS vouches for it.
@@ -10,30 +10,23 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from mocap_opt.errors import SolverUnavailableError
+from mocap_opt.solvers.highs_listener import HighsError, Listener, OnSolution, check, load_highspy
 from mocap_opt.solvers.interrupt import deferred_interrupt
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
-from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
-from mocap_opt.solvers.versions import installed_version
+from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
 from mocap_opt.stopping import AskedToStop, never
+
+__all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy", "solve_lp", "solve_mip"]
 
 ABSOLUTE_GAP = 1e-6
 """Absolute gap below which HiGHS calls a mixed-integer program optimal (its own default)."""
 
-PROGRESS_EVERY_S = 0.2
-"""Least time between two calls of a progress callback, except at new incumbents."""
-
 _threads_lock = threading.Lock()
 _threads_in_use: int | None = None
-
-
-class HighsError(RuntimeError):
-    """A call of HiGHS failed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,31 +75,6 @@ class LpResult:
     solve_s: float
 
 
-@cache
-def load_highspy() -> Any:
-    """Import highspy.
-
-    Raises
-    ------
-    SolverUnavailableError
-        If it is missing, or clashes with the installed ortools.
-    """
-    try:
-        import highspy  # noqa: PLC0415 - loaded on first use, so that importing this package stays light
-    except ImportError as error:
-        found = installed_version("highspy")
-        if found is None:
-            raise SolverUnavailableError(
-                "highspy is not installed: pip install 'highspy>=1.12,<1.14'"
-            ) from error
-        raise SolverUnavailableError(
-            f"highspy {found} cannot be loaded next to ortools {installed_version('ortools')}: {error}. "
-            "Both ship a libhighs.so.1, and some pairs of versions cannot share a process: "
-            "pip install 'highspy>=1.12,<1.14' 'ortools>=9.15,<9.16'"
-        ) from error
-    return highspy
-
-
 def solve_mip(
     program: LinearProgram,
     *,
@@ -117,6 +85,7 @@ def solve_mip(
     threads: int = 1,
     node_limit: int | None = None,
     callback: Callback | None = None,
+    on_solution: OnSolution | None = None,
 ) -> HighsResult:
     """Minimise a mixed-integer linear program.
 
@@ -135,6 +104,9 @@ def solve_mip(
     callback : Callback, optional
         Receives the progress; may stop the run.  An exception it raises ends the run and is
         raised again here.
+    on_solution : callable, optional
+        Receives every better solution as HiGHS finds it, integer columns rounded; may stop the run
+        likewise.
 
     Raises
     ------
@@ -149,14 +121,19 @@ def solve_mip(
     options: dict[str, Any] = {"mip_rel_gap": float(gap), "mip_abs_gap": ABSOLUTE_GAP}
     if node_limit is not None:
         options["mip_max_nodes"] = int(node_limit)
-    listener = _Listener(callback)
+
+    def rounded(values: FloatArray) -> bool:
+        integers = np.where(program.integer, np.round(values), values)
+        return on_solution is not None and on_solution(integers)
+
+    listener = Listener(callback, None if on_solution is None else rounded)
     highs = _session(program, listener, time_limit_s, seed, threads, options)
     if start is not None:
         worst, where = program.violation(start)
         if worst > FEASIBILITY_TOLERANCE:
             raise ValueError(f"the start violates {where} by {worst:g}")
         columns = np.arange(program.columns, dtype=np.int32)
-        _check(highs.setSolution(program.columns, columns, start), "setSolution")
+        check(highs.setSolution(program.columns, columns, start), "setSolution")
     _run(highs, threads, listener)
     outcome, values = _read_mip(highs, program, listener.log, gap)
     outcome_fields = {
@@ -194,7 +171,7 @@ def solve_lp(
         If highspy cannot be loaded.
     """
     began = time.perf_counter()
-    listener = _Listener(lambda _: asked_to_stop())
+    listener = Listener(lambda _: asked_to_stop())
     highs = _session(program, listener, time_limit_s, seed, threads, {"solve_relaxation": True})
     _run(highs, threads, listener)
     status, stop = _verdict(highs)
@@ -212,63 +189,9 @@ def solve_lp(
     )
 
 
-class _Listener:
-    """Collects HiGHS's log, reports progress, and asks HiGHS to stop when told to."""
-
-    def __init__(self, callback: Callback | None) -> None:
-        self.callback = callback
-        self.lines: list[str] = []
-        self.stop = False
-        self.error: BaseException | None = None
-        self.last_report = -np.inf
-
-    @property
-    def log(self) -> str:
-        return "".join(self.lines)
-
-    def attach(self, highs: Any) -> None:
-        kinds = load_highspy().cb.HighsCallbackType
-        self.logging, self.improving = int(kinds.kCallbackLogging), int(kinds.kCallbackMipImprovingSolution)
-        _check(load_highspy()._Highs.setCallback(highs, self.listen, None), "setCallback")
-        # The interrupts are wanted even without a callback: they are where Ctrl-C gets through.
-        wanted = [kinds.kCallbackLogging, kinds.kCallbackMipInterrupt, kinds.kCallbackSimplexInterrupt]
-        if self.callback is not None:
-            wanted += [kinds.kCallbackMipImprovingSolution, kinds.kCallbackMipLogging]
-        for kind in wanted:
-            _check(highs.startCallback(kind), f"startCallback({kind})")
-
-    def interrupt(self) -> None:
-        """Stop, and raise KeyboardInterrupt once HiGHS has returned."""
-        self.stop, self.error = True, KeyboardInterrupt()
-
-    def listen(self, kind: int, message: str, out: Any, inputs: Any, _: object) -> None:
-        """Serve a callback of HiGHS; an exception must not travel through its C++ frames."""
-        try:
-            if kind == self.logging:
-                self.lines.append(message)
-                return
-            due = kind == self.improving or out.running_time - self.last_report >= PROGRESS_EVERY_S
-            if due and not self.stop and self.callback is not None:
-                self.last_report = out.running_time
-                self.stop = self.callback(_progress(out))
-        except BaseException as error:
-            self.stop, self.error = True, error
-        if self.stop and kind != self.improving and inputs is not None:
-            inputs.user_interrupt = True
-
-
-def _progress(out: Any) -> Progress:
-    """Read what HiGHS knows at a callback; its infinities mean that it knows nothing."""
-
-    def known(value: float) -> float | None:
-        return float(value) if abs(value) < load_highspy().kHighsInf else None
-
-    return Progress(float(out.running_time), known(out.mip_primal_bound), known(out.mip_dual_bound))
-
-
 def _session(
     program: LinearProgram,
-    listener: _Listener,
+    listener: Listener,
     time_limit_s: float | None,
     seed: int,
     threads: int,
@@ -293,7 +216,7 @@ def _session(
         settings["time_limit"] = float(time_limit_s)
     listener.attach(highs)
     for name, value in settings.items():
-        _check(highs.setOptionValue(name, value), f"setOptionValue({name}, {value})")
+        check(highs.setOptionValue(name, value), f"setOptionValue({name}, {value})")
     infinity = highspy.kHighsInf
     matrix = program.matrix
     status = highs.passModel(
@@ -314,11 +237,11 @@ def _session(
         program.integer.astype(np.int32),
     )
     # A warning here means that HiGHS changed the model (dropped a tiny coefficient, say).
-    _check(status, f"passModel: {listener.log[-500:]}", warnings_are_fine=False)
+    check(status, f"passModel: {listener.log[-500:]}", warnings_are_fine=False)
     return highs
 
 
-def _run(highs: Any, threads: int, listener: _Listener) -> None:
+def _run(highs: Any, threads: int, listener: Listener) -> None:
     """Run HiGHS.
 
     Its scheduler lives as long as the process: after a change of ``threads`` a run fails
@@ -333,7 +256,7 @@ def _run(highs: Any, threads: int, listener: _Listener) -> None:
         status = highs.run()
     if listener.error is not None:
         raise listener.error
-    _check(status, f"run: {listener.log[-500:]}")
+    check(status, f"run: {listener.log[-500:]}")
 
 
 def _verdict(highs: Any) -> tuple[Status, StopReason]:
@@ -396,11 +319,3 @@ def _start_accepted(start: FloatArray, values: FloatArray | None, log: str) -> b
     if "MIP start solution is feasible" in log or (values is not None and np.array_equal(values, start)):
         return True
     return None if "Presolve: Optimal" in log else False
-
-
-def _check(status: Any, call: str, *, warnings_are_fine: bool = True) -> None:
-    """Raise if a call of HiGHS failed."""
-    kinds = load_highspy().HighsStatus
-    if status == kinds.kOk or (status == kinds.kWarning and warnings_are_fine):
-        return
-    raise HighsError(f"HiGHS returned {status} from {call}")

@@ -56,11 +56,15 @@ class Progress:
         Objective of the best solution so far, in the objective's unit.
     bound : float or None
         Best proved lower bound so far, same unit.
+    plan : Plan or None
+        What stands behind a new incumbent, if the program hands it on: feasible, but priced by the
+        program's objective alone until somebody replays it.
     """
 
     elapsed_s: float
     incumbent: float | None
     bound: float | None
+    plan: Plan | None = None
 
     @property
     def gap(self) -> float | None:

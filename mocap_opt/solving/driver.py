@@ -206,6 +206,7 @@ def solve(
         solve_s=state.solve_s,
         reason=state.infeasible_reason or (reason if found is None else None),
         notes=state.notes,
+        programs=state.runs,
         settings={
             "seed": seed,
             "time_limit_s": None if time_limit_s == float("inf") else time_limit_s,
@@ -342,6 +343,7 @@ def _against(
         build_s=report.build_s,
         solve_s=report.solve_s,
         notes=report.notes,
+        programs=report.programs,
         settings=report.settings,
         execution=wanted_execution(report.settings["execution"]),
     )

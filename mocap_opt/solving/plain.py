@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.plan import Plan
@@ -48,9 +49,8 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     built_s = time.perf_counter() - began
     limits = cpsat.Limits(state.remaining_s, state.gap, seed, state.threads)
     result = cpsat.solve(variables.program, limits=limits, callback=listen)
-    state.build_s += built_s
     plan = None if result.values is None else read_plan(variables, result.values)
-    return plan, result.outcome
+    return plan, replace(result.outcome, build_s=built_s + result.outcome.build_s)
 
 
 PLAIN_METHODS: dict[str, Run] = {"plain-highs": _with_highs, "plain-cpsat": _with_cpsat}
@@ -94,11 +94,10 @@ def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | 
 
     def listen(news: SolverProgress) -> bool:
         _tell(state, news.incumbent, news.bound, method)
-        return state.stop.is_set()
+        return state.out_of_time()
 
     plan, outcome = PLAIN_METHODS[method](state, seed, listen)
-    state.build_s += outcome.build_s
-    state.solve_s += outcome.solve_s
+    state.record(method, outcome)
     if outcome.message:
         state.notes.append(f"{method}: {outcome.message}")
     if outcome.status is Status.INFEASIBLE:

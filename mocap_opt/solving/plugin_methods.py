@@ -130,8 +130,7 @@ def _enter(
     plugin: Plugin, state: SearchState, result: ProgramResult, scope: Scope | None
 ) -> tuple[str | None, str]:
     outcome = result.outcome
-    state.build_s += outcome.build_s
-    state.solve_s += outcome.solve_s
+    state.record(plugin.name, outcome)
     if outcome.message:
         state.notes.append(f"{plugin.name}: {outcome.message}")
     reason = None if result.plan is not None else f"{plugin.name} found no plan ({outcome.stop.value})"

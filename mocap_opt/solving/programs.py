@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from mocap_opt.assess import Execution
 from mocap_opt.bounds import Bound, Evidence, Scope, best
 from mocap_opt.plan import Plan
 from mocap_opt.report import covering
-from mocap_opt.solvers.outcome import ProgramResult, Status
+from mocap_opt.solvers.outcome import ProgramResult, Progress, Status
 from mocap_opt.solving.state import SearchState
 
 
@@ -93,6 +94,7 @@ def run_program(
     -------
     ProgramResult
     """
+    source = f"{program.name} ({solver.value})"
     known: dict[str, int] = {}
     proved = best(state.bounds, covering(Execution.LOCKSTEP))
     if program is LOCKSTEP_PROGRAM and solver is Solver.CPSAT and proved is not None:
@@ -108,14 +110,12 @@ def run_program(
         time_limit_s=None if math.isinf(time_limit_s) else time_limit_s,
         gap=state.gap,
         seed=seed,
-        callback=state.asked_to_stop,
+        callback=partial(_follow, state, program, source, solver),
         **limits,
         **known,
     )
     outcome = result.outcome
-    source = f"{program.name} ({solver.value})"
-    state.build_s += outcome.build_s
-    state.solve_s += outcome.solve_s
+    state.record(program.name, outcome)
     if start is not None and outcome.start_accepted is False:
         state.notes.append(f"{source}: the start was not accepted")
     if outcome.message:
@@ -124,9 +124,26 @@ def run_program(
         state.infeasible_reason = f"{source} proved that no plan meets every rule"
     state.offer(result.plan, source)
     if outcome.bound is not None:
-        # Latencies are whole ticks in lockstep; for the relaxation, a bound may only be rounded down.
-        ticks = math.floor(outcome.bound)
-        state.add_bounds(
-            [Bound(program.name, ticks, program.scope, Evidence.SOLVER, note=solver.value)], source
-        )
+        state.add_bounds([_bound(program, solver, outcome.bound)], source)
     return result
+
+
+def _bound(program: Program, solver: Solver, ticks: float) -> Bound:
+    """A program's bound; latencies of the relaxation are fractions of ticks, so it is only rounded down."""
+    return Bound(program.name, max(0, math.floor(ticks)), program.scope, Evidence.SOLVER, solver.value)
+
+
+def _follow(state: SearchState, program: Program, source: str, solver: Solver, news: Progress) -> bool:
+    """Take in what a running program finds: its plans are verified and replayed like any other.
+
+    Returns
+    -------
+    bool
+        Whether to stop: time is up, the caller asks, or the gap is closed; that last, which depends on
+        when news arrive, not under a deterministic limit.
+    """
+    if news.plan is not None:
+        state.offer(news.plan, source, record=False)
+    if news.bound is not None:
+        state.add_bounds([_bound(program, solver, news.bound)], source)
+    return state.out_of_time() if state.deterministic_limit is not None else state.done

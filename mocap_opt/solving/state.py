@@ -14,8 +14,9 @@ from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.report import covering, relative_gap
+from mocap_opt.report import ProgramRun, covering, relative_gap
 from mocap_opt.solvers.outcome import Progress as SolverProgress
+from mocap_opt.solvers.outcome import SolveOutcome
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -32,7 +33,9 @@ class Progress:
     elapsed_s : float
         Seconds since the start.
     latency_s, bound_s : float or None
-        Best reported latency and best lower bound on any execution so far.
+        Best reported latency and best lower bound on any execution so far.  The latency is that of a
+        plan in hand, verified and replayed, also while a solver runs; only the plain methods tell their
+        program's own objective.
     gap : float or None
         Between the two.
     source : str
@@ -63,10 +66,20 @@ class Trial:
     lockstep: Fraction | None = None
     event: Fraction | None = None
 
+    @classmethod
+    def of(cls, source: str, found: Assessment) -> Trial:
+        """A plan with both its replays."""
+        return cls(source, Fraction(found.lockstep.latency), Fraction(found.event.latency))
+
     @property
     def latency(self) -> Fraction | None:
         """The smaller of the replays that were made, ticks."""
         return min((x for x in (self.lockstep, self.event) if x is not None), default=None)
+
+
+def same_decisions(one: Plan, other: Plan) -> bool:
+    """Whether two plans cut and place alike."""
+    return one.boundaries == other.boundaries and one.homes == other.homes
 
 
 @dataclass
@@ -111,8 +124,7 @@ class SearchState:
     trials: list[Trial] = field(default_factory=list)
     infeasible_reason: str | None = None
     notes: list[str] = field(default_factory=list)
-    build_s: float = 0.0
-    solve_s: float = 0.0
+    runs: list[ProgramRun] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -165,48 +177,86 @@ class SearchState:
         gap = self.current_gap()
         return self.out_of_time() or (gap is not None and gap <= self.gap)
 
-    def offer(self, plan: Plan | None, source: str) -> bool:
+    def offer(self, plan: Plan | None, source: str, *, record: bool = True) -> bool:
         """Judge a plan and keep it if it is better than the best so far.
 
         The event-driven replay is skipped when even the plan's contention-free latency, which it
         can never beat, is no better than the best known.
+
+        Parameters
+        ----------
+        plan : Plan or None
+        source : str
+            What it came from.
+        record : bool
+            Whether it counts among the trials; the plans on the way of one program do not.
 
         Returns
         -------
         bool
             Whether the reported latency improved.
         """
+        if not record:
+            return self._judge(plan, source)[1]
+        trial, better = self._judge(plan, source)
+        self.trials.append(trial)
+        return better
+
+    def _judge(self, plan: Plan | None, source: str) -> tuple[Trial, bool]:
+        """Verify and replay a plan; whether it is the best now."""
         if plan is None or violations(self.tables, plan):
-            self.trials.append(Trial(source))
-            return False
+            return Trial(source), False
+        if self.best is not None and same_decisions(plan, self.best.plan):
+            return Trial.of(source, self.best), False
         lockstep = replay_lockstep(self.tables, plan)
         least = Fraction(lockstep.latency)
         if self.execution is None:
             least = min(least, Fraction(contention_free_latency(self.tables, plan)))
         known = self.best_latency
         if known is not None and least >= known and not self._better_lockstep(lockstep.latency):
-            self.trials.append(Trial(source, Fraction(lockstep.latency)))
-            return False
+            return Trial(source, Fraction(lockstep.latency)), False
         found = Assessment(plan, lockstep, replay_event(self.tables, plan))
-        self.trials.append(Trial(source, Fraction(lockstep.latency), Fraction(found.event.latency)))
+        trial = Trial.of(source, found)
         if self._better_lockstep(lockstep.latency):
             self.best_lockstep = found
         if known is not None and found.latency_in(self.execution) >= known:
-            return False
+            return trial, False
         self.best, self.best_source = found, source
         self.tell(source)
-        return True
+        return trial, True
 
     def _better_lockstep(self, latency: int) -> bool:
         return self.best_lockstep is None or latency < self.best_lockstep.lockstep.latency
 
     def add_bounds(self, bounds: Iterable[Bound], source: str = "") -> None:
-        """Take bounds in; tell of a better headline bound."""
+        """Take bounds in, the greatest of each name and scope; tell of a better headline bound."""
         before = self.headline
-        self.bounds.extend(bounds)
+        for bound in bounds:
+            self._keep(bound)
         after = self.headline
         if after is not None and (before is None or after.ticks > before.ticks):
             self.tell(source or after.name)
+
+    def _keep(self, bound: Bound) -> None:
+        for n, known in enumerate(self.bounds):
+            if (known.name, known.scope) == (bound.name, bound.scope):
+                self.bounds[n] = max(known, bound, key=lambda each: each.ticks)
+                return
+        self.bounds.append(bound)
+
+    def record(self, name: str, outcome: SolveOutcome) -> None:
+        """Note how long a program took to build and to solve, and how large it was."""
+        self.runs.append(ProgramRun.of(name, outcome))
+
+    @property
+    def build_s(self) -> float:
+        """Seconds spent building programs."""
+        return sum(run.build_s for run in self.runs)
+
+    @property
+    def solve_s(self) -> float:
+        """Seconds spent in solvers."""
+        return sum(run.solve_s for run in self.runs)
 
     def tell(self, source: str) -> None:
         """Pass the present state on to the callback."""
