@@ -334,12 +334,18 @@ def test_a_single_stage_never_waits() -> None:
     tables = make_tables(stages=1, tokens=4, linear=10, constant=2, queue_depth=1)
     found = assess_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
     assert found.period == found.lockstep.period == found.event.period == 44
+    assert found.latency == found.lockstep.latency == found.event.latency == 44
 
 
 def test_a_slow_second_stage_sets_the_pace() -> None:
     tables = make_tables(stages=2, tokens=4, linear=[10, 30], queue_depth=1)
     event = replay_event_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
     assert (event.period, event.cycle, event.steady) == (120, 1, True)
+    # Stage 0 starts a chunk when the one before it starts on stage 1, which takes 60: 60 in the queue,
+    # 60 on stage 1, and 60 for the second chunk.
+    assert event.latency == 180
+    lockstep = replay_lockstep_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
+    assert (lockstep.period, lockstep.latency) == (120, 180)
 
 
 def test_the_proved_period_is_that_of_a_long_run() -> None:
@@ -360,6 +366,10 @@ def test_the_proved_period_is_that_of_a_long_run() -> None:
         run = run_messages(tables, sequence_messages(sequence), log=False, refinement=512)
         at = [run.end[-1][(r + 1) * periodic.plan.chunks - 1] for r in range(reached + found.cycle)]
         assert tuple(at[:reached]) == found.completions
+        # Later ones have started after the transient, too.
+        each, late = periodic.plan.chunks, range(reached + 10, reached + 10 + found.cycle)
+        took = [run.end[-1][(r + 1) * each - 1] - run.start[0][r * each] for r in late]
+        assert found.latency == Fraction(sum(took), found.cycle)
         assert at[-1] - at[-1 - found.cycle] == found.period * found.cycle
     assert steady >= 4
 

@@ -106,13 +106,14 @@ def _print(fields: dict[str, Any], as_json: bool) -> ExitCode:
         for name, value in _rows(fields):
             click.echo(f"{name:<18}{value}")
         if fields["methods"]:
-            click.echo(f"\n{'method':<18}{'period':>12}{'requests/s':>12}{'W':>5}{'idle':>6}")
+            click.echo(f"\n{'method':<18}{'period':>12}{'requests/s':>12}{'latency':>12}{'W':>5}{'idle':>6}")
         for row in fields["methods"]:
             if row["period_s"] is None:
                 click.echo(f"{row['method']:<18}{row['reason']}")
             else:
                 click.echo(
                     f"{row['method']:<18}{_seconds(row['period_s']):>12}{_rate(row['requests_per_s']):>12}"
+                    f"{_seconds(row['request_latency_s']):>12}"
                     f"{row['slots']:>5}{row['idle_slots']:>6}"
                 )
     if fields["status"] == Status.INFEASIBLE.value:
@@ -132,6 +133,7 @@ def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
             ("  lockstep", _seconds(fields["lockstep_period_s"])),
             ("  event-driven", unsteady or _seconds(fields["event_period_s"])),
             ("requests per s", _rate(fields["requests_per_s"])),
+            ("  each takes", _seconds(fields["request_latency_s"])),
             ("W", f"{fields['slots']} slots: {fields['chunks']} chunks, {fields['idle_slots']} idle"),
         ]
     if fields["lower_bound_s"] is not None:

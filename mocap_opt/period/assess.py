@@ -38,6 +38,13 @@ class PeriodAssessment:
         """The execution with that period; lockstep where both are equal."""
         return Execution.LOCKSTEP if self.period == self.lockstep.period else Execution.EVENT
 
+    @property
+    def latency(self) -> Fraction:
+        """How long a request takes in the reported execution once requests follow each other, ticks."""
+        if self.execution is Execution.EVENT and self.event.latency is not None:
+            return self.event.latency
+        return Fraction(self.lockstep.latency)
+
 
 def assess_period(tables: Tables, periodic: PeriodicPlan) -> PeriodAssessment:
     """Verify a periodic plan and replay it both ways.

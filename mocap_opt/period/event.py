@@ -42,6 +42,9 @@ class EventPeriod:
         Requests after which the run repeats.
     completions : tuple of Fraction, ticks
         When the last stage ended each request.
+    latency : Fraction or None, ticks
+        From the start of a request's first chunk until its last one has left, mean over a cycle; None
+        if the run was not proved to repeat.
     rounded : int
         Message ends that were rounded up to the resolution of the clock; a run with any is never
         called steady.
@@ -51,6 +54,7 @@ class EventPeriod:
     estimate: Fraction
     cycle: int | None
     completions: tuple[Fraction, ...]
+    latency: Fraction | None
     rounded: int
 
     @property
@@ -183,7 +187,23 @@ class _EndlessRun(Run):
         half = len(at) // 2
         # The first request to measure from: the end of the row lacks later requests' interference.
         estimate = (at[-1] - at[half - 1]) / (len(at) - half) if len(at) > 1 else at[0]
-        period = None
+        period = latency = None
         if self._cycle is not None:
             period = estimate = (at[-1] - at[-1 - self._cycle]) / self._cycle
-        return EventPeriod(period, estimate, self._cycle, at, self.clock.rounded)
+            latency = self._latency(at, period)
+        return EventPeriod(period, estimate, self._cycle, at, latency, self.clock.rounded)
+
+    def _latency(self, at: tuple[Fraction, ...], period: Fraction) -> Fraction:
+        """Mean latency of the requests that start within the cycle that was proved to come back.
+
+        Those in flight when it began have come from the start of the run; those that start in it end
+        in later cycles, as many periods after the ends in this one.
+        """
+        assert self._cycle is not None
+        scale, first, total = self.clock.scale, len(at) - self._cycle, Fraction(0)
+        for chunk in range(0, len(self.start[0]), self._each):
+            began = Fraction(self.clock.units(self.start[0][chunk]), scale)
+            if at[first - 1] < began <= at[-1]:
+                later = chunk // self._each - first
+                total += at[first + later % self._cycle] + later // self._cycle * self._cycle * period - began
+        return total / self._cycle

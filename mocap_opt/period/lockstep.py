@@ -21,12 +21,15 @@ class LockstepPeriod:
         A_t and X_t of the cyclic slots 0 .. W - 1.
     work_bound_by, exchange_bound_by : tuple of str
         The row that sets each, as in `mocap_opt.replay.lockstep.LockstepReplay`.
+    latency : int, ticks
+        From the start of a request's first slot to the end of the work in its last one.
     """
 
     work: IntArray
     exchange: IntArray
     work_bound_by: tuple[str, ...]
     exchange_bound_by: tuple[str, ...]
+    latency: int
 
     @property
     def period(self) -> int:
@@ -55,4 +58,8 @@ def replay_lockstep_period(tables: Tables, periodic: PeriodicPlan) -> LockstepPe
         delay=fold(one.delay, slots, np.maximum),
     )
     priced = price_slots(tables, rows, np.zeros((tables.stages, slots), dtype=np.int64))
-    return LockstepPeriod(priced.work, priced.exchange, priced.work_bound_by, priced.exchange_bound_by)
+    own = np.arange(periodic.plan.chunks + tables.stages - 1) % slots
+    latency = int(priced.duration[own].sum() - priced.exchange[own[-1]])
+    return LockstepPeriod(
+        priced.work, priced.exchange, priced.work_bound_by, priced.exchange_bound_by, latency
+    )

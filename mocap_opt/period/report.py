@@ -23,8 +23,8 @@ def assessment_fields(tables: Tables, found: PeriodAssessment | None) -> dict[st
     """What is reported of a periodic plan, seconds; every field None without one."""
     if found is None:
         names = (
-            "period_s requests_per_s execution lockstep_period_s event_period_s event_steady "
-            "chunks slots idle_slots boundaries homes"
+            "period_s requests_per_s execution request_latency_s lockstep_period_s event_period_s "
+            "event_steady chunks slots idle_slots boundaries homes"
         )
         return dict.fromkeys(names.split())
     plan, period = found.periodic.plan, tables.seconds(found.period)
@@ -33,6 +33,7 @@ def assessment_fields(tables: Tables, found: PeriodAssessment | None) -> dict[st
         "period_s": period,
         "requests_per_s": 1 / period if period else None,
         "execution": found.execution.value,
+        "request_latency_s": tables.seconds(found.latency),
         "lockstep_period_s": tables.seconds(found.lockstep.period),
         "event_period_s": None if event is None else tables.seconds(event),
         "event_steady": found.event.steady,
@@ -47,7 +48,7 @@ def assessment_fields(tables: Tables, found: PeriodAssessment | None) -> dict[st
 def method_row(tables: Tables, method: MethodPeriod) -> dict[str, Any]:
     """One method in the table of methods."""
     fields = assessment_fields(tables, method.assessment)
-    kept = ("period_s", "requests_per_s", "execution", "chunks", "slots", "idle_slots")
+    kept = ("period_s", "requests_per_s", "execution", "request_latency_s", "chunks", "slots", "idle_slots")
     return {"method": method.name, **{name: fields[name] for name in kept}, "reason": method.reason or None}
 
 

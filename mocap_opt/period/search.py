@@ -36,8 +36,8 @@ PROMISING = 6
 Start = tuple[float, PeriodicPlan, IntArray]
 """The estimate of a plan, the plan, and the order of homes it was made with."""
 
-CLIMBED = 8
-"""Starts that local search climbs from, one of a count of chunks, best first."""
+CLIMBED = 16
+"""Starts that local search climbs from, one of a count of chunks and an order of homes, best first."""
 
 SHAKEN = 3
 """Plans of which the local search shakes one at random, best first."""
@@ -169,11 +169,11 @@ class PeriodSearch:
             self.judge(periodic, "cyclic chunks")
 
     def search_locally(self, seed: int) -> None:
-        """Climb from the best start of each count of chunks, then shake the best plans and climb again."""
+        """Climb from the best starts of unlike counts or orders, then shake the best plans and climb again."""
         rng = np.random.default_rng(seed)
-        first: dict[int, Start] = {}
+        first: dict[tuple[int, bytes], Start] = {}
         for start in self._starts:
-            first.setdefault(start[1].plan.chunks, start)
+            first.setdefault((start[1].plan.chunks, start[2].tobytes()), start)
         pool: list[Start] = []
         for start in list(first.values())[:CLIMBED]:
             if self.done:
@@ -312,15 +312,11 @@ def period_of_method(tables: Tables, name: str, *, time_limit_s: float = 60.0) -
     Raises
     ------
     InputError
-        If queues are unbounded.
-    ValueError
-        If there is no such method.
+        If queues are unbounded, or there is no such method.
     """
     require_bounded_queues(tables)
     if name == "joint":
         search = best_period(tables, time_limit_s=time_limit_s)
         return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
-    if name not in METHODS:
-        raise ValueError(f"no such method: {name!r}; known are joint, {', '.join(METHODS)}")
     periodic, reason = periodic_plan_of_method(tables, name)
     return MethodPeriod(name, None if periodic is None else assess_period(tables, periodic), reason)
