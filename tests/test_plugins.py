@@ -30,7 +30,8 @@ def run(*arguments: object) -> int:
 
 def broken(body: str) -> str:
     """A module whose heuristic, and program, does this."""
-    return f"{MODULE}\ndef bad(*arguments, **options):\n    {body}\n\nBAD = mocap_opt.Formulation('bad', bad, bad)\n"
+    program = "BAD = mocap_opt.Formulation('bad', bad, bad)"
+    return f"{MODULE}\ndef bad(*arguments, **options):\n    {body}\n\n{program}\n"
 
 
 BAD = """
