@@ -21,6 +21,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "editor": {**SMALL, "$schema": "schema.json"},
     "wafer-changed": {**SMALL, "wafer": {"preset": "watos-c3", "die": {"memory_bytes": "20 GB"}}},
     "model-changed": {**SMALL, "model": {"preset": "qwen3-235b-a22b", "experts": {"active": 4}}},
+    "measured": {
+        **SMALL,
+        "costs": {
+            "kind": "measured",
+            "stages": {"lengths": [1, "1k"], "prefixes": [0, "1k"], "seconds": [["1 ms", 2e-3], [0.1, 0.2]]},
+        },
+    },
     "coefficients": {
         **SMALL,
         "costs": {"kind": "coefficients", "stages": {"constant": "1 ms", "linear": 1e-6}},

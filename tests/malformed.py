@@ -89,6 +89,15 @@ _FILES: list[tuple[str, bytes, str]] = [
 MEMORY_ZERO = 'wafer.die.memory_bytes: expected > 0, got 0 (write 70e9 or "70 GB")'
 _NAN_COEFFICIENT = {"kind": "coefficients", "stages": [{}, {"linear": math.nan}]}
 
+_TIMES = {"lengths": [1024], "prefixes": [0], "seconds": [[0.5]]}
+_MEASURED = {"kind": "measured", "stages": _TIMES}
+
+
+def _measured(**changes: Any) -> dict[str, Any]:
+    """Measured costs with one thing changed."""
+    return {"kind": "measured", "stages": {**_TIMES, **changes}}
+
+
 # One change to BASE each.
 _VALUES: list[tuple[str, str, Any, str]] = [
     ("no-version", "version", DELETED, "version"),
@@ -203,6 +212,20 @@ _VALUES: list[tuple[str, str, Any, str]] = [
         "costs.stages[1].linear",
     ),
     ("coefficients-key", "costs", {"kind": "coefficients", "stages": {"liner": 1}}, "costs.stages.liner"),
+    ("measured-without-times", "costs", {"kind": "measured"}, "costs.stages"),
+    ("measured-file-a-number", "costs", {"kind": "measured", "file": 3}, "costs.file"),
+    ("measured-file-with-nul", "costs", {"kind": "measured", "file": "a\0b"}, "costs.file"),
+    ("measured-file-missing", "costs", {"kind": "measured", "file": "nowhere.csv"}, "nowhere.csv"),
+    ("measured-file-a-folder", "costs", {"kind": "measured", "file": "."}, "a directory"),
+    ("measured-file-and-stages", "costs", {**_MEASURED, "file": "timings.csv"}, "one source of times"),
+    ("measured-per-stage", "costs", {"kind": "measured", "stages": [_TIMES]}, "costs.stages"),
+    ("measured-nan", "costs", _measured(seconds=[[math.nan]]), "costs.stages.seconds[0][0]"),
+    ("measured-negative", "costs", _measured(seconds=[[-1]]), "costs.stages.seconds[0][0]: expected > 0"),
+    ("measured-zero", "costs", _measured(seconds=[["0 s"]]), "costs.stages.seconds[0][0]: expected > 0"),
+    ("measured-descending", "costs", _measured(lengths=[2, 1], seconds=[[1], [1]]), "costs.stages.lengths"),
+    ("measured-nothing", "costs", _measured(prefixes=[], seconds=[[]]), "costs.stages.prefixes"),
+    ("measured-row-short", "costs", _measured(prefixes=[0, 1]), "costs.stages.seconds[0]"),
+    ("measured-rows-missing", "costs", _measured(lengths=[1, 2]), "costs.stages.seconds"),
     ("overlap-above-one", "overlap", 2, "overlap"),
     ("overlap-of-many-decimals", "overlap", 0.1 + 0.2, "overlap: expected a number of at most six decimals"),
     ("flops-tiny", "wafer.die.flops", 1e-300, "wafer.die.flops: expected >= 1"),
@@ -227,6 +250,11 @@ _SEVERAL: list[tuple[str, tuple[tuple[str, Any], ...], str]] = [
     (
         "full-block-coefficients",
         (("attention", "full_block"), ("costs", {"kind": "coefficients", "stages": {"linear": 1e-6}})),
+        "attention",
+    ),
+    (
+        "full-block-measured",
+        (("attention", "full_block"), ("costs", _MEASURED)),
         "attention",
     ),
     (
