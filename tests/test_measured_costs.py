@@ -1,0 +1,198 @@
+"""Measured chunk times as tables: exact where measured, between by interpolation, split soundly."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import make_tables
+from test_residual import with_residual
+
+from mocap_opt.bounds.least_total import cheapest_by_count
+from mocap_opt.costs import build_tables
+from mocap_opt.costs.envelope import largest_envelope
+from mocap_opt.costs.measured import MOST_CELLS
+from mocap_opt.errors import InputError
+from mocap_opt.instance import Instance
+from mocap_opt.streams.requests import build_requests
+
+LENGTHS, PREFIXES = [1024, 2048, 4096], [0, 4096, 8192]
+TIMES = [[0.010, 0.030, 0.040], [0.018, 0.040, 0.064], [0.034, 0.080, 0.120]]
+
+
+def measured(stages: Any = None, **changes: Any) -> Instance:
+    table = {"lengths": LENGTHS, "prefixes": PREFIXES, "seconds": TIMES}
+    data = {
+        "version": 1,
+        "name": "measured",
+        "model": "llama-3.1-8b",
+        "wafer": "pjlab-5x4",
+        "pipeline": {"stages": 2},
+        "workload": {"tokens": "8k"},
+        "chunking": {"max_chunks": 8, "quantum": 1024, "shortest": 1024, "longest": 4096},
+        "costs": {"kind": "measured", "stages": stages or table},
+        "tick": "1 us",
+    }
+    return Instance.from_dict(data | changes)
+
+
+def allowed(tables: Any) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.triu_indices(tables.steps + 1, 1)
+    keep = tables.length_allowed[(b == tables.steps).astype(int), b - a]
+    return a[keep], b[keep]
+
+
+def test_times_are_exact_where_measured_and_bilinear_between() -> None:
+    tables = build_tables(measured())
+    # In microseconds: 1, 2 and 4 steps of 1024 tokens after 0 and 4 of them.
+    for row, steps in enumerate((1, 2, 4)):
+        for column, start in enumerate((0, 4)):
+            assert tables.tau(0, start, start + steps) == round(1e6 * TIMES[row][column])
+    # 1024 after 1024: a quarter of the way from 10 to 30 ms.
+    assert tables.tau(1, 1, 2) == 15_000
+    # 3072 after 2048: halfway in both, (18 + 40 + 34 + 80) / 4 ms.
+    assert tables.tau(0, 2, 5) == 43_000
+    assert not tables.own_traffic.any()
+
+
+def test_a_cached_prefix_counts_as_tokens_before() -> None:
+    tables = build_tables(measured(workload={"tokens": "4k", "cached_prefix": "4k"}))
+    assert tables.tau(0, 0, 2) == 40_000
+    # 1024 after 4096 + 3072: three quarters of the way from 30 to 40 ms.
+    assert tables.tau(0, 3, 4) == 37_500
+
+
+def test_the_parts_are_below_the_times_and_never_negative() -> None:
+    tables = build_tables(measured())
+    assert tables.residual is not None
+    for part in (tables.phi, tables.prefix_cost, tables.length_cost, tables.residual):
+        assert (part >= 0).all()
+    assert (np.diff(tables.phi, axis=1) >= 0).all()
+    a, b = allowed(tables)
+    # Most of the time is in the envelope, whose structure bounds can use.
+    assert tables.residual[0, a, b].sum() < 0.2 * tables.tau(0, a, b).sum()
+    outside = np.ones(tables.residual.shape[1:], dtype=bool)
+    outside[a, b] = False
+    assert not tables.residual[:, outside].any()
+
+
+def test_times_that_rise_are_interpolated_by_times_that_rise() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        drawn = rng.uniform(0.001, 0.02, (3, 3)).cumsum(axis=0).cumsum(axis=1)
+        table = {"lengths": LENGTHS, "prefixes": PREFIXES, "seconds": drawn.tolist()}
+        tables = build_tables(measured(table))
+        for steps in range(1, 5):
+            starts = np.arange(tables.steps - steps + 1)
+            assert (np.diff(tables.tau(0, starts, starts + steps)) >= 0).all()
+        for start in range(tables.steps - 1):
+            ends = np.arange(start + 1, min(start + 4, tables.steps) + 1)
+            assert (np.diff(tables.tau(0, start, ends)) >= 0).all()
+
+
+def test_stages_may_differ_and_equal_ones_are_alike() -> None:
+    one = {"lengths": LENGTHS, "prefixes": PREFIXES, "seconds": TIMES}
+    slow = {**one, "seconds": (2 * np.array(TIMES)).tolist()}
+    same, listed, unlike = (build_tables(measured(stages)) for stages in (one, [one, one], [one, slow]))
+    a, b = allowed(same)
+    for stage in (0, 1):
+        assert np.array_equal(same.tau(stage, a, b), listed.tau(stage, a, b))
+    assert np.array_equal(unlike.tau(0, a, b), same.tau(0, a, b))
+    assert np.abs(unlike.tau(1, a, b) - 2 * same.tau(0, a, b)).max() <= 1
+
+
+def test_each_request_of_a_stream_has_times_of_its_own_prefix() -> None:
+    requests = [{"tokens": "4k"}, {"tokens": "4k", "prefix": "4k"}]
+    first, second = build_requests(measured(workload={"requests": requests}, objective="stream"))
+    assert (first.tables.tau(0, 0, 1), second.tables.tau(0, 0, 1)) == (10_000, 30_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"chunking": {"max_chunks": 8, "quantum": 1024, "longest": 8192}},
+            "costs.stages.lengths: expected measurements that reach from 1,024 to 8,192 tokens, got 1,024",
+        ),
+        ({"chunking": {"max_chunks": 16, "quantum": 512, "longest": 4096}}, "reach from 512 to 4,096"),
+        (
+            {"workload": {"tokens": "8k", "cached_prefix": "2k"}},
+            "costs.stages.prefixes: expected measurements",
+        ),
+        ({"workload": {"tokens": "16k"}}, "reach from 0 to 15,360 tokens, got 0 to 8,192"),
+        ({"workload": {"tokens": 8000}}, "costs.stages.lengths"),
+    ],
+)
+def test_chunks_outside_the_measurements_are_refused(changes: dict[str, Any], message: str) -> None:
+    # A short last step allows shorter chunks than were measured.
+    changes = {"chunking": {"max_chunks": 16, "quantum": 1024, "longest": 4096}} | changes
+    with pytest.raises(InputError, match=re.escape(message)):
+        build_tables(measured(**changes))
+
+
+def test_a_grid_too_fine_for_a_residual_is_refused() -> None:
+    instance = measured(workload={"tokens": "8k"}, chunking={"max_chunks": 2, "quantum": 1, "longest": "8k"})
+    assert MOST_CELLS < 2 * 8193**2
+    with pytest.raises(InputError, match=r"chunking\.quantum: expected at most 2,8\d\d steps for 2 stages"):
+        build_tables(instance)
+
+
+def test_a_time_of_less_than_a_tick_leaves_everything_to_the_residual() -> None:
+    tiny = {"lengths": LENGTHS, "prefixes": PREFIXES, "seconds": np.full((3, 3), 1e-7).tolist()}
+    tables = build_tables(measured(tiny))
+    a, b = allowed(tables)
+    assert not tables.tau(0, a, b).any()
+
+
+# --- the envelope ------------------------------------------------------------------------------
+
+
+def chunks(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    grid = np.arange(points, dtype=np.int64) * 64
+    a, b = np.triu_indices(points, 1)
+    return a, b, grid, np.stack([grid, grid[-1] - grid[::-1]])
+
+
+def test_times_of_the_form_are_found_to_a_part_in_a_million() -> None:
+    a, b, grid, lengths = chunks(40)
+    h, x = 256 + grid[a], grid[b] - grid[a]
+    times = 700_000 + 90 * h + 4_000 * x + 3 * (2 * h * x + x * x)
+    envelope = largest_envelope(times, a, b, grid, lengths, 256)
+    below = times - envelope.times(a, b)
+    assert (below >= 0).all()
+    assert (below <= 3 + 1e-6 * times).all()
+
+
+def test_any_times_stay_above_their_envelope() -> None:
+    rng = np.random.default_rng(8)
+    for points in (2, 3, 8, 20, 90):
+        a, b, grid, lengths = chunks(points)
+        for most in (1, 3, 10**4, 10**12):
+            times = rng.integers(0 if most == 3 else 1, most + 1, a.size) + rng.integers(0, most) * (b - a)
+            envelope = largest_envelope(times, a, b, grid, lengths, int(rng.integers(0, 500)))
+            assert (envelope.times(a, b) <= times).all()
+            assert (envelope.phi >= 0).all()
+            assert (envelope.length_cost >= 0).all()
+
+
+# --- the partition by count --------------------------------------------------------------------
+
+
+def test_the_cheapest_partition_by_count_is_that_of_enumeration() -> None:
+    rng = np.random.default_rng(5)
+    for number in range(15):
+        plain = make_tables(2, 7, max_chunks=5, quadratic=1, constant=3, min_length=number % 3 + 1)
+        tables = with_residual(rng, plain)
+        found = cheapest_by_count(tables, 0, 1)
+        for count in tables.counts:
+            sums = []
+            for inner in combinations(range(1, tables.steps), count - 1):
+                cuts = np.array([0, *inner, tables.steps])
+                tail = (cuts[1:] == tables.steps).astype(int)
+                if tables.length_allowed[tail, np.diff(cuts)].all():
+                    each = [tables.tau(stage, cuts[:-1], cuts[1:]) for stage in (0, 1)]
+                    sums.append(int(np.minimum(*each).sum()))
+            assert found.get(count) == min(sums, default=None)
