@@ -1,6 +1,7 @@
 """Latency of a plan without contention between stages: the yardstick inside the heuristics.
 
-C[i, j] = max(C[i-1, j] + send, C[i, j-1], start[i+1, j-Q]) + d[i, j], where
+C[i, j] = max(C[i-1, j] + send, C[i, j-1], start[i+1, j-Q], the end of the stage it waits for to be
+admitted) + d[i, j], where
 d = max(tau + (1 - f) x, x) and x is the time of the chunk's own KV traffic alone on the wafer.
 Contention only adds to it, so it ranks plans and bounds the replays of one plan, not those of others.
 """
@@ -12,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.heuristics.admission import gates, starts
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 
@@ -69,7 +71,7 @@ def durations(
     return slower
 
 
-def completion(work: IntArray, send: IntArray, queue_depth: int | None) -> int:
+def completion(work: IntArray, send: IntArray, queue_depth: int | None, gate: IntArray | None = None) -> int:
     """Completion of the last chunk on the last stage by the recursion above, ticks.
 
     Parameters
@@ -77,8 +79,12 @@ def completion(work: IntArray, send: IntArray, queue_depth: int | None) -> int:
     work, send : int64[stage, chunk], ticks
     queue_depth : int or None
         Q; None if unbounded.
+    gate : int64[stage, chunk], optional
+        From `mocap_opt.heuristics.admission.gates`.
     """
     stages, chunks = work.shape
+    if gate is not None and (gate >= 0).any():
+        return int(starts(work, send, queue_depth, gate)[-1, -1] + work[-1, -1])
     start = np.zeros_like(work)
     arrival = np.zeros(chunks, dtype=np.int64)
     for i in range(stages):
@@ -91,36 +97,7 @@ def completion(work: IntArray, send: IntArray, queue_depth: int | None) -> int:
         return end
     if np.all(start[:-1, queue_depth:] >= start[1:, : chunks - queue_depth]):
         return end
-    return _blocked(work, send, queue_depth)
-
-
-def _blocked(work: IntArray, send: IntArray, depth: int) -> int:
-    """Follow the recursion where full queues hold stages back, one anti-diagonal at a time."""
-    stages, chunks = work.shape
-    slots = chunks + stages - 1
-    # Row i is shifted to the right by i, so that column t holds the chunks of slot t.
-    skewed, onward = (np.zeros((stages, slots), dtype=np.int64) for _ in range(2))
-    for i in range(stages):
-        skewed[i, i : i + chunks] = work[i]
-        onward[i, i : i + chunks] = work[i] + send[i]
-    start = np.zeros((stages, slots + 1), dtype=np.int64)
-    for t in range(slots):
-        low, high = max(0, t - chunks + 1), min(stages - 1, t)
-        rows = slice(low, high + 1)
-        begin = np.zeros(high + 1 - low, dtype=np.int64)
-        if t:
-            begin = start[rows, t - 1] + skewed[rows, t - 1]
-            first = max(low, 1)
-            arrived = start[first - 1 : high, t - 1] + onward[first - 1 : high, t - 1]
-            begin[first - low :] = np.maximum(begin[first - low :], arrived)
-        if depth > 1 and t + 1 >= depth:
-            # start[i+1, j-Q] stands in column t + 1 - Q; 0 where that chunk does not exist.
-            room_at = start[low + 1 : high + 2, t + 1 - depth]
-            begin[: room_at.size] = np.maximum(begin[: room_at.size], room_at)
-        elif depth == 1:
-            begin = np.maximum.accumulate(begin[::-1])[::-1]
-        start[rows, t] = begin
-    return int(start[-1, slots - 1] + skewed[-1, slots - 1])
+    return int(starts(work, send, queue_depth)[-1, -1] + work[-1, -1])
 
 
 def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -> int:
@@ -135,14 +112,15 @@ def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -
     """
     stage = np.arange(tables.stages)[:, None]
     send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    return completion(durations(tables, indices, pages), send, tables.queue_depth)
+    gate = None if pages is None or not pages.any() else gates(tables, indices, pages)
+    return completion(durations(tables, indices, pages), send, tables.queue_depth, gate)
 
 
 def contention_free_latency(tables: Tables, plan: Plan) -> int:
     """Whole ticks that no execution of a plan stays below.
 
-    The recursion with every KV time rounded down, less a tick for each send, since tabulated sends
-    may be rounded up.
+    The recursion with every KV time rounded down and a tick less for every send, since tabulated sends
+    may be rounded up.  In lockstep, slot order keeps the rules of queues and admission by itself.
 
     Parameters
     ----------
@@ -157,5 +135,7 @@ def contention_free_latency(tables: Tables, plan: Plan) -> int:
     indices = plan.grid_indices(tables)
     stage = np.arange(tables.stages)[:, None]
     send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    work = durations(tables, indices, plan.remote_pages(tables), below=True)
-    return completion(work, send, tables.queue_depth) - (tables.stages - 1)
+    pages = plan.remote_pages(tables)
+    gate = gates(tables, indices, pages) if plan.homes else None
+    work = durations(tables, indices, pages, below=True)
+    return completion(work, np.maximum(send - 1, 0), tables.queue_depth, gate)

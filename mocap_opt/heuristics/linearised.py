@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.heuristics.admission import starts
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.occupancy import produced, room
 from mocap_opt.plan import Plan
@@ -48,29 +49,72 @@ def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never
     list of Plan
         Feasible plans with greedy homes, one for each different rounding that has any.
     """
-    if plan.chunks < 2 or tables.stages * plan.chunks > MOST_CELLS:
+    plans: list[Plan] = []
+    for indices in balanced(tables, plan.grid_indices(tables), asked_to_stop=asked_to_stop):
+        if plans and asked_to_stop():
+            break
+        pages = greedy(tables, indices).pages
+        if pages is None:
+            continue
+        found = Plan.from_arrays(tables, indices, pages)
+        if not violations(tables, found):
+            plans.append(found)
+    return plans
+
+
+def balanced(
+    tables: Tables,
+    start: IntArray,
+    gate: IntArray | None = None,
+    *,
+    asked_to_stop: AskedToStop = never,
+) -> list[IntArray]:
+    """Move all boundaries at once, and round them.
+
+    Parameters
+    ----------
+    start : int64[chunks + 1]
+        Grid indices of the boundaries; their count is kept.
+    gate : int64[stage, chunk], optional
+        The last stage for whose end each chunk waits, -1 for none: what comes in before a stage has ended
+        has to fit all memories together.  Without it memory is free again in the order of the slots,
+        and nobody waits for it.
+    asked_to_stop : callable
+        Checked between linear programs.
+
+    Returns
+    -------
+    list of int64[chunks + 1]
+        Grid indices, one for each different rounding.
+    """
+    chunks = start.size - 1
+    if chunks < 2 or tables.stages * chunks > MOST_CELLS:
         return []
-    start = plan.grid_indices(tables)
     at = start.astype(np.float64)
     longest = _longest(tables, start)
-    best, trust = _price(tables, at), max(1.0, tables.steps / plan.chunks / 4)
+    best, trust = _price(tables, at, gate), max(1.0, tables.steps / chunks / 4)
+    if gate is not None:
+        best = np.inf  # the start may lack room
     for _ in range(ROUNDS):
         if asked_to_stop() or trust < 0.05:
             break
-        step = _step(tables, at, start, longest, trust)
+        step = _step(tables, at, start, longest, trust, gate)
         if step is None:
             break
-        price = _price(tables, at + step)
+        price = _price(tables, at + step, gate)
         if price < best:
             at, best, trust = at + step, price, 1.5 * trust
         else:
             trust /= 4
-    return _roundings(tables, at, asked_to_stop)
+    return _roundings(tables, at)
 
 
-def _price(tables: Tables, at: FloatArray) -> float:
-    """The recursion's latency at fractional boundaries, ticks."""
+def _price(tables: Tables, at: FloatArray, gate: IntArray | None) -> float:
+    """The recursion's latency at fractional boundaries, ticks; with gates, in whole ticks."""
     work, send, *_ = _times(tables, at)
+    if gate is not None:
+        whole, sent = np.rint(work).astype(np.int64), np.rint(send).astype(np.int64)
+        return float(starts(whole, sent, tables.queue_depth, gate)[-1, -1] + whole[-1, -1])
     arrival = np.zeros(work.shape[1])
     for i in range(tables.stages):
         total = np.cumsum(work[i])
@@ -120,7 +164,9 @@ def _times(
     return work, send, by_start, by_end, send_slope
 
 
-def _step(tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: float) -> FloatArray | None:
+def _step(
+    tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: float, gate: IntArray | None
+) -> FloatArray | None:
     """The best step of the boundaries inside the trust region; None if the program fails."""
     # SciPy is slow to load, and only this function needs it.
     from scipy.optimize import linprog  # noqa: PLC0415
@@ -148,13 +194,36 @@ def _step(tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: 
         column, entry = (np.concatenate([e[part] for e in entries]) for part in (0, 1))
         return coo_array((entry, (row, column)), shape=(cell.size, columns)), -fixed / unit
 
+    def behind(cell: IntArray, other: IntArray) -> tuple[Any, FloatArray]:
+        """Rows done[other] - work[other] <= done[cell] - work[cell]: full queues, linearised."""
+        (i, j), (k, m) = np.divmod(cell, chunks), np.divmod(other, chunks)
+        entries = [
+            (cell, -np.ones(cell.size)),
+            (other, np.ones(cell.size)),
+            (boundary[j], by_start[i, j] / unit),
+            (boundary[j + 1], by_end[i, j] / unit),
+            (boundary[m], -by_start[k, m] / unit),
+            (boundary[m + 1], -by_end[k, m] / unit),
+        ]
+        row = np.tile(np.arange(cell.size), len(entries))
+        column, entry = (np.concatenate([e[part] for e in entries]) for part in (0, 1))
+        return coo_array((entry, (row, column)), shape=(cell.size, columns)), (work[k, m] - work[i, j]) / unit
+
+    free = _pooled_room(tables, start, longest)
     parts = [
         after(done[:1, 0], None, False),
         after(done[1:].ravel(), done[:-1].ravel(), True),
         after(done[:, 1:].ravel(), done[:, :-1].ravel(), False),
         _length_rows(tables, at, longest, boundary, columns),
-        _memory_rows(tables, at, _pooled_room(tables, start, longest), boundary, columns),
+        _memory_rows(tables, at, free, boundary, columns),
     ]
+    if gate is not None:
+        parts.append(_level_rows(tables, at, gate, free, boundary, columns))
+        if (gate >= 0).any():
+            parts.append(after(done[gate >= 0], done[gate[gate >= 0], -1], False))
+        depth = tables.queue_depth
+        if depth is not None and depth < chunks and stages > 1:
+            parts.append(behind(done[:-1, depth:].ravel(), done[1:, :-depth].ravel()))
     lower, upper = np.zeros(columns), np.full(columns, np.inf)
     lower[boundary[1:-1]], upper[boundary[1:-1]] = -trust, trust
     upper[boundary[[0, -1]]] = 0.0
@@ -231,21 +300,32 @@ def _memory_rows(
     return rows, np.maximum(free - used, 0.0) / scale
 
 
-def _roundings(tables: Tables, at: FloatArray, asked_to_stop: AskedToStop) -> list[Plan]:
-    plans: list[Plan] = []
-    seen: set[bytes] = set()
+def _level_rows(
+    tables: Tables, at: FloatArray, gate: IntArray, free: IntArray, boundary: IntArray, columns: int
+) -> tuple[Any, FloatArray]:
+    """What comes in before a stage has ended fits beside what the stages up to it have not yet freed."""
+    from scipy.sparse import csr_array  # noqa: PLC0415
+
+    stages, chunks = tables.stages, at.size - 1
+    per_step = tables.page_bytes * (tables.quantum / tables.page)
+    scale = float(per_step.sum() * tables.steps)
+    rows = np.zeros((stages, columns))
+    side = np.empty(stages)
+    for level in range(-1, stages - 1):
+        brought = per_step @ (gate <= level)
+        rows[level + 1, boundary[1:]] += brought
+        rows[level + 1, boundary[:-1]] -= brought
+        freed = float(per_step[: level + 1].sum()) * tables.steps
+        room_then = float(free[min(chunks + level, free.size - 1)])
+        side[level + 1] = room_then + freed - float(brought @ np.diff(at))
+    return csr_array(rows / scale), side / scale
+
+
+def _roundings(tables: Tables, at: FloatArray) -> list[IntArray]:
+    found: dict[bytes, IntArray] = {}
     for shift in np.arange(ROUNDINGS) / ROUNDINGS:
-        if plans and asked_to_stop():
-            break
         indices: IntArray = np.floor(at + shift).astype(np.int64)
         indices[0], indices[-1] = 0, tables.steps
-        if np.any(np.diff(indices) <= 0) or indices.tobytes() in seen:
-            continue
-        seen.add(indices.tobytes())
-        pages = greedy(tables, indices).pages
-        if pages is None:
-            continue
-        plan = Plan.from_arrays(tables, indices, pages)
-        if not violations(tables, plan):
-            plans.append(plan)
-    return plans
+        if np.all(np.diff(indices) > 0):
+            found.setdefault(indices.tobytes(), indices)
+    return list(found.values())
