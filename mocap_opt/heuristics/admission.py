@@ -30,10 +30,10 @@ def gates(tables: Tables, indices: IntArray, pages: IntArray) -> IntArray:
     """
     stages, chunks, _ = pages.shape
     stage = np.arange(stages)
-    brings: npt.NDArray[np.bool_] = np.asarray(pages > 0)
+    brings = pages > 0
     away = pages.sum(axis=2) - pages[stage, :, stage]
     brings[stage, :, stage] = np.diff(tables.pages[indices])[None, :] > away
-    holds = brings.any(axis=1)
+    holds: npt.NDArray[np.bool_] = np.logical_or.reduce(brings, axis=1)
     holds[stage, stage] |= tables.prefix_bytes > 0
     # freed[r, k]: the last of stages 0..r that holds anything in memory k.
     freed = np.maximum.accumulate(np.where(holds, stage[:, None], NONE), axis=0)

@@ -16,6 +16,7 @@ from mocap_opt.solving.links import LinkRelief
 from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
+from mocap_opt.solving.unhindering import unhinder
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
@@ -78,6 +79,7 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     climbed = climb(state, plans, seed)
     relief.place(climbed)
     relief.move_boundaries(seed)
+    unhinder(state, [plan for _, plan in climbed], seed)
     used = run_programs(state, strategy, seed, reasons) if strategy.early else None
     shake(state, seed)
     refine_homes(relief)
