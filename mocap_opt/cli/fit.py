@@ -35,16 +35,15 @@ stage) and, where stages differ, stage (from 0).  Lines that start with # are sk
 
 \b
 Examples:
-  mocap-opt fit instances/timings/llama-70b.csv --plot residuals.png
-  mocap-opt fit instances/timings/llama-70b.csv --instance instances/llama-3.1-70b-watos-slack.json \\
-      --out fitted.json
+  mocap-opt fit instances/timings/llama-3.1-70b-pjlab.csv --plot residuals.png
+  mocap-opt fit instances/timings/llama-3.1-70b-pjlab.csv \\
+      --instance instances/llama-3.1-70b-pjlab-128k.json --out fitted.json
   mocap-opt fit prefix-free.csv --hold prefix
 """
 TIMINGS_EXAMPLE = """\b
 Examples:
-  mocap-opt timings instances/llama-3.1-70b-watos-slack.json --set chunking.longest=16k --out measure.csv
-  mocap-opt timings instances/llama-3.1-70b-watos-slack.json --set chunking.longest=16k \\
-      --noise 0.02 --seed 7 --out synthetic.csv
+  mocap-opt timings instances/llama-3.1-70b-pjlab-128k.json --out measure.csv
+  mocap-opt timings instances/llama-3.1-70b-pjlab-128k.json --noise 0.02 --seed 7 --out synthetic.csv
 """
 
 
