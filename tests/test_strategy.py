@@ -50,12 +50,21 @@ def test_a_named_solver_is_kept():
     assert choose(tables_of(2, 2, 4), None, "highs", by_size=True).solver is Solver.HIGHS
 
 
-def test_auto_says_what_it_chose():
-    found = solve(load_instance(TINY))
+def test_auto_says_what_it_did():
+    found = solve(load_instance(TINY), execution="lockstep", gap=0.0)
     (note,) = [note for note in found.report.notes if note.startswith("auto: ")]
-    assert note == (
-        "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, contention_free and joint with cpsat"
-    )
+    assert [run.program for run in found.report.programs] == ["joint"]
+    assert note == "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, joint with cpsat"
+
+
+def test_auto_says_why_programs_did_not_run():
+    closed = solve(load_instance(TINY), gap=1.0)
+    assert closed.report.programs == []
+    assert closed.report.notes[0].endswith("contention_free and joint not run: the gap was closed without")
+    late = solve(load_instance(TINY), time_limit_s=0.0)
+    assert late.report.notes[0].endswith("searches, bounds; contention_free and joint not run: time was up")
+    large = choose(tables_of(16, 32, 1024), None, "auto", by_size=True)
+    assert large.account([], "").endswith("alone, no program gains anything at this size")
 
 
 @pytest.mark.parametrize("solver", ["cpsat", "highs"])

@@ -59,6 +59,12 @@ def solve_options(command: Command) -> Command:
             help="Stop once (latency - bound) / latency is at most this.",
         ),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Threads of a program's solver.  "
+            "[default: 4 for CP-SAT, 1 for HiGHS, 1 with --deterministic-limit]",
+        ),
     ]
     for option in reversed(options):
         command = option(command)

@@ -120,6 +120,10 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     rows.append(
         ("time", f"{report.runtime_s:.2f} s (building {report.build_s:.2f}, in solvers {report.solve_s:.2f})")
     )
+    for run in report.programs:
+        size = "" if run.nonzeros is None else f", {run.nonzeros:,} non-zeros"
+        times = f"built in {run.build_s:.2f} s, {run.solve_s:.2f} s in {run.solver}{size}"
+        rows.append(("  " + run.program, times))
     rows.extend(("note", note) for note in report.notes)
     return rows
 
@@ -137,8 +141,12 @@ def trial_table(solution: Solution) -> Table:
             continue
         both = (None if ticks is None else tables.seconds(ticks) for ticks in (trial.lockstep, trial.event))
         judged = trial.lockstep if execution is Execution.LOCKSTEP else trial.latency
+        lockstep, event = (seconds(value) for value in both)
+        if trial.event is None:
+            # It would have been no better than the best plan then, and its gap is not known.
+            event, judged = "ruled out", trial.lockstep if execution is Execution.LOCKSTEP else None
         gap = "-" if judged is None else percent(relative_gap(judged, headline))
-        table.add_row(Text(trial.source), *(seconds(value) for value in both), gap)
+        table.add_row(Text(trial.source), lockstep, event, gap)
     return table
 
 

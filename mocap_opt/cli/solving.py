@@ -106,6 +106,7 @@ def solve(
     deterministic_limit: float | None,
     gap: float,
     seed: int,
+    threads: int | None,
     out: str | None,
     log: str | None,
     trace: str | None,
@@ -126,7 +127,7 @@ def solve(
     instance = load_instance(file, overrides)
     refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
     if instance.workload.requests:
-        streams.refuse_for_streams(log=log, trace=trace, gantt=gantt)
+        streams.refuse_for_streams(threads=threads, log=log, trace=trace, gantt=gantt)
         return streams.solve(instance, time_limit_s=time_limit_s, seed=seed, out=out, as_json=as_json)
     if instance.objective == "period":
         from mocap_opt.cli.period import solve_for_period  # noqa: PLC0415 - loads both solvers
@@ -142,6 +143,7 @@ def solve(
             refused={
                 "--execution": execution != "best",
                 "--deterministic-limit": deterministic_limit is not None,
+                "--threads": threads is not None,
                 "--log": log is not None,
                 "--trace": trace is not None,
                 "--gantt": gantt,
@@ -165,6 +167,7 @@ def solve(
                 deterministic_limit=deterministic_limit,
                 gap=gap,
                 seed=seed,
+                threads=threads,
                 callback=progress,
                 stop=stop,
             )
@@ -232,6 +235,7 @@ def compare(
     deterministic_limit: float | None,
     gap: float,
     seed: int,
+    threads: int | None,
     csv_path: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -252,6 +256,7 @@ def compare(
         deterministic_limit=deterministic_limit,
         gap=gap,
         seed=seed,
+        threads=threads,
     )
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))

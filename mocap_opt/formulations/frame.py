@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from mocap_opt.formulations.rows import Clock, Terms
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables import Tables
 
 
 class Chunks(Protocol):
@@ -87,15 +85,3 @@ class Frame:
     def running(self, slot: int) -> list[tuple[int, int]]:
         """Stages at work in a slot with their chunks, (i, j = t - i)."""
         return [(i, slot - i) for i in range(self.tables.stages) if 0 <= slot - i < self.chunks.count]
-
-
-def stage_classes(*tables: IntArray) -> IntArray:
-    """Number stages so that equal rows of all tables get equal numbers, int64[stage].
-
-    Parameters
-    ----------
-    tables : int64[stage, ...]
-    """
-    flat = np.concatenate([table.reshape(table.shape[0], -1) for table in tables], axis=1)
-    _, numbers = np.unique(flat, axis=0, return_inverse=True)
-    return np.asarray(numbers, dtype=np.int64).reshape(-1)

@@ -98,7 +98,7 @@ class _Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
         asked = False
         while self.found:
             values = self.found.popleft()
-            asked = self.on_solution is not None and self.on_solution(values) or asked
+            asked = (self.on_solution is not None and self.on_solution(values)) or asked
         return asked
 
 

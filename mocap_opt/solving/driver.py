@@ -127,7 +127,8 @@ def solve(
     stop : threading.Event, optional
         Set it from outside to stop early with the best plan so far.
     threads : int, optional
-        Threads that a program's solver may use; by default as many as are best for it.
+        Threads that a program's solver may use; by default as many as are best for it: 4 for CP-SAT, 1
+        for HiGHS.  Under a deterministic limit there is one.
 
     Returns
     -------
@@ -182,9 +183,10 @@ def solve(
     else:
         if method in JOINT_METHODS:
             strategy = choose(tables, wanted, solver, by_size=method == "auto")
-            if method == "auto":
-                state.notes.append(f"auto: {strategy.why}")
             reason, used = solve_jointly(state, strategy, seed=seed)
+            if method == "auto":
+                ran = list(dict.fromkeys(run.program for run in state.runs))
+                state.notes.insert(0, f"auto: {strategy.account(ran, state.why_done)}")
         else:
             proposal = METHODS[method].propose(tables, state.out_of_time)
             state.offer(proposal.plan, method)
@@ -212,6 +214,7 @@ def solve(
             "time_limit_s": None if time_limit_s == float("inf") else time_limit_s,
             "deterministic_limit": deterministic_limit,
             "gap": gap,
+            "threads": threads,
             "execution": execution,
             "found_by": state.best_source,
         },

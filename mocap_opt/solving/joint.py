@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds, prove_infeasible
+from mocap_opt.formulations.size import estimated_building_s
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.linearised import linearised
@@ -13,7 +14,7 @@ from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.links import LinkRelief
-from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, run_program
+from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
 from mocap_opt.solving.unhindering import unhinder
@@ -232,12 +233,25 @@ def refine_homes(relief: LinkRelief) -> None:
     relief.move_homes()
 
 
+def worth_building(state: SearchState, name: str, solver: Solver) -> bool:
+    """Whether building a program leaves time to solve it; a note says if not."""
+    needed = estimated_building_s(state.tables, solver.value)
+    if needed < state.remaining_s:
+        return True
+    state.notes.append(
+        f"{name} ({solver.value}): not built, which would take about {needed:.0f} s, longer than was left"
+    )
+    return False
+
+
 def run_programs(state: SearchState, strategy: Strategy, seed: int, reasons: list[str]) -> str | None:
     """Run the programs of a strategy, each from the best plan so far; the solver's name if one ran."""
     used: str | None = None
     for program, share in strategy.programs:
         if state.done or state.infeasible_reason:
             break
+        if not worth_building(state, program.name, strategy.solver):
+            continue
         start = state.best_lockstep if program is LOCKSTEP_PROGRAM else state.best
         result = run_program(
             state,

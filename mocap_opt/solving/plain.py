@@ -5,11 +5,13 @@ No start, no lower bound known beforehand, no search from below: one model of th
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from mocap_opt.bounds import Bound, Evidence, Scope
+from mocap_opt.formulations.size import estimated_building_s, estimated_nonzeros
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
@@ -56,14 +58,23 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
 PLAIN_METHODS: dict[str, Run] = {"plain-highs": _with_highs, "plain-cpsat": _with_cpsat}
 
 
-def refusal(tables: Tables, method: str) -> str | None:
-    """Why a plain method would not try an instance; None if it would."""
-    from mocap_opt.formulations.size import estimated_nonzeros  # noqa: PLC0415 - loads Pyomo
+def refusal(tables: Tables, method: str, time_limit_s: float = math.inf) -> str | None:
+    """Why a plain method would not try an instance; None if it would.
 
-    nonzeros = estimated_nonzeros(tables, method.removeprefix("plain-"))
-    if nonzeros <= MOST_NONZEROS:
-        return None
-    return f"{method}: refused, about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
+    Parameters
+    ----------
+    tables : Tables
+    method : str
+    time_limit_s : float
+        Programs that take longer to build are refused.
+    """
+    solver = method.removeprefix("plain-")
+    nonzeros, needed = estimated_nonzeros(tables, solver), estimated_building_s(tables, solver)
+    if nonzeros > MOST_NONZEROS:
+        return f"{method}: refused, about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
+    if needed >= time_limit_s:
+        return f"{method}: refused, building takes about {needed:.0f} s, longer than the time limit"
+    return None
 
 
 def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | None, str | None]:
@@ -88,7 +99,7 @@ def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | 
         The solver that was used.
     """
     solver = method.removeprefix("plain-")
-    refused = refusal(state.tables, method)
+    refused = refusal(state.tables, method, state.remaining_s)
     if refused is not None:
         return refused, solver
 

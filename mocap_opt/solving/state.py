@@ -177,6 +177,15 @@ class SearchState:
         gap = self.current_gap()
         return self.out_of_time() or (gap is not None and gap <= self.gap)
 
+    @property
+    def why_done(self) -> str:
+        """Why the work ended where it did."""
+        if self.infeasible_reason is not None:
+            return "there is no plan"
+        if self.stop.is_set():
+            return "asked to stop"
+        return "time was up" if self.remaining_s <= 0 else "the gap was closed without"
+
     def offer(self, plan: Plan | None, source: str, *, record: bool = True) -> bool:
         """Judge a plan and keep it if it is better than the best so far.
 

@@ -7,6 +7,7 @@ program nor solver improves on what the searches and the bounds leave, whatever 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mocap_opt.assess import Execution
@@ -31,14 +32,32 @@ class Strategy:
     solver : Solver
     early : bool
         Run them before the shaking and the slower bounds: at small sizes they prove more in less time.
-    why : str
-        For the report, in words.
+    shape : str
+        Size of the instance, in words.
     """
 
     programs: tuple[tuple[Program, float], ...]
     solver: Solver
     early: bool
-    why: str
+    shape: str
+
+    def account(self, ran: Sequence[str], why_not: str) -> str:
+        """What was done, for the report.
+
+        Parameters
+        ----------
+        ran : sequence of str
+            Names of the programs that ran.
+        why_not : str
+            Why the others, if any, did not.
+        """
+        planned = [program.name for program, _ in self.programs]
+        left = [name for name in planned if name not in ran]
+        if not planned:
+            return f"{self.shape}: searches and bounds alone, no program gains anything at this size"
+        done = f"{self.shape}: searches, bounds"
+        done += f", {' and '.join(ran)} with {self.solver.value}" if ran else ""
+        return done + (f"; {' and '.join(left)} not run: {why_not}" if left else "")
 
 
 def size(tables: Tables) -> int:
@@ -74,6 +93,4 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
         programs = ((CONTENTION_FREE_PROGRAM, 1.0),)
     else:
         programs = ()
-    named = " and ".join(program.name for program, _ in programs)
-    steps = f"searches, bounds, {named} with {chosen.value}" if programs else "searches and bounds alone"
-    return Strategy(programs, chosen, size(tables) <= SMALL, f"{shape}: {steps}")
+    return Strategy(programs, chosen, size(tables) <= SMALL, shape)
