@@ -102,7 +102,10 @@ class _Sweep:
                 if count <= self.refuted.count and worth <= self.refuted.trial:
                     continue
                 if self.refute(count, worth):
-                    self.refute_beyond()
+                    others = (c for c in bounds if c < count and bounds[c] < (selection.best or 0))
+                    largest = max((self.worth(c) or 0 for c in others), default=worth)
+                    if largest > worth and not self.refute(count, largest):
+                        self.refute_beyond()
                     continue
             free = least_trial(clock, limits, count, self.exact, most=worth)
             if free is None or free.indices is None:
@@ -170,41 +173,53 @@ class _Sweep:
         tried = _bounded(tables, self.limits, count) if reserve_varies(tables) else [self.limits]
         longest = [max(bounded.most, bounded.last_most) for bounded in tried]
         best, worth_having, possible = None, tables.steps, selection.best is not None
-        nearest: tuple[int, LengthLimits] | None = None
+        shortages: dict[int, int] = {}
         between: dict[int, bool] = {}
         # Every fourth first: what the others could give then shows in a walk or two.
         for n in sorted(range(len(tried)), key=lambda n: (n % 4 > 0, n)):
-            bounded, shorter = tried[n], longest[n - 1] if n else 0
+            shorter = longest[n - 1] if n else 0
             if selection.best is not None and selection.best != best:
                 best = selection.best
                 worth_having = clock.longest_within(self.worth(1) or 0)
             if shorter >= worth_having:
                 continue
-            if n % 4 and possible:
+            if n % 4:
                 last = min(n - n % 4 + 3, len(tried) - 1)
                 if n // 4 not in between:
                     between[n // 4] = last > n and self.lacking(tried[last], shorter, count) > 0
                 if between[n // 4]:
                     continue
-            lacking = self.lacking(bounded, shorter, count, own_reserve=True)
+            lacking = self.lacking(tried[n], shorter, count, closely=True)
             if lacking:
-                nearest = min(nearest or (lacking, bounded), (lacking, bounded), key=lambda entry: entry[0])
+                shortages[n] = lacking
                 continue
             possible = True
             if not self.refuted.count and self.refute(count, trial):
                 self.refute_beyond()
-            most = self.worth(_fewest(bounded))
-            self.attempt(count, bounded, self.refuted.trial + 1, most)
-        lowest = None if possible or nearest is None else nearest[1].lowest(count)
-        if lowest is not None:
-            selection.short(self.rows(lowest, None))
+            most = self.worth(_fewest(tried[n]))
+            self.attempt(count, tried[n], self.refuted.trial + 1, most)
+        if not possible:
+            self.report_nearest(tried, longest, shortages, count)
         return possible and (selection.best is not None or reserve_varies(tables))
+
+    def report_nearest(
+        self, tried: list[LengthLimits], longest: list[int], shortages: dict[int, int], count: int
+    ) -> None:
+        """Tell the selection what the limits with the least shortage lack."""
+        for n in set(range(1, len(tried))) - set(shortages):
+            shortages[n] = self.lacking(tried[n], longest[n - 1], count, closely=True)
+        if shortages:
+            nearest = min(shortages, key=lambda n: (shortages[n], n % 4 > 0, n))
+            lowest = tried[nearest].lowest(count)
+            if lowest is not None:
+                self.selection.short(self.rows(lowest, None))
 
     def worth(self, count: int) -> int | None:
         """Give the largest longest chunk time that could still beat the best, None if any could."""
-        return _worth(self.clock, self.selection, self.clock.least_sum(count))
+        least_sum = self.sums[count] if count in self.sums else self.clock.least_sum(count)
+        return _worth(self.clock, self.selection, least_sum)
 
-    def lacking(self, bounded: LengthLimits, shorter: int, count: int, *, own_reserve: bool = False) -> int:
+    def lacking(self, bounded: LengthLimits, shorter: int, count: int, *, closely: bool = False) -> int:
         """Bytes that boundaries within limits are short at least; 0 if some may fit and win.
 
         Parameters
@@ -213,18 +228,20 @@ class _Sweep:
             The longest chunk has more grid steps than this.
         count : int
             The most chunks.
-        own_reserve : bool
-            Judge the lowest boundaries that could win by the reserve that they need themselves.
+        closely : bool
+            Halve the range of lengths as often as it takes, and judge boundaries that could win by the
+            reserve that they need themselves.
         """
         tables, worth = self.tables, self.worth(_fewest(bounded))
         if worth is None:
             least = max(shorter + 1, -(-tables.steps // count))
             longest = max(bounded.most, bounded.last_most)
-            return _least_shortage(tables, self.limits, self.rows, count, least, longest)
+            halvings = tables.steps if closely else 1
+            return _least_shortage(tables, self.limits, self.rows, count, least, longest, halvings)
         walk = backward_walk(self.clock, bounded, worth, count, self.exact)
         if walk.indices is None:
             return UNREACHED
-        shortage = self.rows(walk.indices, None if own_reserve else int(tables.lengths[1, shorter + 1]))
+        shortage = self.rows(walk.indices, None if closely else int(tables.lengths[1, shorter + 1]))
         return 0 if shortage is None else shortage.bytes_short
 
 
@@ -238,12 +255,12 @@ def _least_longest(tables: Tables, lowest: IntArray, count: int) -> int:
 
 
 def _least_shortage(
-    tables: Tables, limits: LengthLimits, rows: Rows, count: int, least: int, most: int
+    tables: Tables, limits: LengthLimits, rows: Rows, count: int, least: int, most: int, halvings: int
 ) -> int:
     """Bytes that boundaries are short at least if their longest chunk has from `least` to `most` steps.
 
     The lowest boundaries of chunks of at most `most` with the reserve of a chunk of `least`, halving the
-    range while that leaves it open; 0 if it stays open.
+    range while that leaves it open, so many times at most; 0 if it stays open.
     """
     if least > most:
         return UNREACHED
@@ -253,11 +270,14 @@ def _least_shortage(
     shortage = rows(lowest, int(tables.lengths[1, least]))
     if shortage is not None:
         return shortage.bytes_short
-    if least == most or rows(lowest, None) is None:
+    if least == most or not halvings or rows(lowest, None) is None:
         return 0
-    middle = (least + most) // 2
-    upper = _least_shortage(tables, limits, rows, count, middle + 1, most)
-    return upper and min(upper, _least_shortage(tables, limits, rows, count, least, middle))
+    middle, found = (least + most) // 2, UNREACHED
+    for part in ((middle + 1, most), (least, middle)):
+        found = min(found, _least_shortage(tables, limits, rows, count, *part, halvings - 1))
+        if not found:
+            break
+    return found
 
 
 def _fewest(limits: LengthLimits) -> int:
