@@ -14,8 +14,8 @@ from stream_oracle import Best, brute_force, random_stream
 from mocap_opt.plan import Plan
 from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
-from mocap_opt.streams.bounds import completion_bounds, makespan_bounds
-from mocap_opt.streams.exact import solve_exactly
+from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_bound
+from mocap_opt.streams.exact import UnfinishedError, solve_exactly
 from mocap_opt.streams.planner import plan_stream
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence
@@ -73,19 +73,26 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
         assert replay_sequence_lockstep(sequence).makespan == best.makespan
 
 
+def waited(completions: tuple[int | Fraction, ...], sequence: RequestSequence) -> list[Fraction]:
+    return sorted(Fraction(c) - request.release for c, request in zip(completions, sequence, strict=True))
+
+
 @pytest.mark.parametrize("count", SIZES)
 def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
-    tight = {"stage_work": 0, "mean": 0}
+    tight = {"stage_work": 0, "mean": 0, "slowest": 0}
+    with_memory = 0
     for requests, order_given, best, sequence in cases(count):
         planned = plan_stream(requests, order_given=order_given, time_limit_s=0.0)
         found = [s for s in (sequence, planned and planned.candidate.sequence) if s is not None]
+        bounds = makespan_bounds(requests, order_given)
         for each in found:
             lockstep, event = replay_sequence_lockstep(each), replay_sequence_event(each)
             assert best is not None
             assert best.makespan <= lockstep.makespan
-            for bound in makespan_bounds(requests, order_given):
+            for bound in bounds:
                 least = min(lockstep.makespan, event.makespan)
                 assert bound.ticks <= least, bound
+                with_memory += bound.name == "work_and_memory"
                 if bound.name in tight:
                     tight[bound.name] += bound.ticks * Fraction(102, 100) > least
             low = completion_bounds(requests, order_given)
@@ -93,8 +100,87 @@ def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
             assert low is not None
             assert low <= means
             tight["mean"] += low * Fraction(102, 100) > means
+            times = [waited(lockstep.completion, each), waited(event.completion, each)]
+            for rank in range(1, len(requests) + 1):
+                ranked = ranked_bound(requests, order_given, rank)
+                reached = min(taken[rank - 1] for taken in times)
+                assert ranked is not None
+                assert ranked <= reached
+                tight["slowest"] += rank == len(requests) and ranked * Fraction(102, 100) > reached
+    assert with_memory >= count
     # Two hundredths more, and each of them would be beaten.
     assert min(tight.values()) >= 0.1 * count, tight
+
+
+def test_a_bound_of_work_and_memory_is_reached() -> None:
+    # On one stage, requests run one after the other: 40 ticks each, whether memory is full or not.
+    tables = make_tables(1, 4, linear=10, capacity=4, min_length=4)
+    requests = tuple(Request(tables, 0, f"r{n}") for n in range(3))
+    bounds = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=False)}
+    sequence = solve_exactly(requests, order_given=False)
+    assert sequence is not None
+    makespan = replay_sequence_lockstep(sequence).makespan
+    assert makespan == 120
+    assert bounds["work_and_memory"] <= makespan < bounds["work_and_memory"] * Fraction(102, 100)
+
+
+def test_memory_time_says_more_than_work() -> None:
+    # Two stages, one byte a token, a chunk of 4 tokens and 40 ticks; together they hold 6 bytes, and a
+    # request needs 4 on either stage for 40 ticks each: 320 byte-ticks of 6 a tick.
+    tables = make_tables(2, 4, linear=10, capacity=3, min_length=4)
+    requests = tuple(Request(tables, 0, f"r{n}") for n in range(6))
+    bounds = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=True)}
+    assert bounds["work_and_memory"] in (6 * 320 // 6, 6 * 320 // 6 - 1)
+    assert bounds["work_and_memory"] > max(bounds["stage_work"], bounds["crossing"])
+    planned = plan_stream(requests, order_given=True, time_limit_s=5.0)
+    assert planned is not None
+    assert planned.candidate.makespan >= bounds["work_and_memory"]
+
+
+def unlike(count: int, seed: int) -> tuple[Request, ...]:
+    """Requests of unlike lengths on three stages, released one after the other or at once."""
+    rng = np.random.default_rng(seed)
+    made = {n: make_tables(3, n, linear=2, constant=3, quadratic=1, max_chunks=4) for n in range(2, 9)}
+    lengths = rng.integers(2, 9, count)
+    releases = np.sort(rng.integers(0, 150, count)) if seed % 2 else np.zeros(count, dtype=int)
+    return tuple(
+        Request(made[int(n)], int(release), f"r{number}")
+        for number, (n, release) in enumerate(zip(lengths, releases, strict=True))
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_is_searched(seed: int) -> None:
+    requests = unlike(9, seed)
+    found = [
+        plan_stream(requests, order_given=given, time_limit_s=60.0, asked_to_stop=stop)
+        for given, stop in ((True, lambda: False), (False, lambda: True), (False, lambda: False))
+    ]
+    in_order, at_once, searched = (each.candidate for each in found if each is not None)
+    assert searched.rank <= at_once.rank
+    assert searched.rank < in_order.rank
+    assert sorted(searched.order) == list(range(9))
+    again = plan_stream(requests, order_given=False, time_limit_s=60.0)
+    assert again is not None
+    assert again.candidate.order == searched.order
+    for bound in makespan_bounds(requests, order_given=False):
+        assert bound.ticks <= searched.makespan
+
+
+def test_the_order_found_is_that_of_the_exact_method_on_small_lists() -> None:
+    reached = 0
+    for requests, order_given, best, _ in cases(30):
+        if order_given or best is None:
+            continue
+        found = plan_stream(requests, order_given=False, time_limit_s=5.0)
+        reached += found is not None and found.candidate.makespan == best.makespan
+    assert reached >= 8
+
+
+def test_an_exact_search_that_is_stopped_proves_nothing() -> None:
+    requests = unlike(2, 0)
+    with pytest.raises(UnfinishedError, match="stopped after pricing 0 of at most"):
+        solve_exactly(requests, False, asked_to_stop=lambda: True)
 
 
 def test_the_planner_prices_what_it_returns() -> None:
@@ -140,4 +226,5 @@ def test_the_crossing_bound_is_reached_where_stages_are_alike() -> None:
     sequence = solve_exactly(requests, order_given=False)
     assert sequence is not None
     assert by_name["crossing"] == replay_sequence_lockstep(sequence).makespan == 12
+    assert by_name["crossing"] * Fraction(102, 100) > 12
     assert replay_sequence_event(sequence).makespan == 12

@@ -80,6 +80,8 @@ def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
                 ("  lower bound", render.seconds(report.mean_lower_bound_s)),
                 ("  gap", render.percent(report.mean_gap)),
                 ("p99 completion", render.seconds(report.p99_completion_s)),
+                ("  lower bound", render.seconds(report.p99_lower_bound_s)),
+                ("  gap", render.percent(report.p99_gap)),
                 ("throughput", rate),
             ]
         render.console().print(render.pairs(rows))

@@ -169,7 +169,7 @@ class PeriodSearch:
             self.judge(periodic, "cyclic chunks")
 
     def search_locally(self, seed: int) -> None:
-        """Climb from the best starts of unlike counts or orders, then shake the best plans and climb again."""
+        """Climb from the best starts of unlike counts and orders, shake the best plans, climb again."""
         rng = np.random.default_rng(seed)
         first: dict[tuple[int, bytes], Start] = {}
         for start in self._starts:

@@ -12,6 +12,7 @@ import numpy as np
 from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.streams.memory_bound import work_and_memory
 from mocap_opt.streams.requests import Request
 from mocap_opt.tables import IntArray, Tables
 
@@ -81,7 +82,9 @@ def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Boun
     needs = least_needs(requests)
     if needs is None:
         return []
-    return [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
+    found = [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
+    with_memory = work_and_memory(requests)
+    return found if with_memory is None else [*found, with_memory]
 
 
 def _stage_work(requests: Sequence[Request], needs: list[Needs], order_given: bool) -> Bound:
@@ -106,7 +109,10 @@ def _in_order(jobs: Sequence[tuple[int, int, int]]) -> list[int]:
 
 
 def _jackson(jobs: Sequence[tuple[int, int, int]]) -> int:
-    """Least latest delivery on one machine with preemption: always run the longest tail."""
+    """Least latest delivery on one machine with preemption: always run the longest tail.
+
+    Tails may be negative, as long as every job is delivered at 0 or later.
+    """
     pending = sorted(jobs)
     ready: list[tuple[int, int]] = []
     now = latest = at = 0
@@ -184,6 +190,46 @@ def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fractio
         else:
             best = max(best, _least_sum_of_ends(jobs) + sum(tail for _, _, tail in jobs))
     return Fraction(best - sum(request.release for request in requests), len(requests))
+
+
+def ranked_bound(requests: Sequence[Request], order_given: bool, rank: int) -> int | None:
+    """Bound the completion (from release to having left) of which `rank` requests are no slower, ticks.
+
+    In a given order every request has a least end, so the sorted least completions are no more than
+    the sorted completions.  In any order each takes what it takes alone, and for the slowest of all
+    Jackson's rule with due dates at the releases holds on every stage.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    order_given : bool
+    rank : int
+        1 for the fastest, up to the number of requests for the slowest.
+
+    Returns
+    -------
+    int or None
+        None if some request has no plan.
+    """
+    needs = least_needs(requests)
+    if needs is None:
+        return None
+    least = np.zeros(len(needs), dtype=np.int64)
+    slowest = 0
+    for i in range(requests[0].tables.stages):
+        jobs = [
+            (request.release + int(n.head[i]), int(n.work[i]), int(n.tail[i]))
+            for request, n in zip(requests, needs, strict=True)
+        ]
+        if order_given:
+            ends = _in_order(jobs)
+        else:
+            ends = [release + work + tail for release, work, tail in jobs]
+            due = [(job[0], job[1], job[2] - r.release) for job, r in zip(jobs, requests, strict=True)]
+            slowest = max(slowest, _jackson(due))
+        least = np.maximum(least, np.array(ends) - [request.release for request in requests])
+    found = int(np.sort(least)[rank - 1])
+    return max(found, slowest) if rank == len(requests) else found
 
 
 def _least_sum_of_ends(jobs: Sequence[tuple[int, int, int]]) -> int:

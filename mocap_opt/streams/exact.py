@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, permutations, product
 from math import comb, factorial, prod
 
 import numpy as np
 
+from mocap_opt.errors import MocapError
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, price_slots, slot_rows
 from mocap_opt.replay.sequence_lockstep import overlap_rows, slot_starts
@@ -30,8 +31,15 @@ def schedules(requests: Sequence[Request], order_given: bool) -> int:
     return orders * divisions * idle
 
 
+class UnfinishedError(MocapError):
+    """The search was asked to stop before it had proved anything; the message says how far it had come."""
+
+
 def solve_exactly(
-    requests: Sequence[Request], order_given: bool, fingerprint: str | None = None
+    requests: Sequence[Request],
+    order_given: bool,
+    fingerprint: str | None = None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> RequestSequence | None:
     """Find a sequence of least lockstep makespan; None proves that none is feasible.
 
@@ -46,9 +54,13 @@ def solve_exactly(
         Whether they must run in this order.
     fingerprint : str, optional
         For the plans.
+    asked_to_stop : callable
+        Checked between schedules.
 
     Raises
     ------
+    UnfinishedError
+        If asked to stop before the end.
     ValueError
         If there are more than `MOST_SCHEDULES` schedules.
     """
@@ -56,10 +68,17 @@ def solve_exactly(
         raise ValueError(f"{count} schedules are too many to go through; at most {MOST_SCHEDULES}")
     best: RequestSequence | None = None
     least = np.iinfo(np.int64).max
-    priced = sorted(_priced(requests, order_given, fingerprint), key=lambda each: each[0])
-    for makespan, sequence, slots in priced:
+    priced: list[tuple[int, RequestSequence, LockstepReplay]] = []
+    for each in _priced(requests, order_given, fingerprint):
+        if asked_to_stop():
+            raise UnfinishedError(f"stopped after pricing {len(priced)} of at most {count} schedules")
+        priced.append(each)
+    priced.sort(key=lambda each: each[0])
+    for tried, (makespan, sequence, slots) in enumerate(priced):
         if makespan >= least:
             break
+        if asked_to_stop():
+            raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules")
         if not sequence_violations(sequence):
             best, least = sequence, makespan
             continue

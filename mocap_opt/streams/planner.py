@@ -18,6 +18,12 @@ from mocap_opt.tables import IntArray
 TRIALS = 16
 """Common longest chunks that are tried, evenly spaced in their logarithm."""
 
+MOVES_OF_ORDER = 0.5
+"""Part of the moves that change the order, where it is free."""
+
+NEAR = 4
+"""Places by which half of these move a request at most."""
+
 REPLAYED = 3
 """Candidates that are run without barriers."""
 
@@ -54,9 +60,9 @@ def plan_stream(
 ) -> Planned | None:
     """Look for a sequence of small makespan, then of small mean completion.
 
-    For every order tried, each request is divided so that no chunk takes longer than a common
-    trial; the best divisions are improved one request at a time, and the best sequences are run
-    without barriers.
+    For every order to start from, each request is divided so that no chunk takes longer than a common
+    trial.  A local search changes the best of these: places of requests where the order is free,
+    divisions, boundaries.  The best sequences are run without barriers.
 
     Parameters
     ----------
@@ -98,7 +104,7 @@ def plan_stream(
     def over() -> bool:
         return time.monotonic() >= deadline or asked_to_stop()
 
-    improved = _improve(pricer, pool[0], options, np.random.default_rng(seed), over)
+    improved = _improve(pricer, pool[0], options, order_given, np.random.default_rng(seed), over)
     best: Planned | None = None
     for candidate in dict.fromkeys([improved, *pool[:REPLAYED]]):
         if best is not None and (asked_to_stop() or time.monotonic() - began > time_limit_s / 2):
@@ -123,22 +129,30 @@ def _options(requests: Sequence[Request]) -> list[tuple[Chunking, ...]]:
 def _orders(
     requests: Sequence[Request], options: Sequence[tuple[Chunking, ...]], order_given: bool
 ) -> list[tuple[int, ...]]:
-    """The given order; or by release, and the shortest of those released whenever the first stage is free."""
+    """Orders to start from: the given one; or by release, and dispatched by shortest and by longest work.
+
+    Whenever the first stage is free, dispatching takes the request of the least (the most) work among
+    those released.
+    """
+    numbers = tuple(range(len(requests)))
     if order_given:
-        return [tuple(range(len(requests)))]
-    by_release = tuple(sorted(range(len(requests)), key=lambda r: (requests[r].release, r)))
+        return [numbers]
+    by_release = tuple(sorted(numbers, key=lambda r: (requests[r].release, r)))
     work = [
         float(r.tables.tau(0, o[0].indices[:-1], o[0].indices[1:]).sum())
         for r, o in zip(requests, options, strict=True)
     ]
-    left, shortest, now = list(by_release), [], 0.0
-    while left:
-        there = [r for r in left if requests[r].release <= now] or left[:1]
-        chosen = min(there, key=lambda r: (work[r], r))
-        left.remove(chosen)
-        shortest.append(chosen)
-        now = max(now, float(requests[chosen].release)) + work[chosen]
-    return list(dict.fromkeys([by_release, tuple(shortest)]))
+    found = [by_release]
+    for sign in (1, -1):
+        left, order, now = list(by_release), [], 0.0
+        while left:
+            there = [r for r in left if requests[r].release <= now] or left[:1]
+            chosen = min(there, key=lambda r: (sign * work[r], r))
+            left.remove(chosen)
+            order.append(chosen)
+            now = max(now, float(requests[chosen].release)) + work[chosen]
+        found.append(tuple(order))
+    return list(dict.fromkeys(found))
 
 
 def _trials(options: Sequence[tuple[Chunking, ...]]) -> list[int]:
@@ -153,23 +167,42 @@ def _improve(
     pricer: Pricer,
     best: Candidate,
     options: Sequence[tuple[Chunking, ...]],
+    order_given: bool,
     rng: np.random.Generator,
     over: Callable[[], bool],
 ) -> Candidate:
-    """Change one request at a time: its division, a boundary, or its place; keep what is better."""
+    """Change one thing at a time: a request's place, its division or a boundary; keep what is no worse."""
     misses, patience = 0, 20 * len(best.order) + 40
     while misses < patience and not over():
-        made = _neighbour(pricer, best, options, rng)
-        if made is not None and made.rank < best.rank:
-            best, misses = made, 0
-        else:
+        moved = not order_given and len(best.order) > 1 and rng.random() < MOVES_OF_ORDER
+        made = _reordered(pricer, best, rng) if moved else _divided(pricer, best, options, rng)
+        if made is None or made.rank > best.rank:
             misses += 1
+            continue
+        # Equal ranks are taken, to cross plateaus, but count as misses.
+        misses = 0 if made.rank < best.rank else misses + 1
+        best = made
     return best
 
 
-def _neighbour(
+def _reordered(pricer: Pricer, best: Candidate, rng: np.random.Generator) -> Candidate | None:
+    """Two requests swapped, or one taken out and put in elsewhere; near places are tried more often."""
+    count = len(best.order)
+    at = int(rng.integers(count))
+    far = int(rng.integers(1, count)) if rng.random() < 0.5 else int(rng.integers(1, min(count, NEAR + 1)))
+    to = (at + far) % count if rng.random() < 0.5 else (at - far) % count
+    turns = list(zip(best.order, best.indices, strict=True))
+    if rng.random() < 0.5:
+        turns[at], turns[to] = turns[to], turns[at]
+    else:
+        turns.insert(to, turns.pop(at))
+    return pricer.candidate([r for r, _ in turns], [cut for _, cut in turns])
+
+
+def _divided(
     pricer: Pricer, best: Candidate, options: Sequence[tuple[Chunking, ...]], rng: np.random.Generator
 ) -> Candidate | None:
+    """Another division of one request, or one of its boundaries moved."""
     at = int(rng.integers(len(best.order)))
     cuts: list[IntArray] = list(best.indices)
     tables = pricer.requests[best.order[at]].tables
