@@ -33,6 +33,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.solving import solve
 from mocap_opt.studies.execution import Outcome, perform
 
+README = Path(__file__).parent.parent / "README.md"
 SHIPPED = Path(__file__).parent.parent / "notebooks" / "headline.csv"
 TINY = (
     Case("gpt3-1b", "pjlab-5x4", 2, 2, "8k", 1, 4, 1024, TIMES),
@@ -318,6 +319,16 @@ def test_the_rows_in_the_tree_are_of_this_family_and_sound():
 
 def _all_tasks():
     return tasks_of_family(FAMILY)
+
+
+def test_the_table_in_the_readme_is_that_of_the_rows():
+    text = README.read_text(encoding="utf-8")
+    table = tables.ratio_table(read_csv(SHIPPED))
+    made = [[name, *cells] for name, cells in zip(table.index, table.to_numpy().tolist(), strict=True)]
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines()]
+    shown = [cells for cells in rows if cells[0] in table.index]
+    assert bool(shown) == ("mocap-opt reproduce" in text)
+    assert all(cells in made for cells in shown)
 
 
 def test_pictures_show_the_means(tmp_path):

@@ -66,7 +66,7 @@ def reproduce(
 
     The family of instances is this project's own (mocap_opt/headline/family.py), as the paper's is not
     public.  On two cores the whole takes about 20 minutes.  A study that was stopped in any way goes on
-    where it was when started again.
+    where it was when started again; to do all runs anew, remove the file of finished runs.
     """
     if PurePath(out).suffix.lower() != ".csv":
         raise InputError([Problem("--out", repr(out), "a name that ends in .csv")])

@@ -79,19 +79,28 @@ def common(table: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether no ratio is missing, by question and method."""
+    found: pd.DataFrame = table.notna().groupby(level="question", sort=False).all()
+    return found
+
+
 def means(frame: pd.DataFrame) -> pd.DataFrame:
-    """Geometric means by question and method, over `common` instances, whose number is ``instances``."""
+    """Geometric means by question and method, over `common` instances, whose number is ``instances``.
+
+    NaN where one of them has no ratio (``gpipe``, ``bound``).
+    """
     table = common(ratios(frame))
     grouped = table.transform(np.log).groupby(level="question", sort=False)
-    found = grouped.mean().transform(np.exp)
+    found = grouped.mean().transform(np.exp)[_complete(table)]
     found.insert(0, "instances", grouped.size())
     return found
 
 
 def best_cases(frame: pd.DataFrame) -> pd.DataFrame:
     """Greatest ratios by question and method, over `common` instances."""
-    found: pd.DataFrame = common(ratios(frame)).groupby(level="question", sort=False).max()
-    return found
+    table = common(ratios(frame))
+    return table.groupby(level="question", sort=False).max()[_complete(table)]
 
 
 def mean_reductions(frame: pd.DataFrame) -> pd.Series[float]:
