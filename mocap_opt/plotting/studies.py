@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from mocap_opt.errors import ExitCode, MocapError
 from mocap_opt.plotting.style import look
 from mocap_opt.scores import performance_profile, ratios_to_best
 from mocap_opt.studies import summary
@@ -24,6 +25,12 @@ DASHES = ("-", "--", "-.", ":")
 MARKERS = "osD^vP*X"
 LEAST_GAP = 1e-5
 """Gaps below this are drawn here on a logarithmic axis: 0.001 %."""
+
+
+class NothingToDrawError(MocapError):
+    """No run has what the picture would show."""
+
+    exit_code = ExitCode.NO_PLAN
 
 
 def _line(index: int) -> dict[str, Any]:
@@ -149,8 +156,16 @@ def study_figure(name: str, kind: str, frame: pd.DataFrame, outcomes: Sequence[O
     ------
     ValueError
         If the kind is another.
+    NothingToDrawError
+        If no run has anything that such a picture shows.
     """
-    gaps = summary.gaps(frame)
+    # An instance on which nobody has a gap would be an empty row.
+    gaps = summary.gaps(frame).dropna(how="all")
+    medians = _medians(frame, outcomes) if kind == "gap-over-time" else None
+    costs = summary.run_times(frame) if kind == "time-profile" else summary.latencies(frame)
+    shown = {"gaps": not gaps.empty, "gap-over-time": medians is not None and bool(medians[1])}
+    if not shown.get(kind, bool(costs.notna().any(axis=None))):
+        raise NothingToDrawError(f"{name}: no run has an answer that a picture of this kind shows")
     sizes = {"gaps": (9.0, 1.6 + (0.12 + 0.09 * len(gaps.columns)) * len(gaps))}
     with look():
         figure = Figure(figsize=sizes.get(kind, (7.5, 4.2)), layout="constrained")
@@ -158,22 +173,26 @@ def study_figure(name: str, kind: str, frame: pd.DataFrame, outcomes: Sequence[O
         ax = figure.add_subplot()
         figure.suptitle(name, x=0.01, ha="left", fontsize=10, fontweight="bold", parse_math=False)
         if kind == "profile":
-            profile(ax, summary.latencies(frame))
+            profile(ax, costs)
         elif kind == "time-profile":
-            profile(ax, summary.run_times(frame), of="run time")
+            profile(ax, costs, of="run time")
         elif kind == "gaps":
-            # An instance on which nobody has a gap would be an empty row.
-            gap_per_instance(ax, gaps.dropna(how="all"))
-        elif kind == "gap-over-time":
-            end = max([1e-2, *(o.row.get("runtime_s") or 0.0 for o in outcomes)])
-            start = min(
-                [end / 10, *(at for o in outcomes for at, latency, _ in o.curve if latency is not None)]
-            )
-            times = np.geomspace(max(start, 1e-4), end, 400)
-            gap_over_time(ax, times, summary.median_gaps(frame, outcomes, times))
+            gap_per_instance(ax, gaps)
+        elif medians is not None:
+            gap_over_time(ax, *medians)
         else:
             raise ValueError(f"{kind!r} is no picture of a study")
     return figure
+
+
+def _medians(
+    frame: pd.DataFrame, outcomes: Sequence[Outcome]
+) -> tuple[npt.NDArray[np.float64], dict[str, npt.NDArray[np.float64]]]:
+    """Times from the first plan of any run to the end of the longest run, and the median gaps at them."""
+    end = max([1e-2, *(o.row.get("runtime_s") or 0.0 for o in outcomes)])
+    start = min([end / 10, *(at for o in outcomes for at, latency, _ in o.curve if latency is not None)])
+    times = np.geomspace(max(start, 1e-4), end, 400)
+    return times, summary.median_gaps(frame, outcomes, times)
 
 
 def _gap_axis(axis: Axis) -> None:

@@ -1,0 +1,404 @@
+"""What runs say together: scores by hand, tables that are tables, pictures of the right numbers, commands."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mocap_opt import plotting
+from mocap_opt.cli import main
+from mocap_opt.plotting import studies as pictures
+from mocap_opt.scores import performance_profile, ratios_to_best, shifted_geometric_mean
+from mocap_opt.studies import summary, tables
+from mocap_opt.studies.execution import FAILED, OK, Outcome
+from mocap_opt.studies.frames import frame_of
+
+INSTANCES = Path(__file__).parent.parent / "instances"
+NAN = math.nan
+
+
+def outcome(
+    instance: str,
+    method: str,
+    latency: float | None,
+    bound: float | None,
+    runtime: float | None,
+    *,
+    status: str = "feasible",
+    **other: object,
+) -> Outcome:
+    """A finished run, or a failed one if it has a reason."""
+    settings = {"solver": "auto", "seed": 0, "time_limit_s": 7.0, "variant": {}, **other}
+    curve = settings.pop("curve", [])
+    failed = "reason" in settings
+    row = {
+        "outcome": FAILED if failed else OK,
+        "instance": instance,
+        "fingerprint": f"{instance}{sorted(settings['variant'].items())}",
+        "method": method,
+        "status": None if failed else status,
+        "latency_s": latency,
+        "lower_bound_s": bound,
+        "runtime_s": runtime,
+        "gap": None,
+        **settings,
+    }
+    return Outcome(f"{instance}{method}{settings}", row, curve)
+
+
+# On A the best bound is 9, of the slow method; on B both are as fast; on C only the slow one has a plan.
+RUNS = [
+    outcome("A", "fast", 10.0, 8.0, 1.0, curve=[(0.5, 12.0, 8.0), (1.0, 10.0, 8.0)]),
+    outcome("A", "slow", 12.0, 9.0, 5.0, curve=[(4.0, 12.0, 9.0)]),
+    outcome("B", "fast", 20.0, 20.0, 3.0, status="optimal", curve=[(2.0, 20.0, 20.0)]),
+    outcome("B", "slow", 20.0, None, 5.0, curve=[(2.0, 20.0, None)]),
+    outcome("C", "fast", None, None, None, reason="its worker died"),
+    outcome("C", "slow", 5.0, 4.0, 5.0, curve=[(3.0, 5.0, 4.0)]),
+]
+FRAME = frame_of(RUNS)
+
+
+# --- scores ------------------------------------------------------------------------------------------
+
+
+def test_shifted_geometric_means_by_hand():
+    # (1 + 1)(3 + 1)(0 + 1) = 8, the cube root is 2.
+    assert shifted_geometric_mean([1.0, 3.0, 0.0]) == pytest.approx(1.0)
+    assert shifted_geometric_mean([90.0, 0.0], shift=10.0) == pytest.approx(math.sqrt(1000) - 10)
+    assert shifted_geometric_mean([5.0], shift=3.0) == pytest.approx(5.0)
+    assert shifted_geometric_mean([]) is None
+
+
+@pytest.mark.parametrize(("values", "shift"), [([1.0], 0.0), ([-1.0], 1.0), ([math.inf], 1.0), ([NAN], 1.0)])
+def test_means_of_what_has_none_are_refused(values, shift):
+    with pytest.raises(ValueError, match="finite values above -shift"):
+        shifted_geometric_mean(values, shift)
+
+
+def test_ratios_to_the_best_by_hand():
+    costs = [[10, 12], [20, 20], [NAN, 5], [NAN, NAN], [0, 3]]
+    inf = math.inf
+    expected = [[1, 1.2], [1, 1], [inf, 1], [NAN, NAN], [1, inf]]
+    assert np.allclose(ratios_to_best(costs), expected, equal_nan=True)
+
+
+def test_performance_profiles_by_hand():
+    costs = [[10, 12], [20, 20], [NAN, 5], [NAN, NAN]]
+    shares = performance_profile(costs, [1.0, 1.19, 1.2, 100.0])
+    # The instance without any answer is left out; the fast method never answers C.
+    assert np.allclose(shares, [[2 / 3] * 4, [2 / 3, 2 / 3, 1, 1]])
+    assert performance_profile([[NAN, NAN]], [1.0]).tolist() == [[0.0], [0.0]]
+
+
+def test_profiles_never_fall_and_the_best_is_somewhere_first():
+    rng = np.random.default_rng(3)
+    costs = np.where(rng.random((40, 3)) < 0.2, NAN, rng.lognormal(size=(40, 3)))
+    shares = performance_profile(costs, np.geomspace(1, 50, 30))
+    assert (np.diff(shares, axis=1) >= 0).all()
+    assert shares[:, 0].sum() == pytest.approx(1.0)
+    assert (shares <= 1).all()
+
+
+# --- summary -----------------------------------------------------------------------------------------
+
+
+def test_gaps_are_against_the_best_bound_that_any_run_proved():
+    gaps = summary.gaps(FRAME)
+    assert list(gaps.index) == ["A", "B", "C"]
+    assert np.allclose(gaps.to_numpy(), [[0.1, 0.25], [0, 0], [NAN, 0.2]], equal_nan=True)
+
+
+def test_standings_by_hand():
+    rows = summary.standings(FRAME)
+    fast, slow = rows.loc["fast"], rows.loc["slow"]
+    assert fast[["runs", "failed", "answered", "optimal", "wins"]].tolist() == [3, 1, 2, 1, 2]
+    assert slow[["runs", "failed", "answered", "optimal", "wins"]].tolist() == [3, 0, 3, 0, 2]
+    assert (fast["median_gap"], fast["worst_gap"]) == (pytest.approx(0.05), pytest.approx(0.1))
+    assert (slow["median_gap"], slow["worst_gap"]) == (pytest.approx(0.2), pytest.approx(0.25))
+    assert (fast["mean_ratio"], slow["mean_ratio"]) == (pytest.approx(1), pytest.approx(1.2 ** (1 / 3)))
+    # The failed run counts at its limit of 7 s: (1 + 1)(3 + 1)(7 + 1) = 64, the cube root is 4.
+    assert (fast["mean_time_s"], slow["mean_time_s"]) == (pytest.approx(3), pytest.approx(5))
+
+
+def test_seeds_are_repetitions_of_which_the_median_counts():
+    runs = [
+        outcome("A", "m", latency, 1.0, 1.0, seed=seed) for seed, latency in enumerate((10.0, 14.0, 30.0))
+    ]
+    assert summary.latencies(frame_of(runs)).loc["A", "m"] == 14.0
+
+
+def test_contenders_and_instances_are_told_apart_by_what_differs():
+    runs = [
+        outcome("A", "joint", 1.0, 1.0, 1.0, solver=solver, variant={"workload.batch": batch})
+        for solver in ("highs", "cpsat")
+        for batch in (1, 2)
+    ] + [outcome("A", "mocap", 1.0, 1.0, 1.0, variant={"workload.batch": 1})]
+    frame = frame_of(runs)
+    assert list(dict.fromkeys(summary.contender_names(frame))) == ["joint highs", "joint cpsat", "mocap"]
+    assert list(summary.gaps(frame).index) == ["A batch=1", "A batch=2"]
+    limits = [outcome("A", "joint", 1.0, 1.0, 1.0, time_limit_s=limit) for limit in (1.0, 10.0)]
+    assert list(summary.contender_names(frame_of(limits))) == ["joint 1 s", "joint 10 s"]
+
+
+def test_run_times_count_answers_only():
+    times = summary.run_times(FRAME)
+    assert np.allclose(times.to_numpy(), [[1, 5], [3, 5], [NAN, 5]], equal_nan=True)
+
+
+def test_gaps_over_time_by_hand():
+    times = np.array([0.1, 0.5, 1.0, 2.0, 5.0])
+    assert summary.gap_at(RUNS[0].curve, 9.0, times) == pytest.approx([1, 0.25, 0.1, 0.1, 0.1])
+    # Without a bound to measure against, the run's own at each time.
+    assert summary.gap_at(RUNS[0].curve, None, times) == pytest.approx([1, 1 / 3, 0.2, 0.2, 0.2])
+    medians = summary.median_gaps(FRAME, RUNS, times)
+    assert medians["fast"] == pytest.approx([1, 1, 1, 0.1, 0.1])
+    assert medians["slow"] == pytest.approx([1, 1, 1, 1, 0.2])
+
+
+def test_an_infeasible_instance_is_no_gap():
+    runs = [
+        outcome("D", "a", None, None, 1.0, status="infeasible"),
+        outcome("D", "b", None, None, 1.0, status="unknown"),
+        outcome("E", "a", 2.0, 1.0, 1.0, curve=[(0.0, 2.0, 1.0)]),
+        outcome("E", "b", 2.0, 1.0, 1.0, curve=[(0.0, 2.0, 1.0)]),
+    ]
+    frame = frame_of(runs)
+    assert summary.gaps(frame).loc["D"].isna().all()
+    medians = summary.median_gaps(frame, runs, np.array([1.0]))
+    assert {name: values.tolist() for name, values in medians.items()} == {"a": [0.5], "b": [0.5]}
+    # A proof that there is no plan is an answer in time, a run without either is none.
+    assert np.isnan(summary.run_times(frame).loc["D", "b"])
+    assert summary.run_times(frame).loc["D", "a"] == 1.0
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def cells_of_markdown(text: str) -> list[list[str]]:
+    """Cells row by row, as a Markdown reader splits them; the rule below the header aside."""
+    rows = [re.split(r"(?<!\\)\|", line.strip()) for line in text.splitlines()]
+    assert all(row[0] == row[-1] == "" for row in rows)
+    cut = [[cell.strip().replace("\\|", "|") for cell in row[1:-1]] for row in rows]
+    assert len({len(row) for row in cut}) == 1
+    assert all(re.fullmatch(r"-+|-+:", cell) for cell in cut[1])
+    return [cut[0], *cut[2:]]
+
+
+def cells_of_latex(text: str) -> list[list[str]]:
+    """Cells row by row, as LaTeX splits them, with every special character escaped."""
+    body = (
+        text.split("\\midrule", maxsplit=1)[0].split("\\toprule")[1]
+        + text.split("\\midrule")[1].split("\\bottomrule", maxsplit=1)[0]
+    )
+    rows = [row for row in body.replace("\n", "").split(r"\\") if row]
+    cut = [[cell.strip() for cell in re.split(r"(?<!\\)&", row)] for row in rows]
+    for cell in (cell for row in cut for cell in row):
+        assert not re.search(r"(?<!\\)[%$#_&]", cell)
+    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
+    assert columns is not None
+    assert {len(row) for row in cut} == {len(columns[1])}
+    return [[re.sub(r"\\([%$#_&{}])", r"\1", cell) for cell in row] for row in cut]
+
+
+def test_tables_hold_the_same_cells_in_markdown_and_latex():
+    text = tables.gaps_as_text(summary.gaps(FRAME))
+    expected = [
+        ["instance", "fast", "slow"],
+        ["A", "10.00 %", "25.00 %"],
+        ["B", "0.00 %", "0.00 %"],
+        ["C", "-", "20.00 %"],
+    ]
+    assert cells_of_markdown(tables.markdown(text)) == expected
+    assert cells_of_latex(tables.latex(text)) == expected
+
+
+def test_standings_are_written_with_their_units():
+    cells = cells_of_markdown(tables.markdown(tables.standings_as_text(summary.standings(FRAME))))
+    by_name = dict(zip(cells[0], cells[1], strict=True))
+    assert by_name["contender"] == "fast"
+    assert by_name["median gap"] == "5.00 %"
+    assert by_name["mean ratio"] == "1.0000"
+    assert by_name["mean time, s"] == "3"
+    assert by_name["wins"] == "2"
+
+
+NASTY = "a|b_c & 50 % \\ $x^2$ {y} ~ #\nz"
+
+
+def nasty() -> object:
+    gaps = summary.gaps(frame_of([outcome(NASTY, NASTY, 2.0, 1.0, 1.0)]))
+    return tables.gaps_as_text(gaps)
+
+
+def test_odd_names_stay_in_their_cell():
+    plain = NASTY.replace("\n", " ")
+    assert cells_of_markdown(tables.markdown(nasty()))[1] == [plain, "50.00 %"]
+    (header, row) = cells_of_latex(tables.latex(nasty()))
+    assert len(header) == len(row) == 2
+    assert row[0].startswith("a|b_c & 50 %")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_compiles(tmp_path):
+    body = tables.latex(nasty())
+    document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "t.tex").write_text(document)
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+# --- pictures ----------------------------------------------------------------------------------------
+
+
+def axes():
+    return Figure().add_subplot()
+
+
+def test_a_profile_draws_the_shares():
+    ax = pictures.profile(axes(), summary.latencies(FRAME))
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert set(drawn) == {"fast", "slow"}
+    assert drawn["fast"].get_ydata() == pytest.approx([2 / 3] * 3)
+    assert drawn["slow"].get_xdata()[:2] == pytest.approx([1, 1.2])
+    assert drawn["slow"].get_ydata() == pytest.approx([2 / 3, 1, 1])
+    assert ax.get_ylabel() == "share of 3 instances"
+    assert "latency over the best" in ax.get_xlabel()
+
+
+def test_gaps_are_drawn_where_they_are_and_unknown_ones_not_at_all():
+    ax = pictures.gap_per_instance(axes(), summary.gaps(FRAME))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B", "C"]
+    drawn = {line.get_label(): line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 3}
+    assert drawn["slow"] == pytest.approx([0.25, pictures.LEAST_GAP, 0.2])
+    assert np.isnan(drawn["fast"][2])
+    # The first instance is on top.
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_gaps_over_time_are_steps_between_improvements():
+    times = np.array([0.1, 1.0, 2.0])
+    ax = pictures.gap_over_time(axes(), times, summary.median_gaps(FRAME, RUNS, times))
+    drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert drawn["fast"] == pytest.approx([1, 1, 0.1])
+    assert ax.get_xlabel().startswith("wall time of a run, s")
+
+
+@pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
+@pytest.mark.parametrize("runs", [RUNS, RUNS[:1]], ids=["many", "one"])
+def test_every_kind_is_drawn_of_many_runs_and_of_one(kind, runs, tmp_path):
+    figure = plotting.study_figure("study", kind, frame_of(runs), runs)
+    plotting.save_figure(figure, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 2000
+
+
+@pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
+def test_where_no_run_has_an_answer_there_is_nothing_to_draw(kind):
+    with pytest.raises(pictures.NothingToDrawError, match="study: no run has an answer"):
+        plotting.study_figure("study", kind, frame_of(RUNS[4:5]), RUNS[4:5])
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="'pie' is no picture of a study"):
+        plotting.study_figure("study", "pie", FRAME, RUNS)
+
+
+# --- commands ----------------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit, match=r"\d") as stopped:
+        main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study that has been run by the command."""
+    path = tmp_path_factory.mktemp("study") / "small.toml"
+    path.write_text(
+        f"""
+        methods = ["gpipe", "mocap", "joint"]
+        deterministic_limit = 1
+        [[instances]]
+        files = ["{INSTANCES}/tiny-slack.json", "{INSTANCES}/tiny-pooled.json"]
+        """
+    )
+    assert run("study", path, "--cores", "1", "--json") == 0
+    return path
+
+
+def test_the_command_does_each_run_once(study, capsys):
+    assert run("study", "run", study, "--cores", "1", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["runs"], again["finished_before"], again["done"], again["failed"]) == (6, 6, 0, 0)
+    assert Path(again["results"]).name == "small.results.sqlite"
+
+
+def test_tables_are_printed_and_written(study, tmp_path, capsys):
+    assert run("study", "table", study) == 0
+    cells = cells_of_markdown(capsys.readouterr().out)
+    assert cells[0] == ["instance", "gpipe", "mocap", "joint"]
+    assert [row[0] for row in cells[1:]] == ["tiny-slack", "tiny-pooled"]
+    assert cells[1][3] == "0.00 %"
+    assert (
+        run("study", "table", study, "--kind", "standings", "--format", "latex", "--out", tmp_path / "t.tex")
+        == 0
+    )
+    assert [row[0] for row in cells_of_latex((tmp_path / "t.tex").read_text())] == [
+        "contender",
+        "gpipe",
+        "mocap",
+        "joint",
+    ]
+    capsys.readouterr()
+    assert run("study", "table", study, "--kind", "rows", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in rows] == ["gpipe", "mocap", "joint"] * 2
+    assert run("study", "table", study.with_name("small.results.sqlite"), "--kind", "failures") == 0
+    assert len(cells_of_markdown(capsys.readouterr().out)) == 1
+    for name in ("r.csv", "r.parquet"):
+        assert run("study", "table", study, "--out", tmp_path / name) == 0
+        assert (tmp_path / name).stat().st_size > 500
+
+
+@pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
+def test_pictures_are_written(kind, study, tmp_path, capsys):
+    assert run("study", "plot", study, "--kind", kind, "--out", tmp_path / "x.svg") == 0
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["study", "none.toml"], 2, "none.toml"),
+        (["study", "run", "new.toml", "--cluster", "local:0"], 2, "--cluster: expected local: and a number"),
+        (["study", "run", "new.toml", "--cluster", "local:2", "--cores", "1"], 2, "only one of them"),
+        (["study", "table", "new.toml"], 2, "run the study first"),
+        (["study", "table", "none.sqlite"], 2, "no such file"),
+        (["study", "plot", "new.toml", "--out", "x.gif"], 2, "ends in .png, .svg or .pdf"),
+    ],
+)
+def test_bad_calls_are_said_clearly(arguments, code, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "new.toml").write_text(
+        f'methods = ["mocap"]\n[[instances]]\nfiles = ["{INSTANCES}/tiny-slack.json"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == code
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["new.toml"]
+
+
+def test_a_study_without_finished_runs_has_nothing_to_show(study, tmp_path, capsys):
+    # Results are in the file, but none of what the study asks now.
+    other = tmp_path / "other.toml"
+    other.write_text(study.read_text().replace("deterministic_limit = 1", "deterministic_limit = 2"))
+    shutil.copy(study.with_name("small.results.sqlite"), tmp_path / "other.results.sqlite")
+    assert run("study", "table", other) == 4
+    assert "no finished run with the versions installed" in capsys.readouterr().err
