@@ -5,7 +5,7 @@ Every answer is a dict with the same keys (`ANSWER`); times are seconds, lengths
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -105,40 +105,44 @@ def repeated(tables: Tables, plan: Plan, count: int) -> RequestSequence | None:
 def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str, Any]:
     """Seconds until the last of the instance's identical requests has left.
 
-    A heuristic repeats its plan for one request.  The joint method takes the best of those and of a
-    plan for all of them together.
+    A heuristic repeats its plan for one request.  The joint method takes the best of those, of a plan
+    for all requests together and, unless that is proved to be near the best, of a plan for requests
+    without end.
     """
     # These load CP-SAT.
     from mocap_opt.streams.report import evaluate_stream, solve_stream  # noqa: PLC0415
     from mocap_opt.streams.requests import build_requests  # noqa: PLC0415
 
     requests = build_requests(instance)
-    order = tuple(range(len(requests)))
-
-    def reports() -> Iterator[tuple[str, StreamReport]]:
-        for name in COMPARED if method == JOINT else (method,):
-            sequence, reason = _sequence(requests[0].tables, name, len(requests))
-            if sequence is not None:
-                yield name, evaluate_stream(instance, requests, sequence, order).report
-            else:
-                reasons.append(reason)
-        if method == JOINT:
-            yield "stream planner", solve_stream(instance, time_limit_s=time_limit_s).report
-
+    tables, order = requests[0].tables, tuple(range(len(requests)))
+    found: list[tuple[str, StreamReport]] = []
     reasons: list[str] = []
-    found = [(name, report) for name, report in reports() if report.makespan_s is not None]
-    if not found:
+    for name in COMPARED if method == JOINT else (method,):
+        sequence, reason = _sequence(tables, name, len(requests))
+        if sequence is None:
+            reasons.append(reason)
+        else:
+            found.append((name, evaluate_stream(instance, requests, sequence, order).report))
+    if method == JOINT:
+        planned = solve_stream(instance, time_limit_s=time_limit_s).report
+        if planned.makespan_s is not None:
+            found.append(("stream planner", planned))
+        if not any(report.gap is not None and report.gap <= NEAR for _, report in found):
+            endless = best_period(tables, time_limit_s=time_limit_s).best
+            if endless is not None:
+                periodic = endless.periodic
+                sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)
+                found.append(("period", evaluate_stream(instance, requests, sequence, order).report))
+    known = [(report.makespan_s, name, report) for name, report in found if report.makespan_s is not None]
+    if not known:
         return answer(Status.UNKNOWN, reason=reasons[0] if method != JOINT else "no sequence was found")
-    name, best = min(found, key=lambda pair: pair[1].makespan_s or 0.0)
-    return answer(
-        Status(best.status),
-        best.makespan_s,
-        best.lower_bound_s,
-        best.gap,
-        best.completions[0]["chunks"],
-        name,
-    )
+    makespan, name, best = min(known, key=lambda each: each[0])
+    chunks = best.completions[0]["chunks"]
+    return answer(Status(best.status), makespan, best.lower_bound_s, best.gap, chunks, name)
 
+
+NEAR = 0.02
+"""Gap at which the joint method of a finite run does not look at plans for requests without end."""
 
 COMPARED = ("gpipe", "uniform", "terapipe", "mocap")
 """Heuristics whose repeated plans the joint method of a finite run starts from."""
