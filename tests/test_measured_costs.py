@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 from builders import make_tables
 from test_residual import with_residual
 
-from mocap_opt.bounds.least_total import cheapest_by_count
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, least_with_crossing
 from mocap_opt.costs import build_tables
 from mocap_opt.costs.envelope import largest_envelope
 from mocap_opt.costs.measured import MOST_CELLS
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.streams.requests import build_requests
+from mocap_opt.tables import Tables
 
 LENGTHS, PREFIXES = [1024, 2048, 4096], [0, 4096, 8192]
 TIMES = [[0.010, 0.030, 0.040], [0.018, 0.040, 0.064], [0.034, 0.080, 0.120]]
@@ -127,7 +130,6 @@ def test_each_request_of_a_stream_has_times_of_its_own_prefix() -> None:
     ],
 )
 def test_chunks_outside_the_measurements_are_refused(changes: dict[str, Any], message: str) -> None:
-    # A short last step allows shorter chunks than were measured.
     changes = {"chunking": {"max_chunks": 16, "quantum": 1024, "longest": 4096}} | changes
     with pytest.raises(InputError, match=re.escape(message)):
         build_tables(measured(**changes))
@@ -178,21 +180,58 @@ def test_any_times_stay_above_their_envelope() -> None:
             assert (envelope.length_cost >= 0).all()
 
 
-# --- the partition by count --------------------------------------------------------------------
+# --- the bound over partitions -----------------------------------------------------------------
+
+
+def partitions(tables: Tables) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Starts and ends of the chunks of every partition."""
+    for count in tables.counts:
+        for inner in combinations(range(1, tables.steps), count - 1):
+            cuts = np.array([0, *inner, tables.steps])
+            tail = (cuts[1:] == tables.steps).astype(int)
+            if tables.length_allowed[tail, np.diff(cuts)].all():
+                yield cuts[:-1], cuts[1:]
+
+
+def ragged(seed: int) -> list[Tables]:
+    rng = np.random.default_rng(seed)
+    return [
+        with_residual(
+            rng,
+            make_tables(
+                3,
+                7,
+                max_chunks=5,
+                quadratic=[1, 2, 0],
+                constant=3,
+                min_length=n % 3 + 1,
+                activation_bytes=n % 4,
+            ),
+        )
+        for n in range(15)
+    ]
 
 
 def test_the_cheapest_partition_by_count_is_that_of_enumeration() -> None:
-    rng = np.random.default_rng(5)
-    for number in range(15):
-        plain = make_tables(2, 7, max_chunks=5, quadratic=1, constant=3, min_length=number % 3 + 1)
-        tables = with_residual(rng, plain)
-        found = cheapest_by_count(tables, 0, 1)
-        for count in tables.counts:
-            sums = []
-            for inner in combinations(range(1, tables.steps), count - 1):
-                cuts = np.array([0, *inner, tables.steps])
-                tail = (cuts[1:] == tables.steps).astype(int)
-                if tables.length_allowed[tail, np.diff(cuts)].all():
-                    each = [tables.tau(stage, cuts[:-1], cuts[1:]) for stage in (0, 1)]
-                    sums.append(int(np.minimum(*each).sum()))
-            assert found.get(count) == min(sums, default=None)
+    for tables in ragged(5):
+        found = cheapest_by_count(chunk_costs(tables, tables.send, 0, 2)[0], tables.counts)
+        sums: dict[int, list[int]] = {}
+        for start, end in partitions(tables):
+            least = np.minimum(tables.tau(0, start, end), tables.tau(2, start, end))
+            sums.setdefault(start.size, []).append(int(least.sum()))
+        assert found == {count: min(each) for count, each in sums.items()}
+
+
+def test_the_bound_is_the_least_over_all_partitions() -> None:
+    for tables in ragged(6):
+        setting = Setting(tables)
+        for s, e in ((0, 2), (1, 1), (0, 1)):
+            times, crossing = chunk_costs(tables, setting.send, s, e)
+            least = min(
+                int(times[start, end].sum() + crossing[start, end].max()) for start, end in partitions(tables)
+            )
+            ends = int(setting.travel.head[s, 1] + setting.travel.tail[e, tables.steps - 1])
+            assert least_with_crossing(setting, s, e) == least + ends
+            stopped = least_with_crossing(setting, s, e, lambda: True)
+            assert stopped is not None
+            assert stopped <= least + ends

@@ -7,11 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import NEVER, StepLimits
+from mocap_opt.bounds.chunk_travel import StepLimits
+from mocap_opt.bounds.measured_partition import MOST_SUMS, cheapest_by_count, chunk_costs
 from mocap_opt.tables import IntArray, Tables
-
-MOST_SUMS = 2**27
-"""Sums of the partition by count of chunks, M (G + 1)^2, beyond which it is left out."""
 
 Pieces = list[tuple[int, int]]
 
@@ -135,7 +133,7 @@ class LeastTotal:
             dict(zip(counts, overheads.tolist(), strict=True)),
             _least_from(tables.memory_side[pair].min(axis=0)),
             _least_from(tables.prefix_cost[pair].min(axis=0)),
-            cheapest_by_count(tables, s, e) if tables.residual is not None else {},
+            _by_count(tables, s, e) if tables.residual is not None else {},
         )
 
     def at(self, boundaries: IntArray) -> int:
@@ -146,29 +144,8 @@ class LeastTotal:
         return max(structured, self.measured.get(count, 0))
 
 
-def cheapest_by_count(tables: Tables, s: int, e: int) -> dict[int, int]:
-    """Least sum of chunk times by the count of chunks, each the smaller of two stages' times.
-
-    Unlike the other parts it needs no structure of the tables; O(M G^2).
-
-    Returns
-    -------
-    dict of int to int, ticks
-        Of the counts that the limits on lengths allow; empty beyond `MOST_SUMS`.
-    """
-    points, most = tables.steps + 1, max(tables.counts, default=0)
-    if most * points**2 > MOST_SUMS:
+def _by_count(tables: Tables, s: int, e: int) -> dict[int, int]:
+    """Least sum of chunk times by the count of chunks, each the smaller of two stages' times; O(M G^2)."""
+    if max(tables.counts, default=0) * (tables.steps + 1) ** 2 > MOST_SUMS:
         return {}
-    a, b = np.triu_indices(points, 1)
-    times = np.full((points, points), NEVER, dtype=np.int64)
-    allowed = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
-    least = np.minimum(tables.tau(s, a, b), tables.tau(e, a, b))
-    times[a[allowed], b[allowed]] = least[allowed]
-    reached = np.full(points, NEVER, dtype=np.int64)
-    reached[0] = 0
-    found: dict[int, int] = {}
-    for count in range(1, most + 1):
-        reached = np.minimum((reached[:, None] + times).min(axis=0), NEVER)
-        if count in tables.counts and reached[-1] < NEVER:
-            found[count] = int(reached[-1])
-    return found
+    return cheapest_by_count(chunk_costs(tables, tables.send, s, e)[0], tables.counts)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mocap_opt.bounds.base import Bound, Evidence, Scope, best
 from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.measured_partition import least_with_crossing
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.stopping import AskedToStop, StoppedError, never
@@ -50,7 +51,8 @@ def _slack_and_pooled(tables: Tables, asked_to_stop: AskedToStop) -> tuple[Bound
                     break
                 slack.append(_bound("one_dimensional", search, None))
                 pooled.append(_bound("one_dimensional_pooled", search, memory))
-        found = _greatest(slack), _greatest(pooled)
+        measured = None if tables.residual is None else _measured(setting, asked_to_stop)
+        found = best([*filter(None, (_greatest(slack), measured))], (Scope.ANY_EXECUTION,)), _greatest(pooled)
         if asked_to_stop():
             return found
         _FOUND[tables] = found
@@ -65,6 +67,17 @@ def _bound(name: str, search: PairSearch, memory: PooledMemory | None) -> Bound 
         ", search cut short" if search.cut_short else ""
     )
     return Bound(name, found.value, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
+
+
+def _measured(setting: Setting, asked_to_stop: AskedToStop) -> Bound | None:
+    """Bound by dynamic programs over all pairs tried: measured times are too ragged for the walk alone."""
+    found: list[Bound] = []
+    for s, e in promising_pairs(setting) if setting.counts else ():
+        ticks = least_with_crossing(setting, s, e, asked_to_stop)
+        if ticks is not None:
+            note = f"stages {s}..{e}, cheapest partitions"
+            found.append(Bound("one_dimensional", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH, note))
+    return best(found, (Scope.ANY_EXECUTION,))
 
 
 def _greatest(bounds: list[Bound | None]) -> Bound | None:
