@@ -128,7 +128,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
         if planned.makespan_s is not None:
             found.append(("stream planner", planned))
         if not any(report.gap is not None and report.gap <= NEAR for _, report in found):
-            endless = best_period(tables, time_limit_s=time_limit_s).best
+            endless = best_period(tables, time_limit_s=time_limit_s / 2).best
             if endless is not None:
                 periodic = endless.periodic
                 sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)
