@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from mocap_opt.bounds.base import Bound
@@ -33,7 +33,12 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
 QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled", "path_mixture")
 
 
-def lower_bounds(tables: Tables, quick: bool = True, asked_to_stop: AskedToStop = never) -> list[Bound]:
+def lower_bounds(
+    tables: Tables,
+    quick: bool = True,
+    asked_to_stop: AskedToStop = never,
+    without: Collection[str] = (),
+) -> list[Bound]:
     """Bounds that have something to say about an instance, in the order of the registry.
 
     Parameters
@@ -44,10 +49,12 @@ def lower_bounds(tables: Tables, quick: bool = True, asked_to_stop: AskedToStop 
     asked_to_stop : callable
         Asked often; once it says True, searches end with what they have and no other is begun.  The
         first bound has something to say even then.
+    without : collection of str
+        Names of bounds to leave out.
     """
     found: list[Bound | None] = []
     for name, bound in BOUNDS.items():
-        if quick and name not in QUICK:
+        if (quick and name not in QUICK) or name in without:
             continue
         if found and asked_to_stop():
             break

@@ -98,9 +98,9 @@ class _Search:
         elapsed = time.perf_counter() - self.began
         return self.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
 
-    def found(self, variables: PlanVariables, values: Sequence[int]) -> bool:
-        """Pass on a plan that a step came upon."""
-        objective = variables.program.objective.value(values)
+    def found(self, variables: PlanVariables, plans: bool, values: Sequence[int]) -> bool:
+        """Pass on a plan that a step came upon, or its boundaries where homes are left out."""
+        objective = variables.program.objective.value(values) if plans else self.objective
         elapsed = time.perf_counter() - self.began
         news = Progress(elapsed, objective, self.bound, read_plan(variables, values))
         return self.callback is not None and self.callback(news)
@@ -130,7 +130,7 @@ class _Search:
             lower_bound=lower_bound,
             limits=limits,
             callback=partial(self.report, plans=plans, bounds=bounds),
-            on_solution=partial(self.found, variables) if plans and self.callback else None,
+            on_solution=partial(self.found, variables, plans) if self.callback else None,
         )
         outcome = result.outcome
         self.outcomes.append(outcome)

@@ -57,8 +57,9 @@ class Progress:
     bound : float or None
         Best proved lower bound so far, same unit.
     plan : Plan or None
-        What stands behind a new incumbent, if the program hands it on: feasible, but priced by the
-        program's objective alone until somebody replays it.
+        What stands behind a new incumbent, if the program hands it on: priced by the program's
+        objective alone until somebody replays it.  Feasible, or boundaries from a relaxation that
+        leaves homes out, with all KV at home.
     """
 
     elapsed_s: float

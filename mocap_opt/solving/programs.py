@@ -12,10 +12,17 @@ from typing import Any
 
 from mocap_opt.assess import Execution
 from mocap_opt.bounds import Bound, Evidence, Scope, best
+from mocap_opt.heuristics.fluid import fluid
+from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.plan import Plan
 from mocap_opt.report import covering
 from mocap_opt.solvers.outcome import ProgramResult, Progress, Status
 from mocap_opt.solving.state import SearchState
+from mocap_opt.stopping import StoppedError
+from mocap_opt.verify import violations
+
+HOUSING = (greedy, fluid)
+"""Home rules for boundaries that a relaxation came upon; the next is tried where one fails."""
 
 
 class Solver(StrEnum):
@@ -133,6 +140,21 @@ def _bound(program: Program, solver: Solver, ticks: float) -> Bound:
     return Bound(program.name, max(0, math.floor(ticks)), program.scope, Evidence.SOLVER, solver.value)
 
 
+def _housed(state: SearchState, plan: Plan) -> Plan | None:
+    """The plan itself if it is feasible, else its boundaries with homes; None if none are found."""
+    if not violations(state.tables, plan):
+        return plan
+    indices = plan.grid_indices(state.tables)
+    for rule in HOUSING:
+        try:
+            pages = rule(state.tables, indices, state.out_of_time).pages
+        except StoppedError:
+            return None
+        if pages is not None:
+            return Plan.from_arrays(state.tables, indices, pages)
+    return None
+
+
 def _follow(state: SearchState, program: Program, source: str, solver: Solver, news: Progress) -> bool:
     """Take in what a running program finds: its plans are verified and replayed like any other.
 
@@ -143,7 +165,7 @@ def _follow(state: SearchState, program: Program, source: str, solver: Solver, n
         when news arrive, not under a deterministic limit.
     """
     if news.plan is not None:
-        state.offer(news.plan, source, record=False)
+        state.offer(_housed(state, news.plan), source, record=False)
     if news.bound is not None:
         state.add_bounds([_bound(program, solver, news.bound)], source)
     return state.out_of_time() if state.deterministic_limit is not None else state.done

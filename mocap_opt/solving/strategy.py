@@ -88,7 +88,7 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     if execution is Execution.LOCKSTEP:
         programs: tuple[tuple[Program, float], ...] = (lockstep,)
     elif not by_size or size(tables) <= SMALL:
-        programs = ((CONTENTION_FREE_PROGRAM, 0.5), lockstep)
+        programs = ((CONTENTION_FREE_PROGRAM, 0.75), lockstep)
     elif size(tables) <= MEDIUM:
         programs = ((CONTENTION_FREE_PROGRAM, 1.0),)
     else:
