@@ -15,13 +15,14 @@ from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, longest
 from mocap_opt.period.search import best_period, period_of_method
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.streams.report import StreamReport, evaluate_stream, solve_stream
+from mocap_opt.streams.requests import build_requests
 from mocap_opt.streams.sequence import RequestSequence, identical_requests
 from mocap_opt.streams.verify import sequence_violations
 from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
-    from mocap_opt.streams.report import StreamReport
 
 JOINT = "joint"
 LATENCY_FACTOR = Fraction(11, 10)
@@ -109,10 +110,6 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     for all requests together and, unless that is proved to be near the best, of a plan for requests
     without end.
     """
-    # These load CP-SAT.
-    from mocap_opt.streams.report import evaluate_stream, solve_stream  # noqa: PLC0415
-    from mocap_opt.streams.requests import build_requests  # noqa: PLC0415
-
     requests = build_requests(instance)
     tables, order = requests[0].tables, tuple(range(len(requests)))
     found: list[tuple[str, StreamReport]] = []
