@@ -64,6 +64,8 @@ def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longe
     used = int(tables.static[i]) + reserve + int(tables.prefix_bytes[i])
     times = tables.tau(i, cuts[:-1], cuts[1:])
     compute = tables.phi[i, cuts[1:]] - tables.phi[i, cuts[:-1]]
+    if tables.residual is not None:
+        compute = compute + tables.residual[i, cuts[:-1], cuts[1:]]
     return {
         "stage": i,
         "dies": [list(die) for die in laid_out.dies[i]],
