@@ -4,48 +4,104 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruptible:
+    """Runs work that the first signal asks to stop and a second one ends at once.
+
+    Attributes
+    ----------
+    stop : threading.Event
+        Set by the first signal.
+    over : bool
+        Whether the work is done; signals then change nothing, so that the answer comes out whole.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.over = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Serve a signal.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            At the second one, while the work goes on.
+        """
+        if self.over:
+            return
+        if self.stop.is_set():
+            raise KeyboardInterrupt("a second signal")
+        self.stop.set()
+
+    def run(self, work: Callable[[threading.Event], Result]) -> Result:
+        """Do the work in a thread of its own: compiled code would keep a handler of the main one waiting.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On the second signal.
+        """
+        results: list[Result] = []
+        errors: list[BaseException] = []
+
+        def target() -> None:
+            try:
+                results.append(work(self.stop))
+            except BaseException as error:  # handed over to the caller's thread below
+                errors.append(error)
+
+        thread = threading.Thread(target=target, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
+        self.over = True
+        if errors:
+            raise errors[0]
+        return results[0]
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruptible]:
+    """Serve signals until the block ends: first the work, then what is done with its result."""
+    runner = Interruptible()
+    previous = {number: signal.signal(number, runner.handle) for number in SIGNALS}
+    try:
+        yield runner
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
 
 def call_until_signalled(work: Callable[[threading.Event], Result]) -> Result:
     """Run `work` and set its event on the first SIGINT or SIGTERM; a second one ends it at once.
-
-    The work runs in a thread of its own, because a solver's compiled code would keep a signal
-    handler of the main thread from running.
 
     Raises
     ------
     KeyboardInterrupt
         On the second signal.
     """
-    stop = threading.Event()
-    results: list[Result] = []
-    errors: list[BaseException] = []
+    with interruptible() as runner:
+        return runner.run(work)
 
-    def target() -> None:
-        try:
-            results.append(work(stop))
-        except BaseException as error:  # handed over to the caller's thread below
-            errors.append(error)
 
-    def handler(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    thread = threading.Thread(target=target, daemon=True)
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt, as Ctrl-C is; outside the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        thread.start()
-        while thread.is_alive():
-            thread.join(0.1)
+        yield
     finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
-    if errors:
-        raise errors[0]
-    return results[0]
+        signal.signal(signal.SIGTERM, before)

@@ -21,6 +21,7 @@ from mocap_opt.cli import (
     study,
     tradeoff,
 )
+from mocap_opt.cli.interrupt import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
 
 EPILOG = """\b
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Default: those of the process.
     """
     try:
-        code = cli.main(arguments, prog_name="mocap-opt", standalone_mode=False)
+        with terminated_like_interrupted():
+            code = cli.main(arguments, prog_name="mocap-opt", standalone_mode=False)
     except InputError as error:
         count = len(error.problems)
         click.echo(f"mocap-opt: {count} problem{'s' if count != 1 else ''} in the input:", err=True)

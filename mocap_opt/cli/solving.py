@@ -9,7 +9,7 @@ import click
 
 from mocap_opt.cli import render, streams
 from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.interrupt import interruptible
 from mocap_opt.cli.methods import MethodChoice, complete_methods, warn_of_hidden
 from mocap_opt.cli.options import (
     file_argument,
@@ -151,35 +151,36 @@ def solve(
             },
             as_json=as_json,
         )
-    with log_progress(log) as note, render.live_progress(sys.stderr) as show:
+    with interruptible() as runner:
+        with log_progress(log) as note, render.live_progress(sys.stderr) as show:
 
-        def progress(news: Progress) -> None:
-            note(news)
-            show(news)
+            def progress(news: Progress) -> None:
+                note(news)
+                show(news)
 
-        def work(stop: threading.Event) -> Solution:
-            return solve_instance(
-                instance,
-                method,
-                solver=solver,
-                execution=execution,
-                time_limit_s=time_limit_s,
-                deterministic_limit=deterministic_limit,
-                gap=gap,
-                seed=seed,
-                threads=threads,
-                callback=progress,
-                stop=stop,
-            )
+            def work(stop: threading.Event) -> Solution:
+                return solve_instance(
+                    instance,
+                    method,
+                    solver=solver,
+                    execution=execution,
+                    time_limit_s=time_limit_s,
+                    deterministic_limit=deterministic_limit,
+                    gap=gap,
+                    seed=seed,
+                    threads=threads,
+                    callback=progress,
+                    stop=stop,
+                )
 
-        solution = call_until_signalled(work)
-    if out is not None and solution.plan is not None:
-        save_plan(out, solution.plan, instance.name, solution.tables)
-    _trace(trace, solution)
-    if chunk_list:
-        print_chunk_list(solution.plan, solution.report.reason)
-        return exit_code(solution.report)
-    return _print(solution, as_json, gantt)
+            solution = runner.run(work)
+        if out is not None and solution.plan is not None:
+            save_plan(out, solution.plan, instance.name, solution.tables)
+        _trace(trace, solution)
+        if chunk_list:
+            print_chunk_list(solution.plan, solution.report.reason)
+            return exit_code(solution.report)
+        return _print(solution, as_json, gantt)
 
 
 @click.command(short_help="verify and replay a plan")

@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM at any moment: a whole answer and a documented exit code, in real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mocap_opt import load_instance
+from mocap_opt.cli.interrupt import interruptible
+from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import ExitCode
+from mocap_opt.plan_io import load_plan
+from mocap_opt.replay.event import replay_event
+from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.verify import violations
+
+FAMILY = Path(__file__).parent.parent / "instances" / "bench"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Says when signals are about to be served; before that Python itself is still starting.
+ENTRY = "import sys, mocap_opt.__main__ as entry; print('ready', flush=True, file=sys.stderr); entry.run()"
+
+
+def interrupt(name: str, number: signal.Signals, delay_s: float, folder: Path) -> None:
+    """Interrupt a solve after a while, and check all that it leaves."""
+    file, out, log = FAMILY / f"{name}.json", folder / "plan.json", folder / "log"
+    options = ["--json", "--gap", "0", "--time-limit", "300", "--out", str(out), "--log", str(log)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, "solve", str(file), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
+    time.sleep(0.05 + delay_s)
+    process.send_signal(number)
+    answer, said = process.communicate(timeout=120)
+    assert "Traceback" not in said
+    assert process.returncode in (ExitCode.ANSWERED, ExitCode.NO_PLAN), said
+    if log.exists() and log.read_text():
+        assert log.read_text().endswith("}\n")
+        load_progress(log)
+    if process.returncode == ExitCode.NO_PLAN:
+        assert not out.exists()
+        assert "before any plan" in said if answer == "" else json.loads(answer)["latency_s"] is None
+        return
+    report = json.loads(answer)
+    tables = build_tables(load_instance(file))
+    plan = load_plan(out, tables)
+    assert violations(tables, plan) == []
+    assert report["boundaries"] == list(plan.boundaries)
+    latency = min(replay_lockstep(tables, plan).latency, replay_event(tables, plan).latency)
+    assert report["latency_s"] == tables.seconds(latency)
+    assert load_progress(log)[-1].latency_s == report["latency_s"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_signal_at_a_random_moment_leaves_a_whole_answer(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    interrupt("M-unequal", SIGNALS[seed % 2], float(rng.uniform(0, 4)), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_many_signals_at_random_moments(seed, tmp_path):
+    rng = np.random.default_rng([7, seed])
+    names = sorted(path.stem for path in FAMILY.glob("*.json"))
+    interrupt(str(rng.choice(names)), SIGNALS[seed % 2], float(rng.uniform(0, 15)), tmp_path)
+
+
+def test_signals_after_the_work_change_nothing():
+    with interruptible() as runner:
+        assert runner.run(lambda stop: stop.is_set()) is False
+        for number in (*SIGNALS, *SIGNALS):
+            signal.raise_signal(number)
+        assert not runner.stop.is_set()
+
+
+def test_the_second_signal_ends_the_work():
+    def work(stop) -> None:
+        stop.wait()
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(60)
+
+    with interruptible() as runner:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match="a second signal"):
+            runner.run(work)
