@@ -228,7 +228,8 @@ def test_the_bound_is_the_least_over_all_partitions() -> None:
         for s, e in ((0, 2), (1, 1), (0, 1)):
             times, crossing = chunk_costs(tables, setting.send, s, e)
             least = min(
-                int(times[start, end].sum() + crossing[start, end].max()) for start, end in partitions(tables)
+                int(times[end, end - start - 1].sum() + crossing[end, end - start - 1].max())
+                for start, end in partitions(tables)
             )
             ends = int(setting.travel.head[s, 1] + setting.travel.tail[e, tables.steps - 1])
             assert least_with_crossing(setting, s, e) == least + ends

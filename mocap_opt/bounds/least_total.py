@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from mocap_opt.bounds.chunk_travel import StepLimits
-from mocap_opt.bounds.measured_partition import MOST_SUMS, cheapest_by_count, chunk_costs
+from mocap_opt.bounds.measured_partition import MOST_SUMS, cheapest_by_count, chunk_costs, sums_of
 from mocap_opt.tables import IntArray, Tables
 
 Pieces = list[tuple[int, int]]
@@ -145,7 +145,7 @@ class LeastTotal:
 
 
 def _by_count(tables: Tables, s: int, e: int) -> dict[int, int]:
-    """Least sum of chunk times by the count of chunks, each the smaller of two stages' times; O(M G^2)."""
-    if max(tables.counts, default=0) * (tables.steps + 1) ** 2 > MOST_SUMS:
+    """Least sum of chunk times by the count of chunks, each the smaller of two stages' times."""
+    if sums_of(tables) > MOST_SUMS:
         return {}
     return cheapest_by_count(chunk_costs(tables, tables.send, s, e)[0], tables.counts)

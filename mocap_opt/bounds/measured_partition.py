@@ -14,7 +14,7 @@ from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 MOST_SUMS = 2**27
-"""Sums of one dynamic program, M (G + 1)^2, beyond which there is no bound."""
+"""Sums of one dynamic program, chunks x ends x lengths, beyond which there is no bound."""
 
 ALL_SUMS = 2**29
 """Sums of all of them together: a second or so."""
@@ -33,7 +33,7 @@ def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedTo
         None if the instance is too large, or no partition keeps to count and lengths.
     """
     tables = setting.tables
-    sums = max(tables.counts, default=0) * (tables.steps + 1) ** 2
+    sums = sums_of(tables)
     if not 0 < sums <= MOST_SUMS:
         return None
     times, crossing = chunk_costs(tables, setting.send, s, e)
@@ -64,21 +64,31 @@ def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedTo
     return None
 
 
+def sums_of(tables: Tables) -> int:
+    """Sums of one dynamic program over the partitions of an instance."""
+    return max(tables.counts, default=0) * (tables.steps + 1) * _longest(tables)
+
+
+def _longest(tables: Tables) -> int:
+    """Steps of the longest chunk that the limits allow."""
+    return int(np.flatnonzero(tables.length_allowed.any(axis=0)).max(initial=0))
+
+
 def chunk_costs(tables: Tables, send: IntArray, s: int, e: int) -> tuple[IntArray, IntArray]:
-    """Cost and crossing of every chunk, two int64[start, end]; `NEVER` where it is not allowed."""
-    points = tables.steps + 1
-    a, b = np.triu_indices(points, 1)
+    """Cost and crossing of every chunk, two int64[end, steps - 1]; `NEVER` where it is not allowed."""
+    points, longest = tables.steps + 1, _longest(tables)
+    b, k = (each.ravel() for each in np.meshgrid(np.arange(points), np.arange(1, longest + 1), indexing="ij"))
     tail = (b == tables.steps).astype(np.int64)
-    keep = tables.length_allowed[tail, b - a]
-    a, b, tail = a[keep], b[keep], tail[keep]
-    least = np.minimum(tables.tau(s, a, b), tables.tau(e, a, b))
+    keep = (k <= b) & tables.length_allowed[tail, k]
+    b, k, tail = b[keep], k[keep], tail[keep]
+    least = np.minimum(tables.tau(s, b - k, b), tables.tau(e, b - k, b))
     across = -least
     for i in range(s, e + 1):
-        across += tables.tau(i, a, b)
+        across += tables.tau(i, b - k, b)
         if i < e:
-            across += send[i, tail, b - a]
-    times, crossing = (np.full((points, points), NEVER, dtype=np.int64) for _ in range(2))
-    times[a, b], crossing[a, b] = least, across
+            across += send[i, tail, k]
+    times, crossing = (np.full((points, longest), NEVER, dtype=np.int64) for _ in range(2))
+    times[b, k - 1], crossing[b, k - 1] = least, across
     return times, crossing
 
 
@@ -87,18 +97,23 @@ def cheapest_by_count(times: IntArray, counts: range) -> dict[int, int]:
 
     Parameters
     ----------
-    times : int64[G + 1, G + 1], ticks
-        Cost of chunks by start and end; `NEVER` where there is none.
+    times : int64[end, steps - 1], ticks
+        Cost of chunks; `NEVER` where there is none.
     counts : range
         Counts to look at.
     """
-    reached = np.full(times.shape[0], NEVER, dtype=np.int64)
-    reached[0] = 0
+    points, longest = times.shape
+    # Nothing is reached before the start; windows of this row are the starts of each end, nearest last.
+    reached = np.full(longest + points, NEVER, dtype=np.int64)
+    reached[longest] = 0
+    backwards = np.ascontiguousarray(times[:, ::-1])
     found: dict[int, int] = {}
     for count in range(1, max(counts, default=0) + 1):
-        reached = np.minimum((reached[:, None] + times).min(axis=0), NEVER)
-        if count in counts and reached[-1] < NEVER:
-            found[count] = int(reached[-1])
+        starts = np.lib.stride_tricks.sliding_window_view(reached, longest)[:points]
+        row = np.minimum((starts + backwards).min(axis=1, initial=NEVER), NEVER)
+        reached[longest:] = row
+        if count in counts and row[-1] < NEVER:
+            found[count] = int(row[-1])
     return found
 
 
