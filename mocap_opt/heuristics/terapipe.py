@@ -14,6 +14,9 @@ from mocap_opt.tables import IntArray, Tables
 
 NEVER = np.int64(2**61)
 
+EXACT_STEPS = 2048
+"""Up to so many grid steps the exact optimum takes less than a second."""
+
 
 def slice_times(tables: Tables, longest: int, asked_to_stop: AskedToStop = never) -> IntArray:
     """t(a, b) by end and length, int64[G + 1, longest]; `NEVER` where the limits forbid it.
@@ -91,7 +94,8 @@ def terapipe_slices(
     tables : Tables
     epsilon : int, optional
         Ranges of tmax no longer than this are not searched, ticks; the error is at most
-        (K - 1) epsilon.  Default: 1e-4 of the least tmax that works, rounded down.
+        (K - 1) epsilon.  Default: 0 up to `EXACT_STEPS` grid steps, beyond that 1e-4 of the least tmax
+        that works.
     asked_to_stop : callable
         Asked between the layers of the program.
 
@@ -124,7 +128,8 @@ def terapipe_slices(
     highest = max(clock.time(0, tables.steps), int(tables.prefix_cost.max()) + lowest)
     if others and best_indices is not None:
         highest = min(highest, max(lowest, (best - whole) // others))
-    gap = lowest // 10_000 if epsilon is None else epsilon
+    if epsilon is None:
+        epsilon = 0 if tables.steps <= EXACT_STEPS else lowest // 10_000
     longest = min(clock.longest_within(highest), max(limits.most, limits.last_most, 1))
     times = slice_times(tables, longest, asked_to_stop)
     ranges = [(whole + others * lowest, lowest, highest, whole)]
@@ -132,7 +137,7 @@ def terapipe_slices(
         bound, low, high, floor = heapq.heappop(ranges)
         if bound >= best:
             break
-        middle = high if high - low <= gap else (low + high) // 2
+        middle = high if high - low <= epsilon else (low + high) // 2
         parts = [(middle + 1, high, floor)]
         found = least_sum(tables, times, middle, asked_to_stop)
         if found is not None:
@@ -142,7 +147,7 @@ def terapipe_slices(
                 best, best_indices = total + others * reached, indices
             # S* is the same from the longest slice of its answer up to this tmax.
             parts.append((low, reached - 1, total))
-        if middle < high or gap == 0:
+        if middle < high or epsilon == 0:
             for lower, upper, least in parts:
                 if lower <= upper:
                     heapq.heappush(ranges, (least + others * lower, lower, upper, least))
