@@ -19,14 +19,21 @@ from mocap_opt.studies.store import read_outcomes
 
 PLAIN = "from mocap_opt.cli import main; import sys; main(['study', *sys.argv[2:]])"
 # The system ends the driver inside write(2) at the first byte beyond the limit: a torn write.
-CUT = (
-    """
+CUT = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 """
-    + PLAIN
-)
+# Runs done in the driver, without worker processes.
+ALONE = """
+import sys
+from mocap_opt.studies import load_study, run_study
+from mocap_opt.studies.execution import perform
+class Here:
+    def run(self, tasks):
+        return (perform(task) for task in tasks)
+run_study(load_study(sys.argv[2]), Here())
+"""
 
 
 @dataclass
@@ -64,9 +71,11 @@ def workers_of(driver: int) -> list[int]:
     return found
 
 
-def start(study: Path, cores: int, *, cut_at: int | None = None) -> subprocess.Popen[bytes]:
-    code = [sys.executable, "-c", PLAIN if cut_at is None else CUT, str(cut_at), str(study)]
-    return subprocess.Popen([*code, "--cores", str(cores)], stdout=subprocess.DEVNULL)
+def start(
+    study: Path, cores: int, *, cut_at: int | None = None, code: str = PLAIN
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", code if cut_at is None else CUT + code, str(cut_at), str(study)]
+    return subprocess.Popen([*command, "--cores", str(cores)], stdout=subprocess.DEVNULL)
 
 
 def run_disturbed(

@@ -7,13 +7,26 @@ import signal
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_chaos import rows, run_disturbed, workers_of
+from study_chaos import ALONE, finished, rows, run_disturbed, start, workers_of
 
 from mocap_opt.errors import InputError
-from mocap_opt.studies import DaskRunner, LocalRunner, load_study, results, run_study, tasks_of, write_frame
+from mocap_opt.instance import load_instance
+from mocap_opt.solvers import cpsat
+from mocap_opt.solving import solve
+from mocap_opt.studies import (
+    DaskRunner,
+    LocalRunner,
+    Settings,
+    load_study,
+    results,
+    run_study,
+    tasks_of,
+    write_frame,
+)
 from mocap_opt.studies.execution import Outcome, failure, pack_curve, perform, unpack_curve
 from mocap_opt.studies.store import ResultsStore, StoreError, read_outcomes
 
@@ -35,6 +48,22 @@ def written(folder: Path, text: str, name: str = "study") -> Path:
 
 def runner(cores: int = 2, *, grace_s: float = 60.0, retries: int = 3) -> LocalRunner:
     return LocalRunner(cores, grace_s=grace_s, retries=retries)
+
+
+class Counting(LocalRunner):
+    """Counts how many runs are under way at a time; does none."""
+
+    most = 0
+    running = 0
+
+    def _attempt(self, task, worker, threads):
+        with self._guard:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        time.sleep(0.05)
+        with self._guard:
+            self.running -= 1
+        return failure(task, "not done"), None
 
 
 class Here:
@@ -59,7 +88,21 @@ class Here:
         ("tiny-unequal.json", "tiny-none-*.json", "expected a glob that matches a file"),
         ("tiny-unequal.json", "tiny-slack.json", "expected each instance once"),
         ("[[instances]]", "seeds = [true]\n[[instances]]", r"seeds\[0\]"),
-        ("[[instances]]", "time_limits_s = [nan]\n[[instances]]", r"time_limits_s\[0\]"),
+        (
+            "[[instances]]",
+            "time_limits_s = [nan]\n[[instances]]",
+            r"time_limits_s\[0\]: .* a finite number",
+        ),
+        ("[[instances]]", 'seeds = ["x"]\n[[instances]]', r'seeds\[0\]: expected a whole number .*got "x"'),
+        ("[[instances]]", "seeds = 3\n[[instances]]", r"seeds: expected a list .*got 3"),
+        ("[[instances]]", "gap = 2\n[[instances]]", r"gap: expected a number <= 1.*got 2"),
+        ("[[instances]]", "threads = 0\n[[instances]]", r"threads: expected a number >= 1 .*got 0"),
+        (
+            "[[instances]]",
+            "deterministic_limit = -1\n[[instances]]",
+            r"deterministic_limit: .* number >= 0",
+        ),
+        ("[[instances]]", "solvers = []\n[[instances]]", r"solvers: expected a list of at least 1"),
         ("[[instances]]", "[[instances", "expected valid TOML"),
     ],
 )
@@ -85,6 +128,48 @@ def test_runs_are_the_product_but_a_heuristic_runs_once_under_the_longest_limit(
     assert len({task.key for task in tasks}) == len(tasks)
     assert [t.settings.time_limit_s for t in tasks if t.settings.method == "mocap"] == [5.0, 5.0]
     assert {t.variant["workload.batch"] for t in tasks} == {1, 2}
+
+
+def test_threads_and_a_deterministic_limit_reach_the_solve_and_the_key(tmp_path, monkeypatch):
+    text = SMALL.replace('["uniform", "mocap"]', '["joint"]').replace("[1, 2, 3, 4, 5]", "[1]")
+    plain = tasks_of(load_study(written(tmp_path, text)))[0]
+    limited = "threads = 2\ndeterministic_limit = 0.5\n"
+    task = tasks_of(load_study(written(tmp_path, text.replace("[[inst", limited + "[[inst"))))[0]
+    assert task.key != plain.key
+    asked: dict[str, object] = {}
+
+    def solve(*arguments, **options):
+        asked.update(options)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("mocap_opt.studies.execution.solve", solve)
+    row = perform(task).row
+    assert (asked["threads"], asked["deterministic_limit"]) == (2, 0.5)
+    assert (row["threads"], row["deterministic_limit"]) == (2, 0.5)
+
+
+def test_a_solver_uses_the_threads_it_is_given_and_the_pool_no_more_than_the_cores(tmp_path, monkeypatch):
+    seen: list[int] = []
+    instance = load_instance(INSTANCES / "tiny-unequal.json")
+
+    def watched(program, *, limits, callback=None, **options):
+        seen.append(limits.threads)
+        return cpsat_solve(program, limits=limits, callback=callback, **options)
+
+    cpsat_solve = cpsat.solve
+    monkeypatch.setattr("mocap_opt.solvers.cpsat.solve", watched)
+    for threads in (1, 2):
+        solve(instance, "plain-cpsat", threads=threads)
+    assert seen == [1, 2]
+    # Two cores hold two runs of one thread, one of two, and one of three, which has them to itself.
+    for threads, at_once in ((1, 2), (2, 1), (3, 1)):
+        settings = Settings("uniform", "auto", "best", 0, 60.0, 1e-4, threads)
+        tasks = [
+            replace(task, settings=settings) for task in tasks_of(load_study(written(tmp_path, SMALL)))[:4:2]
+        ]
+        pool = Counting(2, grace_s=60, retries=0)
+        assert len(list(pool.run(tasks))) == 2
+        assert pool.most <= at_once
 
 
 def test_a_key_changes_with_the_versions_and_not_with_names(tmp_path, monkeypatch):
@@ -219,14 +304,37 @@ def test_csv_and_parquet_hold_every_row(tmp_path):
         write_frame(frame, tmp_path / "r.xls")
 
 
-def test_a_study_killed_four_times_has_the_rows_of_an_undisturbed_one(tmp_path):
+def test_a_driver_killed_between_and_within_writes_loses_nothing_and_repeats_nothing(tmp_path):
+    # Its runs are done in the driver itself: most of the time goes into starting processes.
     calm, killed = written(tmp_path, SMALL, "calm"), written(tmp_path, SMALL, "killed")
     run_study(load_study(calm), Here())
-    events = run_disturbed(killed, kills=4, seed=0, total=20, latest_s=0.05)
-    assert (events.total, events.cut_writes, events.worker, events.driver) == (4, 1, 1, 2)
+    path = load_study(killed).results_path
+    held: set[str] = set()
+    for way in ("cut", "kill", "cut"):
+        size = path.stat().st_size if path.exists() else 20_000
+        driver = start(killed, 1, cut_at=size + 6000 if way == "cut" else None, code=ALONE)
+        if way == "kill":
+            while len(finished(path)) < len(held) + 2:
+                time.sleep(0.005)
+            driver.kill()
+        assert driver.wait(timeout=300) == (-signal.SIGKILL if way == "kill" else -signal.SIGXFSZ)
+        now = finished(path)
+        assert held < now
+        held = now
+    tally = run_study(load_study(killed), Here())
+    assert (tally.before, tally.done) == (len(held), 20 - len(held))
+    assert rows(killed) == rows(calm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_study_killed_eight_times_has_the_rows_of_an_undisturbed_one(seed, tmp_path):
+    calm, killed = written(tmp_path, SMALL, "calm"), written(tmp_path, SMALL, "killed")
+    run_study(load_study(calm), Here())
+    events = run_disturbed(killed, kills=8, seed=seed, total=20, latest_s=0.05)
+    assert (events.total, events.cut_writes, events.worker, events.driver) == (8, 2, 2, 4)
     assert not events.lost
     assert rows(killed) == rows(calm)
-    assert run_study(load_study(killed), Here()).done == 0
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def profile(ax: Axes, costs: pd.DataFrame, *, of: str = "latency") -> Axes:
     answered = int((~np.isnan(ratios).any(axis=1)).sum())
     ax.set_xlim(1, end)
     ax.set_ylim(-0.02, 1.04)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     ax.set_xlabel(f"{of} over the best one")
     ax.set_ylabel(f"share of {answered} instances")
     ax.grid(color="#E5E5E5")
