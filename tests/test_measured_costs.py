@@ -19,6 +19,7 @@ from mocap_opt.costs.envelope import largest_envelope
 from mocap_opt.costs.measured import MOST_CELLS
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
+from mocap_opt.lengths.family import LengthFamily
 from mocap_opt.streams.requests import build_requests
 from mocap_opt.tables import Tables
 
@@ -147,6 +148,21 @@ def test_a_time_of_less_than_a_tick_leaves_everything_to_the_residual() -> None:
     tables = build_tables(measured(tiny))
     a, b = allowed(tables)
     assert not tables.tau(0, a, b).any()
+
+
+def test_shorter_prompts_have_the_same_times() -> None:
+    instance = measured(chunking={"max_chunks": 2, "quantum": 1024, "shortest": 1024, "longest": 4096})
+    family = LengthFamily.of(instance)
+    for tokens in (2048, 4096, 8192):
+        short, direct = family.at(tokens), build_tables(instance.replace(f"workload.tokens={tokens}"))
+        a, b = allowed(direct)
+        assert np.array_equal(short.tau(0, a, b), direct.tau(0, a, b))
+
+
+def test_lengths_beyond_the_measurements_are_refused() -> None:
+    with pytest.raises(InputError, match="max-length: expected measured times") as caught:
+        LengthFamily.of(measured())
+    assert [problem.path for problem in caught.value.problems] == ["costs.stages.prefixes", "max-length"]
 
 
 # --- the envelope ------------------------------------------------------------------------------

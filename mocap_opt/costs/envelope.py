@@ -14,10 +14,10 @@ from mocap_opt.tables import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 
-MOST_KNOTS = 32
-"""Most corners of the length cost."""
+MOST_KNOTS = 16
+"""Most corners of the length cost, closer together where chunks are short."""
 
-MOST_ROWS = 3000
+MOST_ROWS = 1500
 """Chunks in the first linear program; those it violates join later."""
 
 ROUNDS = 6
@@ -103,7 +103,7 @@ def largest_envelope(
     """
     knots = np.unique(grid[end] - grid[start])
     if knots.size > MOST_KNOTS:
-        knots = knots[np.unique(np.linspace(0, knots.size - 1, MOST_KNOTS).round().astype(int))]
+        knots = knots[np.unique(np.geomspace(1, knots.size, MOST_KNOTS).round().astype(int)) - 1]
     form = _Form(grid, lengths, prefix, knots.astype(float) if knots.size else np.ones(1))
     values = _solve(form, times, start, end) if times.size and times.min() > 0 else None
     if values is None:

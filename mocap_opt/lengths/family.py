@@ -116,4 +116,12 @@ class LengthFamily:
                     )
                 ]
             )
-        return cls(build_tables(instance.replace(f"workload.tokens={steps * quantum}")))
+        try:
+            return cls(build_tables(instance.replace(f"workload.tokens={steps * quantum}")))
+        except InputError as error:
+            if instance.costs.kind != "measured":
+                raise
+            found = f"prompts of up to {steps * quantum:,} tokens"
+            remedy = "lower chunking.max_chunks or chunking.longest, or fit coefficients (mocap-opt fit)"
+            reach = Problem("max-length", found, "measured times that reach as far as limits do", remedy)
+            raise InputError([*error.problems, reach]) from None
