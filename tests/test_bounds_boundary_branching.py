@@ -52,6 +52,27 @@ def test_never_above_brute_force_whatever_the_target():
     assert exact > total / 2  # 2 % more would be above the optimum there
 
 
+def test_splitting_before_solving_is_as_valid_and_proves_as_much(monkeypatch):
+    # As with large instances: no program before counts and longest chunks are close together.
+    monkeypatch.setattr(branching, "MOST_CELLS", 0)
+    exact = total = 0
+    for tables in random_instances(20261123, 12):
+        optimum = brute_force(tables, least_price)
+        if optimum is None:
+            continue
+        search = search_of(tables)
+        assert search.prove(-(-optimum.value * 102 // 100) + 1, 30) <= optimum.value, tables.name
+        total += 1
+        exact += search.prove(int(optimum.value), 60) * 1.02 > optimum.value
+    assert exact > total / 2
+    tables = tight_tables()
+    search = search_of(tables)
+    search.prove(10**12, 6)
+    solved = [found.region for found in search.heap if found.weights is not None]
+    assert solved
+    assert all(search.pricer.ample(region) or region.long <= 1.5 * region.short for region in solved)
+
+
 def test_never_above_random_and_descended_plans():
     rng = np.random.default_rng(12)
     checked = 0

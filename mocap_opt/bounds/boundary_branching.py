@@ -6,6 +6,7 @@ Statement and proof: ``formulations/bounds.md``, `boundary_branching`.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionR
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.mixture_program import MixtureProgram
 from mocap_opt.bounds.one_dimensional import MOST_STEPS, one_dimensional, promising_pairs
+from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
 from mocap_opt.bounds.path_mixture import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_limits import within_crossings, within_memory
@@ -30,6 +32,8 @@ MOST_CELLS = 1024
 UNASKED = 20
 #: Programs for one region, as long as each takes a fifth of the boundaries' intervals away.
 ROUNDS = 4
+#: Large programs are solved for counts and longest chunks no farther apart than this, relatively.
+WIDE = 0.5
 WORTHWHILE = 0.2
 #: Targets are too close when one part in so many lies between them.
 FINE = 5000
@@ -92,7 +96,7 @@ def branch_on_boundaries(
         if missed - reached <= fine:
             missed, programs = aim, 2 * programs
         target = aim if aim - reached <= fine else (reached + missed + 1) // 2
-        value = search.prove(target, min(programs, most_programs - search.programs))
+        value = search.prove(target, min(programs, most_programs - search.programs), reached)
         if value > reached:
             reached = value
             best = Bound("boundary_branching", value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, search.note)
@@ -102,27 +106,6 @@ def branch_on_boundaries(
         if value < target:
             missed = target
     return best
-
-
-@dataclass(order=True, frozen=True)
-class _Open:
-    """A region that may hold plans faster than the target.
-
-    Attributes
-    ----------
-    value : int, ticks
-        No plan of the region is faster.
-    order : int
-        Tells regions of equal value apart.
-    region : PartitionRegion
-    weights : Weights
-        What proved the value, for the region or one around it.
-    """
-
-    value: int
-    order: int
-    region: PartitionRegion = field(compare=False)
-    weights: Weights = field(compare=False)
 
 
 @dataclass(eq=False)
@@ -150,7 +133,7 @@ class BoundarySearch:
     programs: int = 0
     settled: bool = False
     note: str = ""
-    heap: list[_Open] = field(default_factory=list)
+    heap: list[OpenRegion] = field(default_factory=list)
     opened: int = 0
 
     @cached_property
@@ -158,27 +141,41 @@ class BoundarySearch:
         """Finds weights."""
         return MixtureProgram(self.pricer)
 
-    def prove(self, target: int, most_programs: int) -> int:
-        """Return the target if no plan is faster, else what holds for all that may be; ticks."""
+    def prove(self, target: int, most_programs: int, known: int = 0) -> int:
+        """Return the target if no plan is faster, else what holds for all that may be; ticks.
+
+        Parameters
+        ----------
+        target : int, ticks
+        most_programs : int
+            Linear programs to solve at most.
+        known : int, ticks
+            No plan at all is faster.
+        """
         counts = self.pricer.setting.counts
         self.heap, self.opened, self.settled = [], 0, False
         last = self.programs + most_programs
-        self._counts(counts[0], counts[-1], target, 0)
+        self._counts(whole_region(self.pricer, counts[0], counts[-1]), target, known)
         while self.heap and not self.settled and self.programs < last and not self.asked_to_stop():
             self._split(heapq.heappop(self.heap), target)
         self.note = f"{self.opened} regions, {len(self.heap)} left open"
         return self.heap[0].value if self.heap else target
 
-    def _counts(self, fewest: int, most: int, target: int, value: int) -> None:
-        """Open all partitions with a range of counts."""
-        region = whole_region(self.pricer, fewest, most)
+    def _counts(self, region: PartitionRegion, target: int, value: int) -> None:
+        """Open partitions that are limited in their counts and longest chunks only."""
         within = within_crossings(region, self.pairs, target)
         if within is not None:
             self._open(within, target, value, None)
 
     def _open(self, region: PartitionRegion, target: int, value: int, weights: Weights | None) -> None:
         """Narrow a region to partitions below the target; keep it unless that leaves nothing."""
+        if self.asked_to_stop():
+            self._push(value, region, weights)
+            return
         left = within_memory(self.pricer, region)
+        if left is not None and weights is None and self._too_wide(left):
+            self._push(value, left, None)
+            return
         for _ in range(ROUNDS):
             if left is None:
                 return
@@ -200,24 +197,41 @@ class BoundarySearch:
                 break
             proved, weights = weights, None
         if left is not None:
-            self.opened += 1
-            heapq.heappush(self.heap, _Open(value, self.opened, left, weights or proved))
+            self._push(value, left, weights or proved)
 
-    def _split(self, parent: _Open, target: int) -> None:
+    def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
+        self.opened += 1
+        heapq.heappush(self.heap, OpenRegion(value, self.opened, region, weights))
+
+    def _too_wide(self, region: PartitionRegion) -> bool:
+        """Whether a large program is better put off until the region is split."""
+        if self.pricer.tables.stages * region.positions <= MOST_CELLS:
+            return False
+        counts, lengths = self._shares(region)
+        return max(counts, lengths) > WIDE
+
+    def _shares(self, region: PartitionRegion) -> tuple[float, float]:
+        """How wide the counts and the lengths of the longest chunk are, as parts of their least."""
+        lengths = (region.long - region.short) / region.short
+        return region.optional / region.fewest, 0.0 if self.pricer.ample(region) else lengths
+
+    def _split(self, parent: OpenRegion, target: int) -> None:
         """Halve the counts, the lengths of the longest chunk, or the widest interval of a boundary."""
         region, value, weights = parent.region, parent.value, parent.weights
-        if region.optional:
-            middle = (region.fewest + region.positions) // 2
-            self._counts(region.fewest, middle, target, value)
-            self._counts(middle + 1, region.positions, target, value)
+        counts, lengths = self._shares(region)
+        if region.optional and counts >= lengths:
+            for fewest, most in halves_of_counts(region):
+                part = whole_region(self.pricer, fewest, most)
+                part = replace(part, short=max(part.short, region.short), long=min(part.long, region.long))
+                if part.short <= part.long:
+                    self._counts(part, target, value)
             return
         width = region.high - region.low
         widest = int(width.argmax())
-        share = width[widest] / region.low[-1]
-        if (region.long - region.short) / region.short > share and not self.pricer.ample(region):
-            middle = (region.short + region.long) // 2
-            self._open(replace(region, long=middle), target, value, weights)
-            self._open(replace(region, short=middle + 1), target, value, weights)
+        if region.optional or lengths > width[widest] / region.low[-1]:
+            # Lengths far apart are halved by their ratio.
+            for part in halves_of_lengths(region, math.isqrt(region.short * region.long)):
+                self._open(part, target, value, weights)
         elif width[widest]:
             middle = int(region.low[widest] + region.high[widest]) // 2
             high, low = region.high.copy(), region.low.copy()

@@ -14,6 +14,7 @@ from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
 from mocap_opt.bounds.chunk_travel import Setting, StepLimits
 from mocap_opt.bounds.mixture_program import MixtureProgram
+from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
@@ -83,34 +84,6 @@ def _greatest(limits: StepLimits, chunks: int) -> IntArray:
     return np.clip(high, 0, limits.steps)
 
 
-@dataclass(order=True, frozen=True)
-class _Open:
-    """A region and what is known of it.
-
-    Attributes
-    ----------
-    value : int, ticks
-        No plan of the region is faster.
-    order : int
-        Tells regions of equal value apart.
-    region : PartitionRegion
-    weights : Weights or None
-        What was found for this very region; None if it is still to be looked at.
-    """
-
-    value: int
-    order: int
-    region: PartitionRegion = field(compare=False)
-    weights: Weights | None = field(compare=False)
-
-    @property
-    def note(self) -> str:
-        """Which plans decide the bound."""
-        region = self.region
-        counts = f"{region.fewest}..{region.positions}" if region.optional else f"{region.fewest}"
-        return f"{counts} chunks, the longest of {region.short}..{region.long} steps"
-
-
 @dataclass(eq=False)
 class MixtureSearch:
     """Best-first search over counts and lengths of the longest chunk.
@@ -130,10 +103,10 @@ class MixtureSearch:
     most_programs: int = MOST_PROGRAMS
     asked_to_stop: AskedToStop = never
     programs: int = 0
-    heap: list[_Open] = field(default_factory=list)
+    heap: list[OpenRegion] = field(default_factory=list)
     opened: int = 0
 
-    def run(self) -> _Open | None:
+    def run(self) -> OpenRegion | None:
         """Search until the least region cannot be split to any avail; None if all are empty."""
         counts = self.pricer.setting.counts
         program = MixtureProgram(self.pricer)
@@ -162,24 +135,21 @@ class MixtureSearch:
     def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
         if region.short <= region.long and self.pricer.room(region) is not None:
             self.opened += 1
-            heapq.heappush(self.heap, _Open(value, self.opened, region, weights))
+            heapq.heappush(self.heap, OpenRegion(value, self.opened, region, weights))
 
-    def _split(self, parent: _Open) -> bool:
+    def _split(self, parent: OpenRegion) -> bool:
         """Halve the counts, then the lengths of the longest chunk; False if neither is of use."""
         region, weights = parent.region, parent.weights
         assert weights is not None
         if region.optional:
-            middle = (region.fewest + region.positions) // 2
-            for fewest, most in ((region.fewest, middle), (middle + 1, region.positions)):
+            for fewest, most in halves_of_counts(region):
                 part = whole_region(self.pricer, fewest, most)
                 part = replace(part, short=max(part.short, region.short), long=min(part.long, region.long))
                 self._push(parent.value, part, None)
             return True
         if region.short >= region.long or self.pricer.ample(region):
             return False
-        middle = (region.short + region.long) // 2
-        for short, long in ((region.short, middle), (middle + 1, region.long)):
-            part = replace(region, short=short, long=long)
+        for part in halves_of_lengths(region, (region.short + region.long) // 2):
             if self.pricer.room(part) is None:
                 continue
             # The parent's weights prove something for the part at once.
