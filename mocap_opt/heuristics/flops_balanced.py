@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.heuristics.limits import LengthLimits
-from mocap_opt.stopping import AskedToStop, never, stop_if
+from mocap_opt.heuristics.limits import LengthLimits, for_every_count
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -41,10 +41,4 @@ def equal_compute(tables: Tables, count: int) -> IntArray | None:
 
 def flops_balanced(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Chunks of equal compute, one candidate for every count the limits allow, fewest first."""
-    found: list[IntArray] = []
-    for count in LengthLimits.of(tables).counts(tables):
-        stop_if(asked_to_stop)
-        indices = equal_compute(tables, count)
-        if indices is not None:
-            found.append(indices)
-    return found
+    return for_every_count(tables, equal_compute, asked_to_stop)

@@ -6,11 +6,13 @@ too: p_k lies in [k least, k most] seen from the start, and likewise seen from t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.stopping import AskedToStop, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -110,3 +112,16 @@ def snap(tables: Tables, limits: LengthLimits, targets: npt.ArrayLike) -> IntArr
         indices[k] = min(max(int(nearest[k]), floor), ceiling)
     indices[-1] = tables.steps
     return indices
+
+
+def for_every_count(
+    tables: Tables, rule: Callable[[Tables, int], IntArray | None], asked_to_stop: AskedToStop
+) -> list[IntArray]:
+    """Boundaries by a rule for every count the limits allow, fewest first, where it finds any."""
+    found: list[IntArray] = []
+    for count in LengthLimits.of(tables).counts(tables):
+        stop_if(asked_to_stop)
+        indices = rule(tables, count)
+        if indices is not None:
+            found.append(indices)
+    return found

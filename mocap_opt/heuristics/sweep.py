@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.occupancy import reserve_varies
-from mocap_opt.heuristics.proposal import Shortage
+from mocap_opt.heuristics.refutation import Refutation, Rows
 from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.walk import backward_walk, least_trial
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables import Tables
 
 Attempt = Callable[[int, LengthLimits, int, int | None], None]
 """Offers plans of at most a count of chunks within limits; the last two arguments are a longest chunk
 time that is known to be needed and one above which no plan can win (None if not known), ticks."""
-
-Rows = Callable[[IntArray, int | None], Shortage | None]
-"""The memory row that boundaries break; the reserve may be that of another longest chunk, tokens."""
 
 MOST_CAPS = 48
 
@@ -29,29 +23,6 @@ DOUBT = 0.15
 
 UNREACHED = 2**62
 """Stands for the shortage of boundaries that do not exist, bytes."""
-
-
-@dataclass(frozen=True)
-class Refuted:
-    """No boundaries of at most `count` chunks within a trial fit the memories.
-
-    Attributes
-    ----------
-    trial : int
-        Longest chunk time, ticks.
-    count : int
-    chunks : int or None
-        How many chunks the walk at that trial has: counts from there on need no longer trial.  None
-        if it does not reach 0.
-    """
-
-    trial: int
-    count: int
-    chunks: int | None
-
-    def covers(self, count: int) -> bool:
-        """Whether the least trial of a count of chunks is refuted."""
-        return self.chunks is not None and self.chunks <= count <= self.count
 
 
 def sweep(clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows) -> None:
@@ -86,7 +57,7 @@ class _Sweep:
         self.tables, self.exact = clock.tables, clock.tables.exact_chunks
         self.limits = LengthLimits.of(self.tables)
         self.sums = {count: clock.least_sum(count) for count in self.limits.counts(self.tables)}
-        self.refuted = Refuted(0, 0, None)
+        self.refuted = Refutation(clock, self.limits, rows)
 
     def run(self) -> None:
         clock, limits, selection = self.clock, self.limits, self.selection
@@ -99,13 +70,13 @@ class _Sweep:
                 continue
             worth = self.worth(count)
             if worth is not None:
-                if count <= self.refuted.count and worth <= self.refuted.trial:
+                if self.refuted.includes(count, worth):
                     continue
-                if self.refute(count, worth):
+                if self.refuted.refute(count, worth):
                     others = (c for c in bounds if c < count and bounds[c] < (selection.best or 0))
                     largest = max((self.worth(c) or 0 for c in others), default=worth)
-                    if largest > worth and not self.refute(count, largest):
-                        self.refute_beyond()
+                    if largest > worth and not self.refuted.refute(count, largest):
+                        self.refuted.extend()
                     continue
             free = least_trial(clock, limits, count, self.exact, most=worth)
             if free is None or free.indices is None:
@@ -113,46 +84,12 @@ class _Sweep:
             if not selection.short(self.rows(free.indices, None)):
                 self.attempt(count, limits, free.trial, worth)
             elif binding:
-                if self.refute(count, free.trial):
-                    self.refute_beyond(fewer=True)
+                if self.refuted.refute(count, free.trial):
+                    self.refuted.extend(fewer=True)
             else:
                 binding = True
                 if not self.where_memory_binds(max(bounds), free.trial):
                     break
-
-    def refute(self, count: int, trial: int) -> bool:
-        """Refute a trial by the walk at it: no walk within it is lower, and no reserve is smaller."""
-        walk = backward_walk(self.clock, self.limits, trial, count, self.exact)
-        chunks = None
-        if walk.indices is not None:
-            if self.rows(walk.indices, _least_longest(self.tables, walk.indices, count)) is None:
-                return False
-            chunks = walk.indices.size - 1
-        self.refuted = Refuted(trial, count, chunks)
-        return True
-
-    def refute_beyond(self, *, fewer: bool = False) -> None:
-        """Refute about as long a trial as can be: in growing steps, then in shrinking ones.
-
-        Parameters
-        ----------
-        fewer : bool
-            Go on with the counts that the last walk does not need its trial for: their reserve is
-            larger.  The counts from `Refuted.chunks` on remain covered.
-        """
-        known, last = self.refuted, self.clock.time(0, self.tables.steps)
-        finest = step = max(known.trial // 64, 1)
-        growing = True
-        while known.trial < last and known.chunks != 1 and (growing or step > finest):
-            step = step if growing else step // 2
-            count = known.chunks - 1 if fewer and known.chunks else known.count
-            if self.refute(count, known.trial + step):
-                fewest = known.chunks if self.refuted.chunks is None else self.refuted.chunks
-                known = Refuted(self.refuted.trial, known.count, fewest)
-                step = 2 * step if growing else step
-            else:
-                growing = False
-        self.refuted = known
 
     def where_memory_binds(self, count: int, trial: int) -> bool:
         """Try the largest count with every limit on the lengths that may matter.
@@ -194,8 +131,8 @@ class _Sweep:
                 shortages[n] = lacking
                 continue
             possible = True
-            if not self.refuted.count and self.refute(count, trial):
-                self.refute_beyond()
+            if not self.refuted.count and self.refuted.refute(count, trial):
+                self.refuted.extend()
             most = self.worth(_fewest(tried[n]))
             self.attempt(count, tried[n], self.refuted.trial + 1, most)
         if not possible:
@@ -243,15 +180,6 @@ class _Sweep:
             return UNREACHED
         shortage = self.rows(walk.indices, None if closely else int(tables.lengths[1, shorter + 1]))
         return 0 if shortage is None else shortage.bytes_short
-
-
-def _least_longest(tables: Tables, lowest: IntArray, count: int) -> int:
-    """Tokens of the longest chunk at least, over all boundaries no lower than these, counted from the end.
-
-    The first j of `count` chunks reach up to boundary j, so one of them has a j-th of it.
-    """
-    reached = tables.grid[lowest[1:]]
-    return int((-(-reached // np.arange(count - reached.size + 1, count + 1))).max())
 
 
 def _least_shortage(

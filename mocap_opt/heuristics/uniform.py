@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.heuristics.limits import LengthLimits, snap
-from mocap_opt.stopping import AskedToStop, never, stop_if
+from mocap_opt.heuristics.limits import LengthLimits, for_every_count, snap
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -26,10 +26,4 @@ def uniform(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray
 
 def uniform_any_count(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
     """Equal chunks, one candidate for every count the limits allow, fewest first."""
-    found: list[IntArray] = []
-    for count in LengthLimits.of(tables).counts(tables):
-        stop_if(asked_to_stop)
-        indices = equal_chunks(tables, count)
-        if indices is not None:
-            found.append(indices)
-    return found
+    return for_every_count(tables, equal_chunks, asked_to_stop)
