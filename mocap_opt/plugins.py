@@ -8,8 +8,23 @@ A distribution lists them in its metadata, for instance in its ``pyproject.toml`
     [project.entry-points."mocap_opt.formulations"]
     my-program = "my_package.program:FORMULATION"
 
-Only metadata is read until a name is asked for; then its object is imported.  Built-in names win over
-those of plugins, and whatever goes wrong inside a plugin becomes a `PluginError`.
+A heuristic is a function from `mocap_opt.Tables` to a `mocap_opt.Proposal`, a plan or the reason why there
+is none, and the first line of its docstring is its summary::
+
+    def propose(tables):
+        '''Two chunks of about the same length.'''
+        middle = tables.steps // 2
+        return mocap_opt.Proposal(mocap_opt.Plan.from_arrays(tables, [0, middle, tables.steps]))
+
+With a second parameter it gets a question to ask now and then: whether to stop.  A program is a
+`mocap_opt.Formulation`, which says what it needs.  Both are then methods like any other: `solve`,
+`compare` and studies take their names, ``mocap-opt methods`` lists them with their distribution, and
+`mocap_opt.build_model` hands out a program's model.
+
+Plans of plugins are verified and replayed like any other.  The joint method does not ask plugins, so that
+its answers do not depend on what is installed.  Only metadata is read until a name is asked for; then its
+object is imported.  Built-in names win over those of plugins, and whatever goes wrong inside a plugin
+becomes a `PluginError`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from mocap_opt.tables import Tables
 from mocap_opt.verify import memory_use
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mocap_opt.instance import Instance
 
 
@@ -159,6 +161,12 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {**asdict(self), "status": self.status.value}
+
+    def to_frame(self) -> pd.DataFrame:
+        """The report as a DataFrame of one row; chunks, homes and times are in `mocap_opt.frames`."""
+        import pandas as pd  # noqa: PLC0415 - slow to load
+
+        return pd.DataFrame([self.to_dict()])
 
 
 def relative_gap(latency: Fraction | int, bound: Bound | None) -> float | None:

@@ -60,6 +60,9 @@ def test_methods_of_plugins_are_completed_without_being_imported(tmp_path, capsy
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_line_for_each_shell_prints_a_script(shell, capsys, monkeypatch):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert f"{VARIABLE}={shell}_source mocap-opt" in capsys.readouterr().out
     monkeypatch.setenv(VARIABLE, f"{shell}_source")
     with pytest.raises(SystemExit, match="0"):
         main([])

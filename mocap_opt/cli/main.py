@@ -34,6 +34,12 @@ Examples:
   mocap-opt compare instances/tiny-*.json --methods gpipe,mocap,joint
   mocap-opt show instances/gpt3-175b-watos-tight.json --set workload.batch=4
   mocap-opt plot instances/gpt3-175b-watos-tight.json --kind gantt --out gantt.png
+
+\b
+TAB completes commands, methods and files with one line where your shell starts:
+  bash  ~/.bashrc                   eval "$(_MOCAP_OPT_COMPLETE=bash_source mocap-opt)"
+  zsh   ~/.zshrc                    eval "$(_MOCAP_OPT_COMPLETE=zsh_source mocap-opt)"
+  fish  ~/.config/fish/config.fish  _MOCAP_OPT_COMPLETE=fish_source mocap-opt | source
 """
 
 

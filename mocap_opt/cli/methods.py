@@ -83,7 +83,7 @@ def methods(as_json: bool) -> ExitCode:
     """List every method (for solve, compare, study) and every model (for mocap_opt.build_model).
 
     Other packages add to both through the entry points mocap_opt.heuristics and
-    mocap_opt.formulations, see formulations/README.md.
+    mocap_opt.formulations: python -c "help('mocap_opt.plugins')" says how.
     """
     # The programs' registry loads with it, which no other command needs.
     from mocap_opt.solving.catalogue import catalogue  # noqa: PLC0415
