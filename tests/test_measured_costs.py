@@ -14,6 +14,7 @@ from test_residual import with_residual
 
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, least_with_crossing
+from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.costs import build_tables
 from mocap_opt.costs.envelope import largest_envelope
 from mocap_opt.costs.measured import MOST_CELLS
@@ -194,6 +195,19 @@ def test_any_times_stay_above_their_envelope() -> None:
             assert (envelope.times(a, b) <= times).all()
             assert (envelope.phi >= 0).all()
             assert (envelope.length_cost >= 0).all()
+
+
+def test_no_lowered_fit_is_a_larger_envelope() -> None:
+    rng = np.random.default_rng(9)
+    a, b, grid, lengths = chunks(30)
+    for _ in range(5):
+        columns = features(grid[b] - grid[a], 100 + grid[a])
+        true = columns @ np.array([1e6, 2e3, 0.5, 30.0])
+        times = np.rint(true * np.exp(0.05 * rng.standard_normal(true.size))).astype(np.int64)
+        fitted = columns @ nonnegative_least_squares(columns / times[:, None], np.ones(times.size))
+        lowered = fitted / times / (fitted / times).max()
+        found = largest_envelope(times, a, b, grid, lengths, 100).times(a, b) / times
+        assert found.mean() > lowered.mean()
 
 
 # --- the bound over partitions -----------------------------------------------------------------
