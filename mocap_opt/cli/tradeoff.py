@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import io
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.render import console, percent, seconds, titled
-from mocap_opt.errors import ExitCode
-from mocap_opt.files import require_writable
-from mocap_opt.instance import load_instance
+from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
+
+if TYPE_CHECKING:
+    from mocap_opt.tradeoffs.pareto import Curve, Point, Variant
 
 EXAMPLE = """\b
 Example:
   mocap-opt tradeoff instances/gpt3-175b-watos-slack.json --layout auto --method mocap
+  mocap-opt tradeoff instances/gpt3-175b-watos-tight.json --objective period --curve curve.csv
 """
+CURVE_COLUMNS = (
+    "latency_s",
+    "period_s",
+    "requests_per_s",
+    "period_lower_bound_s",
+    "gap",
+    "execution",
+    "stages",
+    "dies_per_stage",
+    "chunks",
+    "slots",
+)
 
 
 def _row(choice: Choice) -> dict[str, Any]:
@@ -50,10 +70,108 @@ def _print(name: str, found: Sweep) -> None:
         console().print(f"best: {chosen}: {seconds(latency)}, gap over all variants {percent(found.gap)}")
 
 
+def _point_row(curve: Curve, point: Point) -> dict[str, Any]:
+    bound = curve.period_bound(point.latency)
+    return {
+        "latency_s": float(point.latency),
+        "period_s": float(point.period),
+        "requests_per_s": float(1 / point.period) if point.period else None,
+        "period_lower_bound_s": None if bound is None else float(bound),
+        "gap": curve.gap(point),
+        "execution": point.execution.value,
+        "stages": point.variant.stages,
+        "dies_per_stage": point.variant.dies_per_stage,
+        "chunks": point.variant.chunks,
+        "slots": point.periodic.slots,
+    }
+
+
+def _variant_row(variant: Variant) -> dict[str, Any]:
+    latency, period = variant.latency_bound, variant.period_bound
+    return {
+        "stages": variant.stages,
+        "dies_per_stage": variant.dies_per_stage,
+        "chunks": variant.chunks,
+        "latency_lower_bound_s": None if latency is None else float(latency),
+        "period_lower_bound_s": None if period is None else float(period),
+        "outcome": variant.outcome,
+    }
+
+
+def _print_curve(name: str, curve: Curve) -> None:
+    table = titled(f"{name}: latency against period, {len(curve.variants)} variants")
+    for column in ("latency", "period", "bound", "gap", "stages", "dies", "chunks", "W", "execution"):
+        table.add_column(column, justify="right")
+    for point in curve.points:
+        row = _point_row(curve, point)
+        times = [seconds(row[key]) for key in ("latency_s", "period_s", "period_lower_bound_s")]
+        shape = [str(row[key]) for key in ("stages", "dies_per_stage", "chunks", "slots")]
+        table.add_row(*times, percent(row["gap"]), *shape, row["execution"])
+    console().print(table)
+    outcomes = Counter(variant.outcome for variant in curve.variants)
+    console().print("variants: " + ", ".join(f"{count} {kind}" for kind, count in outcomes.items()))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _curve(
+    instance: Instance,
+    *,
+    layouts: bool,
+    time_limit_s: float,
+    gap: float,
+    seed: int,
+    path: str | None,
+    as_json: bool,
+) -> ExitCode:
+    """Latency against period: search, print, and write the curve."""
+    from mocap_opt.tradeoffs.pareto import latency_and_period  # noqa: PLC0415 - loads CP-SAT
+
+    curve = call_until_signalled(
+        lambda stop: latency_and_period(
+            instance, layouts=layouts, time_limit_s=time_limit_s, gap=gap, seed=seed, stop=stop
+        )
+    )
+    rows = [_point_row(curve, point) for point in curve.points]
+    if path is not None:
+        write_text_atomically(path, _csv(rows))
+    if as_json:
+        variants = [_variant_row(variant) for variant in curve.variants]
+        print_json({"instance": instance.name, "points": rows, "variants": variants})
+    else:
+        _print_curve(instance.name, curve)
+    if curve.points:
+        return ExitCode.ANSWERED
+    hopeless = all(variant.outcome == "infeasible" for variant in curve.variants)
+    return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
+
+
+def _refuse_for_the_curve(method: str, chunks: str | None, out: str | None) -> None:
+    given = {"--method": method != "auto", "--chunks": chunks is not None, "--out": out is not None}
+    reason = "no such option with --objective period: every count is tried, by the search for the period"
+    problems = [Problem(name, "given", reason, "leave it out") for name, on in given.items() if on]
+    if problems:
+        raise InputError(problems)
+
+
 @click.command(short_help="counts of chunks and layouts, swept", epilog=EXAMPLE)
 @file_argument
 @click.option("--chunks", type=click.Choice(["auto"]), help="Every exact count up to max_chunks.")
 @click.option("--layout", type=click.Choice(["auto"]), help="All stages x dies per stage that fit the wafer.")
+@click.option(
+    "--objective",
+    type=click.Choice(["latency", "period"]),
+    default="latency",
+    show_default=True,
+    help="Least latency; or the curve of latency against period, every count of chunks tried.",
+)
+@click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write that curve here (CSV).")
 @click.option("--method", type=MethodChoice(), default="auto", show_default=True)
 @click.option(
     "--time-limit",
@@ -72,6 +190,8 @@ def tradeoff(
     file: str,
     chunks: str | None,
     layout: str | None,
+    objective: str,
+    curve_path: str | None,
     method: str,
     time_limit_s: float,
     gap: float,
@@ -83,11 +203,26 @@ def tradeoff(
     """Find the count of chunks and the layout of the instance FILE with the least latency.
 
     Variants are solved in the order of their lower bounds; those whose bound is no better than the
-    best plan so far are left out.
+    best plan so far are left out.  With --objective period: the plans that no other beats both in the
+    latency of a request and in the period of endless requests, each with its gap.
     """
-    if out is not None:
-        require_writable(out)
+    for path in (out, curve_path):
+        if path is not None:
+            require_writable(path)
     instance = load_instance(file, overrides)
+    if objective == "period":
+        _refuse_for_the_curve(method, chunks, out)
+        return _curve(
+            instance,
+            layouts=layout is not None,
+            time_limit_s=time_limit_s,
+            gap=gap,
+            seed=seed,
+            path=curve_path,
+            as_json=as_json,
+        )
+    if curve_path is not None:
+        raise InputError([Problem("--curve", "given", "--objective period with it", "add it")])
     found = sweep(
         instance,
         chunks=chunks is not None,

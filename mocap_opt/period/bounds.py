@@ -122,6 +122,13 @@ class PartitionBound:
         """The bound for requests `slots` slots apart, or for any number; None if no plan is left."""
         fits = [n for n, count in enumerate(self.counts) if slots is None or count <= slots]
         values = [float(each.value[n]) for each in self.classes for n in fits]
+        return self._ticks(values)
+
+    def of(self, count: int) -> int | None:
+        """The bound for requests of exactly that many chunks; None if no plan is left."""
+        return self._ticks([float(each.value[self.counts.index(count)]) for each in self.classes])
+
+    def _ticks(self, values: list[float]) -> int | None:
         finite = [value for value in values if np.isfinite(value)]
         if not finite:
             return None

@@ -113,6 +113,11 @@ class PeriodSearch:
         return time.perf_counter() - self.started
 
     @property
+    def judged(self) -> tuple[PeriodAssessment, ...]:
+        """Every plan that was replayed, in order."""
+        return tuple(self._judged.values())
+
+    @property
     def headline(self) -> Bound | None:
         """The best bound that covers both executions."""
         return best_bound(self.bounds, {Scope.ANY_EXECUTION})

@@ -1,0 +1,202 @@
+"""Latency against period: every plan of tiny instances, bounds under attack, the command."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import make_tables
+from oracle import partitions
+from period_oracle import cyclic_homes, period_price
+from test_cli import INSTANCES, run, run_json
+from toy_instances import toy
+
+from mocap_opt.costs import build_tables
+from mocap_opt.errors import InputError
+from mocap_opt.instance import Instance
+from mocap_opt.period.assess import assess_period
+from mocap_opt.period.cycle import PeriodicPlan
+from mocap_opt.period.terms import homes_matter
+from mocap_opt.plan import Home, Plan
+from mocap_opt.tables import Tables
+from mocap_opt.tradeoffs.pareto import Curve, latency_and_period
+
+COUNT = 18
+PLANS = 150
+"""Plans of an instance that are replayed at most."""
+
+Pair = tuple[Fraction, Fraction]
+
+
+def instances() -> Iterator[Instance]:
+    rng = np.random.default_rng(11)
+    for number in range(COUNT):
+        tight = number % 6 == 5
+        yield toy(
+            name=f"toy {number}",
+            pipeline={"queue_depth": int(rng.integers(1, 3)), "stages": int(rng.integers(2, 4))},
+            workload={"tokens": int(rng.integers(5, 13))},
+            costs={"overhead": f"{int(rng.choice([0, 100, 400, 20000]))} ns"},
+            wafer={"die": {"memory_bytes": int(rng.integers(1300, 2100)) if tight else 10**6}},
+        )
+
+
+def plans(tables: Tables) -> Iterator[PeriodicPlan]:
+    """Every periodic plan whose homes meet the memory rows, in plain enumeration.
+
+    Where memory is no obstacle KV stays at home: moving it only adds traffic.
+    """
+    moved = homes_matter(tables)
+    for marks in partitions(tables):
+        for slots in range(len(marks) - 1, len(marks) - 1 + tables.stages):
+            for homes in cyclic_homes(tables, marks, slots, lambda _: moved):
+                found = tuple(sorted(Home(i, j, k, pages) for (i, j, k), pages in homes.items()))
+                yield PeriodicPlan(Plan(tuple(marks), found), slots)
+
+
+@dataclass(frozen=True)
+class Case:
+    tables: Tables
+    curve: Curve
+    pairs: list[Pair]
+    every: bool
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    found = []
+    for instance in instances():
+        tables = build_tables(instance)
+        all_plans = plans(tables)
+        pairs: list[Pair] = []
+        for periodic in islice(all_plans, PLANS):
+            each = assess_period(tables, periodic)
+            homes = {(h.stage, h.chunk, h.memory): h.pages for h in periodic.plan.homes}
+            price = period_price(tables, periodic.plan.boundaries, periodic.slots)
+            assert each.lockstep.period == price(homes)
+            tick = tables.tick_s
+            pairs.append((each.lockstep.latency * tick, each.lockstep.period * tick))
+            if each.event.period is not None and each.event.latency is not None:
+                pairs.append((each.event.latency * tick, each.event.period * tick))
+        curve = latency_and_period(instance, layouts=False, time_limit_s=3.0)
+        found.append(Case(tables, curve, pairs, next(all_plans, None) is None))
+    return tuple(found)
+
+
+def unbeaten(pairs: list[Pair]) -> list[Pair]:
+    """By the definition: no other pair is as good in both and better in one."""
+    return sorted({p for p in pairs if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in pairs)})
+
+
+def test_the_instances_are_of_both_kinds() -> None:
+    matter = [homes_matter(case.tables) for case in cases()]
+    solved = [bool(case.curve.points) for case in cases()]
+    assert sum(m and s for m, s in zip(matter, solved, strict=True)) >= 1
+    assert sum(not m and s for m, s in zip(matter, solved, strict=True)) >= 8
+    assert any(len(case.curve.points) >= 3 for case in cases())
+    assert any(variant.outcome == "pruned" for case in cases() for variant in case.curve.variants)
+
+
+def test_the_curve_is_that_of_every_plan_where_kv_stays_at_home() -> None:
+    compared = 0
+    for case in cases():
+        if homes_matter(case.tables) or not case.every:
+            continue
+        assert [(p.latency, p.period) for p in case.curve.points] == unbeaten(case.pairs), case.tables.name
+        compared += 1
+    assert compared >= 8
+
+
+def test_where_homes_matter_the_best_periods_are_found() -> None:
+    compared = 0
+    for case in cases():
+        if not homes_matter(case.tables) or not case.every or not case.pairs:
+            continue
+        assert case.curve.points[-1].period == min(period for _, period in case.pairs), case.tables.name
+        compared += 1
+    assert compared >= 1
+
+
+def test_points_beat_each_other_in_one_respect() -> None:
+    for case in cases():
+        found = [(p.latency, p.period) for p in case.curve.points]
+        assert found == unbeaten(found)
+        for point in case.curve.points:
+            gap = case.curve.gap(point)
+            assert gap is not None
+            assert 0 <= gap < 1
+
+
+def test_no_plan_beats_the_bound_at_its_latency_and_two_per_cent_more_would_be_beaten() -> None:
+    checked = near = 0
+    for case in cases():
+        for latency, period in case.pairs:
+            bound = case.curve.period_bound(latency)
+            assert bound is not None, "no variant with a latency bound that low"
+            assert bound <= period, case.tables.name
+            checked += 1
+            near += bound * Fraction(102, 100) > period
+    assert checked >= 300
+    assert near >= 20
+
+
+def test_pruned_variants_have_no_plan_on_the_curve() -> None:
+    for case in cases():
+        pruned = {variant.chunks for variant in case.curve.variants if variant.outcome == "pruned"}
+        assert not pruned & {point.variant.chunks for point in case.curve.points}
+
+
+def test_layouts_are_swept() -> None:
+    instance = toy(pipeline={"queue_depth": 2}, workload={"tokens": 8}, chunking={"max_chunks": 2})
+    curve = latency_and_period(instance, layouts=True, time_limit_s=3.0)
+    assert len({variant.overrides for variant in curve.variants}) == 4 + 4 + 2 + 2 + 4
+    one = latency_and_period(instance, layouts=False, time_limit_s=3.0)
+    for point in one.points:
+        assert any(p.latency <= point.latency and p.period <= point.period for p in curve.points)
+
+
+def test_unbounded_queues_are_refused() -> None:
+    with pytest.raises(InputError, match=r"pipeline\.queue_depth: .* unbounded"):
+        latency_and_period(toy(pipeline={"queue_depth": "unbounded"}), layouts=False)
+
+
+PERIOD = ("--objective", "period", "--set", "pipeline.queue_depth=2")
+
+
+def test_the_command(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "curve.csv"
+    file = INSTANCES / "tiny-unequal.json"
+    code, answer = run_json("tradeoff", file, *PERIOD, "--time-limit", "3", "--curve", path, capsys=capsys)
+    assert code == 0
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert [float(row["period_s"]) for row in rows] == [row["period_s"] for row in answer["points"]]
+    assert all(row["period_lower_bound_s"] <= row["period_s"] for row in answer["points"])
+    code, out, _ = run("tradeoff", file, *PERIOD, "--time-limit", "3", capsys=capsys)
+    assert code == 0
+    assert "latency against period" in out
+
+
+def test_options_without_meaning_are_refused(capsys) -> None:
+    file = INSTANCES / "tiny-unequal.json"
+    code, _, err = run("tradeoff", file, *PERIOD, "--chunks", "auto", capsys=capsys)
+    assert code == 2
+    assert "--chunks" in err
+    code, _, err = run("tradeoff", file, "--chunks", "auto", "--curve", "x.csv", capsys=capsys)
+    assert code == 2
+    assert "--objective period" in err
+
+
+@pytest.mark.parametrize(("overhead", "expected"), [(0, [(6, 4)]), (1, [(9, 6), (10, 5)])])
+def test_the_pages_example(overhead: int, expected: list[tuple[int, int]]) -> None:
+    tables = make_tables(stages=2, tokens=4, max_chunks=2, linear=1, constant=overhead, queue_depth=2)
+    found = [assess_period(tables, periodic) for periodic in plans(tables)]
+    pairs = [(Fraction(f.lockstep.latency), Fraction(f.lockstep.period)) for f in found]
+    pairs += [(f.event.latency, f.event.period) for f in found if f.event.latency and f.event.period]
+    assert unbeaten(pairs) == expected
