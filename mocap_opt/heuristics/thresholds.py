@@ -46,6 +46,7 @@ def greatest_thresholds(
     # In bytes from here on.
     own, left = size[:, None] * produced(tables, indices), room(tables, indices, longest)
     moves = partner != stage
+    stay = np.flatnonzero(~moves)
     mutual = (partner[partner] == stage) & moves
     giver = np.argsort(partner, kind="stable")
     one_each = bool(np.all(partner[giver] == stage))
@@ -55,15 +56,21 @@ def greatest_thresholds(
     while True:
         beyond = own - (size * theta)[:, None]
         sent = np.maximum(beyond, 0)
-        sent[~moves] = 0
+        if stay.size:
+            sent[stay] = 0
         free = left - (sent[giver] if one_each else _gathered(sent, partner))
         # What others send here is already the least of any thresholds that fit.
         lacking = -free
-        lacking[~moves] += own[~moves]
+        if stay.size:
+            lacking[stay] += own[stay]
         shortage = worst(lacking)
         if shortage is None and mutual.any():
-            full = (beyond >= 0) & mutual[:, None]
-            slack = np.where(full & full[partner], free + sent[partner] - own[partner], UNBOUNDED)
+            full = beyond >= 0
+            if not mutual.all():
+                full &= mutual[:, None]
+            # What is left of a memory with one giver, before that gives anything, is free + sent.
+            room_for_both = left if one_each else free + sent[partner]
+            slack = np.where(full & full[partner], room_for_both - own[partner], UNBOUNDED)
             shortage = _locked(slack, partner, unit)
         if shortage is not None:
             return theta, shortage
