@@ -100,7 +100,7 @@ def test_the_clock_reads_the_residual() -> None:
 
 def test_no_random_plan_beats_a_bound() -> None:
     rng, checked = np.random.default_rng(5), 0
-    for tables in measured(6, 45):
+    for tables in measured(6, 30):
         bounds = lower_bounds(tables)
         for _ in range(3):
             plan = random_plan(tables, rng)
@@ -113,7 +113,7 @@ def test_no_random_plan_beats_a_bound() -> None:
                 limit = price if bound.scope is Scope.ANY_EXECUTION else lockstep
                 assert bound.ticks <= limit, (bound, tables.name, plan)
                 assert bound.scope is Scope.LOCKSTEP or bound.ticks <= event
-    assert checked > 60
+    assert checked > 40
 
 
 def test_no_optimum_beats_a_bound_and_programs_find_it() -> None:
@@ -157,8 +157,8 @@ def test_the_period_too() -> None:
 
 def test_every_heuristic_runs() -> None:
     found = 0
-    for tables in measured(8, 6):
+    for tables in measured(8, 3):
         for method in METHODS.values():
             plan = method.propose(tables)
             found += plan is not None
-    assert found > 10
+    assert found > 5
