@@ -8,12 +8,14 @@ from dataclasses import replace
 import foreign_checker
 import numpy as np
 import pytest
+from contention_free_oracle import contention_free_latency
 from oracle import brute_force, least_price, price_plan
 from period_oracle import brute_force_period
 from random_plans import random_plan
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.bounds import Scope, lower_bounds, prove_infeasible
+from mocap_opt.formulations import contention_free_cpsat
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.joint import solve_joint as solve_with_highs
 from mocap_opt.formulations.joint_cpsat import solve_joint as solve_with_cpsat
@@ -132,7 +134,10 @@ def test_no_optimum_beats_a_bound_and_programs_find_it() -> None:
         for bound in lower_bounds(tables, quick=False):
             limit = anywhere.value if bound.scope is Scope.ANY_EXECUTION else best.value
             assert bound.ticks <= limit, (bound, tables.name)
-        assert solve_contention_free(tables).outcome.objective <= best.value
+        least = brute_force(tables, contention_free_latency)
+        assert least is not None
+        assert solve_contention_free(tables).outcome.objective == least.value
+        assert contention_free_cpsat.solve_contention_free(tables, threads=1).outcome.objective == least.value
     assert solved > 10
 
 

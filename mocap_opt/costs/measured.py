@@ -67,10 +67,10 @@ def measured_tables(
     # A whole number of steps cannot end in the middle of one.
     start, end, length = start[allowed], end[allowed], length[allowed]
     prefix = instance.workload.cached_prefix + grid[start]
-    split: dict[int, tuple[Envelope, IntArray]] = {}
+    split: dict[MeasuredTimes, tuple[Envelope, IntArray]] = {}
     chosen = [costs.of_stage(i) for i in range(stages)]
     for i, table in enumerate(chosen):
-        if id(table) in split:
+        if table in split:
             continue
         where = "costs.stages" if not isinstance(costs.stages, tuple) else f"costs.stages[{i}]"
         _require_covered(table, where, length, prefix)
@@ -78,8 +78,8 @@ def measured_tables(
         envelope = largest_envelope(times, start, end, grid, lengths, instance.workload.cached_prefix)
         residual = np.zeros((points, points), dtype=np.int64)
         residual[start, end] = times - envelope.times(start, end)
-        split[id(table)] = envelope, residual
-    parts = [split[id(table)] for table in chosen]
+        split[table] = envelope, residual
+    parts = [split[table] for table in chosen]
     if len(split) == 1:
         # One table that all stages share.
         together = np.broadcast_to(parts[0][1], (stages, points, points))
