@@ -64,7 +64,6 @@ def measured_tables(
     start, end = np.triu_indices(points, 1)
     length = grid[end] - grid[start]
     allowed = (length >= shortest) & (length <= longest)
-    # A whole number of steps cannot end in the middle of one.
     start, end, length = start[allowed], end[allowed], length[allowed]
     prefix = instance.workload.cached_prefix + grid[start]
     split: dict[MeasuredTimes, tuple[Envelope, IntArray]] = {}
