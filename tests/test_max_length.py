@@ -198,3 +198,24 @@ def test_too_fine_a_grid_is_refused():
     instance = load_instance(LONGEST, ["chunking.quantum=16", "chunking.shortest=16"])
     with pytest.raises(InputError, match=r"chunking.quantum: expected at least \d+ tokens, got 16"):
         LengthFamily.of(instance)
+
+
+def test_a_search_that_is_stopped_returns_what_it_has():
+    family = LengthFamily(make_tables(3, 24, max_chunks=4, linear=5, quadratic=1, constant=3, capacity=30))
+    limit = LatencyLimit(family, ticks=Fraction(900))
+    whole = longest_prompt(family, "joint", limit, curve_points=4)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    cut = longest_prompt(family, "joint", limit, curve_points=4, asked_to_stop=stop)
+    assert asked > 3
+    assert cut.best is None or cut.tokens <= whole.tokens
+    assert cut.upper_bound_tokens >= whole.upper_bound_tokens
+    assert cut.stopped_by is not None
+    assert cut.stopped_by.proved or "time was up" in cut.stopped_by.reason
+    none = longest_prompt(family, "joint", limit, time_limit_s=0.0)
+    assert none.tokens in (None, 1), "the shortest length is asked about in any case"

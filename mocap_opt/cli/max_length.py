@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mocap_opt.bounds import Scope, best, lower_bounds
+from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.render import console, pairs, percent, seconds
@@ -137,7 +138,7 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds for the search and again for the upper bound, looked at between lengths.",
+    help="Seconds for the search and again for the upper bound.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write latency by length (CSV).")
@@ -173,8 +174,16 @@ def max_length(
         found = longest_equal(family, method, points)
     else:
         limit = _limit(family, limit_s, factor)
-        found = longest_prompt(
-            family, method, limit, time_limit_s=time_limit_s, seed=seed, curve_points=points
+        found = call_until_signalled(
+            lambda stop: longest_prompt(
+                family,
+                method,
+                limit,
+                time_limit_s=time_limit_s,
+                seed=seed,
+                curve_points=points,
+                asked_to_stop=stop.is_set,
+            )
         )
     rows = [] if curve_path is None else [curve_row(family, point) for point in found.curve]
     if curve_path is not None:

@@ -39,7 +39,19 @@ SHARE = 0.1
 """Part of the time left that the joint search may spend on one length."""
 
 
-def fitting_plan(tables: Tables) -> Plan | None:
+class _Asked(threading.Event):
+    """An event that is also set while a question says so."""
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def is_set(self) -> bool:
+        """Whether it was set, or the question says so."""
+        return super().is_set() or self._asked()
+
+
+def fitting_plan(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Plan | None:
     """A plan that keeps every boundary as early as the limits allow, if memory admits one.
 
     For each longest chunk, shortest first, and each count these boundaries need least memory in
@@ -49,6 +61,8 @@ def fitting_plan(tables: Tables) -> Plan | None:
     lengths = [k for k in range(1, tables.steps + 1) if tables.length_allowed[:, k].any()]
     for longest in lengths:
         for count in setting.counts:
+            if asked_to_stop():
+                return None
             if setting.limits.shortest_longest(count) > longest:
                 continue
             marks = setting.limits.least(count, cap=longest)
@@ -72,8 +86,10 @@ class LengthSearch:
         A heuristic's name, or ``"joint"``.
     limit : LatencyLimit or None
     remaining_s : callable
-        Seconds left.
+        Seconds left; 0 once the caller asks to stop.  The shortest length is asked about in any case.
     seed : int
+    cut_short : bool
+        Whether some length was passed over for want of time.
     """
 
     family: LengthFamily
@@ -81,32 +97,50 @@ class LengthSearch:
     limit: LatencyLimit | None
     remaining_s: Callable[[], float]
     seed: int = 0
+    cut_short: bool = False
+    _asked: int = 0
+
+    def over(self) -> bool:
+        """Whether time is up."""
+        return self.remaining_s() <= 0
 
     def attempt(self, steps: int) -> Point | None:
         """A plan of that many grid steps within the limit, if one is found."""
+        self._asked += 1
+        if self._asked > 1 and self.over():
+            self.cut_short = True
+            return None
         tables = self.family.at(steps * self.family.longest.quantum)
         allowed = None if self.limit is None else self.limit.at(tables.tokens)
         if self.limit is not None and allowed is None:
             return None
         names = FIRST_TRIED if self.method == "joint" else (self.method,)
         for name in names:
-            point = self._point(tables, find_method(name).propose(tables).plan, name, allowed)
+            point = self._point(tables, find_method(name).propose(tables, self._late).plan, name, allowed)
             if point is not None:
                 return point
         if self.method != "joint":
             return None
         if allowed is None:
-            return self._point(tables, fitting_plan(tables), "earliest boundaries", None)
+            return self._point(tables, fitting_plan(tables, self._late), "earliest boundaries", None)
         return self._search(tables, allowed)
+
+    def _late(self) -> bool:
+        """Whether to leave off a length: time is up, and it is not the first one."""
+        late = self._asked > 1 and self.over()
+        self.cut_short |= late
+        return late
 
     def fastest(self, steps: int) -> Point | None:
         """The fastest plan of that many grid steps that the methods asked first find, within the limit."""
+        if self.over():
+            return None
         tables = self.family.at(steps * self.family.longest.quantum)
         allowed = None if self.limit is None else self.limit.at(tables.tokens)
         if self.limit is not None and allowed is None:
             return None
         names = FIRST_TRIED if self.method == "joint" else (self.method,)
-        plans = ((name, find_method(name).propose(tables).plan) for name in names)
+        plans = ((name, find_method(name).propose(tables, self._late).plan) for name in names)
         points = (self._point(tables, plan, name, allowed) for name, plan in plans)
         known = [point for point in points if point is not None]
         return min(known, key=lambda point: point.assessment.latency) if known else self.attempt(steps)
@@ -120,7 +154,7 @@ class LengthSearch:
 
     def _search(self, tables: Tables, allowed: Fraction) -> Point | None:
         """Let the joint method look for a plan within the limit, and stop at the first one."""
-        stop = threading.Event()
+        stop = _Asked(self.over)
 
         def enough(_: Progress) -> None:
             best, bound = state.best_latency, state.headline
@@ -144,6 +178,8 @@ class LengthSearch:
         proof = memory_stop_at(self.family, steps)
         if proof is None and self.limit is not None:
             proof = latency_stop_at(self.family, self.limit, steps)
+        if proof is None and self.cut_short:
+            return Stop(tokens, "time was up before a plan of this length was found")
         if self.method == "joint" or proof is not None:
             return proof or Stop(tokens, "no plan was found, and none is ruled out")
         proposal = find_method(self.method).propose(self.family.at(tokens))
@@ -158,6 +194,7 @@ def longest_prompt(
     time_limit_s: float = 60.0,
     seed: int = 0,
     curve_points: int = 0,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> LongestPrompt:
     """Find the longest prompt under a latency limit, a longest chunk, or both.
 
@@ -169,10 +206,13 @@ def longest_prompt(
     limit : LatencyLimit or None
         None: only if the chunks have a greatest length.
     time_limit_s : float
-        Wall time for the search and again for the upper bound, seconds; it is checked between lengths.
+        Wall time for the search and again for the upper bound, seconds.
     seed : int
     curve_points : int
-        How many lengths of the curve of latencies to fill in, the longest included.
+        How many lengths of the curve of latencies to fill in, the longest included; as many as there is
+        time for.
+    asked_to_stop : callable
+        Asked often; once True, what has been found is returned.
 
     Returns
     -------
@@ -198,16 +238,21 @@ def longest_prompt(
                 )
             ]
         )
-    search = LengthSearch(family, method, limit, countdown(time_limit_s), seed)
+
+    def clock() -> Callable[[], float]:
+        left = countdown(time_limit_s)
+        return lambda: 0.0 if asked_to_stop() else left()
+
+    search = LengthSearch(family, method, limit, clock(), seed)
     ceiling = memory_ceiling(family)
     low = shortest_chunk(tables) * (tables.max_chunks if tables.exact_chunks else 1)
     absolute = limit is not None and limit.factor is None
     if limit is not None and absolute:
-        ceiling = latency_ceiling(family, limit, 0, ceiling, countdown(time_limit_s))
+        ceiling = latency_ceiling(family, limit, 0, ceiling, clock())
     found = last_found(search.attempt, low, ceiling, monotone=False)
     reached = 0 if found is None else found[0]
     if limit is not None and not absolute:
-        ceiling = latency_ceiling(family, limit, reached, ceiling, countdown(time_limit_s))
+        ceiling = latency_ceiling(family, limit, reached, ceiling, clock())
     points = () if found is None else _curve(search, low, found[1], curve_points)
     best = None if found is None else found[1]
     stop = search.stop_at(max(reached + 1, low))
