@@ -29,11 +29,12 @@ becomes a `PluginError`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
-from mocap_opt.errors import MocapError
+from mocap_opt.errors import InputError, MocapError, Problem
 
 HEURISTICS = "mocap_opt.heuristics"
 FORMULATIONS = "mocap_opt.formulations"
@@ -98,49 +99,55 @@ class Plugin:
         return PluginError(f"the plugin {self} {what}")
 
 
-def plugins(group: str) -> tuple[Plugin, ...]:
-    """Every entry point of a group, by name; a distribution installed twice counts as Python finds it.
+def plugins(*groups: str) -> tuple[Plugin, ...]:
+    """Every entry point of the groups, by name; a distribution installed twice counts as Python finds it.
 
     Parameters
     ----------
-    group : str
+    *groups : str
+        By default both.
     """
+    groups = groups or (HEURISTICS, FORMULATIONS)
     found: dict[str, list[Plugin]] = {}
     for distribution in distributions():
         text = _text(distribution)
         # Metadata is slow to read, and few distributions have plugins.
-        if f"[{group}]" in text:
+        if any(f"[{group}]" in text for group in groups):
             name, version = _identity(distribution)
-            found.setdefault(name.lower(), _entries(distribution, name, version, group))
+            found.setdefault(name.lower(), _entries(distribution, name, version, groups))
     every = (plugin for entries in found.values() for plugin in entries)
     return tuple(sorted(every, key=lambda plugin: (plugin.name, plugin.distribution)))
 
 
-def plugin_of(group: str, name: str) -> Plugin | None:
-    """The plugin of that name, None if there is none.
+def plugin_named(name: str, *groups: str, place: str, built_in: Iterable[str]) -> Plugin:
+    """The plugin of a name that is not built in.
+
+    Parameters
+    ----------
+    name : str
+    *groups : str
+        Where to look; by default in both.
+    place : str
+        What the name was given for, for messages.
+    built_in : iterable of str
+        The names that need no plugin, for messages.
 
     Raises
     ------
+    InputError
+        If there is none.
     PluginError
         If several distributions bring one.
     """
-    return only([plugin for plugin in plugins(group) if plugin.name == name])
-
-
-def only(found: list[Plugin]) -> Plugin | None:
-    """The one plugin found, None if there is none.
-
-    Raises
-    ------
-    PluginError
-        If there are several.
-    """
+    every = plugins(*groups)
+    found = [plugin for plugin in every if plugin.name == name]
+    if not found:
+        known = ", ".join(dict.fromkeys([*built_in, *(plugin.name for plugin in every)]))
+        raise InputError([Problem(place, repr(name), f"one of {known}")])
     if len(found) > 1:
-        every = "; ".join(str(plugin) for plugin in found)
-        raise PluginError(
-            f"{found[0].name} is the name of {len(found)} plugins, uninstall all but one: {every}"
-        )
-    return found[0] if found else None
+        said = "; ".join(str(plugin) for plugin in found)
+        raise PluginError(f"{name} is the name of {len(found)} plugins, uninstall all but one: {said}")
+    return found[0]
 
 
 def _text(distribution: Distribution) -> str:
@@ -158,9 +165,9 @@ def _identity(distribution: Distribution) -> tuple[str, str]:
         return "unnamed", "without a version"
 
 
-def _entries(distribution: Distribution, name: str, version: str, group: str) -> list[Plugin]:
+def _entries(distribution: Distribution, name: str, version: str, groups: tuple[str, ...]) -> list[Plugin]:
     try:
-        entries = [entry for entry in distribution.entry_points if entry.group == group]
+        entries = [entry for entry in distribution.entry_points if entry.group in groups]
     except Exception:  # the parser has no error of its own
-        return [Plugin(group, UNREADABLE, "", name, version)]
-    return [Plugin(group, entry.name, entry.value, name, version) for entry in entries]
+        return [Plugin(groups[0], UNREADABLE, "", name, version)]
+    return [Plugin(entry.group, entry.name, entry.value, name, version) for entry in entries]

@@ -42,7 +42,7 @@ class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
 
     def brought(self) -> list[str]:
         """Names that plugins bring."""
-        return [plugin.name for group in self.groups for plugin in plugins(group)]
+        return [plugin.name for plugin in plugins(*self.groups)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Take a built-in name or that of a plugin."""
@@ -72,7 +72,7 @@ def _completed(begun: str, before: str, names: Iterable[str]) -> list[Completion
 
 def warn_of_hidden(names: Iterable[str]) -> None:
     """Say on standard error which plugins are not used because a built-in method has their name."""
-    for plugin in (plugin for group in (HEURISTICS, FORMULATIONS) for plugin in plugins(group)):
+    for plugin in plugins():
         if plugin.name in METHOD_NAMES and plugin.name in names:
             click.echo(f"mocap-opt: {plugin.name} is the built-in method, not that of {plugin}", err=True)
 

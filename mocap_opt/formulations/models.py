@@ -11,7 +11,7 @@ from mocap_opt.formulations.registry import BUILT_IN, find_formulation
 from mocap_opt.given import as_tables
 from mocap_opt.messages import show
 from mocap_opt.plan import Plan
-from mocap_opt.plugins import FORMULATIONS, plugin_of
+from mocap_opt.plugins import FORMULATIONS, plugin_named
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -80,9 +80,9 @@ def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
     except (KeyboardInterrupt, MocapError):
         raise
     except BaseException as error:
-        plugin = None if name in BUILT_IN else plugin_of(FORMULATIONS, name)
-        if plugin is None:
+        if name in BUILT_IN:
             raise
+        plugin = plugin_named(name, FORMULATIONS, place="formulation", built_in=BUILT_IN)
         raise plugin.failed("failed to build its model", error) from error
     if model is None:
         raise NoModelError(f"{tables.name}: no boundaries keep to the limits and fit in memory: no program")

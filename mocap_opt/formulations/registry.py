@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mocap_opt.bounds.base import Scope
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.plan import Plan
-from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_of, plugins
+from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_named
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -92,11 +92,7 @@ def find_formulation(name: str) -> Formulation:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    plugin = plugin_of(FORMULATIONS, name)
-    if plugin is None:
-        known = ", ".join([*BUILT_IN, *(other.name for other in plugins(FORMULATIONS))])
-        raise InputError([Problem("formulation", repr(name), f"one of {known}")])
-    return load_formulation(plugin)
+    return load_formulation(plugin_named(name, FORMULATIONS, place="formulation", built_in=BUILT_IN))
 
 
 def load_formulation(plugin: Plugin) -> Formulation:

@@ -7,11 +7,11 @@ from inspect import getdoc, signature
 from operator import index
 from typing import Any
 
-from mocap_opt.errors import InputError, MocapError, Problem
+from mocap_opt.errors import MocapError
 from mocap_opt.heuristics.proposal import Method, Proposal, Propose
 from mocap_opt.heuristics.registry import METHODS
 from mocap_opt.plan import Home, Plan
-from mocap_opt.plugins import HEURISTICS, Plugin, plugin_of, plugins
+from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named
 from mocap_opt.stopping import STOPPED, AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
@@ -29,11 +29,7 @@ def find_method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    plugin = plugin_of(HEURISTICS, name)
-    if plugin is None:
-        known = ", ".join([*METHODS, *(other.name for other in plugins(HEURISTICS))])
-        raise InputError([Problem("method", repr(name), f"one of {known}")])
-    return plugin_method(plugin)
+    return plugin_method(plugin_named(name, HEURISTICS, place="method", built_in=METHODS))
 
 
 def plugin_method(plugin: Plugin) -> Method:

@@ -14,12 +14,12 @@ from typing import Any
 
 from mocap_opt.assess import assess
 from mocap_opt.bounds import Bound, Evidence, Scope
-from mocap_opt.errors import InputError, MocapError, Problem
+from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import load_formulation
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.plugin import checked_plan, plugin_method
 from mocap_opt.plan import Plan
-from mocap_opt.plugins import FORMULATIONS, HEURISTICS, Plugin, only, plugins
+from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named, plugins
 from mocap_opt.report import BoundBeatenError
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status
 from mocap_opt.solving.joint import FIRST, add_quick_bounds
@@ -69,9 +69,7 @@ class PluginMethod:
 
 def plugin_names() -> tuple[str, ...]:
     """The methods that plugins bring, by name; none is loaded."""
-    return tuple(
-        dict.fromkeys(plugin.name for group in (HEURISTICS, FORMULATIONS) for plugin in plugins(group))
-    )
+    return tuple(dict.fromkeys(plugin.name for plugin in plugins()))
 
 
 def find_plugin_method(name: str, built_in: Sequence[str]) -> PluginMethod | None:
@@ -86,11 +84,7 @@ def find_plugin_method(name: str, built_in: Sequence[str]) -> PluginMethod | Non
     """
     if name in built_in:
         return None
-    found = only([p for group in (HEURISTICS, FORMULATIONS) for p in plugins(group) if p.name == name])
-    if found is None:
-        known = ", ".join(dict.fromkeys([*built_in, *plugin_names()]))
-        raise InputError([Problem("method", repr(name), f"one of {known}")])
-    return PluginMethod(found)
+    return PluginMethod(plugin_named(name, place="method", built_in=built_in))
 
 
 def blamed(error: BoundBeatenError, built_in: Sequence[str]) -> Exception:
