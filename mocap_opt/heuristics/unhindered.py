@@ -32,8 +32,11 @@ BASES = 3
 FINE = 1e-3
 """Part of the latency at which halving ends."""
 
-SEARCH_S = 5.0
-"""Wall time for one search of homes, seconds."""
+SEARCH_S = 10.0
+"""Wall time for one search of homes up to `SEARCH_CELLS`, seconds; beyond, in proportion."""
+
+SEARCH_CELLS = 512
+"""Stages x chunks."""
 
 SEARCH_UNITS = 5.0
 """The same under a deterministic limit, in CP-SAT's units."""
@@ -69,6 +72,7 @@ def unhindered(
         for n, indices in enumerate(_moved(tables, start, asked_to_stop))
         if (least := least_latency(tables, indices, known)) is not None
     )
+    seconds = SEARCH_S * max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
     for least, _, indices in bases[:BASES]:
         low = trial = least
         while trial < known * (1 - FINE / 4) and not asked_to_stop():
@@ -76,7 +80,7 @@ def unhindered(
                 tables,
                 indices,
                 trial,
-                time_limit_s=None if deterministic else SEARCH_S,
+                time_limit_s=None if deterministic else seconds,
                 deterministic_limit=SEARCH_UNITS if deterministic else None,
                 seed=seed,
                 asked_to_stop=asked_to_stop,
