@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -65,7 +66,13 @@ def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int
     int64[len(counts)]
         A lower bound on the sum (Jensen's inequality), rounded up.
     """
-    costs, tails = by_length[0].tolist(), by_length[1].tolist()
+    return np.array(_least_sums(by_length.tobytes(), limits, tuple(counts)), dtype=np.int64)
+
+
+@lru_cache(maxsize=64)
+def _least_sums(by_length: bytes, limits: StepLimits, counts: tuple[int, ...]) -> tuple[int, ...]:
+    """`least_over_lengths`, kept: stages are often alike, and several bounds ask the same."""
+    costs, tails = np.frombuffer(by_length, dtype=np.int64).reshape(2, -1).tolist()
     inner = lower_hull(costs, limits.low, limits.high) if limits.low <= limits.high else []
     last = lower_hull(tails, limits.tail_low, limits.tail_high)
     pieces = _merged_slopes(_pieces(inner, costs), _pieces(last, tails))
@@ -87,7 +94,7 @@ def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int
         if rest:
             total += -(-rest * pieces[full][1] // pieces[full][0])
         least.append(total)
-    return np.array(least, dtype=np.int64)
+    return tuple(least)
 
 
 def _least_from(row: IntArray) -> IntArray:
