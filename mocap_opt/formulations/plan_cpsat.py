@@ -146,10 +146,13 @@ def _limits(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 def homes_stay(plan: PlanVariables) -> None:
     """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
+    if plan.place_homes and not local_homes_always_fit(plan.tables):
+        house_pages(plan, may_house(plan.tables))
+
+
+def house_pages(plan: PlanVariables, fits: npt.NDArray[np.bool_]) -> None:
+    """Variables and rows of `homes_stay`; bool[stage, memory] says where a stage's KV may live."""
     program, tables = plan.program, plan.tables
-    if not plan.place_homes or local_homes_always_fit(tables):
-        return
-    fits = may_house(tables)
     for i in range(tables.stages):
         others = [k for k in range(tables.stages) if k != i and fits[i, k]]
         for j in range(1, plan.chunks + 1):

@@ -9,6 +9,7 @@ from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.period.cycle import PeriodicPlan, violations
 from mocap_opt.period.terms import period_free
 from mocap_opt.plan import Plan
+from mocap_opt.streams.placing import place_in_slots
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -105,31 +106,7 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
     pages = np.zeros((stages, chunks, stages), dtype=np.int64)
     if np.all(coming <= free):
         return pages
-    each = np.maximum(size, 1)
-    for t in range(last):
-        spill: list[tuple[int, int]] = []
-        for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
-            new, life = int(fresh[t - i]), slice(t, i + chunks)
-            coming[i, life] -= new * size[i]
-            kept = min(new, max(int(free[i, life].min()), 0) // int(each[i]))
-            free[i, life] -= kept * size[i]
-            if kept < new:
-                spill.append((i, new - kept))
-        for i, rest in spill:
-            life, left = slice(t, i + chunks), rest
-            for foreseen in (coming[:, life], 0):
-                there = (free[:, life] - foreseen).min(axis=1) // each[i]
-                for k in order[i]:
-                    moved = min(left, int(there[k]))
-                    if k != i and moved > 0:
-                        pages[i, t - i, k] += moved
-                        free[k, life] -= moved * size[i]
-                        left -= moved
-                if not left:
-                    break
-            if left:
-                return None
-    return pages
+    return pages if place_in_slots(tables, fresh, free, coming, pages, order) else None
 
 
 def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> PeriodicPlan | None:

@@ -57,19 +57,8 @@ class PeriodResult:
 
 def homes_stay(plan: CyclicVariables) -> None:
     """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
-    tables, program = plan.tables, plan.program
-    if not homes_matter(tables):
-        return
-    fits = may_house(tables)
-    for i in range(tables.stages):
-        others = [k for k in range(tables.stages) if k != i and fits[i, k]]
-        for j in range(1, plan.chunks + 1):
-            most = program.bounds(plan.pages(j))[1]
-            for k in others:
-                plan.homes[i, j, k] = program.decision(f"held[{i},{j},{k}]", 0, most)
-        for j in range(plan.chunks):
-            for k in [i, *others]:
-                program.require(f"homes_stay[{i},{j},{k}]", plan.written(i, j, k))
+    if homes_matter(plan.tables):
+        plan_cpsat.house_pages(plan, may_house(plan.tables))
 
 
 def cyclic_memory_has_room(plan: CyclicVariables) -> None:

@@ -90,13 +90,18 @@ def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Boun
 def _stage_work(requests: Sequence[Request], needs: list[Needs], order_given: bool) -> Bound:
     values = []
     for i in range(requests[0].tables.stages):
-        jobs = [
-            (request.release + int(n.head[i]), int(n.work[i]), int(n.tail[i]))
-            for request, n in zip(requests, needs, strict=True)
-        ]
+        jobs = _jobs(requests, needs, i)
         values.append(max(_in_order(jobs)) if order_given else _jackson(jobs))
     at = int(np.argmax(values))
     return Bound("stage_work", values[at], Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {at}")
+
+
+def _jobs(requests: Sequence[Request], needs: list[Needs], stage: int) -> list[tuple[int, int, int]]:
+    """Requests as jobs of one stage: when each can be there, its work, what follows."""
+    return [
+        (request.release + int(n.head[stage]), int(n.work[stage]), int(n.tail[stage]))
+        for request, n in zip(requests, needs, strict=True)
+    ]
 
 
 def _in_order(jobs: Sequence[tuple[int, int, int]]) -> list[int]:
@@ -180,10 +185,7 @@ def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fractio
     best = 0
     ends = np.zeros(len(needs), dtype=np.int64)
     for i in range(requests[0].tables.stages):
-        jobs = [
-            (request.release + int(n.head[i]), int(n.work[i]), int(n.tail[i]))
-            for request, n in zip(requests, needs, strict=True)
-        ]
+        jobs = _jobs(requests, needs, i)
         if order_given:
             ends = np.maximum(ends, _in_order(jobs))
             best = int(ends.sum())
@@ -217,10 +219,7 @@ def ranked_bound(requests: Sequence[Request], order_given: bool, rank: int) -> i
     least = np.zeros(len(needs), dtype=np.int64)
     slowest = 0
     for i in range(requests[0].tables.stages):
-        jobs = [
-            (request.release + int(n.head[i]), int(n.work[i]), int(n.tail[i]))
-            for request, n in zip(requests, needs, strict=True)
-        ]
+        jobs = _jobs(requests, needs, i)
         if order_given:
             ends = _in_order(jobs)
         else:

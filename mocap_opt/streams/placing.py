@@ -53,8 +53,10 @@ class Room:
         pages = np.zeros((stages, chunks, stages), dtype=np.int64)
         if np.all(coming <= left):
             left -= coming
-        elif not _spread(tables, fresh, left, coming, pages):
-            return None
+        else:
+            nearest = np.argsort(page_times(tables), axis=1, kind="stable")
+            if not place_in_slots(tables, fresh, left, coming, pages, nearest):
+                return None
         self._left[:, slot : slot + chunks + stages - 1] = left
         return pages
 
@@ -65,10 +67,25 @@ class Room:
             self._left = np.concatenate([self._left, more], axis=1)
 
 
-def _spread(tables: Tables, fresh: IntArray, left: IntArray, coming: IntArray, pages: IntArray) -> bool:
-    """Place chunk by chunk in slot order; tell whether all found room."""
+def place_in_slots(
+    tables: Tables, fresh: IntArray, left: IntArray, coming: IntArray, pages: IntArray, order: IntArray
+) -> bool:
+    """Place a request's KV chunk by chunk in slot order, at home first; tell whether all found room.
+
+    Parameters
+    ----------
+    tables : Tables
+    fresh : int64[chunk], pages
+    left : int64[memory, slot], bytes
+        Free in the request's own slots; what is placed is taken off.
+    coming : int64[memory, slot], bytes
+        What each memory's own stage will keep there of this request; what is produced is taken off.
+    pages : int64[stage, chunk, memory]
+        Filled with the pages away from their stage.
+    order : int64[stage, memory]
+        In which order memories are asked, first for room that their own stages will not need.
+    """
     stages, chunks = tables.stages, fresh.size
-    nearest = np.argsort(page_times(tables), axis=1, kind="stable")
     sizes = np.maximum(tables.page_bytes, 1)
     for t in range(chunks + stages - 1):
         running = range(max(0, t - chunks + 1), min(stages - 1, t) + 1)
@@ -84,7 +101,7 @@ def _spread(tables: Tables, fresh: IntArray, left: IntArray, coming: IntArray, p
             life, rest = slice(t, i + chunks), pending
             for foreseen in (coming[:, life], 0):
                 there = (left[:, life] - foreseen).min(axis=1) // sizes[i]
-                for k in nearest[i]:
+                for k in order[i]:
                     moved = min(rest, int(there[k]))
                     if k != i and moved > 0:
                         pages[i, t - i, k] += moved
