@@ -9,8 +9,11 @@ from itertools import pairwise
 import numpy as np
 
 from mocap_opt.bounds.chunk_travel import StepLimits
-from mocap_opt.bounds.measured_partition import MOST_SUMS, cheapest_by_count, chunk_costs, sums_of
+from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, sums_of
 from mocap_opt.tables import IntArray, Tables
+
+MOST_SUMS_EACH = 2**24
+"""Sums of the dynamic program for a pair of stages, of which there may be hundreds: 0.1 s each."""
 
 Pieces = list[tuple[int, int]]
 
@@ -153,6 +156,6 @@ class LeastTotal:
 
 def _by_count(tables: Tables, s: int, e: int) -> dict[int, int]:
     """Least sum of chunk times by the count of chunks, each the smaller of two stages' times."""
-    if sums_of(tables) > MOST_SUMS:
+    if sums_of(tables) > MOST_SUMS_EACH:
         return {}
     return cheapest_by_count(chunk_costs(tables, tables.send, s, e)[0], tables.counts)
