@@ -24,9 +24,11 @@ from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables
 
-#: Linear programs in all, and for the first target; twice as many whenever targets came too close.
+#: Linear programs in all, and for the first target, fewer if they are large; twice as many whenever targets
+#: came too close.
 MOST_PROGRAMS = 100_000
 FIRST_PROGRAMS = 100
+FIRST_LARGE_PROGRAMS = 30
 #: Stages x positions up to which the bound is worth its time unasked, and programs it may take then.
 MOST_CELLS = 1024
 UNASKED = 20
@@ -91,7 +93,8 @@ def branch_on_boundaries(
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
     best: Bound | None = None
-    reached, missed, programs = known, aim, FIRST_PROGRAMS
+    large = tables.stages * setting.counts[-1] > MOST_CELLS
+    reached, missed, programs = known, aim, FIRST_LARGE_PROGRAMS if large else FIRST_PROGRAMS
     while reached < aim and search.programs < most_programs and not asked_to_stop():
         if missed - reached <= fine:
             missed, programs = aim, 2 * programs
