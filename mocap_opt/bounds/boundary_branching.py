@@ -34,9 +34,9 @@ MOST_CELLS = 1024
 UNASKED = 20
 #: Programs for one region, as long as each takes a fifth of the boundaries' intervals away.
 ROUNDS = 4
+WORTHWHILE = 0.2
 #: Large programs are solved for counts and longest chunks no farther apart than this, relatively.
 WIDE = 0.5
-WORTHWHILE = 0.2
 #: Targets are too close when one part in so many lies between them.
 FINE = 5000
 
