@@ -143,7 +143,8 @@ def _add_bound(plugin: Plugin, state: SearchState, outcome: SolveOutcome, scope:
     """Enter the bound unless a plan is better, one of the plugin's own or of a fast heuristic."""
     assert outcome.bound is not None
     ticks = math.floor(outcome.bound)
-    plans: list[Plan | None] = [METHODS[name].propose(state.tables).plan for name in FIRST]
+    plans: list[Plan | None]
+    plans = [METHODS[name].propose(state.tables, state.out_of_time).plan for name in FIRST]
     found = [state.best] if state.best is not None else []
     found += [assess(state.tables, plan) for plan in plans if plan is not None]
     for each in found:
