@@ -29,6 +29,7 @@ from mocap_opt.headline.frame import COLUMNS, BoundBeatenError, frame_of, read_c
 from mocap_opt.headline.study import run_family, tasks_of_case, tasks_of_family
 from mocap_opt.heuristics import METHODS as HEURISTICS
 from mocap_opt.instance import Instance
+from mocap_opt.period.search import PeriodSearch
 from mocap_opt.plan import Plan
 from mocap_opt.solving import solve
 from mocap_opt.studies.execution import Outcome, perform
@@ -342,3 +343,12 @@ def test_pictures_show_the_means(tmp_path):
     assert [label.get_text() for label in right.get_xticklabels()] == ["longest prompt,\nequal chunks"]
     lines = plotting.stages_figure(BY_HAND).axes[0].lines
     np.testing.assert_allclose(lines[0].get_ydata(), [4, 9])
+
+
+def test_joint_knows_the_compared_plans_even_without_time(monkeypatch):
+    monkeypatch.setattr(
+        "mocap_opt.headline.answers.best_period", lambda tables, time_limit_s: PeriodSearch(tables)
+    )
+    instance = Instance.from_dict(TINY[0].data())
+    least = min(answer_period(instance, name, 1.0)["value"] for name in METHODS[:-1])
+    assert answer_period(instance, "joint", 0.0)["value"] == least
