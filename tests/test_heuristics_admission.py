@@ -8,6 +8,7 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import random_tables
 
+from mocap_opt.assess import Execution
 from mocap_opt.heuristics.admission import gates, latest_starts, starts
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate
 from mocap_opt.heuristics.greedy import greedy
@@ -15,6 +16,8 @@ from mocap_opt.heuristics.timely import harmless_ends, timely
 from mocap_opt.heuristics.unhindered import unhindered
 from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
+from mocap_opt.solving.state import SearchState
+from mocap_opt.solving.unhindering import unhinder
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
 
@@ -167,3 +170,17 @@ def test_unhindered_plans_get_better_and_are_feasible(deterministic: bool) -> No
         assert list(unhindered(tables, plan, deterministic=True)) == found
     assert list(unhindered(tables, plan, asked_to_stop=lambda: True)) == []
     assert list(unhindered(tables, Plan.from_arrays(tables, INDICES))) == []  # nobody waits
+
+
+def test_a_solve_takes_them_unless_lockstep_counts() -> None:
+    tables = uneven()
+    plan = Plan.from_arrays(tables, INDICES, greedy(tables, INDICES).pages)
+    for execution in (None, Execution.LOCKSTEP):
+        state = SearchState(tables, 60.0, 0.0, execution=execution)
+        state.offer(plan, "greedy")
+        before = state.best_latency
+        unhinder(state, [], 0)
+        assert before is not None
+        assert state.best_latency is not None
+        assert (state.best_latency < before) == (execution is None)
+        assert state.best_source == ("greedy" if execution else "greedy + homes in time")
