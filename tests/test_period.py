@@ -187,7 +187,7 @@ def _adversaries() -> Iterator[tuple[Tables, PeriodicPlan]]:
                 )
             periodic = smallest_slots(tables, plan)
             if periodic is not None:
-                if turn == 3:
+                if turn == 3 and number % 2:
                     periodic, _ = climb(tables, periodic, home_orders(tables)[0], rng=rng)
                 yield tables, periodic
 
@@ -490,19 +490,18 @@ def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
 def test_the_search_does_better_than_repeating_latency_plans() -> None:
     tables = make_tables(
         stages=4,
-        tokens=39,
-        max_chunks=10,
+        tokens=20,
+        max_chunks=6,
         linear=10,
         quadratic=1,
         constant=5,
         token_bytes=1,
-        capacity=[33, 35, 34, 36],
+        capacity=[17, 18, 17, 18],
         queue_depth=2,
     )
     search = best_period(tables, time_limit_s=120.0)
     assert search.best is not None
     repeated = [m.period for m in search.methods if m.period is not None]
-    # More than what bounds leave to doubt of the best of them.
     assert search.best.period < Fraction(97, 100) * min(repeated)
     assert search.headline is not None
     assert search.headline.ticks <= search.best.period

@@ -149,9 +149,9 @@ def unlike(count: int, seed: int) -> tuple[Request, ...]:
     )
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_is_searched(seed: int) -> None:
-    requests = unlike(9, seed)
+    requests = unlike(7, seed)
     found = [
         plan_stream(requests, order_given=given, time_limit_s=60.0, asked_to_stop=stop)
         for given, stop in ((True, lambda: False), (False, lambda: True), (False, lambda: False))
@@ -159,7 +159,7 @@ def test_the_order_is_searched(seed: int) -> None:
     in_order, at_once, searched = (each.candidate for each in found if each is not None)
     assert searched.rank <= at_once.rank
     assert searched.rank < in_order.rank
-    assert sorted(searched.order) == list(range(9))
+    assert sorted(searched.order) == list(range(7))
     again = plan_stream(requests, order_given=False, time_limit_s=60.0)
     assert again is not None
     assert again.candidate.order == searched.order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from mocap_opt.period.homes import home_orders, placed, pooled_fit
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 
-CAPS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8, 2.0, 2.5, 3.0)
-"""Longest chunk of a start, times that of equal chunks."""
+CAPS = (1.3, 1.6, 1.1, 2.0, 1.0, 1.45, 1.2, 1.8, 2.5, 3.0)
+"""Longest chunk of a start, times that of equal chunks; in the order in which they are tried."""
 
 MOST_COUNTS = 32
 """Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
@@ -43,29 +44,35 @@ def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | N
     return None, f"{violations(tables, apart)[0]}, however far apart requests are"
 
 
-def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> list[IntArray]:
-    """Boundaries to start from, int64[chunks + 1] each, grid indices.
+def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> Iterator[IntArray]:
+    """Boundaries to start from, int64[chunks + 1] each, grid indices, no two alike.
 
     Equal chunks of every count, those of given plans, and for every count and several caps on the
     length of a chunk those of the least longest chunk time that all memories together can hold: the
     cap keeps the reserve small, even times keep stages from waiting for each other.
     """
-    found = [*uniform_any_count(tables), *(plan.grid_indices(tables) for plan in plans)]
+    seen: set[bytes] = set()
+    given = [*(plan.grid_indices(tables) for plan in plans), *uniform_any_count(tables)]
+    for indices in chain(given, _even_times(tables)):
+        if indices.tobytes() not in seen:
+            seen.add(indices.tobytes())
+            yield indices
+
+
+def _even_times(tables: Tables) -> Iterator[IntArray]:
     clock, within, counts = ChunkClock(tables), LengthLimits.of(tables), list(tables.counts)
     if len(counts) > MOST_COUNTS:
         counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
-    for count in counts:
-        caps = {math.ceil(tables.steps / count * times) for times in CAPS}
-        for cap in sorted({min(cap, tables.steps) for cap in caps}):
-            limits = within.at_most(cap)
 
-            def fits(indices: IntArray) -> bool:
-                return bool(pooled_fit(tables, indices[None], indices.size - 1)[0])
+    def fits(indices: IntArray) -> bool:
+        return bool(pooled_fit(tables, indices[None], indices.size - 1)[0])
 
+    for times in CAPS:
+        for count in counts:
+            limits = within.at_most(min(math.ceil(tables.steps / count * times), tables.steps))
             walk = least_trial(clock, limits, count, tables.exact_chunks, fits)
             if walk is not None and walk.indices is not None:
-                found.append(walk.indices)
-    return list({indices.tobytes(): indices for indices in found}.values())
+                yield walk.indices
 
 
 def starts(
@@ -82,17 +89,10 @@ def starts(
         for order in orders:
             if asked_to_stop():
                 return
-            for slots in range(chunks, chunks + tables.stages):
-                periodic = placed(tables, indices, slots, order)
-                if periodic is not None:
-                    yield periodic, order
-                    break
+            spacings = range(chunks, chunks + tables.stages)
+            tried = (placed(tables, indices, slots, order) for slots in spacings)
+            periodic = next((found for found in tried if found is not None), None)
+            if periodic is not None:
+                yield periodic, order
             if periodic is None or not periodic.plan.homes:
                 break
-
-
-def busiest_stage(tables: Tables, plan: Plan) -> int:
-    """Time of a request's chunks on the stage where they take longest, ticks: no period is below it."""
-    index = plan.grid_indices(tables)
-    times = tables.tau(np.arange(tables.stages)[:, None], index[:-1], index[1:])
-    return int(times.sum(axis=1).max())

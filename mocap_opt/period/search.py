@@ -46,7 +46,7 @@ PATIENCE = 40
 """Shakes without a better plan after which the local search gives up."""
 
 STARTING = 0.4
-"""Part of the time limit after which no further starts are made."""
+"""Part of the time left that making starts may take."""
 
 PROGRAM_SIZE = 600
 """Stages x positions x grid steps up to which the lockstep program is solved for every W."""
@@ -159,8 +159,10 @@ class PeriodSearch:
         """Price equal chunks, the methods' chunks and even ones, with homes in the cycle; replay the best."""
         plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
 
+        until = self.elapsed_s + STARTING * (self.time_limit_s - self.elapsed_s)
+
         def late() -> bool:
-            return self.stop.is_set() or self.elapsed_s >= STARTING * self.time_limit_s
+            return self.stop.is_set() or self.elapsed_s >= until
 
         for periodic, order in starts(self.tables, plans, late):
             estimate = steady_period(self.tables, periodic.plan, periodic.slots)
