@@ -8,6 +8,7 @@ from dataclasses import replace
 import foreign_checker
 import numpy as np
 import pytest
+from builders import make_tables
 from contention_free_oracle import contention_free_latency
 from oracle import brute_force, least_price, price_plan
 from period_oracle import brute_force_period
@@ -21,6 +22,8 @@ from mocap_opt.formulations.joint import solve_joint as solve_with_highs
 from mocap_opt.formulations.joint_cpsat import solve_joint as solve_with_cpsat
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.clock import ChunkClock
+from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.lengths.family import shorten
 from mocap_opt.period import program, program_cpsat
 from mocap_opt.period.bounds import period_bounds
@@ -158,6 +161,18 @@ def test_the_period_too() -> None:
             assert [answer.outcome.objective for answer in answers] == [known.value] * 2
             assert all(bound.ticks <= known.value for bound in bounds)
     assert solved > 5
+
+
+def test_a_search_ends_although_shorter_chunks_are_slower() -> None:
+    # Three chunks of one step each, as it must be; the last takes 241, the whole prompt at once 30.
+    tables = make_tables(2, 3, max_chunks=3, exact=True, linear=10)
+    residual = np.zeros((2, 4, 4), dtype=np.int64)
+    residual[:, 2, 3] = 231
+    tables = replace(tables, residual=residual)
+    walk = least_trial(ChunkClock(tables), LengthLimits.of(tables), 3, exact=True)
+    assert walk is not None
+    assert walk.indices is not None
+    assert (walk.indices.tolist(), walk.longest) == ([0, 1, 2, 3], 241)
 
 
 def test_every_heuristic_runs() -> None:

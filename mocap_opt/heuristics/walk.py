@@ -171,7 +171,8 @@ def least_trial(
         middle = (low + high) // 2
         walk, good = attempt(middle)
         if good:
-            best, high = walk, walk.longest
+            # Where shorter chunks are slower, a chunk cut short for those still owed may exceed the trial.
+            best, high = walk, min(walk.longest, middle)
         else:
             low = max(middle + 1, walk.onward)
     return best
