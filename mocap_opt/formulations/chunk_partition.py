@@ -32,6 +32,7 @@ from mocap_opt.formulations.memory_limits import page_unit
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.plan import Plan
+from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.outcome import Callback, SolveOutcome
 from mocap_opt.tables import Tables
 from mocap_opt.verify import Violation, violations
@@ -122,6 +123,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+@without_collection
 def build(
     tables: Tables, memory: Memory, *, no_worse_than: int | None = None, without: Iterable[str] = ()
 ) -> pyo.ConcreteModel | None:

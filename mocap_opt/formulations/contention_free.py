@@ -23,6 +23,7 @@ from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_pla
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.formulations.stage_kinds import stage_classes
 from mocap_opt.plan import Plan
+from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
 from mocap_opt.tables import IntArray, Tables
 
@@ -147,6 +148,7 @@ def _floored(
     return Row(index, terms.plus(-1, load), pivot=rate * unit)
 
 
+@without_collection
 def build(
     tables: Tables, *, no_worse_than: int | None = None, without: Iterable[str] = ()
 ) -> pyo.ConcreteModel | None:

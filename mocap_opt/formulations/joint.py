@@ -36,6 +36,7 @@ from mocap_opt.formulations.lockstep_solution import (
 from mocap_opt.formulations.rows import Clock, Family, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.plan import Plan
+from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
 from mocap_opt.tables import Tables
 
@@ -50,6 +51,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+@without_collection
 def build(
     tables: Tables, *, no_worse_than: int | None = None, without: Iterable[str] = ()
 ) -> pyo.ConcreteModel | None:

@@ -37,6 +37,7 @@ from mocap_opt.formulations.message_times import message_times
 from mocap_opt.formulations.page_rounding import solve_by_rounding
 from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
 from mocap_opt.plan import Plan
+from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
 from mocap_opt.tables import IntArray, Tables
 
@@ -135,6 +136,7 @@ class FixedChunks:
         return Terms()
 
 
+@without_collection
 def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> pyo.ConcreteModel:
     """Build the model.
 

@@ -11,6 +11,7 @@ import pyomo.environ as pyo
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from scipy import sparse
 
+from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
 
 
@@ -55,6 +56,7 @@ class CompiledModel:
             variable.set_value(float(value), skip_validation=True)
 
 
+@without_collection
 def compile_model(model: pyo.ConcreteModel) -> CompiledModel:
     """Compile a linear Pyomo model with one active minimisation objective.
 
