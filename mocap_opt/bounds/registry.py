@@ -12,6 +12,7 @@ from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_po
 from mocap_opt.bounds.path_mixture import path_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
+from mocap_opt.bounds.traffic_windows import traffic_windows
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 
@@ -24,6 +25,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "one_dimensional_pooled": one_dimensional_pooled,
         "path_mixture": path_mixture,
         "boundary_branching": boundary_branching,
+        "traffic_windows": traffic_windows,
         "lp_relaxation": lp_relaxation,
     }
 )

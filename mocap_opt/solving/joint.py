@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds, prove_infeasible
-from mocap_opt.formulations.size import estimated_building_s
+from mocap_opt.bounds.traffic_windows import traffic_windows
+from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.linearised import linearised
@@ -42,6 +43,9 @@ SHAKES = 40
 
 BRANCHING_PROGRAMS = 4000
 """Linear programs that branch and bound on the boundaries may solve, whatever the time."""
+
+AIMED = frozenset({"boundary_branching", "traffic_windows"})
+"""Bounds that are told where to aim, and run on their own."""
 
 STALLED = 3
 """Rounds without a better plan after which shaking ends, time left or not."""
@@ -84,6 +88,7 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     relief.place(climbed)
     relief.move_boundaries(seed)
     unhinder(state, [plan for _, plan in climbed], seed)
+    rule_out_partitions(state, relief)
     used = run_programs(state, strategy, seed, reasons) if strategy.early else None
     shake(state, seed)
     refine_homes(relief)
@@ -190,7 +195,7 @@ def sharpen_bounds(state: SearchState, share: float) -> None:
     if state.bounds_cut_short:
         state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop))
     for name, bound in BOUNDS.items():
-        if asked_to_stop() or name in QUICK or name == "boundary_branching":
+        if asked_to_stop() or name in QUICK or name in AIMED:
             continue
         found = bound(state.tables, asked_to_stop=asked_to_stop)
         if found is not None:
@@ -206,6 +211,21 @@ def sharpen_bounds(state: SearchState, share: float) -> None:
         asked_to_stop=asked_to_stop,
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
+
+
+def rule_out_partitions(state: SearchState, relief: LinkRelief) -> None:
+    """Where traffic costs the best plan latency, and partitions are few: prove that it has to."""
+    headline = state.headline
+    if state.done or state.best is None or not relief.congested:
+        return
+    found = traffic_windows(
+        state.tables,
+        asked_to_stop=lambda: state.done,
+        incumbent=math.floor(state.best.latency),
+        known=0 if headline is None else headline.ticks,
+    )
+    if found is not None:
+        state.add_bounds([found], found.name)
 
 
 def shake(state: SearchState, seed: int) -> None:
@@ -238,12 +258,15 @@ def refine_homes(relief: LinkRelief) -> None:
 
 def worth_building(state: SearchState, name: str, solver: Solver) -> bool:
     """Whether building a program leaves time to solve it; a note says if not."""
+    nonzeros = estimated_nonzeros(state.tables, solver.value)
     needed = estimated_building_s(state.tables, solver.value)
-    if needed < state.remaining_s:
+    if nonzeros > MOST_NONZEROS:
+        why = f"about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
+    elif needed >= state.remaining_s:
+        why = f"which would take about {needed:.0f} s, longer than was left"
+    else:
         return True
-    state.notes.append(
-        f"{name} ({solver.value}): not built, which would take about {needed:.0f} s, longer than was left"
-    )
+    state.notes.append(f"{name} ({solver.value}): not built, {why}")
     return False
 
 
