@@ -72,9 +72,11 @@ def unhindered(
         for n, indices in enumerate(_moved(tables, start, asked_to_stop))
         if (least := least_latency(tables, indices, known)) is not None
     )
-    seconds = SEARCH_S * max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
+    effort = max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
+    seconds = SEARCH_S * effort
     for least, _, indices in bases[:BASES]:
-        low = trial = least
+        # The least latency of all is a hard one; where searches take long, start halfway.
+        low, trial = least, least if effort == 1.0 else (least + known) // 2
         while trial < known * (1 - FINE / 4) and not asked_to_stop():
             homes = timely(
                 tables,
