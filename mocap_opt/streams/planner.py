@@ -25,7 +25,7 @@ NEAR = 4
 """Places by which half of these move a request at most."""
 
 REPLAYED = 3
-"""Candidates that are run without barriers."""
+"""Candidates that are run without barriers, beside the best of each order to start from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,11 @@ def plan_stream(
 
     improved = _improve(pricer, pool[0], options, order_given, np.random.default_rng(seed), over)
     best: Planned | None = None
-    for candidate in dict.fromkeys([improved, *pool[:REPLAYED]]):
+    # The best in lockstep need not be the best without barriers: every order to start from has a turn.
+    by_order: dict[tuple[int, ...], Candidate] = {}
+    for candidate in pool:
+        by_order.setdefault(candidate.order, candidate)
+    for candidate in dict.fromkeys([improved, *by_order.values(), *pool[:REPLAYED]]):
         if best is not None and (asked_to_stop() or time.monotonic() - began > time_limit_s / 2):
             break
         wrong = sequence_violations(candidate.sequence)
