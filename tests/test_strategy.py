@@ -80,6 +80,18 @@ def test_the_same_deterministic_limit_gives_the_same_plan(solver):
     assert found[0].report.settings["time_limit_s"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["cpsat", "highs"])
+@pytest.mark.parametrize("execution", ["best", "lockstep"])
+def test_the_same_deterministic_limit_gives_the_same_plan_at_16_x_32_x_1024(solver, execution):
+    instance = load_instance(TINY.parent / "bench" / "L-tight.json")
+    options = {"solver": solver, "execution": execution, "deterministic_limit": 0.01, "seed": 3}
+    found = [solve(instance, "joint", **options) for _ in range(2)]
+    assert found[0].plan is not None
+    assert found[0].plan == found[1].plan
+    assert found[0].bounds == found[1].bounds
+
+
 def test_a_negative_deterministic_limit_is_refused():
     with pytest.raises(InputError, match="deterministic_limit"):
         solve(load_instance(TINY), deterministic_limit=-1.0)

@@ -135,8 +135,11 @@ def test_threads_are_passed_on_and_recorded(threads, solver):
 def test_a_program_that_takes_too_long_to_build_is_declined():
     state = SearchState(build_tables(Instance.from_dict(make("L-tight", 0))), 20.0, 0.0)
     assert not worth_building(state, "joint", Solver.HIGHS)
-    assert "joint (highs): not built, which would take about" in state.notes[0]
+    assert "joint (highs): not built, about" in state.notes[0]
     assert worth_building(state, "joint", Solver.CPSAT)
+    state.time_limit_s = state.elapsed_s + 1.0
+    assert not worth_building(state, "joint", Solver.CPSAT)
+    assert "joint (cpsat): not built, which would take about" in state.notes[1]
     plain = solve(Instance.from_dict(make("M-tight", 0)), "plain-highs", time_limit_s=2.0)
     assert plain.report.programs == []
     assert "building takes about" in plain.report.reason

@@ -8,6 +8,9 @@ from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.formulations.stage_kinds import stage_classes
 from mocap_opt.tables import Tables
 
+MOST_NONZEROS = 5_000_000
+"""Larger programs are refused before they are built."""
+
 NONZEROS_PER_S = {"highs": 200_000, "cpsat": 100_000}
 """Non-zeros built a second.  CP-SAT's counts all four models that its steps build."""
 

@@ -11,15 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mocap_opt.bounds import Bound, Evidence, Scope
-from mocap_opt.formulations.size import estimated_building_s, estimated_nonzeros
+from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
 from mocap_opt.solving.state import Progress, SearchState
 from mocap_opt.tables import Tables
-
-MOST_NONZEROS = 5_000_000
-"""Larger programs are refused before they are built."""
 
 Listener = Callable[[SolverProgress], bool]
 Run = Callable[[SearchState, int, Listener], tuple[Plan | None, SolveOutcome]]
