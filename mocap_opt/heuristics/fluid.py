@@ -8,7 +8,7 @@ from mocap_opt.heuristics.fluid_program import FloatArray, FluidProgram
 from mocap_opt.heuristics.placing import Placing
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.roads import Roads
-from mocap_opt.heuristics.spread import spread
+from mocap_opt.heuristics.spread import spread_out
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -19,7 +19,8 @@ MOST_ENTRIES = 400_000
 def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Where KV should live by `FluidProgram`; what rounding displaces is placed as by `spread`.
 
-    Where the program has no answer or too many coefficients, these are the homes of `spread`.
+    Or the homes of `spread`, where these keep the slots shorter (rounding to few pages may cost more than the
+    program gains), or where the program has no answer or too many coefficients.
 
     Parameters
     ----------
@@ -37,8 +38,15 @@ def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never)
     if isinstance(placing, Homes):
         return placing
     wanted = _wanted(tables, indices, asked_to_stop)
-    homes = None if wanted is None else _rounded(placing, Roads(tables, indices), wanted)
-    return spread(tables, indices, asked_to_stop) if homes is None or homes.pages is None else homes
+    if wanted is None:
+        return spread_out(placing, Roads(tables, indices), asked_to_stop)
+    again = Placing.begin(tables, indices)
+    assert isinstance(again, Placing)
+    shared, one_by_one = Roads(tables, indices), Roads(tables, indices)
+    homes, simple = _rounded(placing, shared, wanted), spread_out(again, one_by_one, asked_to_stop)
+    if homes.pages is None or (simple.pages is not None and one_by_one.total < shared.total):
+        return simple
+    return homes
 
 
 def _wanted(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop) -> FloatArray | None:

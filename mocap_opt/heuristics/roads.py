@@ -62,6 +62,11 @@ class Roads:
         self._longest = longest_chunks(tables, indices)
         self._busy = np.zeros((used.shape[2], self._longest.size))
 
+    @property
+    def total(self) -> float:
+        """Sum over the slots of the longest chunk or the busiest link or port, ticks."""
+        return float(self._longest.sum())
+
     def best(self, stage: int, slot: int, end: int, size: int, memories: IntArray) -> int:
         """The memory that lengthens the slots least, by index among `memories`."""
         costs: list[float] = []

@@ -27,7 +27,11 @@ def spread(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     placing = Placing.begin(tables, indices)
     if isinstance(placing, Homes):
         return placing
-    roads = Roads(tables, indices)
+    return spread_out(placing, Roads(tables, indices), asked_to_stop)
+
+
+def spread_out(placing: Placing, roads: Roads, asked_to_stop: AskedToStop = never) -> Homes:
+    """Place everything so, from nothing placed yet."""
     for t in placing.slots:
         stop_if(asked_to_stop)
         for i, left in placing.keep(t):

@@ -1,0 +1,139 @@
+"""Homes by the program that shares out links, and boundaries moved with such homes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import make_tables
+from random_tables import MIDDLING, random_tables
+
+from mocap_opt import load_instance
+from mocap_opt.assess import assess
+from mocap_opt.costs import build_tables
+from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.contended_search import improve_contended
+from mocap_opt.heuristics.fluid import fluid
+from mocap_opt.heuristics.fluid_program import FluidProgram
+from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.spread import spread
+from mocap_opt.plan import Plan
+from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.stopping import StoppedError
+from mocap_opt.tables import IntArray, Tables
+from mocap_opt.verify import violations
+
+BENCH = Path(__file__).parents[1] / "instances" / "bench"
+
+
+def congested(seed: int, count: int) -> Iterator[tuple[Tables, IntArray]]:
+    """Instances with slow links, and boundaries for which some KV has to leave its stage."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        tables = random_tables(rng, MIDDLING)
+        tables = replace(tables, link_rate=np.maximum(tables.link_rate // 4, 1))
+        plan = METHODS["search-greedy"].propose(tables).plan
+        if plan is not None and plan.homes:
+            yield tables, plan.grid_indices(tables)
+
+
+def test_homes_are_feasible_wherever_they_are_found_one_after_the_other() -> None:
+    found = 0
+    for tables, indices in congested(41, 60):
+        one_by_one, shared = (rule(tables, indices).pages for rule in (spread, fluid))
+        assert shared is not None or one_by_one is None
+        if shared is not None:
+            found += 1
+            assert not violations(tables, Plan.from_arrays(tables, indices, shared))
+    assert found > 10
+
+
+def test_where_links_bind_slots_get_shorter_than_one_after_the_other() -> None:
+    tables = build_tables(load_instance(BENCH / "M-links.json"))
+    plan = METHODS["search-greedy"].propose(tables).plan
+    assert plan is not None
+    indices = plan.grid_indices(tables)
+    one_by_one, shared = (
+        replay_lockstep(tables, Plan.from_arrays(tables, indices, rule(tables, indices).pages)).latency
+        for rule in (spread, fluid)
+    )
+    assert shared < 0.95 * one_by_one
+
+
+def test_what_the_program_wants_fits_and_stays() -> None:
+    for tables, indices in congested(43, 12):
+        program = FluidProgram(tables, indices)
+        linear = program.build()
+        held = np.zeros(linear.columns)
+        assert linear.rows == linear.row_upper.size
+        # With nothing moved, only memory rows can be broken, and some are.
+        broken = np.flatnonzero(linear.matrix @ held > linear.row_upper)
+        assert broken.size
+        stage, chunk, memory = program.places
+        assert (stage != memory).all()
+        assert (np.diff(stage * indices.size + chunk) >= 0).all()
+
+
+def test_kv_that_fits_at_home_stays_and_what_fits_nowhere_is_said() -> None:
+    ample = make_tables(3, 4)
+    assert not fluid(ample, np.arange(5)).pages.any()
+    none = make_tables(2, 4, token_bytes=10, capacity=[10, 10])
+    short = fluid(none, np.arange(5)).shortage
+    assert short is not None
+    assert short.bytes_short > 0
+
+
+def test_it_is_deterministic_and_stops_when_asked() -> None:
+    tables, indices = next(congested(47, 40))
+    first, second = (fluid(tables, indices).pages for _ in range(2))
+    assert np.array_equal(first, second)
+    with pytest.raises(StoppedError, match="stopped"):
+        fluid(tables, indices, lambda: True)
+
+
+def test_placing_keeps_count_of_room() -> None:
+    tables, indices = next(congested(53, 40))
+    placing = Placing.begin(tables, indices)
+    assert isinstance(placing, Placing)
+    before = placing.free.copy()
+    for t in placing.slots:
+        for i, left in placing.keep(t):
+            spare, some = placing.rooms(i, t)
+            assert (spare <= some).all()
+            assert some[i] == 0
+            assert left > 0
+            memory = int(some.argmax())
+            assert placing.most(i, t, memory) == some[memory]
+            if some[memory]:
+                placing.put(i, t, memory, 1)
+                used = before[memory] - placing.free[memory]
+                assert (used[t : i + placing.chunks] >= tables.page_bytes[i]).all()
+                return
+    pytest.fail("nothing had to leave")
+
+
+def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
+    better = checked = 0
+    for tables, indices in congested(59, 12):
+        pages = fluid(tables, indices).pages
+        if pages is None:
+            continue
+
+        def price(plan: Plan, tables: Tables = tables) -> Fraction:
+            return assess(tables, plan).latency
+
+        plan = Plan.from_arrays(tables, indices, pages)
+        steps = iter(range(30))
+        found = improve_contended(
+            tables, plan, price, asked_to_stop=lambda steps=steps: next(steps, None) is None
+        )
+        assert not violations(tables, found)
+        assert price(found) <= price(plan)
+        checked += 1
+        better += price(found) < price(plan)
+    assert checked >= 3
+    assert better >= 1
