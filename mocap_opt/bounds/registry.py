@@ -32,7 +32,13 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
 
 #: Those that take at most a second or so at 32 stages x 128 chunks x 4096 steps, or a few seconds at
 #: most and decline such sizes.
-QUICK = ("stage_work", "streaming", "one_dimensional", "one_dimensional_pooled", "path_mixture")
+QUICK = (
+    "stage_work",
+    "streaming",
+    "one_dimensional",
+    "one_dimensional_pooled",
+    "path_mixture",
+)
 
 
 def lower_bounds(
