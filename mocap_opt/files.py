@@ -8,7 +8,10 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,23 @@ from mocap_opt.messages import capped, join_path, show
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
+MAX_PARTS = 2_000_000
+"""Objects, lists and keys of a JSON text together: each takes a hundred times its size in memory."""
+
+MAX_LINE = 4 * 2**20
+"""Bytes of a line, where a file is read line by line."""
+
+STALE_S = 3600.0
+"""Age from which an unfinished file of a writer that was killed is removed; no write takes that long."""
+
+_UNFINISHED = ".unfinished"
 
 # Possessive, and the closing quote optional: one pass over whatever the file holds.
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
-def _fail(source: str, found: str, expected: str, remedy: str = "") -> InputError:
+def refusal(source: str, found: str, expected: str, remedy: str = "") -> InputError:
+    """Make the error of one problem."""
     return InputError([Problem(source, found, expected, remedy)])
 
 
@@ -35,25 +49,59 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> st
         If it is missing, unreadable, not a regular file, too large or not UTF-8.
     """
     source = ascii(os.fspath(path))[1:-1]
-    try:
-        # Opening a pipe nobody writes to would wait for ever, so look before opening.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "a directory" if os.path.isdir(path) else "not a regular file"
-            raise _fail(source, kind, "a file")
-        with open(path, "rb") as stream:
-            data = stream.read(max_bytes + 1)
-    except FileNotFoundError:
-        raise _fail(source, "", "an existing file, there is none of this name", "check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _fail(source, reason, "a readable file") from None
+    with _reading(path, source), open(path, "rb") as stream:
+        data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise _fail(source, "more", f"at most {max_bytes:,} bytes", "is this the right file?")
+        raise refusal(source, "more", f"at most {max_bytes:,} bytes", "is this the right file?")
+    return _decoded(data, source)
+
+
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Read the lines of a regular UTF-8 file of any size, numbered from 1, one at a time.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, not a regular file or not UTF-8, or a line is too long.
+    """
+    source = ascii(os.fspath(path))[1:-1]
+    with _reading(path, source), open(path, "rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), start=1):
+            place = f"{source}:{number}"
+            if len(line) > MAX_LINE:
+                raise refusal(
+                    place, "more", f"at most {MAX_LINE:,} bytes in a line", "is this the right file?"
+                )
+            yield number, _decoded(line, place)
+
+
+def _decoded(data: bytes, place: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
-        raise _fail(source, byte, "UTF-8 text", "save the file as UTF-8") from None
+        raise refusal(place, byte, "UTF-8 text", "save the file as UTF-8") from None
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str], source: str) -> Iterator[None]:
+    """Refuse what is no regular file, and say why one cannot be read."""
+    try:
+        # Opening a pipe nobody writes to would wait for ever, so look before opening.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            kind = "a directory" if os.path.isdir(path) else "not a regular file"
+            remedy = "" if kind == "a directory" else "save what it gives in a file first"
+            raise refusal(source, kind, "a file", remedy)
+        yield
+    except FileNotFoundError:
+        raise refusal(source, "", "an existing file, there is none of this name", "check the path") from None
+    except (OSError, ValueError) as error:
+        raise refusal(source, reason_of(error), "a readable file") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Why the system refused something, in its words and without the path."""
+    return str(getattr(error, "strerror", None) or error).lower()
 
 
 class _Object(dict[str, Any]):
@@ -70,12 +118,18 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
     return made
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
+def _refuse_vast(text: str, source: str) -> None:
+    """Refuse what would exhaust the stack or the memory of a reader that takes everything in."""
+    bare = _STRING.sub("", text)
+    parts = sum(map(bare.count, "[{:"))
+    if parts > MAX_PARTS:
+        expected = f"at most {MAX_PARTS:,} objects, lists and keys"
+        raise refusal(source, f"{parts:,}", expected, "is this the right file?")
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", bare):
         depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > MAX_DEPTH:
+            raise refusal(source, "more", f"at most {MAX_DEPTH} levels of nesting", "is this the right file?")
 
 
 def _plain(value: Any, path: tuple[object, ...], source: str, problems: list[Problem]) -> Any:
@@ -108,19 +162,17 @@ def parse_json(text: str, source: str) -> Any:
     Raises
     ------
     InputError
-        On bad syntax, repeated keys (all of them), numbers of thousands of digits or nesting
-        deeper than `MAX_DEPTH`.
+        On bad syntax, repeated keys (all of them), numbers of thousands of digits, nesting deeper
+        than `MAX_DEPTH` or more than `MAX_PARTS`.
     """
-    # The reader below recurses, so refuse before it can exhaust the stack.
-    if _depth(text) > MAX_DEPTH:
-        raise _fail(source, "more", f"at most {MAX_DEPTH} levels of nesting")
+    _refuse_vast(text, source)
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         found = f"{error.msg.lower()} at line {error.lineno}, column {error.colno}"
-        raise _fail(source, found, "valid JSON") from None
+        raise refusal(source, found, "valid JSON") from None
     except (ValueError, RecursionError):
-        raise _fail(source, "one of thousands of digits", "numbers of reasonable length") from None
+        raise refusal(source, "one of thousands of digits", "numbers of reasonable length") from None
     problems: list[Problem] = []
     plain = _plain(value, (), source, problems)
     if problems:
@@ -139,7 +191,7 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
     source = ascii(os.fspath(path))[1:-1]
     value = parse_json(read_text(path, max_bytes=max_bytes), source)
     if not isinstance(value, dict):
-        raise _fail(source, show(value), "a JSON object at the top level", "start the file with {")
+        raise refusal(source, show(value), "a JSON object at the top level", "start the file with {")
     return value
 
 
@@ -155,7 +207,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
         data = text.encode("utf-8")
     except UnicodeEncodeError:
         source = ascii(os.fspath(path))[1:-1]
-        raise _fail(source, "half a character (a lone surrogate)", "text that UTF-8 can hold") from None
+        raise refusal(source, "half a character (a lone surrogate)", "text that UTF-8 can hold") from None
     write_bytes_atomically(path, data)
 
 
@@ -171,49 +223,51 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     source = ascii(os.fspath(path))[1:-1]
     temporary: str | None = None
     try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a directory")
+        refuse_special(target)
         # Follow a link, so that the file it points to is replaced and not the link.
         target = target.resolve()
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        prefix = f".{target.name[:100]}."
+        _remove_stale(target.parent, prefix)
+        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=_UNFINISHED, dir=target.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            stream.flush()
+            # Renamed before its bytes are on the disk, it could be empty after a power cut.
+            os.fsync(handle)
         os.chmod(temporary, mode)
         os.replace(temporary, target)
         temporary = None
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
         remedy = "" if target.parent.is_dir() else "create the directory first"
-        raise _fail(source, reason.lower(), "a place that can be written", remedy) from None
+        raise refusal(source, reason_of(error), "a place that can be written", remedy) from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
 
-def require_writable(path: str | os.PathLike[str]) -> None:
-    """Refuse a place for a result before long work is done for it.
+def _remove_stale(folder: Path, prefix: str) -> None:
+    """Remove what writers that were killed left of the same file."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = entry.name.startswith(prefix) and entry.name.endswith(_UNFINISHED)
+            if ours and time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
+                os.unlink(entry)
 
-    Parameters
-    ----------
-    path : str or path-like
-        A file to be written later by `write_text_atomically`.
+
+def refuse_special(target: Path) -> None:
+    """Refuse a directory as the place of a file, and a device or pipe, which writing would replace.
 
     Raises
     ------
     InputError
-        If its folder is missing or cannot be written, or if it is a folder itself.
     """
-    target = Path(path)
-    source = ascii(os.fspath(path))[1:-1]
+    source = ascii(os.fspath(target))[1:-1]
     if target.is_dir():
-        raise _fail(source, "a directory", "the name of a file")
-    folder = target.resolve().parent
-    if not folder.is_dir():
-        raise _fail(source, "no such directory", "a place that can be written", "create the directory first")
-    if not os.access(folder, os.W_OK):
-        raise _fail(source, "permission denied", "a place that can be written")
+        raise refusal(source, "a directory", "the name of a file")
+    if target.exists() and not target.is_file():
+        raise refusal(source, "not a regular file", "the name of a file", "write a file and copy it there")
 
 
 def _umask() -> int:

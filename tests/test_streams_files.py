@@ -68,7 +68,7 @@ def test_shared_leading_blocks_are_cached(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("not json", "trace.jsonl:2: expected an object with timestamp"),
+        ("not json", "trace.jsonl:2: expected valid JSON"),
         ({"timestamp": 0, "input_length": 0, "hash_ids": []}, "input_length: expected a whole number"),
         ({"timestamp": "x", "input_length": 9, "hash_ids": []}, "timestamp: expected milliseconds"),
         ({"timestamp": 0, "input_length": 9, "hash_ids": "x"}, "hash_ids: expected a list"),

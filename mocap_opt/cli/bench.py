@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -16,8 +17,8 @@ from mocap_opt.bench.family import SIZES, VARIANTS, make, names, write_family
 from mocap_opt.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
 from mocap_opt.bench.run import Settings, bench
 from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.files import require_writable
 from mocap_opt.instance import Instance, load_instance
 
 
@@ -37,17 +38,15 @@ def _row_writer(path: str | None) -> Iterator[Callable[[Row], None]]:
     if path is None:
         yield lambda row: None
         return
-    require_writable(path)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        stream.flush()
+    with line_writer(path, tell_failure) as write:
+        write(_csv_line(COLUMNS))
+        yield lambda row: write(_csv_line([asdict(row)[name] for name in COLUMNS]))
 
-        def write(row: Row) -> None:
-            writer.writerow(asdict(row))
-            stream.flush()
 
-        yield write
+def _csv_line(cells: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue()
 
 
 EXAMPLE = """\b
@@ -115,6 +114,7 @@ def bench_command(
         paths = write_family(directory, seed)
         click.echo(f"{directory}: {len(paths)} instances")
         return ExitCode.ANSWERED
+    require_outputs([out], files)
     if files and (sizes or variants):
         raise InputError([Problem("--sizes and --variants", "files with them", "either files or these")])
     chosen_sizes, chosen_variants = (

@@ -11,12 +11,13 @@ from mocap_opt.assess import Execution
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import complete_methods
 from mocap_opt.cli.options import file_argument, set_option, solve_options
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.progress_log import load_progress
 from mocap_opt.contenders import Contender, judge_plans, run_methods
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import parse_json, read_text, require_writable, write_text_atomically
+from mocap_opt.files import parse_json, read_text, write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
@@ -110,7 +111,7 @@ def plot(
         raise InputError([Problem("--from", repr(source), "--kind bounds or --kind compare with it")])
     if len(plans) > 1 and kind != "compare":
         raise InputError([Problem("PLAN", f"{len(plans)} plans", f"at most one for --kind {kind}")])
-    require_writable(out)
+    require_outputs([out], [file, *plans, *([] if source is None else [source])])
     require("matplotlib", "plots")
     from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
 
@@ -215,7 +216,7 @@ def report(
     It opens offline: the timeline of the best plans, memory and wafer at any instant, the table of
     methods and gaps, the instance with its defaults, versions.
     """
-    require_writable(out)
+    require_outputs([out], [file, *plans])
     require("bokeh", "report")
     from mocap_opt.html_report import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 

@@ -20,10 +20,11 @@ from mocap_opt.calibration import (
 )
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, percent, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 
 FORMATS = ("png", "svg", "pdf")
@@ -89,9 +90,7 @@ def fit(
     lengths and prefixes that were measured, and the fit only shows how they compare.
     """
     _refuse(file, out, plot, table)
-    for path in (out, plot):
-        if path is not None:
-            require_writable(path)
+    require_outputs([out, plot], [timings_path, *([] if file is None else [file])])
     timings = read_timings(timings_path)
     fits = fit_timings(timings, held=held, weighting=Weighting(weights))
     costs = _costs(timings, fits, table)
@@ -198,8 +197,7 @@ def write_timings(
 
     The lengths and prefixes cover every chunk the instance allows, so the list says what to measure.
     """
-    if out is not None:
-        require_writable(out)
+    require_outputs([out], [file])
     instance = load_instance(file, overrides)
     timings = sample_timings(instance, noise=noise, seed=seed)
     comments = [

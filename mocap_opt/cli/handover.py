@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from mocap_opt.cli.options import file_argument, set_option
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
-from mocap_opt.files import require_writable
 from mocap_opt.instance import load_instance
 from mocap_opt.tables_io import save_tables
 from mocap_opt.units import format_seconds
@@ -23,7 +23,7 @@ def tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
     With them any program can recompute memory, slots and times of a plan; the format is described in
     formulations/notation.md.
     """
-    require_writable(out)
+    require_outputs([out], [file])
     instance = load_instance(file, overrides)
     made = build_tables(instance)
     save_tables(out, made, instance.fingerprint)
@@ -61,7 +61,7 @@ def export(file: str, to: str, program: str, force: bool, overrides: tuple[str, 
     )
 
     file_format(to)
-    require_writable(to)
+    require_outputs([to], [file])
     instance = load_instance(file, overrides)
     made = build_tables(instance)
     written = export_program(

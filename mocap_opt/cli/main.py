@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -23,6 +26,7 @@ from mocap_opt.cli import (
 )
 from mocap_opt.cli.interrupt import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
+from mocap_opt.files import reason_of
 
 EPILOG = """\b
 Exit codes: 0 answered, 2 bad input (every problem is listed), 3 proved infeasible,
@@ -43,8 +47,27 @@ TAB completes commands, methods and files with one line where your shell starts:
 """
 
 
+class _Group(click.Group):
+    """Leaves it to `main` what happens when standard output cannot be written."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            raise _OutputError(error) from None
+
+
+class _OutputError(Exception):
+    """The system refused to write; what else it refuses is an `InputError` by the time it gets here."""
+
+    def __init__(self, reason: OSError) -> None:
+        self.reason = reason
+
+
 @click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Group,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
@@ -93,8 +116,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("mocap-opt: interrupted before any plan was found", err=True)
         code = ExitCode.NO_PLAN
-    except BrokenPipeError:
-        # The reader of our output has gone (``| head``); nothing is left to say.
-        sys.stderr.close()
-        code = ExitCode.ANSWERED
+    except _OutputError as error:
+        code = _end_of_output(error.reason)
     sys.exit(int(code or 0))
+
+
+def _end_of_output(reason: OSError) -> ExitCode:
+    """Leave standard output alone from here on: Python would write what is left of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(reason, BrokenPipeError):
+        # The reader has what it wanted (``| head``).
+        return ExitCode.ANSWERED
+    place = "standard output" if reason.filename is None else ascii(str(reason.filename))[1:-1]
+    with contextlib.suppress(OSError):
+        click.echo(f"mocap-opt: {place}: {reason_of(reason)}", err=True)
+    return ExitCode.BAD_INPUT

@@ -13,9 +13,10 @@ from mocap_opt.bounds import Scope, best, lower_bounds
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, percent, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, longest_equal, longest_prompt
@@ -164,9 +165,7 @@ def max_length(
     the question is refused: a giant chunk would win and mean nothing.
     """
     rule = _one_rule(equal_chunks, limit_s, factor)
-    for path in (curve_path, out):
-        if path is not None:
-            require_writable(path)
+    require_outputs([curve_path, out], [file])
     instance = load_instance(file, overrides)
     family = LengthFamily.of(instance)
     points = 0 if curve_path is None else CURVE_POINTS

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from mocap_opt.cli.outputs import line_writer, tell_failure
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import parse_json, read_text
 from mocap_opt.messages import MOST_PROBLEMS, show
@@ -38,13 +39,8 @@ def log_progress(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Prog
     if path is None:
         yield lambda progress: None
         return
-    with open(path, "w", encoding="utf-8") as stream:
-
-        def note(progress: Progress) -> None:
-            stream.write(progress_line(progress) + "\n")
-            stream.flush()
-
-        yield note
+    with line_writer(path, tell_failure) as write:
+        yield lambda progress: write(progress_line(progress) + "\n")
 
 
 def load_progress(path: str | os.PathLike[str]) -> list[Progress]:

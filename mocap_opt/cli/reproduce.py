@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.study_progress import InterruptedStudyError, progress
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import require_writable
 from mocap_opt.headline.family import FAMILY, QUICK
 from mocap_opt.headline.frame import frame_of, read_csv, write_csv
 from mocap_opt.headline.study import GRACE_S, TIME_LIMIT_S, results_path, run_family, tasks_of_family
@@ -73,7 +73,7 @@ def reproduce(
     if picture is not None:
         if PurePath(picture).suffix.lower() not in PICTURES:
             raise InputError([Problem("--picture", repr(picture), "a name that ends in .png, .svg or .pdf")])
-        require_writable(picture)
+        require_outputs([picture, None if only_table else out])
         require("matplotlib", "plots")
     frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
     if picture is not None:
@@ -85,7 +85,7 @@ def reproduce(
 
 
 def _run(out: str, quick: bool, cores: int | None, time_limit_s: float) -> pd.DataFrame:
-    require_writable(out)
+    require_outputs([out])
     tasks = tasks_of_family(QUICK if quick else FAMILY, time_limit_s)
     runner = LocalRunner(available_cores() if cores is None else cores, grace_s=GRACE_S, retries=RETRIES)
     with progress() as tell:

@@ -20,10 +20,11 @@ from mocap_opt.cli.options import (
     solve_options,
     trace_option,
 )
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.progress_log import log_progress
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.plan_io import load_plan, save_plan
 from mocap_opt.replay.trace import write_trace
@@ -121,9 +122,7 @@ def solve(
     """
     _refuse_both(gantt, as_json)
     refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt})
-    for path in (out, log, trace):
-        if path is not None:
-            require_writable(path)
+    require_outputs([out, log, trace], [file])
     instance = load_instance(file, overrides)
     refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
     if instance.workload.requests:
@@ -198,8 +197,7 @@ def evaluate(
     A plan that breaks a rule gives exit code 3 and the list of what it breaks.
     """
     _refuse_both(gantt, as_json)
-    if trace is not None:
-        require_writable(trace)
+    require_outputs([trace], [file, plan])
     instance = load_instance(file, overrides)
     if instance.workload.requests:
         streams.refuse_for_streams(trace=trace, gantt=gantt)
@@ -242,8 +240,7 @@ def compare(
     as_json: bool,
 ) -> ExitCode:
     """Solve every FILE with several methods; all gaps on a FILE are against its best bound."""
-    if csv_path is not None:
-        require_writable(csv_path)
+    require_outputs([csv_path], files)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if not names:
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])

@@ -11,8 +11,9 @@ import click
 from mocap_opt.cli import render
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.options import print_json
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.streams.mooncake import read_trace, trace_instance
@@ -145,7 +146,7 @@ def import_trace(
       mocap-opt import-trace conversation_trace.jsonl --take 50 --least-tokens 32768 --out chat.json
       mocap-opt solve chat.json
     """  # noqa: D301 - click wants a real backspace
-    require_writable(out)
+    require_outputs([out], [file])
     data = trace_instance(
         read_trace(file),
         take=take,

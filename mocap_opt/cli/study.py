@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.study_progress import InterruptedStudyError, counts, progress
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.studies.cluster import DaskRunner
 from mocap_opt.studies.driver import Runner, run_study
 from mocap_opt.studies.frames import failed, frame_of, outcomes, write_frame
@@ -163,8 +164,7 @@ def table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> E
     """
     from mocap_opt.studies import summary, tables  # noqa: PLC0415 - they load pandas
 
-    if out is not None:
-        require_writable(out)
+    require_outputs([out], [study])
     frame, _ = _held(study)
     if out is not None and PurePath(out).suffix.lower() in (".csv", ".parquet"):
         write_frame(frame, out)
@@ -216,7 +216,7 @@ def plot(study: str, kind: str, out: str) -> ExitCode:
     """Draw a picture of STUDY, a study file or a results file."""
     if PurePath(out).suffix.lower() not in PICTURES:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
-    require_writable(out)
+    require_outputs([out], [study])
     require("matplotlib", "plots")
     from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
 

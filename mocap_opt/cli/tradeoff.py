@@ -12,9 +12,10 @@ import click
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, percent, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.files import require_writable, write_text_atomically
+from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
@@ -206,9 +207,7 @@ def tradeoff(
     best plan so far are left out.  With --objective period: the plans that no other beats both in the
     latency of a request and in the period of endless requests, each with its gap.
     """
-    for path in (out, curve_path):
-        if path is not None:
-            require_writable(path)
+    require_outputs([out, curve_path], [file])
     instance = load_instance(file, overrides)
     if objective == "period":
         _refuse_for_the_curve(method, chunks, out)

@@ -9,21 +9,20 @@ published with it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import parse_json, read_lines
 from mocap_opt.messages import show
 
 BLOCK = 512
 """Tokens of a block."""
 
-MOST_LINE = 4 * 2**20
-"""Characters of a line that are read at most."""
+MOST_BLOCKS = 5_000_000
+"""Different blocks of a trace, all of which are kept in mind: 2.5 billion tokens, half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,17 @@ def read_trace(path: str | os.PathLike[str]) -> Iterator[TraceRequest]:
     """
     seen: set[int] = set()
     name = ascii(os.fspath(path))[1:-1]
-    try:
-        with Path(path).open(encoding="utf-8") as lines:
-            number = 0
-            for line_number, line in enumerate(iter(lambda: lines.readline(MOST_LINE), ""), start=1):
-                if line.strip():
-                    yield _request(line, number, f"{name}:{line_number}", seen)
-                    number += 1
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError([Problem(name, str(error), "a trace, one JSON object a line")]) from None
+    number = 0
+    for line_number, line in read_lines(path):
+        if line.strip():
+            yield _request(line, number, f"{name}:{line_number}", seen)
+            number += 1
+        if len(seen) > MOST_BLOCKS:
+            raise InputError([Problem(name, "more", f"at most {MOST_BLOCKS:,} different blocks", "cut it")])
 
 
 def _request(line: str, number: int, where: str, seen: set[int]) -> TraceRequest:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        data = None
+    data = parse_json(line, where)
     if not isinstance(data, dict):
         expected = "an object with timestamp, input_length and hash_ids"
         raise InputError([Problem(where, show(line[:80]), expected, "one request a line")])

@@ -1,0 +1,127 @@
+"""Places for results, refused before long work is done for them, and files written line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from mocap_opt.files import reason_of, refusal, refuse_special
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a place for a result before long work is done for it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file to be written later by `write_text_atomically`.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or cannot be written, or if it is a folder or a device itself.
+    """
+    source = ascii(os.fspath(path))[1:-1]
+    try:
+        refuse_special(Path(path))
+        folder = Path(path).resolve().parent
+        exists, writable = folder.is_dir(), os.access(folder, os.W_OK)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise refusal(source, reason_of(error), "a place that can be written") from None
+    if not exists:
+        remedy = "create the directory first"
+        raise refusal(source, "no such directory", "a place that can be written", remedy)
+    if not writable:
+        raise refusal(source, "permission denied", "a place that can be written")
+
+
+def require_outputs(
+    outputs: Iterable[str | os.PathLike[str] | None], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Refuse places for results that cannot be written, are one another's, or hold what is read.
+
+    Parameters
+    ----------
+    outputs : iterable of path or None
+        None: not wanted.
+    inputs : iterable of path
+
+    Raises
+    ------
+    InputError
+        As `require_writable`, or if a file is there twice.
+    """
+    taken = {os.path.realpath(path): "is read" for path in inputs if "\0" not in os.fspath(path)}
+    for path in outputs:
+        if path is None:
+            continue
+        require_writable(path)
+        source, place = ascii(os.fspath(path))[1:-1], os.path.realpath(path)
+        if place in taken:
+            raise refusal(
+                source, f"a file that {taken[place]} too", "a file of its own", "choose another name"
+            )
+        taken[place] = "is written"
+
+
+@contextmanager
+def line_writer(
+    path: str | os.PathLike[str], failed: Callable[[str], None]
+) -> Iterator[Callable[[str], None]]:
+    """Write a file line by line, so that work that is cut short leaves what it had.
+
+    Lines that cannot be written (the disk is full) cost the rest of the file, not the work.
+
+    Parameters
+    ----------
+    path : path
+    failed : callable
+        Told why, once, if a line cannot be written.
+
+    Yields
+    ------
+    callable
+        To be given each line, with its end.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened.
+    """
+    require_writable(path)
+    source = ascii(os.fspath(path))[1:-1]
+    try:
+        # Without a buffer: what failed once must not be tried again at the end.
+        stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise refusal(source, reason_of(error), "a place that can be written") from None
+    broken = False
+
+    def write(line: str) -> None:
+        nonlocal broken
+        if broken:
+            return
+        whole = stream.tell()
+        try:
+            data = line.encode()
+            if (stream.write(data) or 0) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            broken = True
+            with contextlib.suppress(OSError):
+                stream.truncate(whole)
+            failed(f"{source}: {reason_of(error)}; the file ends there, the work goes on")
+
+    with stream:
+        yield write
+
+
+def tell_failure(reason: str) -> None:
+    """Say on standard error what could not be written."""
+    click.echo(f"mocap-opt: {reason}", err=True)
