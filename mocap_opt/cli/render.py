@@ -25,7 +25,13 @@ WIDEST_GANTT = 160
 
 def console(stream: TextIO | None = None) -> Console:
     """A console that never guesses: no highlighting, no markup in texts from files."""
-    return Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+    return _Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Where the reader of the output has gone, `main` says how the command ends.
+        raise BrokenPipeError
 
 
 def percent(value: float | None) -> str:
