@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.heuristics.occupancy import produced, room, worst
-from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -34,40 +34,21 @@ def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     spare if the KV its own stage is still to produce fits as well.  With equal page sizes the
     rule therefore fails only if all memories together are too small in some slot.
     """
-    own, free = produced(tables, indices), room(tables, indices)
-    stages, chunks, size = tables.stages, indices.size - 1, tables.page_bytes
-    alone = worst(-free)
-    if alone is not None:
-        return Homes(None, alone)
-    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
-    if np.all(size[:, None] * own <= free):
-        return Homes(pages)
-    fresh = np.diff(tables.pages[indices])
+    placing = Placing.begin(tables, indices)
+    if isinstance(placing, Homes):
+        return placing
     nearest = np.argsort(page_times(tables), axis=1, kind="stable")
-    future = size[:, None] * own
-    for t in range(chunks + stages - 1):
+    for t in placing.slots:
         stop_if(asked_to_stop)
-        spill: list[tuple[int, int]] = []
-        for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
-            new, end = int(fresh[t - i]), i + chunks
-            kept = min(new, max(int(free[i, t]), 0) // max(int(size[i]), 1))
-            free[i, t:end] -= kept * size[i]
-            if kept < new:
-                spill.append((i, new - kept))
-        for i, left in spill:
-            end = i + chunks
-            # What each memory's own stage will add after this slot, at its most within the life.
-            coming = np.maximum(future[:, t:end] - future[:, t : t + 1], 0)
-            for foreseen in (coming, 0):
-                available = (free[:, t:end] - foreseen).min(axis=1) // max(int(size[i]), 1)
-                for k in nearest[i]:
-                    moved = min(left, int(available[k]))
-                    if k != i and moved > 0:
-                        pages[i, t - i, k] += moved
-                        free[k, t:end] -= moved * size[i]
+        for i, left in placing.keep(t):
+            for room in placing.rooms(i, t):
+                for k in nearest[i].tolist():
+                    moved = min(left, int(room[k]))
+                    if moved:
+                        placing.put(i, t, k, moved)
                         left -= moved
                 if left == 0:
                     break
             if left:
-                return Homes(None, Shortage(i, t, left * int(size[i])))
-    return Homes(pages)
+                return placing.short(i, t, left)
+    return Homes(placing.pages)
