@@ -70,11 +70,25 @@ def memory_use(tables: Tables, plan: Plan) -> IntArray:
     ValueError
         If a boundary is not on the grid.
     """
-    pages = plan.all_pages(tables)
-    held = np.cumsum(pages, axis=1)
-    chunks = plan.chunks
     fixed = tables.static + tables.reserve(plan.longest)
-    use = np.repeat(fixed[:, None], chunks + tables.stages - 1, axis=1)
+    return fixed[:, None] + cache_use(tables, plan)
+
+
+def cache_use(tables: Tables, plan: Plan) -> IntArray:
+    """Bytes of prefixes and of KV cache in every memory in every slot: `memory_use` without what is constant.
+
+    Returns
+    -------
+    int64[memory, slot], bytes
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    held = np.cumsum(plan.all_pages(tables), axis=1)
+    chunks = plan.chunks
+    use = np.zeros((tables.stages, chunks + tables.stages - 1), dtype=np.int64)
     for i in range(tables.stages):
         alive = slice(i, i + chunks)
         use[i, alive] += tables.prefix_bytes[i]

@@ -24,10 +24,7 @@ def fit_with_prefix(tables: Tables) -> tuple[float, float, float, float]:
     Timings are the longest stage times of chunks that the limits on lengths allow, evenly spread
     over lengths and starts; residuals count as parts of the time.  L contains the cached prefix.
     """
-    a, b = np.triu_indices(tables.steps + 1, 1)
-    allowed = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
-    kept = _spread(b - a, allowed) & _spread(a, allowed)
-    a, b = a[kept], b[kept]
+    a, b = _samples(tables)
     if not a.size:
         return 0.0, 0.0, 0.0, 0.0
     times = tables.tau(np.arange(tables.stages)[:, None], a, b).max(axis=0)
@@ -37,14 +34,29 @@ def fit_with_prefix(tables: Tables) -> tuple[float, float, float, float]:
     return c, linear, quadratic, gamma
 
 
-def _spread(values: IntArray, allowed: np.ndarray) -> np.ndarray:
-    """Whether a chunk's value is one of a few, evenly spread over those of the allowed chunks."""
-    there = np.unique(values[allowed])
-    few = (
-        there[np.unique(np.linspace(0, max(there.size - 1, 0), SAMPLES).astype(int))] if there.size else there
-    )
-    kept: np.ndarray = allowed & np.isin(values, few)
-    return kept
+def _samples(tables: Tables) -> tuple[IntArray, IntArray]:
+    """Start and end of the allowed chunks with a few lengths and a few starts, grid indices."""
+    steps, allowed = tables.steps, tables.length_allowed
+    length = np.arange(1, steps + 1)
+    # A chunk that does not end at the last grid point leaves at least one step after it.
+    inner, last = allowed[0, 1:] & (length < steps), allowed[1, 1:]
+    shortest = int(np.argmax(inner)) + 1 if inner.any() else steps
+    start = np.arange(steps)
+    lengths = _spread(length[inner | last])
+    starts = _spread(start[(start + shortest < steps) | last[steps - start - 1]])
+    a, b = (axis.ravel() for axis in np.broadcast_arrays(starts[:, None], starts[:, None] + lengths))
+    there = b <= steps
+    a, b = a[there], b[there]
+    kept = allowed[(b == steps).astype(np.int64), b - a]
+    return a[kept], b[kept]
+
+
+def _spread(values: IntArray) -> IntArray:
+    """At most `SAMPLES` of the sorted values, evenly spread."""
+    if not values.size:
+        return values
+    few: IntArray = values[np.unique(np.linspace(0, values.size - 1, SAMPLES).astype(np.int64))]
+    return few
 
 
 def next_chunk(fit: tuple[float, ...], history: int, base: int, *, prefix: int) -> float:

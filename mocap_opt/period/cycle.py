@@ -14,7 +14,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.plan import Plan
 from mocap_opt.replay.traffic import Whole
 from mocap_opt.tables import IntArray, Tables
-from mocap_opt.verify import Violation
+from mocap_opt.verify import Violation, cache_use
 from mocap_opt.verify import violations as single_violations
 
 
@@ -108,15 +108,8 @@ def memory_use(tables: Tables, periodic: PeriodicPlan) -> IntArray:
     InputError
         If queues are unbounded.
     """
-    plan, slots = periodic.plan, periodic.slots
-    held = np.cumsum(plan.all_pages(tables), axis=1)
-    fixed = tables.static + period_reserve(tables, plan.longest)
-    use = np.repeat(fixed[:, None], slots, axis=1)
-    for i in range(tables.stages):
-        for j in range(plan.chunks):
-            use[:, (i + j) % slots] += tables.page_bytes[i] * held[i, j]
-            use[i, (i + j) % slots] += tables.prefix_bytes[i]
-    return use
+    fixed = tables.static + period_reserve(tables, periodic.plan.longest)
+    return fixed[:, None] + fold(cache_use(tables, periodic.plan), periodic.slots)
 
 
 def violations(tables: Tables, periodic: PeriodicPlan) -> list[Violation]:

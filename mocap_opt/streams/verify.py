@@ -12,7 +12,7 @@ import numpy as np
 
 from mocap_opt.streams.sequence import RequestSequence
 from mocap_opt.tables import IntArray
-from mocap_opt.verify import Violation, violations
+from mocap_opt.verify import Violation, cache_use, violations
 
 
 def sequence_memory(sequence: RequestSequence) -> IntArray:
@@ -30,15 +30,10 @@ def sequence_memory(sequence: RequestSequence) -> IntArray:
     ValueError
         If a boundary is not on its grid.
     """
-    stages = sequence.stages
     use = np.repeat((sequence.machine.static + sequence.reserve)[:, None], sequence.slots, axis=1)
     for request in sequence:
-        tables, chunks = request.tables, request.plan.chunks
-        held = np.cumsum(request.plan.all_pages(tables), axis=1)
-        for i in range(stages):
-            alive = slice(request.slot + i, request.slot + i + chunks)
-            use[i, alive] += tables.prefix_bytes[i]
-            use[:, alive] += tables.page_bytes[i] * held[i].T
+        cache = cache_use(request.tables, request.plan)
+        use[:, request.slot : request.slot + cache.shape[1]] += cache
     return use
 
 
