@@ -173,8 +173,11 @@ def test_rows_survive_their_csv(tmp_path):
     ("old", "new", "message"),
     [
         ("quantity", "quality", r"bad\.csv: expected all columns, got no column quantity"),
-        (",8.0,", ",eight,", r"bad\.csv: expected rows of the headline study, got .*eight"),
-        (None, "", r"bad\.csv: expected rows of the headline study, got No columns"),
+        (",8.0,", ",eight,", r'bad\.csv, line 2, value: expected a number above 0, got "eight"'),
+        (",mocap,", ",mocha,", r'method: expected one of .*"mocha" \(did you mean "mocap"\?\)'),
+        ("b,m,", "a,m,", r"bad\.csv, line 7: expected each question once, got the same as line 2"),
+        ("latency,,", "latency,3,", r"line 2, requests: expected a whole number of requests for a run"),
+        (None, "", r"bad\.csv: expected all columns, got no column instance"),
     ],
 )
 def test_a_bad_csv_is_refused(tmp_path, old, new, message):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_text, write_text_atomically
+from mocap_opt.headline.csv_rows import FAILED, parse_rows
 from mocap_opt.headline.family import METHODS
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.studies.execution import Outcome
@@ -94,7 +93,7 @@ def _types() -> dict[str, Any]:
 def _row(run: dict[str, Any]) -> dict[str, Any]:
     row = {**run["variant"], "instance": run["instance"], "method": run["method"]}
     if run["outcome"] != "ok":
-        return dict.fromkeys(COLUMNS) | row | {"status": "failed", "reason": run["reason"]}
+        return dict.fromkeys(COLUMNS) | row | {"status": FAILED, "reason": run["reason"]}
     answer = run
     if run["kind"] == "latency":
         chunks = None if run["boundaries"] is None else len(run["boundaries"]) - 1
@@ -148,18 +147,9 @@ def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If there is no such file, or it lacks columns or holds values of other types.
+        If there is no such file, or as `parse_rows`.
     """
     import pandas as pd  # noqa: PLC0415 - slow to load
 
-    source = ascii(os.fspath(path))[1:-1]
-    text = read_text(path)
-    remedy = "write the file with `mocap-opt reproduce`"
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=_types(), keep_default_na=False, na_values=[""])
-    except (ValueError, TypeError) as error:
-        raise InputError([Problem(source, str(error), "rows of the headline study", remedy)]) from None
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise InputError([Problem(source, f"no column {', '.join(missing)}", "all columns", remedy)])
-    return typed(frame[list(COLUMNS)])
+    rows = parse_rows(read_text(path), ascii(os.fspath(path))[1:-1], COLUMNS)
+    return typed(pd.DataFrame(rows, columns=list(COLUMNS)))
