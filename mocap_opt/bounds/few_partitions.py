@@ -1,6 +1,6 @@
 """All partitions that a plan faster than a target can have, where there are few.
 
-Statement and proof: ``formulations/bounds.md``, `traffic_windows`.
+Statement and proof: ``formulations/bounds.md``, `listed_partitions`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import numpy as np
 from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.stopping import AskedToStop, never, stop_if
-from mocap_opt.tables import IntArray
+from mocap_opt.tables import IntArray, Tables
+
+#: Stages x most chunks x grid steps up to which partitions are listed (4 x 8 x 32 is a quarter).
+MOST_WORK = 2**12
+
+
+def can_be_listed(tables: Tables) -> bool:
+    """Whether an instance is small enough for its partitions to be listed."""
+    return tables.stages * tables.max_chunks * tables.steps <= MOST_WORK
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +61,17 @@ class FewPartitions:
         self._before[:, 0] = 0
         self._after = np.full(steps + 1, NEVER, dtype=np.int64)
         self._after[steps] = 0
+        # Time of every chunk on every stage, [start, end, stage]; where no chunk may be, 0.
+        self._work = np.zeros((steps + 1, steps + 1, tables.stages), dtype=np.int64)
         for b in range(1, steps + 1):
             starts = self._starts(b)
             if starts.size:
-                reached = self._before[:, starts] + tables.tau(stages[:, None], starts[None], b)
-                self._before[:, b] = reached.min(axis=1)
+                self._work[starts, b] = tables.tau(stages[None], starts[:, None], b)
+                self._before[:, b] = (self._before[:, starts] + self._work[starts, b].T).min(axis=1)
         for b in range(steps, 0, -1):
             starts = self._starts(b)
             if starts.size and self._after[b] < NEVER:
-                left = self._after[b] + tables.tau(stages[-1], starts, b)
+                left = self._after[b] + self._work[starts, b, -1]
                 self._after[starts] = np.minimum(self._after[starts], left)
 
     def _starts(self, end: int) -> IntArray:
@@ -70,8 +80,15 @@ class FewPartitions:
         starts: IntArray = np.flatnonzero(self.tables.length_allowed[int(end == steps), end:0:-1])
         return starts
 
-    def below(self, target: int, asked_to_stop: AskedToStop = never) -> Iterator[IntArray]:
-        """List the partitions, int64[chunks + 1] grid indices each.
+    def below(self, target: int, asked_to_stop: AskedToStop = never) -> Iterator[tuple[int, IntArray]]:
+        """List the partitions with their longest paths.
+
+        Yields
+        ------
+        int, ticks
+            The longest path through the partition, below the target.
+        int64[chunks + 1]
+            Its boundaries as grid indices.
 
         Raises
         ------
@@ -86,7 +103,7 @@ class FewPartitions:
             if ending.ends[-1] == 0:
                 indices = np.array(ending.ends[::-1], dtype=np.int64)
                 if indices.size - 1 in self.tables.counts and self.memory.fits(indices, ending.longest):
-                    yield indices
+                    yield int(ending.travel[0]), indices
             elif len(ending.ends) <= self.tables.max_chunks:
                 open_endings += self._longer(
                     ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
@@ -102,13 +119,12 @@ class FewPartitions:
             The least start of any chunk that ends there or later.
         """
         tables, steps = self.tables, self.tables.steps
-        stages = np.arange(tables.stages)[:, None]
         allowed = np.zeros((steps + 1, steps + 1), dtype=np.bool_)
         least = np.full(steps + 1, steps, dtype=np.int64)
         least[0] = 0
         for b in range(1, steps + 1):
             starts = self._starts(b)
-            cross = tables.tau(stages, starts[None], b).sum(axis=0)
+            cross = self._work[starts, b].sum(axis=1)
             cross += self.setting.send[:, int(b == steps), b - starts].sum(axis=0)
             kept = starts[self._before[0, starts] + cross + self._after[b] < target]
             allowed[kept, b] = True
@@ -126,7 +142,7 @@ class FewPartitions:
             ends = (*ending.ends, start)
             if not self._may_fit(ends, longest, floor):
                 continue
-            work = tables.tau(np.arange(tables.stages), start, end)
+            work = self._work[start, end]
             send = self.setting.send[:, tail, end - start]
             travel = ending.travel.copy()
             for i in range(tables.stages - 1, -1, -1):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from mocap_opt.bounds.base import Bound
 from mocap_opt.bounds.boundary_branching import boundary_branching
+from mocap_opt.bounds.listed_partitions import listed_partitions
 from mocap_opt.bounds.lp_relaxation import lp_relaxation
 from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
 from mocap_opt.bounds.path_mixture import path_mixture
@@ -25,6 +26,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "one_dimensional_pooled": one_dimensional_pooled,
         "path_mixture": path_mixture,
         "boundary_branching": boundary_branching,
+        "listed_partitions": listed_partitions,
         "traffic_windows": traffic_windows,
         "lp_relaxation": lp_relaxation,
     }

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.few_partitions import FewPartitions
+from mocap_opt.bounds.few_partitions import FewPartitions, can_be_listed
 from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.solvers.linear_program import LinearProgram
@@ -24,8 +24,6 @@ from mocap_opt.tables import IntArray, Tables
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Stages x most chunks x grid steps up to which partitions are listed (4 x 8 x 32 is a quarter).
-MOST_WORK = 2**12
 #: Partitions below a target beyond which it is given up.
 MOST_PARTITIONS = 400
 #: Targets tried, and how far apart they are until one fails, as a part of the bound that is known.
@@ -66,8 +64,7 @@ def traffic_windows(
         None if no target above what is known was proved, nothing has to move, or the instance is too large.
     """
     setting, memory = Setting(tables), PooledMemory.of(tables)
-    size = tables.stages * tables.max_chunks * tables.steps
-    if size > MOST_WORK or tables.stages == 1 or not tables.links or not setting.counts:
+    if not can_be_listed(tables) or tables.stages == 1 or not tables.links or not setting.counts:
         return None
     most_bytes = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * setting.counts[-1]
     if most_bytes * tables.share_denominator >= 2**62:
@@ -111,7 +108,7 @@ def _all_ruled_out(
         If asked to stop.
     """
     count = 0
-    for indices in listing.below(target, asked_to_stop):
+    for _, indices in listing.below(target, asked_to_stop):
         count += 1
         if count > MOST_PARTITIONS or not Windows(setting, memory, indices, target).ruled_out(asked_to_stop):
             return None

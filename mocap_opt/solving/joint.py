@@ -15,6 +15,7 @@ from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.links import LinkRelief
+from mocap_opt.solving.partitions import place_least_partitions
 from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
@@ -44,7 +45,7 @@ SHAKES = 40
 BRANCHING_PROGRAMS = 4000
 """Linear programs that branch and bound on the boundaries may solve, whatever the time."""
 
-AIMED = frozenset({"boundary_branching", "traffic_windows"})
+AIMED = frozenset({"boundary_branching", "listed_partitions", "traffic_windows"})
 """Bounds that are told where to aim, and run on their own."""
 
 STALLED = 3
@@ -78,6 +79,8 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     if settle_feasibility(state):
         return None, None
     add_quick_bounds(state, QUICK_SHARE, without=LATER if strategy.early else frozenset())
+    if strategy.early:
+        place_least_partitions(state, seed)
     others = [name for name in METHODS if name not in NEEDS_SOLVER and name not in FIRST]
     why_not, more_plans = run_heuristics(state, others)
     reasons += why_not
