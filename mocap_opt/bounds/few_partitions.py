@@ -118,7 +118,7 @@ class FewPartitions:
         floor : int64[end]
             The least start of any chunk that ends there or later.
         """
-        tables, steps = self.tables, self.tables.steps
+        steps = self.tables.steps
         allowed = np.zeros((steps + 1, steps + 1), dtype=np.bool_)
         least = np.full(steps + 1, steps, dtype=np.int64)
         least[0] = 0
