@@ -61,14 +61,20 @@ def install(
     entry_points: str = ENTRY_POINTS,
 ) -> Path:
     """Put a distribution of that name into a folder and the folder on the path, also of child processes."""
-    stem = name.replace("-", "_")
-    metadata = folder / f"{stem}-1.5.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-    (metadata / "entry_points.txt").write_text(entry_points)
+    stem = describe(folder, name, "1.5", entry_points)
     (folder / f"{stem}.py").write_text(module)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
     # The module of an earlier test must not stand in for this one.
     monkeypatch.delitem(sys.modules, stem, raising=False)
     return folder
+
+
+def describe(folder: Path, name: str, version: str, entry_points: str) -> str:
+    """Write the metadata of a distribution, and return its name as files have it."""
+    stem = name.replace("-", "_")
+    metadata = folder / f"{stem}-{version}.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(entry_points)
+    return stem

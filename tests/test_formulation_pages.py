@@ -14,6 +14,7 @@ from builders import make_tables
 from oracle import brute_force, feasible_homes, local_optimum, lockstep_price, partitions
 
 import mocap_opt.formulations as package
+from mocap_opt.bounds import BOUNDS
 from mocap_opt.formulations import chunk_partition, joint, joint_cpsat, kv_placement
 from mocap_opt.formulations.chunk_partition import Memory, solve_chunk_partition
 from mocap_opt.formulations.kv_placement import solve_kv_placement
@@ -146,8 +147,13 @@ def test_worked_example_of_chunk_partition() -> None:
 
 def test_links_between_pages_lead_somewhere() -> None:
     for path in PAGES.glob("*.md"):
-        for target in re.findall(r"\]\(([\w./-]+\.md)", path.read_text(encoding="utf-8")):
+        text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([\w./-]+\.md)", text):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_page_on_bounds_lists_those_of_the_registry_in_order() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", page("bounds").split("## ")[0], re.MULTILINE) == list(BOUNDS)
 
 
 def test_readme_lists_every_page() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.instance import MODELS, Instance, ModelSpec, load_instance
 from mocap_opt.instance.hf_config import model_from_config
@@ -28,6 +29,18 @@ LLAMA = {
     "rope_scaling": {"factor": 8.0, "rope_type": "llama3"},
     "torch_dtype": "bfloat16",
     "vocab_size": 128256,
+}
+MISTRAL = {
+    "model_type": "mistral",
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 5120,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 40,
+    "num_key_value_heads": 8,
+    "sliding_window": None,
+    "vocab_size": 131072,
 }
 QWEN2 = {
     "model_type": "qwen2",
@@ -140,6 +153,23 @@ def test_fields_with_defaults() -> None:
     assert read({**LLAMA, "head_dim": 96}).head_dim == 96
 
 
+def test_a_mistral_has_as_many_parameters_as_its_name_says() -> None:
+    """Mistral NeMo: heads narrower than hidden / heads, 12.2 billion parameters, norms left out."""
+    spec = read(MISTRAL)
+    assert spec.head_dim == 128 < spec.hidden // spec.heads
+    data = {
+        "version": 1,
+        "name": "nemo",
+        "model": spec.model_dump(),
+        "wafer": "watos-c3",
+        "pipeline": {"stages": 1, "dies_per_stage": 1},
+        "workload": {"tokens": 1024},
+        "chunking": {"max_chunks": 1},
+    }
+    weights = build_tables(Instance.from_dict(data)).static.sum()
+    assert weights / 2 == pytest.approx(12.247e9, rel=1e-3)
+
+
 def test_leading_dense_layers_of_a_mixture() -> None:
     spec = read({**QWEN3_MOE, "mlp_only_layers": [0, 1]})
     assert spec.experts is not None
@@ -164,6 +194,7 @@ def test_window_that_no_layer_has() -> None:
         (LLAMA, {"model_type": None}, "model_type"),
         (LLAMA, {"model_type": ["llama"]}, "model_type"),
         (LLAMA, {"sliding_window": 4096}, "sliding_window"),
+        (MISTRAL, {"sliding_window": 4096}, "sliding_window"),
         (MIXTRAL, {"sliding_window": 4096}, "sliding_window"),
         (QWEN2, {"use_sliding_window": True}, "sliding_window"),
         (QWEN3, {"layer_types": ["full_attention"] * 63 + ["sliding_attention"]}, "layer_types"),

@@ -28,7 +28,7 @@ def check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     if as_json:
         print_json({"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True})
     else:
-        click.echo(f"{file}: ok  ({instance})")
+        click.echo(f"{file}: ok\n{instance}")
     return ExitCode.ANSWERED
 
 

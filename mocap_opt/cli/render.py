@@ -230,7 +230,7 @@ def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
 def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     """Print an instance with every default, and where its memory and time go."""
     out = console()
-    out.print(Text(f"{instance}  [{instance.fingerprint}]"), style="bold")
+    out.print(Text(str(instance)), style="bold")
     out.print(pairs([row for row in flatten(instance.to_dict()) if row[1] != ""]))
     out.print()
     memory = titled("Memory")

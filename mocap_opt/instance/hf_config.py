@@ -15,7 +15,7 @@ from mocap_opt.files import read_json
 from mocap_opt.messages import show
 
 PATH = "model.config"
-FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
 
 Config = Mapping[str, Any]
 
