@@ -1,34 +1,26 @@
-"""The period: verifier, replays, programs and bounds against brute force and known cases."""
+"""The period: verifier, replays and programs against brute force and known cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import cache
 
 import numpy as np
 import pytest
 from builders import make_tables
+from period_cases import COUNT, bounded, instances, least, optima
 from period_oracle import PeriodOptimum, brute_force_period, period_price
-from random_plans import descend, random_plan
-from random_tables import random_instances, random_tables, with_unlimited_rates
+from random_plans import random_plan
+from random_tables import random_tables, with_unlimited_rates
 
-from mocap_opt.bounds import Bound, Scope
 from mocap_opt.errors import InputError
 from mocap_opt.period import program, program_cpsat
 from mocap_opt.period.assess import assess_period
-from mocap_opt.period.bounds import period_bounds
 from mocap_opt.period.cycle import PeriodicPlan, memory_use, smallest_slots, violations
 from mocap_opt.period.event import replay_event_period
-from mocap_opt.period.heuristics import starts
-from mocap_opt.period.homes import home_orders, placed, pooled_fit
-from mocap_opt.period.local_search import climb, shake
 from mocap_opt.period.lockstep import replay_lockstep_period
 from mocap_opt.period.program_cpsat import PeriodResult
 from mocap_opt.period.search import best_period, period_of_method
-from mocap_opt.period.steady import steady_period
-from mocap_opt.period.terms import slot_range
 from mocap_opt.plan import Plan
 from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.event import run_messages
@@ -37,29 +29,7 @@ from mocap_opt.solvers.outcome import Status
 from mocap_opt.streams.sequence import identical_requests
 from mocap_opt.tables import Tables
 
-COUNT = 200
 QUICK = 30
-
-
-def bounded(tables: Tables) -> Tables:
-    """The same instance with a queue depth: the period needs one."""
-    return replace(tables, queue_depth=1) if tables.queue_depth is None else tables
-
-
-@cache
-def instances() -> list[Tables]:
-    return [bounded(tables) for tables in random_instances(seed=9, count=COUNT)]
-
-
-@cache
-def optima(number: int) -> dict[int, PeriodOptimum | None]:
-    """Brute force by W."""
-    tables = instances()[number]
-    return {slots: brute_force_period(tables, slots) for slots in slot_range(tables)}
-
-
-def least(found: dict[int, PeriodOptimum | None]) -> PeriodOptimum | None:
-    return min((each for each in found.values() if each), key=lambda each: each.value, default=None)
 
 
 def check(tables: Tables, known: PeriodOptimum | None, result: PeriodResult, slots: int) -> None:
@@ -125,133 +95,6 @@ def test_instances_are_of_many_kinds() -> None:
 
 def _homes(plan: Plan) -> dict[tuple[int, int, int], int]:
     return {(home.stage, home.chunk, home.memory): home.pages for home in plan.homes}
-
-
-@dataclass(frozen=True)
-class Solved:
-    tables: Tables
-    bounds: list[Bound]
-    lockstep: int
-    reported: Fraction
-
-
-@cache
-def solved() -> list[Solved]:
-    """Tiny instances with all their bounds, the best lockstep period and the best known of any execution."""
-    cases = []
-    for number in range(COUNT):
-        tables, found = instances()[number], optima(number)
-        best = least(found)
-        if best is not None:
-            plans = [PeriodicPlan(b.plan, b.slots) for b in found.values() if b is not None]
-            reported = min(assess_period(tables, plan).period for plan in plans)
-            cases.append(Solved(tables, period_bounds(tables)[0], best.value, reported))
-    return cases
-
-
-def test_no_optimum_beats_a_bound() -> None:
-    for case in solved():
-        for bound in case.bounds:
-            limit = case.lockstep if bound.scope is Scope.LOCKSTEP else case.reported
-            assert bound.ticks <= limit, (bound, case.tables.name)
-
-
-def test_bounds_by_spacing_hold_for_every_spacing() -> None:
-    for number in range(60):
-        tables = instances()[number]
-        _, by_slots = period_bounds(tables)
-        for slots, known in optima(number).items():
-            if known is not None:
-                bound = by_slots[Scope.LOCKSTEP].at(slots)
-                assert bound is not None
-                assert bound <= known.value, tables.name
-
-
-@cache
-def adversaries() -> tuple[tuple[Tables, PeriodicPlan], ...]:
-    return tuple(_adversaries())
-
-
-def _adversaries() -> Iterator[tuple[Tables, PeriodicPlan]]:
-    """Random and locally optimal feasible plans of middling instances."""
-    rng = np.random.default_rng(4)
-    for number in range(14):
-        tables = bounded(random_tables(rng, name=f"instance {number}"))
-        for turn in range(4):
-            plan = random_plan(tables, rng)
-            if plan is None:
-                break
-            if turn % 2:
-                plan, _ = descend(
-                    tables, plan, lambda t, p: int(np.sum(t.tau(0, *_ends(t, p)))), rng, steps=8
-                )
-            periodic = smallest_slots(tables, plan)
-            if periodic is not None:
-                if turn == 3 and number % 2:
-                    periodic, _ = climb(tables, periodic, home_orders(tables)[0], rng=rng)
-                yield tables, periodic
-
-
-def _ends(tables: Tables, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    index = plan.grid_indices(tables)
-    return index[:-1], index[1:]
-
-
-def test_no_random_or_locally_optimal_plan_beats_a_bound_in_either_replay() -> None:
-    checked = 0
-    bounds: dict[str, list[Bound]] = {}
-    for tables, periodic in adversaries():
-        if tables.name not in bounds:
-            bounds[tables.name] = period_bounds(tables)[0]
-        found = assess_period(tables, periodic)
-        checked += 1
-        for bound in bounds[tables.name]:
-            assert bound.ticks <= found.lockstep.period, (bound, tables.name)
-            if bound.scope is Scope.ANY_EXECUTION and found.event.steady:
-                assert bound.ticks <= found.period, (bound, tables.name)
-    assert checked >= 20
-
-
-def test_two_per_cent_more_would_be_wrong() -> None:
-    # A link that carries activations all the time, and a stage that does nothing but compute.
-    busy = make_tables(
-        stages=2,
-        tokens=40,
-        quantum=20,
-        activation_bytes=5,
-        link_rate=1,
-        linear=1,
-        queue_depth=2,
-        max_chunks=2,
-    )
-    even = make_tables(stages=2, tokens=40, quantum=20, linear=5, queue_depth=1, max_chunks=1)
-    extra = []
-    for tables in (busy, even):
-        best = best_period(tables).best
-        assert best is not None
-        extra.append(Solved(tables, period_bounds(tables)[0], best.lockstep.period, best.period))
-    near = {
-        bound.name
-        for case in [*solved(), *extra]
-        for bound in case.bounds
-        for limit in [case.lockstep if bound.scope is Scope.LOCKSTEP else case.reported]
-        if limit >= 50 and bound.ticks * Fraction(102, 100) > limit
-    }
-    assert near == {"compute_total", "link_load", "work_and_memory", "slots_and_memory"}
-
-
-def test_memory_time_bounds_more_than_work() -> None:
-    # One chunk of 40 ticks a stage, four bytes there meanwhile; both memories together hold six.
-    tables = make_tables(
-        stages=2, tokens=4, linear=10, token_bytes=1, capacity=[3, 3], queue_depth=1, max_chunks=1
-    )
-    bounds = {bound.name: bound.ticks for bound in period_bounds(tables)[0]}
-    assert bounds["compute_total"] == 40
-    assert bounds["work_and_memory"] == 2 * 4 * 40 // 6
-    best = best_period(tables).best
-    assert best is not None
-    # So the two stages take turns.
-    assert (best.period, best.periodic.slots) == (80, 2)
 
 
 def test_the_cap_of_one_requests_tokens_is_too_small() -> None:
@@ -389,132 +232,3 @@ def test_a_run_that_may_not_go_on_long_enough_is_not_called_steady() -> None:
 def test_too_few_slots_are_named() -> None:
     tables = make_tables(queue_depth=1)
     assert [v.rule for v in violations(tables, PeriodicPlan(Plan((0, 2, 4)), 1))] == ["slots"]
-
-
-def test_best_period_of_tiny_instances_is_never_worse_than_brute_force_in_lockstep() -> None:
-    for number in range(0, 60, 3):
-        best = least(optima(number))
-        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0)
-        if best is None:
-            assert search.best is None
-            assert search.infeasible is not None
-        else:
-            assert search.best is not None
-            assert search.best.period <= best.value
-
-
-def test_homes_placed_in_a_cycle_fit() -> None:
-    tables = make_tables(
-        stages=4, tokens=8, max_chunks=4, token_bytes=1, capacity=[5, 5, 20, 20], queue_depth=1
-    )
-    for order in home_orders(tables):
-        found = placed(tables, np.array([0, 2, 4, 6, 8]), 4, order)
-        assert found is not None
-        assert found.plan.homes
-        assert violations(tables, found) == []
-
-
-def test_the_estimate_is_the_replay_where_nothing_contends() -> None:
-    compared = waited = 0
-    for tables, periodic in adversaries():
-        free = with_unlimited_rates(tables)
-        event = replay_event_period(free, periodic)
-        if event.period is None or event.cycle != 1:
-            continue
-        # The estimate rounds every chunk's traffic up to a tick, and a cycle may pass each a few times.
-        more = steady_period(free, periodic.plan, periodic.slots) - float(event.period)
-        assert -1e-6 <= more <= 2 * tables.stages * periodic.plan.chunks, tables.name
-        compared += 1
-        local = PeriodicPlan(Plan(periodic.plan.boundaries), periodic.slots)
-        waited += steady_period(free, local.plan, local.slots) < event.period
-    assert compared >= 15
-    assert waited >= 1
-
-
-def test_boundaries_of_feasible_plans_fit_the_memories_together() -> None:
-    feasible = ruled_out = 0
-    rng = np.random.default_rng(8)
-    for number in range(60):
-        tables = instances()[number]
-        for slots, known in optima(number).items():
-            if known is not None:
-                assert pooled_fit(tables, known.plan.grid_indices(tables)[None], slots)[0], tables.name
-                feasible += 1
-        for _ in range(4):
-            plan = random_plan(tables, rng)
-            if plan is None:
-                break
-            for slots in range(plan.chunks, plan.chunks + tables.stages):
-                fits = bool(pooled_fit(tables, plan.grid_indices(tables)[None], slots)[0])
-                assert fits or violations(tables, PeriodicPlan(plan, slots)), tables.name
-                ruled_out += not fits
-    assert feasible >= 100
-    assert ruled_out >= 10
-
-
-def tight(rng: np.random.Generator, number: int) -> Tables:
-    """Four stages that cannot keep what they make, together just enough room."""
-    return make_tables(
-        stages=4,
-        tokens=24,
-        max_chunks=8,
-        linear=10,
-        quadratic=1,
-        constant=5,
-        token_bytes=1,
-        working_bytes=int(rng.integers(0, 2)),
-        capacity=[int(c) for c in rng.integers(22, 32, 4)],
-        queue_depth=2,
-        name=f"tight {number}",
-    )
-
-
-def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
-    rng = np.random.default_rng(5)
-    better = away = 0
-    for number in range(6):
-        tables = tight(rng, number)
-        for periodic, order in list(starts(tables))[:8]:
-            before = steady_period(tables, periodic.plan, periodic.slots)
-            found, estimate = climb(tables, periodic, order, rng=rng)
-            assert violations(tables, found) == []
-            assert estimate == steady_period(tables, found.plan, found.slots) <= before
-            better += estimate < before
-            away += bool(found.plan.homes)
-            shaken = shake(tables, found, order, rng)
-            assert shaken is None or violations(tables, shaken[0]) == []
-    assert better >= 5
-    assert away >= 5
-
-
-def test_the_search_does_better_than_repeating_latency_plans() -> None:
-    tables = make_tables(
-        stages=4,
-        tokens=20,
-        max_chunks=6,
-        linear=10,
-        quadratic=1,
-        constant=5,
-        token_bytes=1,
-        capacity=[17, 18, 17, 18],
-        queue_depth=2,
-    )
-    search = best_period(tables, time_limit_s=120.0)
-    assert search.best is not None
-    repeated = [m.period for m in search.methods if m.period is not None]
-    assert search.best.period < Fraction(97, 100) * min(repeated)
-    assert search.headline is not None
-    assert search.headline.ticks <= search.best.period
-
-
-@pytest.mark.parametrize("solver", ["cpsat", "highs"])
-def test_either_solver_runs_the_programs(solver: str) -> None:
-    proved = 0
-    for number in range(0, 30, 3):
-        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0, solver=solver)
-        found = [bound.ticks for bound in search.bounds if bound.name == "period_program"]
-        best = least(optima(number))
-        if found and best is not None:
-            assert found == [best.value]
-            proved += 1
-    assert proved >= 3

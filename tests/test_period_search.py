@@ -1,0 +1,151 @@
+"""The search for the period and its parts: homes, the estimate, local search, the programs in it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from builders import make_tables
+from period_cases import adversaries, instances, least, optima
+from random_plans import random_plan
+from random_tables import with_unlimited_rates
+
+from mocap_opt.period.cycle import PeriodicPlan, violations
+from mocap_opt.period.event import replay_event_period
+from mocap_opt.period.heuristics import starts
+from mocap_opt.period.homes import home_orders, placed, pooled_fit
+from mocap_opt.period.local_search import climb, shake
+from mocap_opt.period.search import best_period
+from mocap_opt.period.steady import steady_period
+from mocap_opt.plan import Plan
+from mocap_opt.tables import Tables
+
+
+def test_best_period_of_tiny_instances_is_never_worse_than_brute_force_in_lockstep() -> None:
+    for number in range(0, 60, 3):
+        best = least(optima(number))
+        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0)
+        if best is None:
+            assert search.best is None
+            assert search.infeasible is not None
+        else:
+            assert search.best is not None
+            assert search.best.period <= best.value
+
+
+def test_homes_placed_in_a_cycle_fit() -> None:
+    tables = make_tables(
+        stages=4, tokens=8, max_chunks=4, token_bytes=1, capacity=[5, 5, 20, 20], queue_depth=1
+    )
+    for order in home_orders(tables):
+        found = placed(tables, np.array([0, 2, 4, 6, 8]), 4, order)
+        assert found is not None
+        assert found.plan.homes
+        assert violations(tables, found) == []
+
+
+def test_the_estimate_is_the_replay_where_nothing_contends() -> None:
+    compared = waited = 0
+    for tables, periodic in adversaries():
+        free = with_unlimited_rates(tables)
+        event = replay_event_period(free, periodic)
+        if event.period is None or event.cycle != 1:
+            continue
+        # The estimate rounds every chunk's traffic up to a tick, and a cycle may pass each a few times.
+        more = steady_period(free, periodic.plan, periodic.slots) - float(event.period)
+        assert -1e-6 <= more <= 2 * tables.stages * periodic.plan.chunks, tables.name
+        compared += 1
+        local = PeriodicPlan(Plan(periodic.plan.boundaries), periodic.slots)
+        waited += steady_period(free, local.plan, local.slots) < event.period
+    assert compared >= 15
+    assert waited >= 1
+
+
+def test_boundaries_of_feasible_plans_fit_the_memories_together() -> None:
+    feasible = ruled_out = 0
+    rng = np.random.default_rng(8)
+    for number in range(60):
+        tables = instances()[number]
+        for slots, known in optima(number).items():
+            if known is not None:
+                assert pooled_fit(tables, known.plan.grid_indices(tables)[None], slots)[0], tables.name
+                feasible += 1
+        for _ in range(4):
+            plan = random_plan(tables, rng)
+            if plan is None:
+                break
+            for slots in range(plan.chunks, plan.chunks + tables.stages):
+                fits = bool(pooled_fit(tables, plan.grid_indices(tables)[None], slots)[0])
+                assert fits or violations(tables, PeriodicPlan(plan, slots)), tables.name
+                ruled_out += not fits
+    assert feasible >= 100
+    assert ruled_out >= 10
+
+
+def tight(rng: np.random.Generator, number: int) -> Tables:
+    """Four stages that cannot keep what they make, together just enough room."""
+    return make_tables(
+        stages=4,
+        tokens=24,
+        max_chunks=8,
+        linear=10,
+        quadratic=1,
+        constant=5,
+        token_bytes=1,
+        working_bytes=int(rng.integers(0, 2)),
+        capacity=[int(c) for c in rng.integers(22, 32, 4)],
+        queue_depth=2,
+        name=f"tight {number}",
+    )
+
+
+def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
+    rng = np.random.default_rng(5)
+    better = away = 0
+    for number in range(6):
+        tables = tight(rng, number)
+        for periodic, order in list(starts(tables))[:8]:
+            before = steady_period(tables, periodic.plan, periodic.slots)
+            found, estimate = climb(tables, periodic, order, rng=rng)
+            assert violations(tables, found) == []
+            assert estimate == steady_period(tables, found.plan, found.slots) <= before
+            better += estimate < before
+            away += bool(found.plan.homes)
+            shaken = shake(tables, found, order, rng)
+            assert shaken is None or violations(tables, shaken[0]) == []
+    assert better >= 5
+    assert away >= 5
+
+
+def test_the_search_does_better_than_repeating_latency_plans() -> None:
+    tables = make_tables(
+        stages=4,
+        tokens=20,
+        max_chunks=6,
+        linear=10,
+        quadratic=1,
+        constant=5,
+        token_bytes=1,
+        capacity=[17, 18, 17, 18],
+        queue_depth=2,
+    )
+    search = best_period(tables, time_limit_s=120.0)
+    assert search.best is not None
+    repeated = [m.period for m in search.methods if m.period is not None]
+    assert search.best.period < Fraction(97, 100) * min(repeated)
+    assert search.headline is not None
+    assert search.headline.ticks <= search.best.period
+
+
+@pytest.mark.parametrize("solver", ["cpsat", "highs"])
+def test_either_solver_runs_the_programs(solver: str) -> None:
+    proved = 0
+    for number in range(0, 30, 3):
+        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0, solver=solver)
+        found = [bound.ticks for bound in search.bounds if bound.name == "period_program"]
+        best = least(optima(number))
+        if found and best is not None:
+            assert found == [best.value]
+            proved += 1
+    assert proved >= 3
