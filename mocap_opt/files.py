@@ -139,7 +139,7 @@ def _plain(value: Any, path: tuple[object, ...], source: str, problems: list[Pro
             place = f"{source}: {join_path(*path, key)}"
             problems.append(Problem(place, "it twice", "this key once", "remove one of them"))
         for key in value:
-            if any("\ud800" <= char <= "\udfff" for char in key):
+            if not key.isascii() and any("\ud800" <= char <= "\udfff" for char in key):
                 place = f"{source}: {join_path(*path, key)}"
                 problems.append(Problem(place, "half a character", "a key of whole characters", "remove it"))
         return {key: _plain(item, (*path, key), source, problems) for key, item in value.items()}

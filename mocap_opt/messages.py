@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from mocap_opt.errors import Problem
 
@@ -20,10 +21,21 @@ def show(value: object) -> str:
     if isinstance(value, float) and 1e6 <= abs(value) < 1e24 and value.is_integer():
         return _engineering(value)
     try:
-        text = json.dumps(value, ensure_ascii=True)
+        text = json.dumps(_start(value), ensure_ascii=True)
     except (TypeError, ValueError, RecursionError):
         text = ascii(type(value).__name__)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _start(value: object) -> object:
+    """As much of a value as can be seen of it, since a wrong file may hold any amount."""
+    if isinstance(value, str):
+        return value[:_SHOWN]
+    if isinstance(value, list | tuple):
+        return [_start(item) for item in value[:_SHOWN]]
+    if isinstance(value, dict):
+        return {key: _start(item) for key, item in islice(value.items(), _SHOWN)}
+    return value
 
 
 def _engineering(value: float) -> str:

@@ -86,6 +86,10 @@ class _Reader:
                 "boundaries", show(value), expected, f"write [0, {self.tables.tokens}] for one chunk"
             )
             return None
+        if len(value) > self.tables.steps + 1:
+            expected = f"at most {self.tables.steps + 1} boundaries, one for each grid point"
+            self.problem("boundaries", f"{len(value):,}", expected)
+            return None
         before = len(self.problems)
         read = [self.tokens(item, f"boundaries[{n}]") for n, item in enumerate(value)]
         points = [point for point in read if point is not None]
@@ -136,7 +140,11 @@ class _Reader:
             self.problem("homes", show(value), "a list of homes", "write [] if all KV lives in its own stage")
             return ()
         chunks = None if boundaries is None else len(boundaries) - 1
-        read = [(n, self.home(item, n, chunks)) for n, item in enumerate(value)]
+        read = []
+        for n, item in enumerate(value):
+            read.append((n, self.home(item, n, chunks)))
+            if len(self.problems) > MOST_PROBLEMS:
+                break
         first: dict[tuple[int, int, int], int] = {}
         placed: dict[tuple[int, int], int] = {}
         homes = []

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_text
-from mocap_opt.messages import capped, close_to, show
+from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, show
 from mocap_opt.tables import IntArray
 
 COLUMNS = ("chunk_tokens", "prefix_tokens", "seconds", "stage")
@@ -101,6 +101,8 @@ def parse_timings(text: str, source: str) -> Timings:
     problems: list[Problem] = []
     read: list[list[int | float]] = []
     for number, cells in lines:
+        if len(problems) > MOST_PROBLEMS:
+            break
         where = f"{source}, line {number}"
         if len(cells) != len(columns):
             problems.append(Problem(where, f"{len(cells)} fields", f"{len(columns)}, as in the header"))

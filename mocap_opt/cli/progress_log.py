@@ -55,13 +55,15 @@ def load_progress(path: str | os.PathLike[str]) -> list[Progress]:
     found: list[Progress] = []
     problems: list[Problem] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
+        if len(problems) == MOST_PROBLEMS:
+            break
         place = f"{source}: line {number}"
         value = parse_json(line, place)
         fits = isinstance(value, dict) and isinstance(value.get("source"), str)
         numbers = {key: value.get(key) for key in _NUMBERS} if fits else {}
         if fits and _finite(numbers["elapsed_s"]) and all(n is None or _finite(n) for n in numbers.values()):
             found.append(Progress(**numbers, source=value["source"]))
-        elif len(problems) < MOST_PROBLEMS:
+        else:
             problems.append(Problem(place, show(value), "a line of `mocap-opt solve --log`"))
     if not found and not problems:
         problems.append(Problem(source, "no line", "a log of `mocap-opt solve --log`"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.headline.family import METHODS
-from mocap_opt.messages import capped, close_to, show
+from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, show
 from mocap_opt.solvers.outcome import Status
 
 QUANTITIES = ("latency", "period", "run", "equal-length", "limited-length")
@@ -50,6 +50,8 @@ def parse_rows(text: str, source: str, columns: Iterable[str]) -> list[dict[str,
     problems: list[Problem] = []
     seen: dict[tuple[Any, ...], int] = {}
     for number, cells in lines:
+        if len(problems) > MOST_PROBLEMS:
+            break
         place = f"{source}, line {number}"
         if len(cells) != len(head):
             problems.append(Problem(place, f"{len(cells)} fields", f"{len(head)}, as in the header"))

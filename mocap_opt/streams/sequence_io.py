@@ -18,7 +18,7 @@ from typing import Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json, write_text_atomically
-from mocap_opt.messages import MOST_PROBLEMS, capped, show
+from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.plan_io import MAX_BYTES, VERSION, plan_from_dict, plan_to_dict
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest
@@ -77,7 +77,9 @@ def sequence_from_dict(
         Listing the problems.
     """
     problems = [
-        Problem(str(key), show(data[key]), f"no such key; the keys here are {', '.join(_KEYS)}", "remove it")
+        Problem(
+            join_path(key), show(data[key]), f"no such key; the keys here are {', '.join(_KEYS)}", "remove it"
+        )
         for key in list(data)[:MOST_PROBLEMS]
         if key not in _KEYS
     ]
@@ -114,7 +116,9 @@ def _entry(
     unknown = [key for key in entry if key not in _ENTRY]
     if unknown:
         expected = f"no such key; the keys here are {', '.join(_ENTRY)}"
-        raise InputError([Problem(f"{path}.{unknown[0]}", show(entry[unknown[0]]), expected, "remove it")])
+        raise InputError(
+            [Problem(f"{path}.{join_path(unknown[0])}", show(entry[unknown[0]]), expected, "remove it")]
+        )
     number, slot = entry.get("request"), entry.get("slot")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(requests):
         expected = f"a request from 0 to {len(requests) - 1}"

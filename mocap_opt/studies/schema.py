@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_text
 from mocap_opt.instance.problems import from_validation
-from mocap_opt.messages import show
+from mocap_opt.messages import capped, show
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.programs import Solver
 
 MAX_BYTES = 2**20
+MAX_DOTS = 100
+"""In a line: the time and memory to read a dotted key grow with the square of its length."""
+
 SUFFIX = ".toml"
 SOLVERS = ("auto", *(solver.value for solver in Solver))
 
@@ -102,6 +106,10 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     """
     source = ascii(os.fspath(path))[1:-1]
     text = read_text(path, max_bytes=MAX_BYTES)
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:
+            place, found = f"{source}, line {number}", f"{line.count('.'):,}"
+            raise InputError([Problem(place, found, f"at most {MAX_DOTS} dots in a line", "break the line")])
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -123,7 +131,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     if {"auto", "joint"} <= set(study.methods):
         problems.append(Problem("methods", '"auto" and "joint"', "one of the two, they are the same method"))
     if problems:
-        raise InputError(_placed(source, problems))
+        raise InputError(_placed(source, capped(problems, "study")))
     return StudyFile(study, Path(path))
 
 
@@ -141,5 +149,5 @@ def _names(
 
 
 def _repeated(key: str, given: Sequence[Any]) -> list[Problem]:
-    repeated = dict.fromkeys(value for index, value in enumerate(given) if value in given[:index])
+    repeated = [value for value, times in Counter(given).items() if times > 1]
     return [Problem(key, f"{show(value)} twice", "each value once", "remove one") for value in repeated]

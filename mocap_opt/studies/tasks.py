@@ -6,6 +6,8 @@ import glob
 import hashlib
 import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -15,7 +17,7 @@ from typing import Any
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.messages import MOST_PROBLEMS, capped, show
+from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.solvers.versions import versions
 from mocap_opt.solving import METHOD_NAMES
 from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
@@ -169,19 +171,21 @@ def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for index, entry in enumerate(file.study.instances):
-        place = f"{file.path}: instances[{index}]"
+        place = f"{ascii(str(file.path))[1:-1]}: instances[{index}]"
         try:
             paths, variants = _files(entry, file.folder, place), _variants(entry, place)
         except InputError as error:
             problems += error.problems
             continue
         for path, variant in itertools.product(paths, variants):
-            where = f"{path}" + "".join(f" {key}={show(value)}" for key, value in variant.items())
+            source = ascii(str(path))[1:-1]
+            where = source + "".join(f" {show(key)[1:-1]}={show(value)}" for key, value in variant.items())
             try:
                 instance = load_instance(path, [f"{key}={json.dumps(v)}" for key, v in variant.items()])
             except InputError as error:
                 problems += [
-                    Problem(f"{where}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems
+                    Problem(_within(where, p.path, source), p.found, p.expected, p.remedy)
+                    for p in error.problems
                 ]
                 if len(problems) > MOST_PROBLEMS:
                     raise InputError(capped(problems, str(file.path))) from None
@@ -195,12 +199,18 @@ def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict
         raise InputError(capped(problems, str(file.path)))
 
 
+def _within(where: str, path: str, source: str) -> str:
+    """The place of a problem in a variant; that of a problem with the file itself names it already."""
+    inner = path.removeprefix(source).removeprefix(": ")
+    return f"{where}: {inner}" if inner else where
+
+
 def _files(entry: Instances, folder: Path, place: str) -> list[Path]:
     found: list[Path] = []
     problems: list[Problem] = []
     for pattern in entry.files:
         if glob.has_magic(pattern):
-            matches = sorted(glob.glob(pattern, root_dir=folder))
+            matches = [] if "\0" in pattern else sorted(glob.glob(pattern, root_dir=folder))
             found += [folder / match for match in matches]
             if not matches:
                 problems.append(Problem(f"{place}.files", show(pattern), "a glob that matches a file"))
@@ -224,7 +234,7 @@ def _variants(entry: Instances, place: str) -> list[dict[str, Any]]:
     axes: dict[str, list[Any]] = {}
     problems: list[Problem] = []
     for path, values in _flat(entry.grid):
-        where = f"{place}.grid.{path}"
+        where = f"{place}.grid.{join_path(*path.split('.'))}"
         if path in axes:
             problems.append(Problem(where, "it twice", "each path once"))
         if not isinstance(values, list) or not values:
@@ -232,10 +242,15 @@ def _variants(entry: Instances, place: str) -> list[dict[str, Any]]:
             continue
         texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
         problems += [
-            Problem(where, f"{text} twice", "each value once", "remove one")
-            for text in dict.fromkeys(t for i, t in enumerate(texts) if t in texts[:i])
+            Problem(where, f"{show(text)} twice", "each value once", "remove one")
+            for text, times in Counter(texts).items()
+            if times > 1
         ]
         axes[path] = values
+    variants = math.prod(map(len, axes.values()))
+    if variants > MOST_RUNS:
+        expected = f"at most {MOST_RUNS:,} combinations"
+        problems.append(Problem(f"{place}.grid", f"{variants:,}", expected, "split the study"))
     if problems:
-        raise InputError(problems)
+        raise InputError(capped(problems, place))
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
