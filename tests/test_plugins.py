@@ -195,14 +195,14 @@ def test_a_bound_that_only_a_later_plan_beats_is_blamed_on_the_plugin_too(tmp_pa
     fast = min(
         mocap_opt.solve(instance, m).assessment.latency for m in ("search-greedy", "uniform-greedy", "mocap")
     )
-    best = mocap_opt.solve(instance, "joint").assessment.latency
+    best = mocap_opt.solve(instance, "plain-cpsat").assessment.latency
     if best == fast:
         pytest.fail("the instance no longer tells the two apart")
     body = outcome("UNKNOWN", "TIME_LIMIT", bound=int(fast))
     module = broken(body).replace("bad, bad)", "bad, bad, Scope.ANY_EXECUTION)")
     install(monkeypatch, tmp_path, module=module, entry_points=BAD)
     with pytest.raises(PluginError, match=r"tiny-plugin 1\.5 .*proved a bound that is none: a feasible plan"):
-        mocap_opt.compare([instance], ["bad-program", "joint"])
+        mocap_opt.compare([instance], ["bad-program", "plain-cpsat"])
 
 
 def test_a_program_that_says_there_is_no_plan_is_not_believed(tmp_path, monkeypatch, capsys):
