@@ -9,9 +9,10 @@ from random_plans import random_plan
 from random_tables import random_tables
 
 from mocap_opt.assess import Execution
-from mocap_opt.heuristics.admission import gates, latest_starts, starts
+from mocap_opt.heuristics.admission import gates, harmless_gates, latest_starts, starts
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate
 from mocap_opt.heuristics.greedy import greedy
+from mocap_opt.heuristics.room_search import bytes_short, least_latency, make_room
 from mocap_opt.heuristics.timely import harmless_ends, timely
 from mocap_opt.heuristics.unhindered import unhindered
 from mocap_opt.plan import Plan
@@ -23,6 +24,7 @@ from mocap_opt.verify import violations
 
 FAST = 10**12
 LAYERS = [3, 4, 3, 3, 4, 3]
+UNEVEN = [11, 14, 11, 11, 13, 13, 13, 10]
 INDICES = np.arange(0, 33, 4)
 
 
@@ -110,6 +112,47 @@ def with_delay(work: IntArray, send: IntArray, depth: int | None, cell: tuple[in
             return int((start + work).max())
 
 
+def test_harmless_waits_are_harmless_all_together() -> None:
+    rng = np.random.default_rng(8)
+    waiting = too_many = 0
+    for _ in range(200):
+        stages, chunks = (int(n) for n in rng.integers(4, 12, 2))
+        work = rng.integers(10, 40, stages)[:, None] + rng.integers(0, 5, (stages, chunks))
+        send, depth = np.zeros_like(work), int(rng.integers(0, 4)) or None
+        first = starts(work, send, depth)
+        latest = latest_starts(
+            work, send, depth, latency := int((first + work).max()) + int(rng.integers(0, 60))
+        )
+        gate = harmless_gates(work, send, depth, latency)
+        late = starts(work, send, depth, gate)
+        assert np.all(late <= latest)
+        waiting += bool(np.any(late > first))
+        # Allowing for waits that are harmless only as long as nobody else waits would not do.
+        ends = first[:, -1] + work[:, -1]
+        past = np.arange(work.shape[0])[:, None] + np.arange(work.shape[1]) - work.shape[1]
+        alone = np.maximum(np.minimum(np.searchsorted(ends, latest, side="right") - 1, past), -1)
+        assert np.all(gate <= alone)
+        too_many += bool(np.any(starts(work, send, depth, alone) > latest))
+    assert waiting > 20
+    assert too_many > 5
+
+
+def test_many_executions_at_once_are_as_one_by_one() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        work, send, depth = random_times(rng)
+        works = rng.integers(1, 50, (*work.shape, 3))
+        sends = np.repeat(send[:, :, None], 3, axis=2)
+        latency = (starts(works, sends, depth) + works).max(axis=(0, 1)) + rng.integers(0, 60, 3)
+        many = harmless_gates(works, sends, depth, latency)
+        for n in range(3):
+            one = harmless_gates(works[:, :, n], send, depth, int(latency[n]))
+            assert np.array_equal(many[:, :, n], one)
+            assert np.array_equal(
+                starts(works, sends, depth, many)[:, :, n], starts(works[:, :, n], send, depth, one)
+            )
+
+
 def test_chunks_wait_for_the_last_stage_that_frees_where_they_go() -> None:
     tables = make_tables(4, 32)
     pages = np.zeros((4, 4, 4), dtype=np.int64)
@@ -136,7 +179,7 @@ def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:
 
 
 def test_says_so_where_no_homes_are_timely() -> None:
-    tables = uneven(609, [11, 14, 11, 11, 13, 13, 13, 10])
+    tables = uneven(609, UNEVEN)
     homes = timely(tables, INDICES, estimate(tables, INDICES))
     assert homes.pages is None
     assert homes.why == "no such homes"
@@ -151,6 +194,48 @@ def test_more_latency_makes_later_ends_harmless() -> None:
     tight, ample = (harmless_ends(tables, INDICES, latency) for latency in (alone, 2 * alone))
     assert np.all(tight <= ample)
     assert (tight < ample).any()
+
+
+def test_where_bytes_are_short_there_are_no_timely_homes() -> None:
+    short = found = 0
+    for memory in range(609, 680, 10):
+        tables = uneven(memory, UNEVEN)
+        alone = estimate(tables, INDICES)
+        homes = timely(tables, INDICES, alone)
+        if bytes_short(tables, INDICES[None], alone)[0] > 0:
+            assert homes.why == "no such homes"
+            short += 1
+        elif homes.pages is not None:
+            assert estimate(tables, INDICES, homes.pages) == alone
+            found += 1
+    assert short
+    assert found
+
+
+def test_room_is_made_by_moving_boundaries() -> None:
+    tables = make_tables(
+        len(UNEVEN),
+        64,
+        linear=[100 * n for n in UNEVEN],
+        token_bytes=UNEVEN,
+        capacity=[1218 - 64 * n for n in UNEVEN],
+        max_chunks=8,
+        link_rate=10**9,
+    )
+    indices = 2 * INDICES
+    alone = estimate(tables, indices)
+    assert bytes_short(tables, indices[None], alone)[0] > 0
+    least = least_latency(tables, indices, 2 * alone)
+    assert least is not None
+    assert alone < least
+    moved, latency = make_room(tables, indices, least)
+    assert latency < least
+    assert estimate(tables, moved) <= latency
+    assert bytes_short(tables, moved[None], latency)[0] <= 0
+    assert least_latency(tables, indices, alone) is None
+    moved, latency = make_room(tables, indices, least, asked_to_stop=lambda: True)
+    assert np.array_equal(moved, indices)
+    assert latency == least
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mocap_opt.heuristics.admission import latest_starts, starts
+from mocap_opt.heuristics.admission import harmless_gates
 from mocap_opt.heuristics.occupancy import pooled_shortage, room
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.stopping import AskedToStop, never
@@ -25,22 +25,19 @@ TIME_LIMIT_S = 20.0
 
 
 def harmless_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
-    """The last stage whose end each chunk can wait for, int64[stage, chunk]; -1 if there is none.
+    """The last stage whose end each chunk can wait for, int64[stage, chunk]; `NONE` if there is none.
 
     Parameters
     ----------
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     latency : int, ticks
-        What the request may take.
+        What the request may take; kept even if all wait so long.
     """
     stage = np.arange(tables.stages)[:, None]
     work = tables.tau(stage, indices[None, :-1], indices[None, 1:])
     send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    ends = starts(work, send, tables.queue_depth)[:, -1] + work[:, -1]
-    latest = latest_starts(work, send, tables.queue_depth, latency)
-    found: IntArray = np.searchsorted(ends, latest, side="right") - 1
-    return found
+    return harmless_gates(work, send, tables.queue_depth, latency)
 
 
 def timely(
@@ -53,7 +50,7 @@ def timely(
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> Homes:
-    """Homes with which, as far as the recursion without waits can tell, a latency is kept.
+    """Homes with which a latency is kept, as far as the recursion without KV traffic can tell.
 
     Nothing is freed before slot `chunks`, so all KV of a stage from before then is placed together, and
     split among its chunks afterwards, the last ones away from home: they are read least often.

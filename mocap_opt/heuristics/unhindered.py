@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.linearised import balanced
-from mocap_opt.heuristics.occupancy import pooled_shortage, room
+from mocap_opt.heuristics.occupancy import pooled_shortage
+from mocap_opt.heuristics.room_search import least_latency, make_room
 from mocap_opt.heuristics.timely import harmless_ends, timely
 from mocap_opt.plan import Plan
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
 
-SLACKS = (0.0, 0.005, 0.01)
+SLACKS = (0.0, 0.0025, 0.005, 0.0075, 0.01)
 """By how much more than their own latency boundaries are moved for, as a part of it."""
 
 ROUNDS = 2
@@ -28,6 +27,9 @@ ROUNDS = 2
 
 BASES = 3
 """Boundaries for which homes are sought, the most promising first."""
+
+SAMPLES = 2
+"""Seeds with which neighbours of each are sampled."""
 
 FINE = 1e-3
 """Part of the latency at which halving ends."""
@@ -67,16 +69,11 @@ def unhindered(
     known = estimate(tables, start, plan.remote_pages(tables))
     if estimate(tables, start) * (1 + FINE) >= known:
         return
-    bases = sorted(
-        (least, n, indices)
-        for n, indices in enumerate(_moved(tables, start, asked_to_stop))
-        if (least := least_latency(tables, indices, known)) is not None
-    )
-    effort = max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
-    seconds = SEARCH_S * effort
-    for least, _, indices in bases[:BASES]:
-        # The least latency of all is a hard one; where searches take long, start halfway.
-        low, trial = least, least if effort == 1.0 else (least + known) // 2
+    bases = _with_room(tables, start, known, seed, asked_to_stop)
+    seconds = SEARCH_S * max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
+    for least, indices in bases:
+        # The least latency of all is a hard one.
+        low, trial = least, least + (known - least) // 4
         while trial < known * (1 - FINE / 4) and not asked_to_stop():
             homes = timely(
                 tables,
@@ -100,6 +97,32 @@ def unhindered(
             trial = (low + known) // 2
 
 
+def _with_room(
+    tables: Tables, start: IntArray, known: int, seed: int, asked_to_stop: AskedToStop
+) -> list[tuple[int, IntArray]]:
+    """Boundaries and the least latencies, below that known, for which they leave room; the least first."""
+    least = least_latency(tables, start, known)
+    if least is not None and least <= estimate(tables, start) * (1 + FINE):
+        return [(least, start)]
+    found = {indices.tobytes(): indices for indices in _moved(tables, start, asked_to_stop)}
+    roomy = [
+        (least, indices)
+        for indices in found.values()
+        if (least := least_latency(tables, indices, known)) is not None
+    ]
+    roomy.sort(key=lambda base: base[0])
+    better = []
+    for least, indices in roomy[:BASES]:
+        tries = [
+            make_room(tables, indices, least, seed=SAMPLES * seed + n, asked_to_stop=asked_to_stop)
+            for n in range(SAMPLES)
+        ]
+        # Between equals, chunks that lose less time without waits leave more to wait.
+        better.append(min(tries, key=lambda base: (base[1], estimate(tables, base[0]))))
+    better.sort(key=lambda base: base[1])
+    return [(least, indices) for indices, least in better]
+
+
 def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[IntArray]:
     """The boundaries, and others moved to leave room before each stage ends."""
     found = [start]
@@ -110,7 +133,7 @@ def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[
             if asked_to_stop():
                 return found
             latency = int(alone * (1 + slack))
-            gate = _waits(tables, indices, latency)
+            gate = harmless_ends(tables, indices, latency)
             rounded = [
                 other
                 for other in balanced(tables, indices, gate, asked_to_stop=asked_to_stop)
@@ -121,44 +144,3 @@ def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[
             indices = min(rounded, key=lambda other: estimate(tables, other))
             found.append(indices)
     return found
-
-
-def _waits(tables: Tables, indices: IntArray, latency: int) -> IntArray:
-    """The last stage each chunk may wait for, int64[stage, chunk]; -1 for none."""
-    slot = np.arange(tables.stages)[:, None] + np.arange(indices.size - 1)
-    ended: IntArray = np.minimum(harmless_ends(tables, indices, latency), slot - indices.size + 1)
-    return np.maximum(ended, -1)
-
-
-def least_latency(tables: Tables, indices: IntArray, most: int) -> int | None:
-    """Least latency, of a few tried, for which all memories together have room; None if none below `most`.
-
-    What has to come in before a stage ends has to fit beside what the stages before it have not freed.
-    """
-    alone = estimate(tables, indices)
-    if alone >= most:
-        return None
-    latencies = [alone + (most - alone) * n // 16 for n in range(16)]
-    low, high = 0, len(latencies)
-    while low < high:
-        middle = (low + high) // 2
-        if _has_room(tables, indices, latencies[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return latencies[low] if low < len(latencies) else None
-
-
-def _has_room(tables: Tables, indices: IntArray, latency: int) -> bool:
-    """Whether what comes in before each stage's end fits all memories together."""
-    gate, chunks = _waits(tables, indices, latency), indices.size - 1
-    fresh, whole = np.diff(tables.pages[indices]), int(tables.pages[-1])
-    free = np.maximum(room(tables, indices), 0).sum(axis=0)
-    freed = 0
-    for level in range(-1, tables.stages - 1):
-        if level >= 0:
-            freed += int(tables.page_bytes[level]) * whole
-        brought = int(tables.page_bytes @ ((gate <= level) @ fresh))
-        if brought - freed > int(free[chunks + level]):
-            return False
-    return True
