@@ -135,7 +135,7 @@ def solve_mip(
         columns = np.arange(program.columns, dtype=np.int32)
         check(highs.setSolution(program.columns, columns, start), "setSolution")
     _run(highs, threads, listener)
-    outcome, values = _read_mip(highs, program, listener.log, gap)
+    outcome, values = _read_mip(highs, program, listener.log)
     outcome_fields = {
         "solver": "highs",
         "start_accepted": None if start is None else _start_accepted(start, values, listener.log),
@@ -245,11 +245,12 @@ def _run(highs: Any, threads: int, listener: Listener) -> None:
     """Run HiGHS.
 
     Its scheduler lives as long as the process: after a change of ``threads`` a run fails
-    unless the scheduler is reset.
+    unless the scheduler is reset.  Before the first run here another user of HiGHS, Pyomo for
+    one, may have set it up.
     """
     global _threads_in_use
     with _threads_lock:
-        if _threads_in_use not in (None, threads):
+        if _threads_in_use != threads:
             load_highspy().Highs.resetGlobalScheduler(True)
         _threads_in_use = threads
     with deferred_interrupt(listener.interrupt):
@@ -275,9 +276,7 @@ def _verdict(highs: Any) -> tuple[Status, StopReason]:
     return reasons.get(highs.getModelStatus(), (Status.UNKNOWN, StopReason.ERROR))
 
 
-def _read_mip(
-    highs: Any, program: LinearProgram, log: str, gap: float
-) -> tuple[dict[str, Any], FloatArray | None]:
+def _read_mip(highs: Any, program: LinearProgram, log: str) -> tuple[dict[str, Any], FloatArray | None]:
     """Fields of the outcome and the solution, each only where HiGHS vouches for it."""
     highspy = load_highspy()
     info = highs.getInfo()

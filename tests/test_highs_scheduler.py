@@ -1,0 +1,28 @@
+"""HiGHS may have run in this process before, with other threads than ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import highspy
+
+other = highspy.Highs()
+other.setOptionValue("output_flag", False)
+other.setOptionValue("threads", 2)
+x = other.addVariable(lb=0, ub=4, type=highspy.HighsVarType.kInteger)
+other.maximize(x)
+
+import mocap_opt
+
+instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+print(mocap_opt.solve(instance, "plain-highs", execution="lockstep").report.status)
+"""
+
+
+def test_ours_runs_after_another_with_more_threads(request) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=request.config.rootpath, check=False
+    )
+    assert done.stdout.strip() == "optimal", done.stderr
