@@ -17,12 +17,11 @@ other.maximize(x)
 import mocap_opt
 
 instance = mocap_opt.load_instance("instances/tiny-pooled.json")
-print(mocap_opt.solve(instance, "plain-highs", execution="lockstep").report.status)
+print(mocap_opt.solve(instance, "plain-highs", execution="lockstep").report.status.value)
 """
 
 
 def test_ours_runs_after_another_with_more_threads(request) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=request.config.rootpath, check=False
-    )
+    run = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=request.config.rootpath, check=False)
     assert done.stdout.strip() == "optimal", done.stderr
