@@ -272,10 +272,10 @@ def _port_load(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
 
 def _never_binds(frame: Frame, load: Terms, rate: int, slot: int) -> bool:
     """Whether any chunk of the slot computes for at least as long as the largest load takes."""
-    return _most(frame, load) <= rate * frame.chunks.least_work(frame.running(slot))
+    return _most(load) <= rate * frame.chunks.least_work(frame.running(slot))
 
 
-def _most(frame: Frame, load: Terms) -> int:
+def _most(load: Terms) -> int:
     """Return what a load of KV bytes and own traffic cannot exceed."""
     most = load.constant
     for coef, variable in zip(load.coefs, load.variables, strict=True):
@@ -289,7 +289,7 @@ def _least_rate(frame: Frame, load: Terms, rate: int) -> int:
     In whole ticks any load above 0 then still takes exactly one, and the row's numbers stay of a
     size that HiGHS can see.
     """
-    return min(rate, max(1, _most(frame, load))) if frame.clock.whole else rate
+    return min(rate, max(1, _most(load))) if frame.clock.whole else rate
 
 
 def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:

@@ -1,14 +1,13 @@
 """From an instance to a plan with a certified gap."""
 
+from mocap_opt.solving.comparison import compare, solve_with_each
 from mocap_opt.solving.driver import (
     EXECUTIONS,
     METHOD_NAMES,
     Solution,
     bound,
-    compare,
     evaluate,
     solve,
-    solve_with_each,
     wanted_execution,
 )
 from mocap_opt.solving.state import Progress

@@ -1,12 +1,12 @@
-"""The main entry points: solve, evaluate, compare, bound."""
+"""The main entry points: solve, evaluate, bound."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mocap_opt.assess import Assessment, Execution, assess
 from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
@@ -15,11 +15,10 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.given import as_instance, as_plan, as_tables
 from mocap_opt.heuristics import METHODS
 from mocap_opt.plan import Plan
-from mocap_opt.report import BoundBeatenError, Report, make_report
-from mocap_opt.solvers.outcome import Status
+from mocap_opt.report import Report, make_report
 from mocap_opt.solving.joint import add_quick_bounds, settle_feasibility, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
-from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
+from mocap_opt.solving.plugin_methods import PluginMethod, find_plugin_method
 from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.strategy import choose
@@ -27,10 +26,7 @@ from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mocap_opt.given import GivenInstance, GivenPlan
-    from mocap_opt.instance import Instance
 
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
@@ -71,13 +67,6 @@ class Solution:
     bounds: tuple[Bound, ...]
     tables: Tables
     trials: tuple[Trial, ...] = ()
-
-
-def _checked_name(kind: str, name: str, known: Iterable[str]) -> str:
-    known = tuple(known)
-    if name not in known:
-        raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
-    return name
 
 
 def solve(
@@ -142,18 +131,8 @@ def solve(
         If the solver asked for cannot be loaded.
     """
     plugin = find_plugin_method(method, METHOD_NAMES)
-    _checked_name("execution", execution, EXECUTIONS)
-    _checked_name("solver", solver, ("auto", *(s.value for s in Solver)))
-    limits = (("time_limit_s", time_limit_s), ("deterministic_limit", deterministic_limit), ("gap", gap))
-    problems = [
-        Problem(name, repr(value), "a finite number >= 0")
-        for name, value in limits
-        if value is not None and not 0 <= value < float("inf")
-    ]
-    if threads is not None and threads < 1:
-        problems.append(Problem("threads", repr(threads), "a whole number >= 1"))
-    if problems:
-        raise InputError(problems)
+    _check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
+    _check_limits(threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
@@ -171,29 +150,7 @@ def solve(
         threads,
         started=began,
     )
-    reason: str | None = None
-    used: str | None = None
-    if plugin is not None or method in PLAIN_METHODS:
-        if settle_feasibility(state):
-            pass
-        elif plugin is not None:
-            reason, used = plugin.run(state, seed=seed)
-        else:
-            reason, used = solve_plainly(state, method, seed=seed)
-    else:
-        if method in JOINT_METHODS:
-            strategy = choose(tables, wanted, solver, by_size=method == "auto")
-            reason, used = solve_jointly(state, strategy, seed=seed)
-            if method == "auto":
-                ran = list(dict.fromkeys(run.program for run in state.runs))
-                state.notes.insert(0, f"auto: {strategy.account(ran, state.why_done)}")
-        else:
-            proposal = METHODS[method].propose(tables, state.out_of_time)
-            state.offer(proposal.plan, method)
-            state.notes.extend(proposal.notes)
-            reason = proposal.reason or None
-            if not settle_feasibility(state):
-                add_quick_bounds(state, 1.0)
+    reason, used = _run(state, method, plugin, solver, seed)
     found = state.best
     report = make_report(
         instance,
@@ -225,6 +182,47 @@ def solve(
         report = replace(report, versions={**report.versions, **plugin.versions})
     plan = None if found is None else Plan(found.plan.boundaries, found.plan.homes, instance.fingerprint)
     return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
+
+
+def _check_names(*choices: tuple[str, str, Sequence[str]]) -> None:
+    for kind, name, known in choices:
+        if name not in known:
+            raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
+
+
+def _check_limits(threads: int | None, **limits: float | None) -> None:
+    problems = [
+        Problem(name, repr(value), "a finite number >= 0")
+        for name, value in limits.items()
+        if value is not None and not 0 <= value < float("inf")
+    ]
+    if threads is not None and threads < 1:
+        problems.append(Problem("threads", repr(threads), "a whole number >= 1"))
+    if problems:
+        raise InputError(problems)
+
+
+def _run(
+    state: SearchState, method: str, plugin: PluginMethod | None, solver: str, seed: int
+) -> tuple[str | None, str | None]:
+    """Let a method look for plans and bounds: why it has no plan, and the solver it used, if any."""
+    if method in JOINT_METHODS:
+        strategy = choose(state.tables, state.execution, solver, by_size=method == "auto")
+        answer = solve_jointly(state, strategy, seed=seed)
+        if method == "auto":
+            ran = list(dict.fromkeys(run.program for run in state.runs))
+            state.notes.insert(0, f"auto: {strategy.account(ran, state.why_done)}")
+        return answer
+    if method in METHODS:
+        proposal = METHODS[method].propose(state.tables, state.out_of_time)
+        state.offer(proposal.plan, method)
+        state.notes.extend(proposal.notes)
+        if not settle_feasibility(state):
+            add_quick_bounds(state, 1.0)
+        return proposal.reason or None, None
+    if settle_feasibility(state):
+        return None, None
+    return solve_plainly(state, method, seed=seed) if plugin is None else plugin.run(state, seed=seed)
 
 
 def evaluate(
@@ -301,91 +299,3 @@ def bound(
     impossible = prove_infeasible(tables)
     bounds = [] if impossible else lower_bounds(tables, quick=quick)
     return tables, sorted(bounds, key=lambda b: b.ticks), impossible
-
-
-def solve_with_each(instance: GivenInstance, methods: Sequence[str], **options: Any) -> list[Solution]:
-    """Solve an instance with several methods, all set against the best bound that any of them proved.
-
-    Their gaps then mean the same; a proof by one that there is no plan holds for all.
-
-    Parameters
-    ----------
-    instance : Instance or mapping
-    methods : sequence of str
-    **options
-        Passed on to `solve`.
-    """
-    instance = as_instance(instance)
-    solutions = [solve(instance, method, **options) for method in methods]
-    bounds = tuple(bound for solution in solutions for bound in solution.bounds)
-    proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
-    try:
-        return [_against(instance, solution, bounds, proof) for solution in solutions]
-    except BoundBeatenError as error:
-        raise blamed(error, METHOD_NAMES) from error
-
-
-def _against(
-    instance: Instance, solution: Solution, bounds: tuple[Bound, ...], proof: str | None
-) -> Solution:
-    """The same solution in the light of other bounds and of a proof that there is no plan."""
-    report = solution.report
-    if solution.assessment is None:
-        if proof is not None and report.status is not Status.INFEASIBLE:
-            report = replace(report, status=Status.INFEASIBLE, reason=proof)
-        return replace(solution, report=report)
-    judged = make_report(
-        instance,
-        solution.tables,
-        solution.assessment,
-        bounds,
-        method=report.method,
-        solver=report.solver,
-        tolerance=float(report.settings["gap"]),
-        runtime_s=report.runtime_s,
-        build_s=report.build_s,
-        solve_s=report.solve_s,
-        notes=report.notes,
-        programs=report.programs,
-        settings=report.settings,
-        execution=wanted_execution(report.settings["execution"]),
-    )
-    return replace(solution, report=judged, bounds=bounds)
-
-
-def compare(
-    instances: Sequence[GivenInstance],
-    methods: Sequence[str] = ("gpipe", "uniform", "terapipe", "mocap", "joint"),
-    **options: Any,
-) -> pd.DataFrame:
-    """Solve every instance with every method.
-
-    All methods on an instance are set against the best bound that any of them proved, so that
-    their gaps mean the same.
-
-    Parameters
-    ----------
-    instances : sequence of Instance or mapping
-    methods : sequence of str
-    **options
-        Passed on to `solve`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per instance and method with the fields of `mocap_opt.report.Report`, and
-        ``event_exceeds_lockstep``.
-    """
-    import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
-
-    rows: list[dict[str, Any]] = []
-    for instance in instances:
-        for solution in solve_with_each(instance, methods, **options):
-            report = solution.report
-            row = report.to_dict()
-            slower = None
-            if report.lockstep_latency_s is not None and report.event_latency_s is not None:
-                slower = report.event_latency_s > report.lockstep_latency_s
-            row["event_exceeds_lockstep"] = slower
-            rows.append(row)
-    return pd.DataFrame(rows)

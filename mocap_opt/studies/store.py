@@ -154,14 +154,14 @@ def _connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         database = sqlite3.connect(path, timeout=WAIT_S)
     try:
         with _explained(path):
-            _check(database, path, writing)
+            _check(database, path)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _check(database: sqlite3.Connection, path: Path, writing: bool) -> None:
+def _check(database: sqlite3.Connection, path: Path) -> None:
     # On the disk before a run counts as finished, also through a power cut.
     database.execute("PRAGMA synchronous = FULL")
     (identity,) = database.execute("PRAGMA application_id").fetchone()
