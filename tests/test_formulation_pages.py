@@ -156,6 +156,27 @@ def test_the_page_on_bounds_lists_those_of_the_registry_in_order() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page("bounds").split("## ")[0], re.MULTILINE) == list(BOUNDS)
 
 
+def code_of_the_package() -> dict[str, str]:
+    """Text of every module by its name; of modules of one name all texts."""
+    texts: dict[str, str] = {}
+    for file in Path(package.__file__).parent.parent.rglob("[a-z]*.py"):
+        texts[file.stem] = texts.get(file.stem, "") + file.read_text(encoding="utf-8")
+    return texts
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
+def test_functions_and_files_named_on_a_page_exist(path: Path) -> None:
+    text, modules = path.read_text(encoding="utf-8"), code_of_the_package()
+    for module, name in re.findall(r"`(?:[\w.]+\.)?([a-z_]+)\.(\w+)`", text):
+        if module in modules and name not in modules and name not in ("py", "json"):
+            known = rf"(def|class) {name}\b|^ *{name}\b *[:=]"
+            assert re.search(known, modules[module], re.MULTILINE), f"{module}.{name}"
+    written = set(re.findall(r"^`([\w./-]+)`:\n\n```", text, re.MULTILINE))
+    for file in set(re.findall(r"`((?:mocap_opt|tests|instances)/[\w./-]+)`", text)) - written:
+        moved = file.rpartition("/")[2] in {name.rpartition("/")[2] for name in written}
+        assert moved or (PAGES.parent / file).exists(), file
+
+
 def test_readme_lists_every_page() -> None:
     readme = page("README")
     missing = [path.name for path in PAGES.glob("*.md") if path.stem != "README" and path.name not in readme]
