@@ -98,6 +98,11 @@ class Plugin:
         """The error that says what is not as it should be."""
         return PluginError(f"the plugin {self} {what}")
 
+    def mistaken(self, verb: str, value: object, wanted: str) -> PluginError:
+        """The error that says what it is, or gave, instead of what is wanted."""
+        kind = "None" if value is None else f"a {type(value).__name__}"
+        return self.wrong(f"{verb} {kind}, not {wanted}")
+
 
 def plugins(*groups: str) -> tuple[Plugin, ...]:
     """Every entry point of the groups, by name; a distribution installed twice counts as Python finds it.

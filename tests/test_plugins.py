@@ -136,8 +136,8 @@ def test_a_plugin_of_period_and_longest_prompt(tmp_path, monkeypatch, capsys):
     [
         ("raise ValueError('no idea')", "failed: ValueError: no idea"),
         ("raise SystemExit(3)", "failed: SystemExit: 3"),
-        ("return None", "None instead of a Proposal"),
-        ("return 3", "a int instead of a Proposal"),
+        ("return None", "gave None, not a Proposal"),
+        ("return 3", "gave a int, not a Proposal"),
         ("return Proposal(3)", "gave a plan that is none"),
         ("return Proposal(mocap_opt.Plan((0, 1.5, 4)))", "gave a plan that is none: TypeError"),
     ],

@@ -105,6 +105,5 @@ def load_formulation(plugin: Plugin) -> Formulation:
     """
     loaded = plugin.load()
     if not isinstance(loaded, Formulation):
-        kind = "None" if loaded is None else f"a {type(loaded).__name__}"
-        raise plugin.wrong(f"is {kind}, not a mocap_opt.Formulation")
+        raise plugin.mistaken("is", loaded, "a mocap_opt.Formulation")
     return loaded

@@ -46,13 +46,9 @@ def plugin_method(plugin: Plugin) -> Method:
     loaded = plugin.load()
     propose = loaded.propose if isinstance(loaded, Method) else loaded
     if not callable(propose):
-        raise plugin.wrong(f"is {_kind(loaded)}, not a function from Tables to a Proposal")
+        raise plugin.mistaken("is", loaded, "a function from Tables to a Proposal")
     summary = loaded.summary if isinstance(loaded, Method) else (getdoc(loaded) or "").partition("\n")[0]
     return Method(plugin.name, str(summary), _guarded(plugin, propose))
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _guarded(plugin: Plugin, propose: Callable[..., Any]) -> Propose:
@@ -66,7 +62,7 @@ def _guarded(plugin: Plugin, propose: Callable[..., Any]) -> Propose:
         except BaseException as error:
             raise plugin.failed("failed", error) from error
         if not isinstance(proposal, Proposal):
-            raise plugin.wrong(f"gave {_kind(proposal)} instead of a Proposal")
+            raise plugin.mistaken("gave", proposal, "a Proposal")
         return _verified(plugin, tables, proposal)
 
     return ask

@@ -116,7 +116,7 @@ def _solve(plugin: Plugin, state: SearchState, seed: int) -> tuple[str | None, s
     except BaseException as error:
         raise plugin.failed("failed", error) from error
     if not isinstance(result, ProgramResult):
-        raise plugin.wrong(f"gave a {type(result).__name__} instead of a ProgramResult")
+        raise plugin.mistaken("gave", result, "a ProgramResult")
     return _enter(plugin, state, result, formulation.scope)
 
 
