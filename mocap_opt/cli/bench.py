@@ -16,7 +16,7 @@ from mocap_opt import units
 from mocap_opt.bench.family import SIZES, VARIANTS, make, names, write_family
 from mocap_opt.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
 from mocap_opt.bench.run import Settings, bench
-from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.options import SEED, json_option, print_json
 from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.instance import Instance, load_instance
@@ -81,7 +81,7 @@ Example:
     show_default=True,
     help="Stop a run once (latency - bound) / latency is at most this.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--plain/--no-plain", default=True, show_default=True, help="Also run plain-highs and plain-cpsat."
 )

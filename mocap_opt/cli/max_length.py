@@ -12,7 +12,7 @@ import click
 from mocap_opt.bounds import Scope, best, lower_bounds
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
-from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, percent, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -141,7 +141,7 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
     show_default=True,
     help="Seconds for the search and again for the upper bound.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write latency by length (CSV).")
 @click.option("--out", type=click.Path(path_type=str), help="Write the plan of the longest prompt (JSON).")
 @set_option

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
+
+SEED = click.IntRange(0, MOST_SEED)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=str))
@@ -58,10 +61,10 @@ def solve_options(command: Command) -> Command:
             show_default=True,
             help="Stop once (latency - bound) / latency is at most this.",
         ),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--seed", type=SEED, default=0, show_default=True),
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, MOST_THREADS),
             help="Threads of a program's solver.  "
             "[default: 4 for CP-SAT, 1 for HiGHS, 1 with --deterministic-limit]",
         ),

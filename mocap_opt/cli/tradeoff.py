@@ -11,7 +11,7 @@ import click
 
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
-from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, percent, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -183,7 +183,7 @@ def _refuse_for_the_curve(method: str, chunks: str | None, out: str | None) -> N
     help="Seconds for solving, shared by the variants; bounds come on top.",
 )
 @click.option("--gap", type=click.FloatRange(min=0, max=1), default=1e-4, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=str), help="Write the best variant's plan here (JSON).")
 @set_option
 @json_option

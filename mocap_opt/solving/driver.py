@@ -19,7 +19,7 @@ from mocap_opt.report import Report, make_report
 from mocap_opt.solving.joint import add_quick_bounds, settle_feasibility, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.plugin_methods import PluginMethod, find_plugin_method
-from mocap_opt.solving.programs import Solver
+from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.strategy import choose
 from mocap_opt.tables import Tables
@@ -132,7 +132,7 @@ def solve(
     """
     plugin = find_plugin_method(method, METHOD_NAMES)
     _check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
-    _check_limits(threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
+    _check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
@@ -190,14 +190,16 @@ def _check_names(*choices: tuple[str, str, Sequence[str]]) -> None:
             raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
 
 
-def _check_limits(threads: int | None, **limits: float | None) -> None:
+def _check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
     problems = [
         Problem(name, repr(value), "a finite number >= 0")
         for name, value in limits.items()
         if value is not None and not 0 <= value < float("inf")
     ]
-    if threads is not None and threads < 1:
-        problems.append(Problem("threads", repr(threads), "a whole number >= 1"))
+    if not 0 <= seed <= MOST_SEED:
+        problems.append(Problem("seed", repr(seed), f"a whole number from 0 to {MOST_SEED:,}"))
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        problems.append(Problem("threads", repr(threads), f"a whole number from 1 to {MOST_THREADS:,}"))
     if problems:
         raise InputError(problems)
 

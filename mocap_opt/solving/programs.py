@@ -24,6 +24,10 @@ from mocap_opt.verify import violations
 HOUSING = (greedy, fluid)
 """Home rules for boundaries that a relaxation came upon; the next is tried where one fails."""
 
+MOST_SEED = 2**31 - 1
+MOST_THREADS = 1024
+"""Largest seed and number of threads that both solvers take."""
+
 
 class Solver(StrEnum):
     """Which solver runs the programs."""

@@ -18,7 +18,7 @@ from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
 from mocap_opt.solving.plugin_methods import plugin_names
-from mocap_opt.solving.programs import Solver
+from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 
 MAX_BYTES = 2**20
 MAX_DOTS = 100
@@ -54,7 +54,7 @@ class Study(_Section):
     instances: list[Instances] = Field(min_length=1, description="instance files, each with a grid")
     methods: list[str] = Field(min_length=1, description="names of methods", examples=[["mocap", "joint"]])
     solvers: list[str] = Field(["auto"], min_length=1, description="solvers of the joint method's programs")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Annotated[int, Field(ge=0, le=MOST_SEED)]] = Field(
         [0], min_length=1, description="random seeds of the joint method"
     )
     time_limits_s: list[Seconds] = Field([60.0], min_length=1, description="wall time of a run, seconds")
@@ -63,7 +63,9 @@ class Study(_Section):
     deterministic_limit: Seconds | None = Field(
         None, description="effort of each program that depends on no machine, see `mocap-opt solve`"
     )
-    threads: Annotated[int, Field(ge=1)] = Field(1, description="cores that a run takes, and threads it uses")
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = Field(
+        1, description="cores that a run takes, and threads it uses"
+    )
     grace_s: Seconds = Field(30.0, description="seconds over its limit before a run is killed")
     retries: Annotated[int, Field(ge=0)] = Field(3, description="new attempts after a worker was lost")
     results: str | None = Field(
@@ -136,7 +138,9 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
 
 
 def _placed(source: str, problems: Sequence[Problem]) -> list[Problem]:
-    return [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in problems]
+    return [
+        Problem(f"{source}: {p.path}" if p.path else source, p.found, p.expected, p.remedy) for p in problems
+    ]
 
 
 def _names(
