@@ -12,6 +12,7 @@ from mocap_opt.assess import Execution
 from mocap_opt.heuristics.admission import gates, harmless_gates, latest_starts, starts
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate
 from mocap_opt.heuristics.greedy import greedy
+from mocap_opt.heuristics.patient import patient
 from mocap_opt.heuristics.room_search import bytes_short, least_latency, make_room
 from mocap_opt.heuristics.timely import harmless_ends, timely
 from mocap_opt.heuristics.unhindered import unhindered
@@ -269,3 +270,33 @@ def test_a_solve_takes_them_unless_lockstep_counts() -> None:
         assert state.best_latency is not None
         assert (state.best_latency < before) == (execution is None)
         assert state.best_source == ("greedy" if execution else "greedy + homes in time")
+
+
+def test_patient_homes_wait_less_than_greedy_ones() -> None:
+    tables = uneven(190)
+    alone = estimate(tables, INDICES)
+    simple = greedy(tables, INDICES).pages
+    assert simple is not None
+    assert estimate(tables, INDICES, simple) > alone
+    pages = patient(tables, INDICES, alone).pages
+    assert pages is not None
+    assert not violations(tables, Plan.from_arrays(tables, INDICES, pages))
+    assert estimate(tables, INDICES, pages) < estimate(tables, INDICES, simple)
+
+
+def test_patient_homes_are_feasible() -> None:
+    rng = np.random.default_rng(12)
+    placed = 0
+    for n in range(150):
+        tables = random_tables(rng)
+        plan = random_plan(tables, rng)
+        if plan is None:
+            continue
+        indices = plan.grid_indices(tables)
+        homes = patient(tables, indices, estimate(tables, indices), n or None)
+        if homes.pages is None:
+            assert "short in slot" in homes.why
+            continue
+        assert not violations(tables, Plan.from_arrays(tables, indices, homes.pages))
+        placed += bool(homes.pages.any())
+    assert placed > 30

@@ -23,8 +23,8 @@ from mocap_opt.verify import violations
 
 FloatArray = npt.NDArray[np.float64]
 
-MOST_CELLS = 1024
-"""Largest stages x chunks; then a program takes well under a second."""
+MOST_CELLS = 4096
+"""Largest stages x chunks; then a program takes about a second."""
 
 ROUNDS = 12
 """Linear programs at most."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.linearised import balanced
 from mocap_opt.heuristics.occupancy import pooled_shortage
+from mocap_opt.heuristics.patient import patient
 from mocap_opt.heuristics.room_search import least_latency, make_room
 from mocap_opt.heuristics.timely import harmless_ends, timely
 from mocap_opt.plan import Plan
@@ -29,16 +30,19 @@ BASES = 3
 """Boundaries for which homes are sought, the most promising first."""
 
 SAMPLES = 2
-"""Seeds with which neighbours of each are sampled."""
+"""Seeds with which each is tried."""
 
 FINE = 1e-3
 """Part of the latency at which halving ends."""
 
-SEARCH_S = 10.0
-"""Wall time for one search of homes up to `SEARCH_CELLS`, seconds; beyond, in proportion."""
+TRIALS = 8
+"""Latencies for which greedy homes are tried."""
 
-SEARCH_CELLS = 512
-"""Stages x chunks."""
+SEARCH_S = 10.0
+"""Wall time for one search of homes by CP-SAT, seconds."""
+
+MOST_CELLS = 1024
+"""Stages x chunks up to which CP-SAT finds homes in such a time."""
 
 SEARCH_UNITS = 5.0
 """The same under a deterministic limit, in CP-SAT's units."""
@@ -70,8 +74,15 @@ def unhindered(
     if estimate(tables, start) * (1 + FINE) >= known:
         return
     bases = _with_room(tables, start, known, seed, asked_to_stop)
-    seconds = SEARCH_S * max(1.0, tables.stages * plan.chunks / SEARCH_CELLS)
     for least, indices in bases:
+        for pages in _simple(tables, indices, least, known, seed, asked_to_stop):
+            found = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
+            if not violations(tables, found):
+                known = estimate(tables, indices, pages)
+                yield found
+    for least, indices in bases:
+        if tables.stages * (indices.size - 1) > MOST_CELLS:
+            continue
         # The least latency of all is a hard one.
         low, trial = least, least + (known - least) // 4
         while trial < known * (1 - FINE / 4) and not asked_to_stop():
@@ -79,7 +90,7 @@ def unhindered(
                 tables,
                 indices,
                 trial,
-                time_limit_s=None if deterministic else seconds,
+                time_limit_s=None if deterministic else SEARCH_S,
                 deterministic_limit=SEARCH_UNITS if deterministic else None,
                 seed=seed,
                 asked_to_stop=asked_to_stop,
@@ -95,6 +106,23 @@ def unhindered(
             if known - low <= FINE * known:
                 break
             trial = (low + known) // 2
+
+
+def _simple(
+    tables: Tables, indices: IntArray, least: int, known: int, seed: int, asked_to_stop: AskedToStop
+) -> Iterator[IntArray]:
+    """Better and better greedy homes for one partition."""
+    for n in range(TRIALS):
+        latency = least + (known - least) * n // TRIALS
+        if latency >= known:
+            return
+        for sample in range(SAMPLES * seed, SAMPLES * (seed + 1)):
+            if asked_to_stop():
+                return
+            pages = patient(tables, indices, latency, sample or None).pages
+            if pages is not None and (reached := estimate(tables, indices, pages)) < known:
+                known = reached
+                yield pages
 
 
 def _with_room(

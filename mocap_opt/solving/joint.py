@@ -247,6 +247,7 @@ def keep_shaking(state: SearchState, relief: LinkRelief, seed: int) -> None:
     while not state.done and state.best is not None and stalled < STALLED:
         seed += 1
         before = state.best_latency
+        unhinder(state, [], seed)
         shake(state, seed)
         relief.move_boundaries(seed)
         refine_homes(relief)
