@@ -148,9 +148,14 @@ _LARGE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _SMALL = {"": 0, "m": -1, "u": -2, "n": -3, "p": -4}
 
 
+def decimal_bytes(size: float | Fraction) -> str:
+    """Bytes for people, ``"17.18 GB"``, for figures to compare: never some in GB and others in GiB."""
+    return _with_prefix(size, "B", _LARGE)
+
+
 def format_bytes(size: float | Fraction) -> str:
     """Bytes for people: ``"70 GB"``; binary multiples as such, ``"64 MiB"``."""
-    decimal = _with_prefix(size, "B", _LARGE)
+    decimal = decimal_bytes(size)
     for prefix, power in reversed(_BINARY.items()):
         count = Fraction(size) / 1024**power
         if count.denominator == 1 and 1 <= abs(count) < 1024:

@@ -101,6 +101,7 @@ def test_exact_refuses_what_is_not_finite() -> None:
         (units.format_bytes(70 * 10**9), "70 GB"),
         (units.format_bytes(64 * 2**20), "64 MiB"),
         (units.format_bytes(2**36), "64 GiB"),
+        (units.decimal_bytes(2**36), "68.72 GB"),
         (units.format_bytes(440_000_000), "440 MB"),
         (units.format_bytes(1_023_999), "1.024 MB"),
         (units.format_bytes(999_999_999), "1 GB"),

@@ -9,7 +9,7 @@ from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
-from mocap_opt.units import format_bytes
+from mocap_opt.units import decimal_bytes
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def _memory_too_small(tables: Tables, memory: PooledMemory, longest: int) -> Inf
         "reserve": int(tables.reserve(longest)[k]),
         "cached prefix": int(tables.prefix_bytes[k]),
     }
-    total = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size)
+    total = " + ".join(f"{name} {decimal_bytes(size)}" for name, size in parts.items() if size)
     message = (
-        f"memory {k} (stage {k}): {total} exceeds its {format_bytes(int(tables.capacity[k]))} "
-        f"by {format_bytes(int(short[k]))} in every plan"
+        f"memory {k} (stage {k}): {total} exceeds its {decimal_bytes(int(tables.capacity[k]))} "
+        f"by {decimal_bytes(int(short[k]))} in every plan"
     )
     return Infeasibility(k, k if tables.prefix_bytes[k] else None, int(short[k]), message)
 
@@ -131,8 +131,8 @@ def _pool_message(tables: Tables, closest: Shortage) -> Infeasibility:
     room = closest.need - closest.bytes_short
     message = (
         f"all memories together: even the plan that comes closest, with {closest.chunks} chunks of at most "
-        f"{min(closest.most * tables.quantum, tables.tokens)} tokens, needs {format_bytes(closest.need)} of "
-        f"KV in slot {closest.slot} and finds room for {format_bytes(room)}: "
-        f"{format_bytes(closest.bytes_short)} short"
+        f"{min(closest.most * tables.quantum, tables.tokens)} tokens, needs {decimal_bytes(closest.need)} of "
+        f"KV in slot {closest.slot} and finds room for {decimal_bytes(room)}: "
+        f"{decimal_bytes(closest.bytes_short)} short"
     )
     return Infeasibility(None, closest.slot, closest.bytes_short, message)

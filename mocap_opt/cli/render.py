@@ -18,7 +18,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
 from mocap_opt.solving import Progress, Solution, wanted_execution
-from mocap_opt.units import format_bytes
+from mocap_opt.units import decimal_bytes
 
 WIDEST_GANTT = 160
 
@@ -121,7 +121,7 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
         fill = [used / size for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
         peak = fill.index(max(fill))
         used, share = report.peak_memory_bytes[peak], 100 * fill[peak]
-        text = f"memory {peak}: {format_bytes(used)} of {format_bytes(capacity[peak])} ({share:.1f} %)"
+        text = f"memory {peak}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share:.1f} %)"
         rows.append(("fullest memory", text))
     rows.append(
         ("time", f"{report.runtime_s:.2f} s (building {report.build_s:.2f}, in solvers {report.solve_s:.2f})")
@@ -255,7 +255,7 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
             str(row["stage"]),
             str(row["layers"]),
             str(len(row["dies"])),
-            *(format_bytes(row[f"{s}_bytes"]) for s in sizes),
+            *(decimal_bytes(row[f"{s}_bytes"]) for s in sizes),
         )
         times = ("work_s", "compute_s", "chunk_costs_s", "send_s")
         work.add_row(str(row["stage"]), *(seconds(row[t]) for t in times), str(row["memory_bound_chunks"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocap_opt.assess import Assessment
-from mocap_opt.units import format_bytes
+from mocap_opt.units import decimal_bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Stop:
 def memory_stop(tokens: int, memory: int | None, slot: int, short: int, proved: bool) -> Stop:
     """Build the stop of a memory row."""
     where = "all memories together are" if memory is None else f"memory {memory} is"
-    reason = f"{where} {format_bytes(short)} short in slot {slot}"
+    reason = f"{where} {decimal_bytes(short)} short in slot {slot}"
     return Stop(tokens, reason, memory, slot, short, proved)
 
 
