@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import run
 from malformed import MALFORMED
-
-from mocap_opt.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCES = ROOT / "instances"
@@ -23,14 +22,6 @@ KEYS = (
     "event_latency_s lower_bound_s bound_scope bound_name bound_evidence gap runtime_s build_s boundaries "
     "homes peak_memory_bytes versions"
 ).split()
-
-
-def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    shown = capsys.readouterr()
-    return int(stopped.value.code or 0), shown.out, shown.err
 
 
 def run_json(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict]:

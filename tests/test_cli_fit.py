@@ -7,21 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run
 
-from mocap_opt.cli import main
 from mocap_opt.instance import Instance, load_instance
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 TIMINGS = INSTANCES / "timings" / "llama-3.1-70b-pjlab.csv"
 MEASURED = INSTANCES / "llama-3.1-70b-pjlab-measured.json"
 SLACK = INSTANCES / "tiny-slack.json"
-
-
-def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    shown = capsys.readouterr()
-    return int(stopped.value.code or 0), shown.out, shown.err
 
 
 def test_fit_prints_coefficients_errors_and_the_worst_chunks(capsys: pytest.CaptureFixture[str]) -> None:

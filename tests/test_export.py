@@ -11,10 +11,10 @@ import numpy as np
 import pyscipopt
 import pytest
 from builders import make_tables
+from command_line import exit_code
 from random_tables import random_instances
 from scipy import sparse
 
-from mocap_opt.cli import main
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.contention_free import solve_contention_free
@@ -196,16 +196,10 @@ def test_odd_names_of_instances_do_no_harm(tmp_path):
 # --- the command -------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit, match=r"\d") as stopped:
-        main([str(argument) for argument in arguments])
-    return int(stopped.value.code or 0)
-
-
 @pytest.mark.parametrize(("program", "suffix"), BOTH)
 def test_the_command_writes_the_program_and_says_what_it_wrote(program, suffix, tmp_path, capsys):
     path, file = tmp_path / f"model{suffix}", INSTANCES / "tiny-slack.json"
-    assert run("export", file, "--to", path, "--program", program, "--set", "overlap=0.5") == 0
+    assert exit_code("export", file, "--to", path, "--program", program, "--set", "overlap=0.5") == 0
     shown = capsys.readouterr()
     assert f"{program} program of tiny-slack" in shown.out
     assert "latency in ticks of 1 us" in shown.out
@@ -229,7 +223,7 @@ def test_the_command_writes_the_program_and_says_what_it_wrote(program, suffix, 
 def test_bad_calls_are_exit_code_2_and_leave_no_file(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "tiny.json").write_text((INSTANCES / "tiny-slack.json").read_text())
     monkeypatch.chdir(tmp_path)
-    assert run("export", *arguments) == 2
+    assert exit_code("export", *arguments) == 2
     shown = capsys.readouterr()
     assert message in shown.err
     assert shown.out == ""
@@ -239,10 +233,10 @@ def test_bad_calls_are_exit_code_2_and_leave_no_file(arguments, message, tmp_pat
 def test_programs_beyond_the_stated_size_are_refused_unless_forced(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("mocap_opt.formulations.export.MOST_NONZEROS", 50)
     path = tmp_path / "model.lp"
-    assert run("export", INSTANCES / "tiny-slack.json", "--to", path) == 2
+    assert exit_code("export", INSTANCES / "tiny-slack.json", "--to", path) == 2
     assert "at most 50 non-zeros" in capsys.readouterr().err
     assert not path.exists()
-    assert run("export", INSTANCES / "tiny-slack.json", "--to", path, "--force") == 0
+    assert exit_code("export", INSTANCES / "tiny-slack.json", "--to", path, "--force") == 0
     assert path.exists()
     with pytest.raises(InputError, match="at most 7 non-zeros"):
         export_program(path, tables_of("tiny-slack"), "joint", most_nonzeros=7)
@@ -250,6 +244,6 @@ def test_programs_beyond_the_stated_size_are_refused_unless_forced(tmp_path, mon
 
 def test_an_instance_without_a_program_says_so(tmp_path, capsys):
     path = tmp_path / "model.lp"
-    assert run("export", INSTANCES / "tiny-hopeless.json", "--to", path) == 3
+    assert exit_code("export", INSTANCES / "tiny-hopeless.json", "--to", path) == 3
     assert "no boundaries" in capsys.readouterr().err
     assert not path.exists()

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import exit_code
 from plugin_distribution import ENTRY_POINTS, MODULE, install
 
 import mocap_opt
-from mocap_opt.cli import main
 from mocap_opt.errors import InputError
 from mocap_opt.heuristics.plugin import find_method
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, PluginError, plugins
@@ -20,12 +20,6 @@ from mocap_opt.studies import LocalRunner, load_study, results, run_study, tasks
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 SLACK = INSTANCES / "tiny-slack.json"
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit, match=r"\d") as stopped:
-        main([str(argument) for argument in arguments])
-    return int(stopped.value.code or 0)
 
 
 def broken(body: str) -> str:
@@ -52,15 +46,15 @@ def test_plugins_are_found_without_being_imported(tmp_path, monkeypatch):
 def test_a_plugin_solves_evaluates_and_compares_like_a_built_in_method(tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path / "site")
     plan = tmp_path / "plan.json"
-    assert run("solve", SLACK, "--method", "halves", "--out", plan, "--json") == 0
+    assert exit_code("solve", SLACK, "--method", "halves", "--out", plan, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     # Two chunks of two tokens, 23 us each, and a byte on the link: as the built-in rule places them.
     assert report["boundaries"] == [0, 2, 4]
     assert report["versions"]["tiny-plugin"] == "1.5"
-    assert run("evaluate", SLACK, plan, "--json") == 0
+    assert exit_code("evaluate", SLACK, plan, "--json") == 0
     judged = json.loads(capsys.readouterr().out)
     assert judged["latency_s"] == report["latency_s"]
-    assert run("compare", SLACK, "--methods", "halves,patient,again,mocap", "--json") == 0
+    assert exit_code("compare", SLACK, "--methods", "halves,patient,again,mocap", "--json") == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == {"halves", "patient", "again", "mocap"}
     assert rows["halves"]["gap"] > 0
@@ -113,7 +107,7 @@ def test_models_of_plugins_are_handed_out(tmp_path, monkeypatch):
 def test_a_plugin_of_period_and_longest_prompt(tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path)
     assert (
-        run(
+        exit_code(
             "solve",
             SLACK,
             "--method",
@@ -127,7 +121,7 @@ def test_a_plugin_of_period_and_longest_prompt(tmp_path, monkeypatch, capsys):
         == 0
     )
     assert json.loads(capsys.readouterr().out)["found_by"] == "halves"
-    assert run("max-length", SLACK, "--method", "halves", "--latency-limit", "1", "--json") == 0
+    assert exit_code("max-length", SLACK, "--method", "halves", "--latency-limit", "1", "--json") == 0
     assert json.loads(capsys.readouterr().out)["tokens"] > 0
 
 
@@ -144,7 +138,7 @@ def test_a_plugin_of_period_and_longest_prompt(tmp_path, monkeypatch, capsys):
 )
 def test_what_goes_wrong_in_a_heuristic_names_the_plugin(body, message, tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path, module=broken(body), entry_points=BAD)
-    assert run("solve", SLACK, "--method", "bad") == 2
+    assert exit_code("solve", SLACK, "--method", "bad") == 2
     shown = capsys.readouterr().err
     assert message in shown
     assert "tiny-plugin 1.5 (entry point bad = tiny_plugin:bad of mocap_opt.heuristics)" in shown
@@ -164,7 +158,7 @@ def test_what_goes_wrong_in_a_heuristic_names_the_plugin(body, message, tmp_path
 def test_a_plan_that_breaks_a_rule_is_no_plan(plan, message, tmp_path, monkeypatch, capsys):
     body = f"return Proposal(mocap_opt.Plan({plan}))"
     install(monkeypatch, tmp_path, module=broken(body), entry_points=BAD)
-    assert run("solve", SLACK, "--method", "bad", "--json") == 4
+    assert exit_code("solve", SLACK, "--method", "bad", "--json") == 4
     report = json.loads(capsys.readouterr().out)
     assert report["status"] == "unknown"
     assert "its plan breaks" in report["reason"]
@@ -183,7 +177,7 @@ def test_a_bound_that_a_plan_beats_is_refused_and_the_plugin_blamed(tmp_path, mo
     body = outcome("UNKNOWN", "TIME_LIMIT", bound=10**9)
     module = broken(body).replace("bad, bad)", "bad, bad, Scope.ANY_EXECUTION)")
     install(monkeypatch, tmp_path, module=module, entry_points=BAD)
-    assert run("solve", SLACK, "--method", "bad-program") == 2
+    assert exit_code("solve", SLACK, "--method", "bad-program") == 2
     assert "tiny-plugin 1.5" in (shown := capsys.readouterr().err)
     assert "proved a bound that is none: 1000000000 ticks, but a plan takes" in shown
 
@@ -207,7 +201,7 @@ def test_a_bound_that_only_a_later_plan_beats_is_blamed_on_the_plugin_too(tmp_pa
 
 def test_a_program_that_says_there_is_no_plan_is_not_believed(tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path, module=broken(outcome("INFEASIBLE", "INFEASIBLE")), entry_points=BAD)
-    assert run("compare", SLACK, "--methods", "bad-program,mocap", "--json") == 0
+    assert exit_code("compare", SLACK, "--methods", "bad-program,mocap", "--json") == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["bad-program"]["status"] == "unknown"
     assert "not taken for a proof" in rows["bad-program"]["reason"]
@@ -247,33 +241,33 @@ def test_a_plugin_that_cannot_be_loaded_harms_nothing_else(
     module, entry, message, tmp_path, monkeypatch, capsys
 ):
     install(monkeypatch, tmp_path, module=module, entry_points=f"[mocap_opt.heuristics]\nhalves = {entry}\n")
-    assert run("solve", SLACK, "--method", "halves") == 2
+    assert exit_code("solve", SLACK, "--method", "halves") == 2
     shown = capsys.readouterr().err
     assert message in shown
     assert "tiny-plugin 1.5 (entry point halves" in shown
-    assert run("--help") == 0
-    assert run("solve", "--help") == 0
-    assert run("solve", SLACK, "--method", "mocap") == 0
+    assert exit_code("--help") == 0
+    assert exit_code("solve", "--help") == 0
+    assert exit_code("solve", SLACK, "--method", "mocap") == 0
     capsys.readouterr()
-    assert run("methods", "--json") == 0
+    assert exit_code("methods", "--json") == 0
     (row,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "halves"]
     assert message in row["problem"]
 
 
 def test_metadata_that_is_none_harms_nothing_else(tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path, entry_points="[mocap_opt.heuristics]\nno equals sign\n")
-    assert run("solve", SLACK, "--method", "mocap") == 0
+    assert exit_code("solve", SLACK, "--method", "mocap") == 0
     with pytest.raises(InputError, match=r"method: expected one of .*got 'halves'"):
         mocap_opt.solve(mocap_opt.load_instance(SLACK), "halves")
     capsys.readouterr()
-    assert run("methods") == 0
+    assert exit_code("methods") == 0
     assert "cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_built_in_name_wins_and_the_clash_is_said(tmp_path, monkeypatch, capsys):
     entry_points = "[mocap_opt.heuristics]\nmocap = tiny_plugin:halves\n"
     install(monkeypatch, tmp_path, entry_points=entry_points)
-    assert run("solve", SLACK, "--method", "mocap", "--json") == 0
+    assert exit_code("solve", SLACK, "--method", "mocap", "--json") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["boundaries"] == [0, 1, 2, 3, 4]
     assert "mocap is the built-in method, not that of tiny-plugin 1.5" in shown.err
@@ -296,7 +290,7 @@ def test_two_plugins_of_one_name_are_an_error_that_names_both(tmp_path, monkeypa
 
 def test_the_list_of_methods_says_where_each_comes_from(tmp_path, monkeypatch, capsys):
     install(monkeypatch, tmp_path)
-    assert run("methods", "--json") == 0
+    assert exit_code("methods", "--json") == 0
     rows = {(row["kind"], row["name"]): row for row in json.loads(capsys.readouterr().out)}
     assert rows["method", "halves"]["origin"] == "tiny-plugin 1.5"
     assert rows["method", "halves"]["summary"] == "Two chunks of about the same length."

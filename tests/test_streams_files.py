@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import exit_code
 
-from mocap_opt.cli import main
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.streams.mooncake import read_trace
@@ -34,12 +34,6 @@ STREAM = {
     "chunking": {"max_chunks": 4, "quantum": 2048},
     "objective": "stream",
 }
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    return int(caught.value.code or 0)
 
 
 def trace(tmp_path: Path, *lines: object) -> Path:
@@ -92,7 +86,7 @@ def test_import_trace_makes_an_instance(tmp_path: Path, capsys: pytest.CaptureFi
     ]
     path, out = trace(tmp_path, *lines), tmp_path / "made.json"
     assert (
-        run(
+        exit_code(
             "import-trace",
             str(path),
             "--take",
@@ -112,7 +106,7 @@ def test_import_trace_makes_an_instance(tmp_path: Path, capsys: pytest.CaptureFi
         {"name": "line 2", "tokens": 6144 - 512, "prefix": 512, "release": 0.5},
     ]
     assert Instance.from_dict(data).workload.tokens == 6144 - 512
-    assert run("import-trace", str(path), "--take", "9", "--out", str(tmp_path / "none.json")) == 2
+    assert exit_code("import-trace", str(path), "--take", "9", "--out", str(tmp_path / "none.json")) == 2
     assert "expected 9 requests from number 0 on, got 4 requests" in capsys.readouterr().err
     assert not (tmp_path / "none.json").exists()
 
@@ -151,29 +145,32 @@ def test_the_command_line_solves_and_evaluates_streams(
 ) -> None:
     file, plan = tmp_path / "stream.json", tmp_path / "plan.json"
     file.write_text(json.dumps(STREAM))
-    assert run("check", str(file)) == 0
-    assert run("show", str(file)) == 0
+    assert exit_code("check", str(file)) == 0
+    assert exit_code("show", str(file)) == 0
     capsys.readouterr()
-    assert run("solve", str(file), "--time-limit", "2", "--out", str(plan), "--json") == 0
+    assert exit_code("solve", str(file), "--time-limit", "2", "--out", str(plan), "--json") == 0
     solved = json.loads(capsys.readouterr().out)
-    assert run("evaluate", str(file), str(plan), "--json") == 0
+    assert exit_code("evaluate", str(file), str(plan), "--json") == 0
     assert json.loads(capsys.readouterr().out) == solved
-    assert run("evaluate", str(file), str(plan)) == 0
+    assert exit_code("evaluate", str(file), str(plan)) == 0
     assert "throughput" in capsys.readouterr().out
     late = json.loads(plan.read_text())
     late["requests"][1]["slot"] = 0
     plan.write_text(json.dumps(late))
-    assert run("evaluate", str(file), str(plan)) == 3
+    assert exit_code("evaluate", str(file), str(plan)) == 3
     assert "needs the first stage" in capsys.readouterr().out
-    assert run("solve", str(file), "--gantt") == 2
-    assert run("bound", str(file)) == 2
+    assert exit_code("solve", str(file), "--gantt") == 2
+    assert exit_code("bound", str(file)) == 2
     assert "workload.requests: expected one prompt" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not CONVERSATIONS.exists(), reason="the trace of conversations is not there")
 def test_real_requests_are_planned_within_a_tenth_of_the_bound(tmp_path: Path) -> None:
     out = tmp_path / "chat.json"
-    assert run("import-trace", str(CONVERSATIONS), "--take", "8", "--time-scale", "0", "--out", str(out)) == 0
+    assert (
+        exit_code("import-trace", str(CONVERSATIONS), "--take", "8", "--time-scale", "0", "--out", str(out))
+        == 0
+    )
     report = solve_stream(Instance.from_dict(json.loads(out.read_text())), time_limit_s=4.0).report
     assert report.gap is not None
     assert report.gap <= 0.1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from table_cells import cells_of_latex, cells_of_markdown
 
 from mocap_opt import plotting
-from mocap_opt.cli import main
 from mocap_opt.plotting import studies as pictures
 from mocap_opt.scores import performance_profile, ratios_to_best, shifted_geometric_mean
 from mocap_opt.studies import summary, tables
@@ -182,32 +180,6 @@ def test_an_infeasible_instance_is_no_gap():
 # --- tables ------------------------------------------------------------------------------------------
 
 
-def cells_of_markdown(text: str) -> list[list[str]]:
-    """Cells row by row, as a Markdown reader splits them; the rule below the header aside."""
-    rows = [re.split(r"(?<!\\)\|", line.strip()) for line in text.splitlines()]
-    assert all(row[0] == row[-1] == "" for row in rows)
-    cut = [[cell.strip().replace("\\|", "|") for cell in row[1:-1]] for row in rows]
-    assert len({len(row) for row in cut}) == 1
-    assert all(re.fullmatch(r"-+|-+:", cell) for cell in cut[1])
-    return [cut[0], *cut[2:]]
-
-
-def cells_of_latex(text: str) -> list[list[str]]:
-    """Cells row by row, as LaTeX splits them, with every special character escaped."""
-    body = (
-        text.split("\\midrule", maxsplit=1)[0].split("\\toprule")[1]
-        + text.split("\\midrule")[1].split("\\bottomrule", maxsplit=1)[0]
-    )
-    rows = [row for row in body.replace("\n", "").split(r"\\") if row]
-    cut = [[cell.strip() for cell in re.split(r"(?<!\\)&", row)] for row in rows]
-    for cell in (cell for row in cut for cell in row):
-        assert not re.search(r"(?<!\\)[%$#_&]", cell)
-    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
-    assert columns is not None
-    assert {len(row) for row in cut} == {len(columns[1])}
-    return [[re.sub(r"\\([%$#_&{}])", r"\1", cell) for cell in row] for row in cut]
-
-
 def test_tables_hold_the_same_cells_in_markdown_and_latex():
     text = tables.gaps_as_text(summary.gaps(FRAME))
     expected = [
@@ -307,98 +279,3 @@ def test_where_no_run_has_an_answer_there_is_nothing_to_draw(kind):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="'pie' is no picture of a study"):
         plotting.study_figure("study", "pie", FRAME, RUNS)
-
-
-# --- commands ----------------------------------------------------------------------------------------
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit, match=r"\d") as stopped:
-        main([str(argument) for argument in arguments])
-    return int(stopped.value.code or 0)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A study that has been run by the command."""
-    path = tmp_path_factory.mktemp("study") / "small.toml"
-    path.write_text(
-        f"""
-        methods = ["gpipe", "mocap", "joint"]
-        deterministic_limit = 1
-        [[instances]]
-        files = ["{INSTANCES}/tiny-slack.json", "{INSTANCES}/tiny-pooled.json"]
-        """
-    )
-    assert run("study", path, "--cores", "1", "--json") == 0
-    return path
-
-
-def test_the_command_does_each_run_once(study, capsys):
-    assert run("study", "run", study, "--cores", "1", "--json") == 0
-    again = json.loads(capsys.readouterr().out)
-    assert (again["runs"], again["finished_before"], again["done"], again["failed"]) == (6, 6, 0, 0)
-    assert Path(again["results"]).name == "small.results.sqlite"
-
-
-def test_tables_are_printed_and_written(study, tmp_path, capsys):
-    assert run("study", "table", study) == 0
-    cells = cells_of_markdown(capsys.readouterr().out)
-    assert cells[0] == ["instance", "gpipe", "mocap", "joint"]
-    assert [row[0] for row in cells[1:]] == ["tiny-slack", "tiny-pooled"]
-    assert cells[1][3] == "0.00 %"
-    assert (
-        run("study", "table", study, "--kind", "standings", "--format", "latex", "--out", tmp_path / "t.tex")
-        == 0
-    )
-    assert [row[0] for row in cells_of_latex((tmp_path / "t.tex").read_text())] == [
-        "contender",
-        "gpipe",
-        "mocap",
-        "joint",
-    ]
-    capsys.readouterr()
-    assert run("study", "table", study, "--kind", "rows", "--json") == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in rows] == ["gpipe", "mocap", "joint"] * 2
-    assert run("study", "table", study.with_name("small.results.sqlite"), "--kind", "failures") == 0
-    assert len(cells_of_markdown(capsys.readouterr().out)) == 1
-    for name in ("r.csv", "r.parquet"):
-        assert run("study", "table", study, "--out", tmp_path / name) == 0
-        assert (tmp_path / name).stat().st_size > 500
-
-
-@pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
-def test_pictures_are_written(kind, study, tmp_path, capsys):
-    assert run("study", "plot", study, "--kind", kind, "--out", tmp_path / "x.svg") == 0
-    assert "<svg" in (tmp_path / "x.svg").read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["study", "none.toml"], 2, "none.toml"),
-        (["study", "run", "new.toml", "--cluster", "local:0"], 2, "--cluster: expected local: and a number"),
-        (["study", "run", "new.toml", "--cluster", "local:2", "--cores", "1"], 2, "only one of them"),
-        (["study", "table", "new.toml"], 2, "run the study first"),
-        (["study", "table", "none.sqlite"], 2, "no such file"),
-        (["study", "plot", "new.toml", "--out", "x.gif"], 2, "ends in .png, .svg or .pdf"),
-    ],
-)
-def test_bad_calls_are_said_clearly(arguments, code, message, tmp_path, monkeypatch, capsys):
-    (tmp_path / "new.toml").write_text(
-        f'methods = ["mocap"]\n[[instances]]\nfiles = ["{INSTANCES}/tiny-slack.json"]\n'
-    )
-    monkeypatch.chdir(tmp_path)
-    assert run(*arguments) == code
-    assert message in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["new.toml"]
-
-
-def test_a_study_without_finished_runs_has_nothing_to_show(study, tmp_path, capsys):
-    # Results are in the file, but none of what the study asks now.
-    other = tmp_path / "other.toml"
-    other.write_text(study.read_text().replace("deterministic_limit = 1", "deterministic_limit = 2"))
-    shutil.copy(study.with_name("small.results.sqlite"), tmp_path / "other.results.sqlite")
-    assert run("study", "table", other) == 4
-    assert "no finished run with the versions installed" in capsys.readouterr().err

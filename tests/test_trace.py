@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_tables
+from command_line import exit_code
 from random_plans import random_plan
 from random_tables import random_instances
 
-from mocap_opt.cli import main
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
@@ -226,16 +226,10 @@ def test_the_file_is_the_trace_or_not_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["trace.json"]
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit, match=r"\d") as stopped:
-        main([str(argument) for argument in arguments])
-    return int(stopped.value.code or 0)
-
-
 def test_solve_and_evaluate_write_the_same_trace(tmp_path, capsys):
     plan, solved, judged = (tmp_path / name for name in ("plan.json", "solved.json", "judged.json"))
-    assert run("solve", POOLED, "--out", plan, "--trace", solved) == 0
-    assert run("evaluate", POOLED, plan, "--trace", judged, "--json") == 0
+    assert exit_code("solve", POOLED, "--out", plan, "--trace", solved) == 0
+    assert exit_code("evaluate", POOLED, plan, "--trace", judged, "--json") == 0
     shown = capsys.readouterr().out
     report = json.loads(shown[shown.index("{") :])
     trace = json.loads(judged.read_text())
@@ -250,9 +244,9 @@ def test_without_a_feasible_plan_there_is_no_trace_and_that_is_said(tmp_path, ca
     plan, out = tmp_path / "plan.json", tmp_path / "trace.json"
     assert violations(tables, Plan((0, 2, 4)))
     plan.write_text(json.dumps({"version": 1, "kind": "plan", "boundaries": [0, 2, 4], "homes": []}))
-    assert run("evaluate", POOLED, plan, "--trace", out) == 3
+    assert exit_code("evaluate", POOLED, plan, "--trace", out) == 3
     assert "no trace was written" in capsys.readouterr().err
-    assert run("solve", INSTANCES / "tiny-hopeless.json", "--trace", out) == 3
+    assert exit_code("solve", INSTANCES / "tiny-hopeless.json", "--trace", out) == 3
     assert "no trace was written" in capsys.readouterr().err
     assert not out.exists()
 
@@ -260,8 +254,8 @@ def test_without_a_feasible_plan_there_is_no_trace_and_that_is_said(tmp_path, ca
 @pytest.mark.parametrize("place", ["no/such/folder/trace.json", "."])
 def test_bad_places_are_refused_before_any_work(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run("solve", POOLED, "--trace", place) == 2
-    assert run("evaluate", POOLED, "plan.json", "--trace", place) == 2
+    assert exit_code("solve", POOLED, "--trace", place) == 2
+    assert exit_code("evaluate", POOLED, "plan.json", "--trace", place) == 2
     shown = capsys.readouterr()
     assert shown.err.count("1 problem in the input") == 2
     assert "Traceback" not in shown.err
