@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_tables
+from cell_recursion import starts_from
 from random_plans import random_plan
 from random_tables import random_tables
 
 from mocap_opt.assess import Execution
 from mocap_opt.heuristics.admission import gates, harmless_gates, latest_starts, starts
-from mocap_opt.heuristics.estimate import contention_free_latency, estimate
+from mocap_opt.heuristics.estimate import contention_free_latency, estimate, without_traffic
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.patient import patient
 from mocap_opt.heuristics.room_search import bytes_short, least_latency, make_room
@@ -71,6 +72,23 @@ def test_without_contention_the_estimate_is_the_event_driven_latency() -> None:
     assert waiting > 5
 
 
+def test_without_traffic_only_the_waits_are_left() -> None:
+    rng = np.random.default_rng(32)
+    waiting = busy = 0
+    for _ in range(60):
+        tables = random_tables(rng)
+        plan = random_plan(tables, rng)
+        if plan is None:
+            continue
+        left = without_traffic(tables, plan)
+        assert contention_free_latency(tables, Plan(plan.boundaries)) <= left
+        assert left <= contention_free_latency(tables, plan)
+        waiting += left > contention_free_latency(tables, Plan(plan.boundaries))
+        busy += left < contention_free_latency(tables, plan)
+    assert waiting
+    assert busy
+
+
 def random_times(rng: np.random.Generator) -> tuple[IntArray, IntArray, int | None]:
     stages, chunks = (int(n) for n in rng.integers(1, 7, 2))
     depth = int(rng.integers(0, 4)) or None
@@ -95,22 +113,10 @@ def test_latest_starts_are_the_latest() -> None:
 
 
 def with_delay(work: IntArray, send: IntArray, depth: int | None, cell: tuple[int, int], time: int) -> int:
-    """Latency if one chunk starts no earlier than a time, cell by cell until nothing changes."""
-    start = np.zeros_like(work)
-    start[cell] = time
-    stages, chunks = work.shape
-    while True:
-        before = start.copy()
-        for i in range(stages):
-            for j in range(chunks):
-                if i:
-                    start[i, j] = max(start[i, j], start[i - 1, j] + work[i - 1, j] + send[i - 1, j])
-                if j:
-                    start[i, j] = max(start[i, j], start[i, j - 1] + work[i, j - 1])
-                if depth is not None and i + 1 < stages and j >= depth:
-                    start[i, j] = max(start[i, j], start[i + 1, j - depth])
-        if np.array_equal(before, start):
-            return int((start + work).max())
+    """Latency if one chunk starts no earlier than a time."""
+    earliest = np.zeros_like(work)
+    earliest[cell] = time
+    return int((starts_from(earliest, work, send, depth) + work).max())
 
 
 def test_harmless_waits_are_harmless_all_together() -> None:

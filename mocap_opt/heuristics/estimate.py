@@ -139,3 +139,18 @@ def contention_free_latency(tables: Tables, plan: Plan) -> int:
     gate = gates(tables, indices, pages) if plan.homes else None
     work = durations(tables, indices, pages, below=True)
     return completion(work, np.maximum(send - 1, 0), tables.queue_depth, gate)
+
+
+def without_traffic(tables: Tables, plan: Plan) -> int:
+    """The same if KV passed in no time: only compute, sends, full queues and waiting for memory are left.
+
+    Parameters
+    ----------
+    plan : Plan
+        Boundaries on the grid, 0 first and S last.
+    """
+    indices = plan.grid_indices(tables)
+    stage = np.arange(tables.stages)[:, None]
+    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
+    gate = gates(tables, indices, plan.remote_pages(tables)) if plan.homes else None
+    return completion(durations(tables, indices), np.maximum(send - 1, 0), tables.queue_depth, gate)

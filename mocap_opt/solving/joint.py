@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from mocap_opt.bounds import BOUNDS, QUICK, branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.bounds.traffic_windows import traffic_windows
 from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.estimate import contention_free_latency
+from mocap_opt.heuristics.estimate import contention_free_latency, estimate
+from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.heuristics.local_search import improve, perturb
 from mocap_opt.plan import Plan
@@ -20,6 +22,7 @@ from mocap_opt.solving.programs import LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import Strategy
 from mocap_opt.solving.unhindering import unhinder
+from mocap_opt.stopping import AskedToStop
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Heuristics that run a solver; tried only when the others leave something to gain."""
@@ -36,11 +39,17 @@ LATER = frozenset({"path_mixture"})
 CLIMBS = 3
 """Plans that local search starts from, best first."""
 
+CLIMBING_SHARE = 0.3
+"""Part of the time left that they may take; large instances have better use for the rest."""
+
 SEARCH_SHARE = 0.2
 """Part of the time left that shaking, and then the search on homes alone, may take."""
 
 SHAKES = 40
 """Rounds of shaking boundaries and climbing again."""
+
+WORSE = Fraction(101, 100)
+"""How much longer a plan may take with greedy homes for its boundaries to be shaken."""
 
 BRANCHING_PROGRAMS = 4000
 """Linear programs that branch and bound on the boundaries may solve, whatever the time."""
@@ -159,32 +168,36 @@ def climb(state: SearchState, plans: list[tuple[str, Plan]], seed: int) -> list[
     ranked = sorted(((latencies[name], name, plan) for name, plan in plans), key=lambda entry: entry[:2])
     tried: set[tuple[int, ...]] = set()
     climbed: list[tuple[str, Plan]] = []
+    asked_to_stop = state.deadline(CLIMBING_SHARE)
     for _, name, plan in ranked:
-        if state.done or len(tried) == CLIMBS:
+        if asked_to_stop() or len(tried) == CLIMBS:
             break
         if plan.boundaries in tried:
             continue
         tried.add(plan.boundaries)
-        better = improve(state.tables, plan, seed=seed, asked_to_stop=lambda: state.done)
+        better = improve(state.tables, plan, seed=seed, asked_to_stop=asked_to_stop)
         if better:
             climbed.append((f"{name} + local search", better[0]))
             state.offer(better[0], climbed[-1][0])
-        climbed += balance(state, name, better[0] if better else plan, seed)
+        climbed += balance(state, name, better[0] if better else plan, seed, asked_to_stop)
     return climbed
 
 
-def balance(state: SearchState, name: str, plan: Plan, seed: int) -> list[tuple[str, Plan]]:
+def balance(
+    state: SearchState, name: str, plan: Plan, seed: int, asked_to_stop: AskedToStop
+) -> list[tuple[str, Plan]]:
     """Move all boundaries at once by linear programs, round, and climb from the best roundings."""
-    if state.done:
+    if asked_to_stop():
         return []
-    rounded = linearised(state.tables, plan, asked_to_stop=lambda: state.done)
+    rounded = linearised(state.tables, plan, asked_to_stop=asked_to_stop)
     rounded.sort(key=lambda found: contention_free_latency(state.tables, found))
     climbed: list[Plan] = []
     for start in rounded[:CLIMBS]:
-        if state.done:
+        if asked_to_stop():
             break
-        found = improve(state.tables, start, seed=seed, asked_to_stop=lambda: state.done)
+        found = improve(state.tables, start, seed=seed, asked_to_stop=asked_to_stop)
         climbed.append((found or [start])[0])
+    climbed = climbed or rounded[:1]
     if not climbed:
         return []
     best = min(climbed, key=lambda found: contention_free_latency(state.tables, found))
@@ -236,9 +249,20 @@ def shake(state: SearchState, seed: int) -> None:
     if state.best is None or state.done:
         return
     plan = state.best.plan
+    if not greedy_will_do(state, plan):
+        return
     better = perturb(state.tables, plan, rounds=SHAKES, seed=seed, asked_to_stop=state.deadline(SEARCH_SHARE))
     if better is not plan:
         state.offer(better, f"{state.best_source} + shaken")
+
+
+def greedy_will_do(state: SearchState, plan: Plan) -> bool:
+    """Whether greedy homes come close to those of a plan; shaken boundaries get no others."""
+    if not plan.homes or state.best_latency is None:
+        return True
+    indices = plan.grid_indices(state.tables)
+    pages = greedy(state.tables, indices).pages
+    return pages is not None and estimate(state.tables, indices, pages) <= state.best_latency * WORSE
 
 
 def keep_shaking(state: SearchState, relief: LinkRelief, seed: int) -> None:

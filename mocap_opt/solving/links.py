@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mocap_opt.assess import assess
+from mocap_opt.heuristics import estimate
 from mocap_opt.heuristics.contended_search import improve_contended
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.fluid import fluid
@@ -43,11 +44,11 @@ class LinkRelief:
 
     @property
     def congested(self) -> bool:
-        """Whether traffic costs the best plan latency."""
+        """Whether traffic costs the best plan latency; waiting for memory is another matter."""
         best, latency = self.state.best, self.state.best_latency
         if best is None or latency is None or not best.plan.homes:
             return False
-        return latency - without_traffic(self.state, best.plan) > WORTH * latency
+        return latency - estimate.without_traffic(self.state.tables, best.plan) > WORTH * latency
 
     def place(self, plans: Sequence[tuple[str, Plan]]) -> None:
         """Give the boundaries of plans homes that share out the links, where that can make a better plan.
