@@ -62,7 +62,7 @@ def run_task(task: dict[str, Any], kill_after_s: float) -> Finished:
         done = 0
         try:
             while not done:
-                done, _, usage = os.wait4(child.pid, os.WNOHANG)
+                done, status, usage = os.wait4(child.pid, os.WNOHANG)
                 if not done and time.perf_counter() - began > kill_after_s:
                     killed = True
                     child.kill()
@@ -82,13 +82,15 @@ def run_task(task: dict[str, Any], kill_after_s: float) -> Finished:
         message = err.read().decode(errors="replace").strip()
     progress = [line["progress"] for line in lines if "progress" in line]
     results = [line for line in lines if "progress" not in line]
+    # What ends a process from outside (a machine out of memory, say) leaves no word of its own.
+    lost = f"ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) and not killed else ""
     return Finished(
         progress,
         results[-1] if results else None,
         usage.ru_maxrss * KIBI,
         wall,
         killed,
-        message.splitlines()[-1] if message and not results else "",
+        "" if results else lost or "".join(message.splitlines()[-1:]),
     )
 
 

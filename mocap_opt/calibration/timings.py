@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -138,8 +139,7 @@ def _rows(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
 def _columns(names: list[str], where: str) -> list[str]:
     problems = [
         Problem(where, show(name), f"one of {', '.join(COLUMNS)}", close_to(name, COLUMNS) or "remove it")
-        for name in names
-        if name not in COLUMNS
+        for name in islice((name for name in names if name not in COLUMNS), MOST_PROBLEMS)
     ]
     problems += [
         Problem(where, "twice" if name in names else "nothing", f"one column {name}")

@@ -16,10 +16,10 @@ from mocap_opt import units
 from mocap_opt.bench.family import SIZES, VARIANTS, make, names, write_family
 from mocap_opt.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
 from mocap_opt.bench.run import Settings, bench
-from mocap_opt.cli.options import SEED, json_option, print_json
+from mocap_opt.cli.options import SEED, json_option, load_instances, print_json
 from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance import Instance
 
 
 def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def bench_command(
         _chosen("--variants", variants, VARIANTS),
     )
     instances = (
-        [load_instance(file) for file in files]
+        load_instances(files)
         if files
         else [Instance.from_dict(make(name, seed)) for name in names(chosen_sizes, chosen_variants)]
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance import Instance, load_instance
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 
 SEED = click.IntRange(0, MOST_SEED)
@@ -72,6 +74,30 @@ def solve_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[Instance]:
+    """Read several instance files; problems name theirs.
+
+    Raises
+    ------
+    InputError
+        Listing every problem of the first file that has some.
+    """
+    found = []
+    for file in files:
+        try:
+            found.append(load_instance(file, overrides))
+        except InputError as error:
+            source = ascii(file)[1:-1]
+            inner = [(p, p.path.removeprefix(source).removeprefix(": ")) for p in error.problems]
+            raise InputError(
+                [
+                    Problem(f"{source}: {path}" if path else source, p.found, p.expected, p.remedy)
+                    for p, path in inner
+                ]
+            ) from None
+    return found
 
 
 def print_json(value: Any) -> None:

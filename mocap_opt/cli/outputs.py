@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -110,8 +109,8 @@ def line_writer(
         whole = stream.tell()
         try:
             data = line.encode()
-            if (stream.write(data) or 0) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while data:
+                data = data[stream.write(data) or 0 :]
         except OSError as error:
             broken = True
             with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from mocap_opt.cli.options import (
     file_argument,
     gantt_option,
     json_option,
+    load_instances,
     print_json,
     set_option,
     solve_options,
@@ -245,7 +246,7 @@ def compare(
     if not names:
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
     warn_of_hidden(names)
-    instances = [load_instance(file, overrides) for file in files]
+    instances = load_instances(files, overrides)
     frame = compare_methods(
         instances,
         names,

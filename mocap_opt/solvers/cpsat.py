@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ortools.sat.python import cp_model
-
 from mocap_opt.solvers.cpsat_model import Built, build_model
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest
+from mocap_opt.solvers.load_ortools import cp_model
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
 
 DEFAULT_WORKERS = 4

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ortools.sat.python import cp_model
-
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
+from mocap_opt.solvers.load_ortools import cp_model
 
 SAFE_ACTIVITY = 2**60
 """Largest activity of a row handed to CP-SAT, which needs sums well inside 64-bit integers."""

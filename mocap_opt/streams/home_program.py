@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from ortools.sat.python import cp_model
 
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import LockstepReplay
+from mocap_opt.solvers.load_ortools import cp_model
 from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest
 from mocap_opt.streams.verify import sequence_memory
 from mocap_opt.tables import IntArray, Tables
