@@ -37,6 +37,8 @@ ROUNDS = 4
 WORTHWHILE = 0.2
 #: Large programs are solved for counts and longest chunks no farther apart than this, relatively.
 WIDE = 0.5
+#: How far targets lie from the bound to the latency missed, halfway or, where programs are large, nearer.
+HALF, QUARTER = 2, 4
 #: Targets are too close when one part in so many lies between them.
 FINE = 5000
 
@@ -58,7 +60,7 @@ def branch_on_boundaries(
     asked_to_stop: AskedToStop = never,
     on_bound: Callable[[Bound], None] = lambda bound: None,
 ) -> Bound | None:
-    """Prove higher and higher targets, halfway to the incumbent each time.
+    """Prove higher and higher targets, each part of the way to the incumbent.
 
     Parameters
     ----------
@@ -95,10 +97,11 @@ def branch_on_boundaries(
     best: Bound | None = None
     large = tables.stages * setting.counts[-1] > MOST_CELLS
     reached, missed, programs = known, aim, FIRST_LARGE_PROGRAMS if large else FIRST_PROGRAMS
+    part = QUARTER if large else HALF
     while reached < aim and search.programs < most_programs and not asked_to_stop():
         if missed - reached <= fine:
             missed, programs = aim, 2 * programs
-        target = aim if aim - reached <= fine else (reached + missed + 1) // 2
+        target = aim if aim - reached <= fine else reached + max(1, (missed - reached) // part)
         value = search.prove(target, min(programs, most_programs - search.programs), reached)
         if value > reached:
             reached = value
