@@ -86,8 +86,6 @@ _FILES: list[tuple[str, bytes, str]] = [
     ("file-too-large", b" " * (16 * 2**20 + 1), "at most 16,777,216 bytes"),
 ]
 
-MEMORY_ZERO = 'wafer.die.memory_bytes: expected > 0, got 0 (write 70e9 or "70 GB")'
-_NAN_COEFFICIENT = {"kind": "coefficients", "stages": [{}, {"linear": math.nan}]}
 
 _TIMES = {"lengths": [1024], "prefixes": [0], "seconds": [[0.5]]}
 _MEASURED = {"kind": "measured", "stages": _TIMES}

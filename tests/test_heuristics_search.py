@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from builders import make_tables
+from cell_recursion import starts_from
 from oracle import contention_free_price, price_plan
 from random_plans import random_plan
 from random_tables import random_tables
@@ -94,24 +95,6 @@ def test_no_replay_is_below_the_contention_free_latency() -> None:
     assert remote > 10
 
 
-def naive_completion(work: IntArray, send: IntArray, depth: int) -> int:
-    """The same recursion, cell by cell until nothing changes."""
-    stages, chunks = work.shape
-    start = np.zeros_like(work)
-    while True:
-        before = start.copy()
-        for i in range(stages):
-            for j in range(chunks):
-                if i:
-                    start[i, j] = max(start[i, j], start[i - 1, j] + work[i - 1, j] + send[i - 1, j])
-                if j:
-                    start[i, j] = max(start[i, j], start[i, j - 1] + work[i, j - 1])
-                if i + 1 < stages and j >= depth:
-                    start[i, j] = max(start[i, j], start[i + 1, j - depth])
-        if np.array_equal(before, start):
-            return int(start[-1, -1] + work[-1, -1])
-
-
 def test_full_queues_hold_stages_back() -> None:
     # Stage 1 takes 100 for the first chunk.  At depth 1 stage 0 starts chunk 1 when stage 1 has
     # started chunk 0 (at 1), and chunk 2 when stage 1 has started chunk 1 (at 101).
@@ -130,7 +113,8 @@ def test_queues_of_any_depth_against_the_cells() -> None:
         free = completion(work, send, None)
         for depth in (1, 2, 3):
             found = completion(work, send, depth)
-            assert found == naive_completion(work, send, depth)
+            ends = starts_from(np.zeros_like(work), work, send, depth) + work
+            assert found == ends[-1, -1]
             held_back += found > free
     assert held_back > 20
 

@@ -91,7 +91,7 @@ def timely(
         [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(stages)] for i in range(stages)
     ]
 
-    def spread_over(name: str, stage: int, pages: int, open_to: list[Affine]) -> list[Affine]:
+    def spread_over(name: str, pages: int, open_to: list[Affine]) -> list[Affine]:
         parts = [program.decision(f"{name},{k}]", 0, pages) for k in range(stages)]
         for part, gate in zip(parts, open_to, strict=True):
             program.require(f"only_where_open[{name}]", pages * gate - part)
@@ -102,7 +102,7 @@ def timely(
     placed: list[tuple[int, int, list[Affine]]] = []
     for i in range(stages):
         before = int(held[max(0, chunks - i)])
-        placed.append((i, chunks - 1, spread_over(f"early[{i}", i, before, uses[i])))
+        placed.append((i, chunks - 1, spread_over(f"early[{i}", before, uses[i])))
         for j in range(max(0, chunks - i), chunks):
             ends = range(int(harmless[i, j]) + 1, i + j - chunks + 1)
             open_to = uses[i]
@@ -112,7 +112,7 @@ def timely(
                     program.require(f"used[{i},{j},{k}]", uses[i][k] - gate)
                     for s in ends:
                         program.require(f"no_wait[{i},{j},{k},{s}]", 1 - gate - uses[s][k])
-            placed.append((i, i + j, spread_over(f"late[{i},{j}", i, int(fresh[j]), open_to)))
+            placed.append((i, i + j, spread_over(f"late[{i},{j}", int(fresh[j]), open_to)))
     for k in range(stages):
         for t in range(chunks - 1, chunks + stages - 1):
             there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
