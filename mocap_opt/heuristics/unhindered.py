@@ -70,16 +70,20 @@ def unhindered(
         Checked between searches and inside them.
     """
     start = plan.grid_indices(tables)
-    known = estimate(tables, start, plan.remote_pages(tables))
-    if estimate(tables, start) * (1 + FINE) >= known:
+    known, alone = estimate(tables, start, plan.remote_pages(tables)), estimate(tables, start)
+    if alone * (1 + FINE) >= known:
         return
-    bases = _with_room(tables, start, known, seed, asked_to_stop)
-    for least, indices in bases:
-        for pages in _simple(tables, indices, least, known, seed, asked_to_stop):
-            found = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
-            if not violations(tables, found):
-                known = estimate(tables, indices, pages)
-                yield found
+    # Moving large boundaries takes long; they get greedy homes as they are first.
+    bases = [(alone, start)]
+    for moving in (False, True):
+        if moving:
+            bases = _with_room(tables, start, known, seed, asked_to_stop)
+        for least, indices in bases:
+            for pages in _simple(tables, indices, least, known, seed, asked_to_stop):
+                found = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
+                if not violations(tables, found):
+                    known = estimate(tables, indices, pages)
+                    yield found
     for least, indices in bases:
         if tables.stages * (indices.size - 1) > MOST_CELLS:
             continue
