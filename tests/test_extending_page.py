@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyomo.environ as pyo
 import pytest
+from command_line import run
 from oracle import brute_force, least_price
 from plugin_distribution import describe
 from random_tables import random_instances
 
 import mocap_opt
 from mocap_opt.bounds import Scope
-from mocap_opt.cli import main
 from mocap_opt.plugins import plugins
 
 ROOT = Path(__file__).parent.parent
@@ -70,9 +70,9 @@ def package(tmp_path, monkeypatch):
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> object:
-    with pytest.raises(SystemExit, match="0"):
-        main([*map(str, arguments), "--json"])
-    return json.loads(capsys.readouterr().out)
+    code, out, error = run(*arguments, "--json", capsys=capsys)
+    assert code == 0, error
+    return json.loads(out)
 
 
 def test_the_package_is_found_and_listed(package, capsys):

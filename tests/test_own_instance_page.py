@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import command_line
 import pytest
 from documented_commands import blocks, commands, shell_lines
 
-from mocap_opt.cli import main
 from mocap_opt.instance import MODELS
 from mocap_opt.instance.hf_config import FAMILIES, model_from_config
 
@@ -21,11 +21,8 @@ LINES = shell_lines(FILE)
 
 def run(line: str, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
     (arguments,) = commands(line)
-    with pytest.raises(SystemExit, match=r"\d") as stopped:
-        main([*arguments, *more])
-    out = capsys.readouterr()
-    assert "Traceback" not in out.err
-    return int(stopped.value.code or 0), out.out
+    code, out, _ = command_line.run(*arguments, *more, capsys=capsys)
+    return code, out
 
 
 @pytest.fixture
