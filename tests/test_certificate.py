@@ -21,15 +21,18 @@ from mocap_opt.heuristics.local_search import improve
 from mocap_opt.plan import Home, Plan
 from mocap_opt.report import BoundBeatenError, relative_gap
 
-PLANS, EACH, SOLVED_EVERY = 1000, 6, 12
+EACH, SOLVED_EVERY = 6, 12
 
 
-def test_1000_plans_stay_above_the_contention_free_optimum():
+@pytest.mark.parametrize("plans", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_plans_stay_above_the_contention_free_optimum(plans: int):
     rng = np.random.default_rng(20261121)
     seen: Counter[str] = Counter()
-    for number, tables in enumerate(random_instances(20261121, 2 * PLANS // EACH)):
+    for number, tables in enumerate(random_instances(20261121, 2 * plans // EACH)):
+        if seen["plans"] >= plans:
+            break
         optimum = brute_force(tables, contention_free_latency)
-        if optimum is None or seen["plans"] >= PLANS:
+        if optimum is None:
             continue
         if number % SOLVED_EVERY == 0:
             solved = solve_contention_free(tables, None, time_limit_s=30, gap=0.0, seed=0, threads=1)
@@ -49,8 +52,7 @@ def test_1000_plans_stay_above_the_contention_free_optimum():
             seen["local optima"] += turn % 2
             seen["event > lockstep"] += judged.event.latency > judged.lockstep.latency
             seen["reached"] += judged.latency == optimum.value
-    assert seen["plans"] >= PLANS
-    print(dict(seen))
+    assert seen["plans"] >= plans
     # The price of no barriers is rarely positive, but it exists; and the bound is reached.
     assert 0 < seen["event > lockstep"] < seen["plans"] // 4
     assert seen["reached"] > seen["plans"] // 20
