@@ -1,8 +1,8 @@
 """Homes that hold nobody up: behind a slow stage, admission in slot order may make chunks wait.
 
-Homes are sought for which no chunk waits longer than a latency allows.  Which waits are too long
-follows from the earliest end of every stage and the latest start of every chunk; a program over whole
-pages then keeps each late chunk out of the memories where it would wait for such an end.
+Homes are sought for which no chunk waits longer than a latency allows.  Which waits are too long is told
+by `mocap_opt.heuristics.admission.harmless_gates`; a program over whole pages then keeps each late chunk
+out of the memories where it would wait so long.
 """
 
 from __future__ import annotations
