@@ -182,6 +182,9 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     InputError
         Listing every problem.
     """
+    if "kind" not in data and "wafer" in data:
+        remedy = "`mocap-opt solve --out` writes plans"
+        raise InputError([Problem("kind", "an instance", '"plan"', remedy)])
     read = _Reader(tables)
     read.keys(data, _KEYS, ("version", "kind", "boundaries"))
     if "version" in data and (isinstance(data["version"], bool) or data["version"] != VERSION):

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import BASE, BROKEN_FILES, MALFORMED, changed
 
+from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance, checks, load_instance
 from mocap_opt.instance.checks import CHECKS
+from mocap_opt.plan_io import plan_from_dict
 
 
 def test_base_is_well_formed() -> None:
@@ -79,6 +81,15 @@ def test_all_problems_at_once() -> None:
         "chunking.page",
         "pipeline.dies_per_stage",
     ]
+
+
+def test_one_kind_of_file_in_the_place_of_another_is_one_problem() -> None:
+    with pytest.raises(InputError, match=r'kind: expected an instance, got "plan"') as caught:
+        Instance.from_dict({"version": 1, "kind": "plan", "boundaries": [0, 4]})
+    assert len(caught.value.problems) == 1
+    instance = Instance.from_dict(BASE)
+    with pytest.raises(InputError, match=r'kind: expected "plan", got an instance \(`mocap-opt solve'):
+        plan_from_dict(instance.to_dict(), build_tables(instance))
 
 
 def test_a_wrong_file_of_many_keys_is_cut_short() -> None:

@@ -101,6 +101,8 @@ class Instance(Section):
         """
         if not isinstance(data, Mapping):
             raise InputError([Problem("instance", show(data), "an object")])
+        if data.get("kind") in ("plan", "sequence", "tables") and "wafer" not in data:
+            raise InputError([Problem("kind", show(data["kind"]), "an instance", "it has no key kind")])
         given = {key: value for key, value in data.items() if key != "$schema"}
         resolved, failed, problems = resolve(given, Path(base_dir or "."))
         sections, invalid = _validate(resolved, failed)
