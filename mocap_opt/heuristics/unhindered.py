@@ -80,36 +80,52 @@ def unhindered(
             bases = _with_room(tables, start, known, seed, asked_to_stop)
         for least, indices in bases:
             for pages in _simple(tables, indices, least, known, seed, asked_to_stop):
-                found = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
-                if not violations(tables, found):
-                    known = estimate(tables, indices, pages)
-                    yield found
+                known = estimate(tables, indices, pages)
+                yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
+    effort = SEARCH_UNITS if deterministic else None
     for least, indices in bases:
         if tables.stages * (indices.size - 1) > MOST_CELLS:
             continue
-        # The least latency of all is a hard one.
-        low, trial = least, least + (known - least) // 4
-        while trial < known * (1 - FINE / 4) and not asked_to_stop():
-            homes = timely(
-                tables,
-                indices,
-                trial,
-                time_limit_s=None if deterministic else SEARCH_S,
-                deterministic_limit=SEARCH_UNITS if deterministic else None,
-                seed=seed,
-                asked_to_stop=asked_to_stop,
-            )
-            reached = None if homes.pages is None else estimate(tables, indices, homes.pages)
-            if homes.pages is not None and reached is not None and reached < known:
-                found = Plan.from_arrays(tables, indices, homes.pages, plan.fingerprint)
-                if not violations(tables, found):
-                    known = reached
-                    yield found
-            if homes.pages is None or reached is None or reached >= known:
-                low = max(low, trial)
-            if known - low <= FINE * known:
-                break
-            trial = (low + known) // 2
+        for pages in _halved(tables, indices, least, known, effort, seed, asked_to_stop):
+            known = estimate(tables, indices, pages)
+            yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
+
+
+def _halved(
+    tables: Tables,
+    indices: IntArray,
+    least: int,
+    known: int,
+    effort: float | None,
+    seed: int,
+    asked_to_stop: AskedToStop,
+) -> Iterator[IntArray]:
+    """Better and better homes by CP-SAT for one partition, for latencies halfway to the least or the best."""
+    # The least latency of all is a hard one.
+    low, trial = least, least + (known - least) // 4
+    while trial < known * (1 - FINE / 4) and not asked_to_stop():
+        pages = timely(
+            tables,
+            indices,
+            trial,
+            time_limit_s=SEARCH_S if effort is None else None,
+            deterministic_limit=effort,
+            seed=seed,
+            asked_to_stop=asked_to_stop,
+        ).pages
+        reached = known if pages is None else estimate(tables, indices, pages)
+        if pages is not None and reached < known and _feasible(tables, indices, pages):
+            known = reached
+            yield pages
+        else:
+            low = max(low, trial)
+        if known - low <= FINE * known:
+            return
+        trial = (low + known) // 2
+
+
+def _feasible(tables: Tables, indices: IntArray, pages: IntArray) -> bool:
+    return not violations(tables, Plan.from_arrays(tables, indices, pages))
 
 
 def _simple(
@@ -124,7 +140,8 @@ def _simple(
             if asked_to_stop():
                 return
             pages = patient(tables, indices, latency, sample or None).pages
-            if pages is not None and (reached := estimate(tables, indices, pages)) < known:
+            reached = known if pages is None else estimate(tables, indices, pages)
+            if pages is not None and reached < known and _feasible(tables, indices, pages):
                 known = reached
                 yield pages
 
