@@ -151,7 +151,8 @@ def _with_room(
 ) -> list[tuple[int, IntArray]]:
     """Boundaries and the least latencies, below that known, for which they leave room; the least first."""
     least = least_latency(tables, start, known)
-    if least is not None and least <= estimate(tables, start) * (1 + FINE):
+    large = tables.stages * (start.size - 1) > MOST_CELLS
+    if large and least is not None and least <= estimate(tables, start) * (1 + FINE):
         return [(least, start)]
     found = {indices.tobytes(): indices for indices in _moved(tables, start, asked_to_stop)}
     roomy = [
