@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import mocap_opt.cli
+from mocap_opt.__main__ import run
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mocap_opt"
@@ -48,7 +48,7 @@ def test_the_source_distribution_names_every_folder_under_version_control():
 
 def test_the_command_is_the_one_installed():
     (script,) = (s for s in entry_points(group="console_scripts") if s.name == "mocap-opt")
-    assert script.load() is mocap_opt.cli.main
+    assert script.load() is run
 
 
 def test_extras_that_messages_name_exist():
