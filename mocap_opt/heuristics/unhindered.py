@@ -151,6 +151,7 @@ def _with_room(
 ) -> list[tuple[int, IntArray]]:
     """Boundaries and the least latencies, below that known, for which they leave room; the least first."""
     least = least_latency(tables, start, known)
+    # The program often gains a little even where there is room, but takes long where it is large.
     large = tables.stages * (start.size - 1) > MOST_CELLS
     if large and least is not None and least <= estimate(tables, start) * (1 + FINE):
         return [(least, start)]
