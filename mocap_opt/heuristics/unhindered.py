@@ -79,7 +79,7 @@ def unhindered(
         if moving:
             bases = _with_room(tables, start, known, seed, asked_to_stop)
         for least, indices in bases:
-            for pages in _simple(tables, indices, least, known, seed, asked_to_stop):
+            for pages in patient_homes(tables, indices, least, known, seed, asked_to_stop):
                 known = estimate(tables, indices, pages)
                 yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
     effort = SEARCH_UNITS if deterministic else None
@@ -128,10 +128,25 @@ def _feasible(tables: Tables, indices: IntArray, pages: IntArray) -> bool:
     return not violations(tables, Plan.from_arrays(tables, indices, pages))
 
 
-def _simple(
+def patient_homes(
     tables: Tables, indices: IntArray, least: int, known: int, seed: int, asked_to_stop: AskedToStop
 ) -> Iterator[IntArray]:
-    """Better and better greedy homes for one partition."""
+    """Better and better greedy homes for one partition.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    least, known : int, ticks
+        Latency of the boundaries alone, and that to beat.
+    seed : int
+    asked_to_stop : callable
+
+    Yields
+    ------
+    int64[stage, chunk, memory]
+        Pages away from home.
+    """
     for n in range(TRIALS):
         latency = least + (known - least) * n // TRIALS
         if latency >= known:

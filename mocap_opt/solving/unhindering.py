@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mocap_opt.assess import Execution
 from mocap_opt.heuristics.estimate import estimate
-from mocap_opt.heuristics.unhindered import unhindered
+from mocap_opt.heuristics.unhindered import patient_homes, unhindered
 from mocap_opt.plan import Plan
 from mocap_opt.solving.state import SearchState
 
@@ -22,7 +22,7 @@ def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
     state : SearchState
         Receives what is found.
     plans : sequence of Plan
-        Feasible; the one with the best boundaries is started from, whatever its homes.
+        Feasible; all get greedy homes, and that with the best boundaries is started from, whatever its homes.
     seed : int
     """
     if state.best is None or state.done or state.execution is Execution.LOCKSTEP:
@@ -32,14 +32,23 @@ def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
     def alone(plan: Plan) -> int:
         return estimate(tables, plan.grid_indices(tables))
 
-    source = state.best_source
-    start = min([*plans, state.best.plan], key=alone)
+    asked_to_stop = state.deadline(SHARE)
+    source = f"{state.best_source} + homes in time"
+    ranked = sorted([*plans, state.best.plan], key=alone)
+    best = state.best.plan
+    known = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+    # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
+    for plan in ranked:
+        indices = plan.grid_indices(tables)
+        for pages in patient_homes(tables, indices, alone(plan), known, seed, asked_to_stop):
+            known = estimate(tables, indices, pages)
+            state.offer(Plan.from_arrays(tables, indices, pages), source)
     found = unhindered(
         tables,
-        start,
+        ranked[0],
         deterministic=state.deterministic_limit is not None,
         seed=seed,
-        asked_to_stop=state.deadline(SHARE),
+        asked_to_stop=asked_to_stop,
     )
     for plan in found:
-        state.offer(plan, f"{source} + homes in time")
+        state.offer(plan, source)
