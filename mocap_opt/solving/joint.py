@@ -60,6 +60,9 @@ AIMED = frozenset({"boundary_branching", "listed_partitions", "traffic_windows"}
 STALLED = 3
 """Rounds without a better plan after which shaking ends, time left or not."""
 
+UNHINDERINGS = 3
+"""Rounds of letting chunks wait less for memory before the slower bounds."""
+
 BOUNDS_SHARE = 0.4
 """Part of the time left for the slower bounds where programs follow them."""
 
@@ -99,7 +102,7 @@ def solve_jointly(state: SearchState, strategy: Strategy, *, seed: int) -> tuple
     climbed = climb(state, plans, seed)
     relief.place(climbed)
     relief.move_boundaries(seed)
-    unhinder(state, [plan for _, plan in climbed], seed)
+    keep_unhindering(state, [plan for _, plan in climbed], seed)
     rule_out_partitions(state, relief)
     used = run_programs(state, strategy, seed, reasons) if strategy.early else None
     shake(state, seed)
@@ -263,6 +266,15 @@ def greedy_will_do(state: SearchState, plan: Plan) -> bool:
     indices = plan.grid_indices(state.tables)
     pages = greedy(state.tables, indices).pages
     return pages is not None and estimate(state.tables, indices, pages) <= state.best_latency * WORSE
+
+
+def keep_unhindering(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
+    """Let chunks wait less for memory, again from what was found as long as that helps."""
+    for n in range(UNHINDERINGS):
+        before = state.best_latency
+        unhinder(state, plans if n == 0 else [], seed + n)
+        if state.best_latency == before:
+            break
 
 
 def keep_shaking(state: SearchState, relief: LinkRelief, seed: int) -> None:

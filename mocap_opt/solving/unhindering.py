@@ -13,6 +13,9 @@ from mocap_opt.solving.state import SearchState
 SHARE = 0.3
 """Part of the time left that this may take."""
 
+IN_TIME = " + homes in time"
+"""Ends the name of what such a plan came from."""
+
 
 def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
     """Let the chunks of the best plan, or of boundaries better than its own, wait less for memory.
@@ -33,7 +36,7 @@ def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
         return estimate(tables, plan.grid_indices(tables))
 
     asked_to_stop = state.deadline(SHARE)
-    source = f"{state.best_source} + homes in time"
+    source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
     ranked = sorted([*plans, state.best.plan], key=alone)
     best = state.best.plan
     known = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
