@@ -7,7 +7,6 @@ and a number is passed on only where HiGHS vouches for it.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,8 @@ __all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy"
 ABSOLUTE_GAP = 1e-6
 """Absolute gap below which HiGHS calls a mixed-integer program optimal (its own default)."""
 
-_threads_lock = threading.Lock()
-_threads_in_use: int | None = None
+OTHER_THREADS = "global scheduler has already been initialized"
+"""What HiGHS says where the process has run it with other threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +133,7 @@ def solve_mip(
             raise ValueError(f"the start violates {where} by {worst:g}")
         columns = np.arange(program.columns, dtype=np.int32)
         check(highs.setSolution(program.columns, columns, start), "setSolution")
-    _run(highs, threads, listener)
+    _run(highs, listener)
     outcome, values = _read_mip(highs, program, listener.log)
     outcome_fields = {
         "solver": "highs",
@@ -173,7 +172,7 @@ def solve_lp(
     began = time.perf_counter()
     listener = Listener(lambda _: asked_to_stop())
     highs = _session(program, listener, time_limit_s, seed, threads, {"solve_relaxation": True})
-    _run(highs, threads, listener)
+    _run(highs, listener)
     status, stop = _verdict(highs)
     info, solution = highs.getInfo(), highs.getSolution()
     optimal = status is Status.OPTIMAL
@@ -241,20 +240,18 @@ def _session(
     return highs
 
 
-def _run(highs: Any, threads: int, listener: Listener) -> None:
+def _run(highs: Any, listener: Listener) -> None:
     """Run HiGHS.
 
-    Its scheduler lives as long as the process: after a change of ``threads`` a run fails
-    unless the scheduler is reset.  Before the first run here another user of HiGHS, Pyomo for
-    one, may have set it up.
+    Its scheduler lives as long as the process, and a run that asks for another number of threads fails
+    unless the scheduler is reset.  Other users of HiGHS in this process, Pyomo for one, set it up too.
     """
-    global _threads_in_use
-    with _threads_lock:
-        if _threads_in_use != threads:
-            load_highspy().Highs.resetGlobalScheduler(True)
-        _threads_in_use = threads
+    highspy = load_highspy()
     with deferred_interrupt(listener.interrupt):
         status = highs.run()
+        if status == highspy.HighsStatus.kError and OTHER_THREADS in listener.log:
+            highspy.Highs.resetGlobalScheduler(True)
+            status = highs.run()
     if listener.error is not None:
         raise listener.error
     check(status, f"run: {listener.log[-500:]}")

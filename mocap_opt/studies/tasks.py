@@ -242,7 +242,7 @@ def _variants(entry: Instances, place: str) -> list[dict[str, Any]]:
             continue
         texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
         problems += [
-            Problem(where, f"{show(text)} twice", "each value once", "remove one")
+            Problem(where, f"{show(values[texts.index(text)])} twice", "each value once", "remove one")
             for text, times in Counter(texts).items()
             if times > 1
         ]
