@@ -65,7 +65,7 @@ def reproduce(
     """Set latency, throughput and longest prompts of five methods against the MOCAP paper's ratios.
 
     The family of instances is this project's own (mocap_opt/headline/family.py), as the paper's is not
-    public.  On two cores the whole takes about 20 minutes.  A study that was stopped in any way goes on
+    public.  On two cores the whole takes about 12 minutes.  A study that was stopped in any way goes on
     where it was when started again; to do all runs anew, remove the file of finished runs.
     """
     if PurePath(out).suffix.lower() != ".csv":
