@@ -31,24 +31,22 @@ def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
     if state.best is None or state.done or state.execution is Execution.LOCKSTEP:
         return
     tables = state.tables
-
-    def alone(plan: Plan) -> int:
-        return estimate(tables, plan.grid_indices(tables))
-
     asked_to_stop = state.deadline(SHARE)
     source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
-    ranked = sorted([*plans, state.best.plan], key=alone)
     best = state.best.plan
     known = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+    ranked = sorted(
+        (estimate(tables, plan.grid_indices(tables)), n, plan) for n, plan in enumerate([*plans, best])
+    )
     # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
-    for plan in ranked:
+    for alone, _, plan in ranked:
         indices = plan.grid_indices(tables)
-        for pages in patient_homes(tables, indices, alone(plan), known, seed, asked_to_stop):
+        for pages in patient_homes(tables, indices, alone, known, seed, asked_to_stop):
             known = estimate(tables, indices, pages)
             state.offer(Plan.from_arrays(tables, indices, pages), source)
     found = unhindered(
         tables,
-        ranked[0],
+        ranked[0][-1],
         deterministic=state.deterministic_limit is not None,
         seed=seed,
         asked_to_stop=asked_to_stop,
