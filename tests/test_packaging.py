@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from fnmatch import fnmatch
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,15 +15,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mocap_opt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FILES = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-
-
-def test_every_file_that_is_no_module_is_named_as_data_of_the_package():
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["mocap_opt"]
-    data = {path.relative_to(PACKAGE).as_posix() for path in FILES if path.suffix != ".py"}
-    assert {"py.typed", "html_report/page.css", "html_report/page.js"} <= data
-    unnamed = {name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)}
-    assert not unnamed
-    assert all(any(fnmatch(name, pattern) for name in data) for pattern in patterns)
 
 
 def test_every_folder_with_modules_is_a_package():
@@ -42,8 +32,18 @@ def test_the_source_distribution_names_every_folder_under_version_control():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this is no working copy of the repository")
     folders = {name.partition("/")[0] for name in listed.splitlines() if "/" in name}
-    manifest = (ROOT / "MANIFEST.in").read_text().split()
-    assert folders - set(manifest) == {"mocap_opt", ".ci"}
+    included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert folders - {path.strip("/") for path in included} == {".ci"}
+
+
+def test_the_top_level_holds_what_was_agreed_on():
+    try:
+        listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this is no working copy of the repository")
+    top = {name.partition("/")[0] for name in listed.splitlines() if not name.startswith(".")}
+    folders = {"mocap_opt", "formulations", "tests", "notebooks", "instances"}
+    assert top == {"pyproject.toml", "README.md", "LICENSE"} | folders
 
 
 def test_the_command_is_the_one_installed():
