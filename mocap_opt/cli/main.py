@@ -15,6 +15,7 @@ from mocap_opt.cli import (
     describe,
     drawing,
     fit,
+    glossary,
     handover,
     max_length,
     methods,
@@ -86,6 +87,7 @@ for command in (
     *reproduce.COMMANDS,
     *bench.COMMANDS,
     *methods.COMMANDS,
+    *glossary.COMMANDS,
 ):
     cli.add_command(command)
 
