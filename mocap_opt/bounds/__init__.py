@@ -3,10 +3,10 @@
 Mathematics: ``formulations/bounds.md``.
 """
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope, best
 from mocap_opt.bounds.boundary_branching import branch_on_boundaries
 from mocap_opt.bounds.infeasible import Infeasibility, prove_infeasible
 from mocap_opt.bounds.registry import BOUNDS, QUICK, lower_bounds
+from mocap_opt.lower_bound import Bound, Evidence, Scope, best
 
 __all__ = [
     "BOUNDS",

@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.safe_dual import safe_dual_bound
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 

@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope, best
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.measured_partition import least_with_crossing
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.lower_bound import Bound, Evidence, Scope, best
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from mocap_opt.bounds.base import Bound
 from mocap_opt.bounds.boundary_branching import boundary_branching
 from mocap_opt.bounds.listed_partitions import listed_partitions
 from mocap_opt.bounds.lp_relaxation import lp_relaxation
@@ -14,6 +13,7 @@ from mocap_opt.bounds.path_mixture import path_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
 from mocap_opt.bounds.traffic_windows import traffic_windows
+from mocap_opt.lower_bound import Bound
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 

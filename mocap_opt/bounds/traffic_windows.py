@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.few_partitions import FewPartitions, can_be_listed
 from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables import IntArray, Tables

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.bounds.base import Scope
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.lower_bound import Scope
 from mocap_opt.plan import Plan
 from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_named
 from mocap_opt.tables import Tables

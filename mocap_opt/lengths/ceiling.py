@@ -10,7 +10,6 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.bounds import best
-from mocap_opt.bounds.base import Scope
 from mocap_opt.bounds.infeasible import prove_infeasible
 from mocap_opt.bounds.one_dimensional import MOST_STEPS, one_dimensional, one_dimensional_pooled
 from mocap_opt.bounds.stage_work import stage_work
@@ -18,6 +17,7 @@ from mocap_opt.lengths.bisection import last_found
 from mocap_opt.lengths.family import LengthFamily
 from mocap_opt.lengths.limits import LatencyLimit
 from mocap_opt.lengths.result import Stop
+from mocap_opt.lower_bound import Scope
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.units import format_seconds
 

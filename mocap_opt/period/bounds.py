@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.formulations.stage_kinds import stage_classes
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.period.terms import period_free, pooled_room
 from mocap_opt.tables import Tables
 

@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 from mocap_opt.bounds import Scope
-from mocap_opt.bounds.base import best as best_bound
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.messages import show
 from mocap_opt.period.assess import PeriodAssessment
 from mocap_opt.period.cycle import PeriodicPlan

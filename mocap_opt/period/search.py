@@ -12,8 +12,8 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
-from mocap_opt.bounds.base import best as best_bound
 from mocap_opt.heuristics import METHODS
+from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.period.assess import PeriodAssessment, assess_period
 from mocap_opt.period.bounds import PartitionBound, period_bounds
 from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues

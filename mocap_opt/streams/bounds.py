@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.streams.memory_bound import work_and_memory
 from mocap_opt.streams.requests import Request
 from mocap_opt.tables import IntArray, Tables

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.bounds.base import Bound, Evidence, Scope
+from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.streams.requests import Request
 from mocap_opt.tables import IntArray, Tables
 
