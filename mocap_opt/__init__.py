@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mocap_opt.tables import Tables
     from mocap_opt.verify import violations
 
+    __version__: str
+
 _HOMES = {
     "InputError": "errors",
     "MocapError": "errors",
@@ -100,6 +102,7 @@ __all__ = [
     "Report",
     "Solution",
     "Tables",
+    "__version__",
     "bound",
     "build_cp_model",
     "build_model",
@@ -123,6 +126,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
+    if name == "__version__":
+        from mocap_opt.solvers.versions import package_version  # noqa: PLC0415 - nobody else needs it
+
+        return package_version()
     if name in _MODULES:
         return importlib.import_module(f"mocap_opt.{name}")
     if name not in _HOMES:

@@ -7,16 +7,18 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.messages import capped, join_path, show
+from mocap_opt.units import format_bytes
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
@@ -29,6 +31,9 @@ MAX_LINE = 4 * 2**20
 STALE_S = 3600.0
 """Age from which an unfinished file of a writer that was killed is removed; no write takes that long."""
 
+STANDARD_INPUT = "standard input"
+"""What messages call the file ``"-"``."""
+
 _UNFINISHED = ".unfinished"
 
 # Possessive, and the closing quote optional: one pass over whatever the file holds.
@@ -40,37 +45,78 @@ def refusal(source: str, found: str, expected: str, remedy: str = "") -> InputEr
     return InputError([Problem(source, found, expected, remedy)])
 
 
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path in printable ASCII, for messages."""
+    return ascii(os.fspath(path))[1:-1]
+
+
+def source_name(path: str | os.PathLike[str]) -> str:
+    """What messages call a file that is read: its path, or "standard input"."""
+    return STANDARD_INPUT if os.fspath(path) == "-" else shown_path(path)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    if os.fspath(path) != "-":
+        with open(path, "rb") as stream:
+            yield stream
+        return
+    # A process may have been started without one.
+    if sys.stdin is None:
+        raise refusal(STANDARD_INPUT, "nothing", "the text of a file", "name a file instead of -")
+    yield sys.stdin.buffer
+
+
 def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> str:
-    """Read a regular UTF-8 file of limited size.
+    """Read a regular UTF-8 file of limited size, or standard input.
+
+    Parameters
+    ----------
+    path : path
+        ``"-"`` is standard input; ``"./-"`` is a file of that name.
+    max_bytes : int
 
     Raises
     ------
     InputError
-        If it is missing, unreadable, not a regular file, too large or not UTF-8.
+        If it is missing, unreadable, not a regular file, too large or not UTF-8, or if standard input
+        is empty, as it is when read a second time.
     """
-    source = ascii(os.fspath(path))[1:-1]
-    with _reading(path, source), open(path, "rb") as stream:
+    source = source_name(path)
+    with _reading(path, source), _opened(path) as stream:
         data = stream.read(max_bytes + 1)
+    if not data and source == STANDARD_INPUT:
+        raise refusal(source, "nothing", "the text of a file", "it can be read once only")
     if len(data) > max_bytes:
-        raise refusal(source, "more", f"at most {max_bytes:,} bytes", "is this the right file?")
+        raise refusal(source, "more", f"at most {format_bytes(max_bytes)}", "is this the right file?")
     return _decoded(data, source)
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Read the lines of a regular UTF-8 file of any size, numbered from 1, one at a time.
+    """Read the lines of a regular UTF-8 file of any size, or of standard input, one at a time.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_text`.
+
+    Yields
+    ------
+    int, str
+        The number of the line, from 1, and the line.
 
     Raises
     ------
     InputError
         If the file is missing, unreadable, not a regular file or not UTF-8, or a line is too long.
     """
-    source = ascii(os.fspath(path))[1:-1]
-    with _reading(path, source), open(path, "rb") as stream:
+    source = source_name(path)
+    with _reading(path, source), _opened(path) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), start=1):
             place = f"{source}:{number}"
             if len(line) > MAX_LINE:
                 raise refusal(
-                    place, "more", f"at most {MAX_LINE:,} bytes in a line", "is this the right file?"
+                    place, "more", f"at most {format_bytes(MAX_LINE)} in a line", "is this the right file?"
                 )
             yield number, _decoded(line, place)
 
@@ -88,7 +134,7 @@ def _reading(path: str | os.PathLike[str], source: str) -> Iterator[None]:
     """Refuse what is no regular file, and say why one cannot be read."""
     try:
         # Opening a pipe nobody writes to would wait for ever, so look before opening.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if source != STANDARD_INPUT and not stat.S_ISREG(os.stat(path).st_mode):
             kind = "a directory" if os.path.isdir(path) else "not a regular file"
             remedy = "" if kind == "a directory" else "save what it gives in a file first"
             raise refusal(source, kind, "a file", remedy)
@@ -188,7 +234,7 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
     InputError
         As `read_text` and `parse_json`, or if the top level is not an object.
     """
-    source = ascii(os.fspath(path))[1:-1]
+    source = source_name(path)
     value = parse_json(read_text(path, max_bytes=max_bytes), source)
     if not isinstance(value, dict):
         raise refusal(source, show(value), "a JSON object at the top level", "start the file with {")
@@ -206,7 +252,7 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError:
-        source = ascii(os.fspath(path))[1:-1]
+        source = shown_path(path)
         raise refusal(source, "half a character (a lone surrogate)", "text that UTF-8 can hold") from None
     write_bytes_atomically(path, data)
 
@@ -220,7 +266,7 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         If the place cannot be written; then an older file of the name is left as it was.
     """
     target = Path(path)
-    source = ascii(os.fspath(path))[1:-1]
+    source = shown_path(path)
     temporary: str | None = None
     try:
         refuse_special(target)
@@ -263,7 +309,7 @@ def refuse_special(target: Path) -> None:
     ------
     InputError
     """
-    source = ascii(os.fspath(target))[1:-1]
+    source = shown_path(target)
     if target.is_dir():
         raise refusal(source, "a directory", "the name of a file")
     if target.exists() and not target.is_file():

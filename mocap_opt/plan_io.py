@@ -23,7 +23,7 @@ import numpy as np
 
 from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.plan import Home, Plan
 from mocap_opt.tables import Tables
@@ -234,7 +234,7 @@ def load_plan(path: str | os.PathLike[str], tables: Tables) -> Plan:
     try:
         return plan_from_dict(data, tables)
     except InputError as error:
-        source = ascii(os.fspath(path))[1:-1]
+        source = source_name(path)
         raise InputError(
             [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
         ) from None

@@ -29,15 +29,21 @@ becomes a `PluginError`.
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
 from mocap_opt.errors import InputError, MocapError, Problem
+from mocap_opt.files import shown_path
 
 HEURISTICS = "mocap_opt.heuristics"
 FORMULATIONS = "mocap_opt.formulations"
+
+_HERE = os.path.join(os.path.dirname(__file__), "")
 
 UNREADABLE = "(unreadable)"
 """Stands for the names that a distribution with broken metadata may bring."""
@@ -92,7 +98,20 @@ class Plugin:
     def failed(self, what: str, error: BaseException) -> PluginError:
         """The error that says what this plugin did wrong."""
         reason = f"{type(error).__name__}: {error}".strip()[:500]
-        return PluginError(f"the plugin {self} {what}: {reason}")
+        place = self._place(error)
+        return PluginError(f"the plugin {self} {what}: {reason}" + (f", at {place}" if place else ""))
+
+    def _place(self, error: BaseException) -> str:
+        """File and line of the plugin's code that the error comes from, empty if it has none in it."""
+        package = sys.modules.get(self.value.partition(":")[0].partition(".")[0])
+        folders = [os.path.join(folder, "") for folder in getattr(package, "__path__", ())]
+        file = getattr(package, "__file__", None)
+        frames = traceback.extract_tb(error.__traceback__)
+        # The innermost of its own lines, and not one of the library that it called.
+        own = [f for f in frames if f.filename == file or f.filename.startswith(tuple(folders))]
+        # A module that fails on import is gone again.
+        alien = [f for f in frames if not f.filename.startswith(("<", _HERE))] if package is None else []
+        return next((f"{shown_path(f.filename)}:{f.lineno}" for f in reversed(own or alien)), "")
 
     def wrong(self, what: str) -> PluginError:
         """The error that says what is not as it should be."""

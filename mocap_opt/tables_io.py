@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.table_fields import AXES, FIELDS, Field
 from mocap_opt.tables import IntArray, Tables
@@ -251,7 +251,7 @@ def load_tables(path: str | os.PathLike[str]) -> Tables:
     try:
         return tables_from_dict(data)
     except InputError as error:
-        source = ascii(os.fspath(path))[1:-1]
+        source = source_name(path)
         raise InputError(
             [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
         ) from None

@@ -66,6 +66,8 @@ _PATTERNS = {
     for unit in Unit
 }
 
+_BITS = re.compile(r"[0-9] *(?:[A-Za-z]*(?i:bits?)\b.*|[kKmMgGtTpPeE]?i?b(?:/s|ps)?) *$")
+
 
 def exact(value: float) -> Fraction:
     """Read a number as the decimal it prints as: ``exact(1e-9)`` is 1/10**9.
@@ -109,8 +111,7 @@ def parse(value: object, unit: Unit) -> Fraction:
         return exact(value)
     found = _PATTERNS[unit].fullmatch(value)
     if found is None:
-        bits = re.fullmatch(r".*[0-9] *[kKmMgGtTpP]?i?b(/s|ps)? *", value)
-        if bits and unit in (Unit.BYTES, Unit.BANDWIDTH):
+        if unit in (Unit.BYTES, Unit.BANDWIDTH) and _BITS.search(value):
             raise ValueError(f"{EXPECTED[unit]}, in bytes (B), not bits (b)")
         raise ValueError(EXPECTED[unit])
     factor = _FACTORS[unit][found["name"]] if found["name"] else Fraction(1)
@@ -133,24 +134,38 @@ def _whole(value: Fraction, what: str) -> int:
     return value.numerator
 
 
-def _with_prefix(value: float | Fraction, unit: str, powers: dict[str, int]) -> str:
-    """Write a value to four significant digits with the largest prefix that leaves it at least 1."""
+def _with_prefix(value: float | Fraction, unit: str, powers: dict[str, int], digits: int = 4) -> str:
+    """Write a value to so many significant digits with the largest prefix that leaves it at least 1."""
     number = Fraction(value)
     for name, power in sorted(powers.items(), key=lambda item: -item[1]):
         scaled = float(number / Fraction(1000) ** power)
         # A little under 1, so that 999.99 rounds up into the next prefix instead of printing 1000.
-        if abs(scaled) >= 0.99995:
-            return f"{scaled:,.0f} {name}{unit}" if abs(scaled) >= 1000 else f"{scaled:.4g} {name}{unit}"
-    return f"{float(number):.4g} {unit}"
+        if abs(scaled) >= 1 - 0.5 * 10.0**-digits:
+            large = abs(scaled) >= 1000
+            return f"{scaled:,.0f} {name}{unit}" if large else f"{scaled:.{digits}g} {name}{unit}"
+    return f"{float(number):.{digits}g} {unit}"
 
 
 _LARGE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _SMALL = {"": 0, "m": -1, "u": -2, "n": -3, "p": -4}
 
 
-def decimal_bytes(size: float | Fraction) -> str:
+def decimal_bytes(size: float | Fraction, digits: int = 4) -> str:
     """Bytes for people, ``"17.18 GB"``, for figures to compare: never some in GB and others in GiB."""
-    return _with_prefix(size, "B", _LARGE)
+    return _with_prefix(size, "B", _LARGE, digits)
+
+
+def format_shortage(needed: int, there: int) -> str:
+    """Say how far a need is from what is there: ``"71.5 GB needed, 70 GB there, 1.5 GB short"``.
+
+    Parameters
+    ----------
+    needed, there : int
+        Bytes, `needed` the larger one; both are written to as many digits as tell them apart.
+    """
+    texts = ((decimal_bytes(needed, digits), decimal_bytes(there, digits)) for digits in range(4, 20))
+    need, room = next((pair for pair in texts if pair[0] != pair[1]), (f"{needed:,} B", f"{there:,} B"))
+    return f"{need} needed, {room} there, {decimal_bytes(needed - there)} short"
 
 
 def format_bytes(size: float | Fraction) -> str:
@@ -178,6 +193,11 @@ def format_flops(speed: float | Fraction) -> str:
 def format_seconds(time: float | Fraction) -> str:
     """Seconds for people: ``"20 us"``, ``"1.234 s"``."""
     return _with_prefix(time, "s", _SMALL)
+
+
+def format_percent(part: float | None, digits: int = 2) -> str:
+    """A part of a whole for people, ``"3.25 %"``; a dash where it is unknown (None or NaN)."""
+    return "-" if part is None or math.isnan(part) else f"{100 * part:.{digits}f} %"
 
 
 def format_tokens(tokens: int) -> str:

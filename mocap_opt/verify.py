@@ -16,6 +16,7 @@ import numpy as np
 
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
+from mocap_opt.units import format_shortage
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,7 @@ def _capacity(tables: Tables, plan: Plan) -> list[Violation]:
     short = use - tables.capacity[:, None]
     found = []
     for memory, slot in zip(*(where.tolist() for where in np.nonzero(short > 0)), strict=True):
-        needed, there, missing = (
-            int(use[memory, slot]),
-            int(tables.capacity[memory]),
-            int(short[memory, slot]),
-        )
-        text = f"memory {memory}, slot {slot}: {needed} bytes needed, {there} there, {missing} short"
-        found.append(Violation("capacity", text, memory, slot, missing))
+        needed, there = int(use[memory, slot]), int(tables.capacity[memory])
+        text = f"memory {memory}, slot {slot}: {format_shortage(needed, there)}"
+        found.append(Violation("capacity", text, memory, slot, needed - there))
     return found

@@ -83,7 +83,7 @@ _FILES: list[tuple[str, bytes, str]] = [
     ("number-of-5000-digits", _TEXT.replace('"stages": 2', f'"stages": {"9" * 5000}').encode(), "digits"),
     ("repeated-key", _TEXT.replace('"stages": 2', '"stages": 2, "stages": 3').encode(), "pipeline.stages"),
     ("repeated-section", _TEXT.replace("{", '{"workload": {"tokens": 1}, ', 1).encode(), "workload"),
-    ("file-too-large", b" " * (16 * 2**20 + 1), "at most 16,777,216 bytes"),
+    ("file-too-large", b" " * (16 * 2**20 + 1), "at most 16 MiB"),
 ]
 
 

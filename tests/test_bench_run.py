@@ -203,7 +203,7 @@ def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, option: list[str]
     monkeypatch.setattr(command, "bench", lambda *_, **__: iter([a_row(), a_row(heuristic="uniform")]))
     result = CliRunner().invoke(cli, ["bench", "--sizes", "S", *option], standalone_mode=False)
     for text in (
-        "0.4 %",
+        "0.40 %",
         "pooled",
         "7 (uniform)",
         "shift 1 s",

@@ -98,7 +98,7 @@ def test_starts_are_judged_by_the_memory_rule_in_force() -> None:
     assert solve_chunk_partition(tables, Memory.POOLED, start=(0, 1, 3)).indices == (0, 1, 3)
     with pytest.raises(ValueError, match="the start is not feasible: memory 0"):
         solve_chunk_partition(tables, Memory.LOCAL, start=(0, 1, 3))
-    with pytest.raises(ValueError, match="slot 2: 26 bytes short in all memories together"):
+    with pytest.raises(ValueError, match="slot 2: 26 B short in all memories together"):
         solve_chunk_partition(tables, Memory.POOLED, start=(0, 1, 2, 3))
     with pytest.raises(ValueError, match="the start is not feasible: chunk 1 runs from 6 to 6"):
         solve_chunk_partition(make_tables(2, 6, quantum=2, max_chunks=3), Memory.POOLED, start=(0, 3, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from command_line import run
 from malformed import MALFORMED
+
+import mocap_opt
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCES = ROOT / "instances"
@@ -87,7 +90,7 @@ def test_a_plan_that_breaks_a_rule_is_listed_with_exit_code_3(tmp_path, capsys):
     assert judged["status"] == "infeasible"
     assert judged["latency_s"] is None
     # Stage 0 holds four tokens of 2 bytes where three fit.
-    assert any("memory 0, slot 1" in note and "2 short" in note for note in judged["notes"]), judged["notes"]
+    assert any("memory 0, slot 1" in note and "2 B short" in note for note in judged["notes"]), judged["notes"]
 
 
 def test_a_hopeless_instance_is_proved_infeasible(capsys):
@@ -222,3 +225,64 @@ def test_importing_the_package_loads_no_solver_and_no_plotting_library():
     heavy = ["pyomo", "ortools", "highspy", "pandas", "matplotlib", "scipy"]
     code = f"import sys, mocap_opt; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Put a text on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "-"),
+        ("show", "-"),
+        ("bound", "-", "--quick"),
+        ("solve", "-", "--method", "mocap"),
+        ("compare", "-", "--methods", "mocap"),
+    ],
+)
+def test_an_instance_can_come_from_standard_input(command, monkeypatch, capsys):
+    give(monkeypatch, Path(SLACK).read_text())
+    code, out, _ = run(*command, capsys=capsys)
+    assert code == 0
+    assert "tiny-slack" in out
+
+
+def test_a_plan_can_come_from_standard_input(tmp_path, monkeypatch, capsys):
+    plan = tmp_path / "plan.json"
+    run("solve", SLACK, "--method", "mocap", "--out", plan, capsys=capsys)
+    give(monkeypatch, plan.read_text())
+    code, answer = run_json("evaluate", SLACK, "-", capsys=capsys)
+    assert (code, answer["status"]) == (0, "feasible")
+    give(monkeypatch, plan.read_text().replace('"boundaries"', '"borders"'))
+    code, _, shown = run("evaluate", SLACK, "-", capsys=capsys)
+    assert code == 2
+    assert "standard input: borders" in shown
+
+
+def test_standard_input_can_be_read_once_only(monkeypatch, capsys):
+    give(monkeypatch, Path(SLACK).read_text())
+    code, _, shown = run("evaluate", "-", "-", capsys=capsys)
+    assert code == 2
+    assert "standard input: expected the text of a file, got nothing (it can be read once only)" in shown
+
+
+def test_standard_output_is_no_file(capsys):
+    code, _, shown = run("solve", SLACK, "--out", "-", capsys=capsys)
+    assert code == 2
+    assert "expected the name of a file, got standard output" in shown
+
+
+def test_the_version_is_an_option_and_an_attribute(capsys):
+    code, out, _ = run("--version", capsys=capsys)
+    assert (code, out) == (0, f"mocap-opt {mocap_opt.__version__}\n")
+    assert mocap_opt.__version__[0].isdigit()
+
+
+def test_messages_speak_of_bytes_as_people_do(tmp_path, capsys):
+    file = INSTANCES / "gpt3-175b-watos-tight.json"
+    _, out, _ = run("solve", file, "--method", "gpipe", capsys=capsys)
+    reason = next(line for line in out.splitlines() if line.startswith("reason"))
+    assert " GB short" in reason
+    assert " bytes" not in reason

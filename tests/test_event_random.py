@@ -117,11 +117,9 @@ def test_no_deadlock_and_no_overfull_memory_in_5000_random_plans():
 
 def test_an_infeasible_plan_is_refused_when_it_overfills():
     tables = make_tables(2, 4, linear=1, capacity=[3, 9])
-    with pytest.raises(
-        ReplayError, match="memory 0 is 1 bytes over its capacity when stage 0 starts chunk 1"
-    ):
+    with pytest.raises(ReplayError, match="memory 0 is 1 B over its capacity when stage 0 starts chunk 1"):
         replay_event(tables, Plan((0, 2, 4)))
-    with pytest.raises(ReplayError, match="memory 1 is 1 bytes over its capacity before the first chunk"):
+    with pytest.raises(ReplayError, match="memory 1 is 1 B over its capacity before the first chunk"):
         replay_event(make_tables(2, 4, capacity=9, static=[0, 10]), Plan((0, 4)))
 
 

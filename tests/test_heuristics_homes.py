@@ -66,7 +66,7 @@ def test_pooled_memory_gains_most() -> None:
 def test_local_needs_everything() -> None:
     assert least_peak(local, 4, 6) == 24
     tables, indices = equal_pages(4, 6, 4, 23)
-    assert local(tables, indices).why == "memory 0 is 1 bytes short in slot 5"
+    assert local(tables, indices).why == "memory 0 is 1 B short in slot 5"
 
 
 def test_partners() -> None:

@@ -73,7 +73,7 @@ def test_large_files_take_little_memory(tmp_path: Path) -> None:
     """40 MB of nothing; the readers of plans take as much as that, the others say how much they take."""
     found = measured(sparse(tmp_path / "large", 40 * MEGABYTE), "instance", "study", "timings", "trace")
     assert max(memory for memory, _ in found) < 150
-    limits = ("16,777,216 bytes", "1,048,576 bytes", "16,777,216 bytes", "4,194,304 bytes in a line")
+    limits = ("16 MiB", "1 MiB", "16 MiB", "4 MiB in a line")
     for (_, message), limit in zip(found, limits, strict=True):
         assert f"expected at most {limit}, got more (is this the right file?)" in message
 
@@ -167,7 +167,7 @@ def test_long_lines_and_wrong_bytes_of_a_trace_are_named(tmp_path: Path) -> None
     with pytest.raises(InputError, match="trace:2: expected UTF-8 text, got byte 0xff at offset 0"):
         list(read_lines(path))
     path.write_bytes(b"one\n" + b"x" * (4 * MEGABYTE + 1))
-    with pytest.raises(InputError, match="trace:2: expected at most 4,194,304 bytes in a line, got more"):
+    with pytest.raises(InputError, match="trace:2: expected at most 4 MiB in a line, got more"):
         list(read_lines(path))
 
 

@@ -19,10 +19,11 @@ from mocap_opt import METHODS, build_tables, load_instance, load_plan, solve
 from mocap_opt.assess import Execution, assess
 from mocap_opt.contenders import Contender
 from mocap_opt.html_report import html_report
-from mocap_opt.html_report.text import percent, script_json, seconds
+from mocap_opt.html_report.text import script_json, seconds
 from mocap_opt.plan_io import save_plan
 from mocap_opt.report import make_report
 from mocap_opt.run_view import SAMPLES, RunView, view_run
+from mocap_opt.units import format_percent
 from mocap_opt.verify import memory_use
 
 EVIL = '</script><img src=x onerror="window.hacked=1">&amp;'
@@ -264,7 +265,7 @@ def test_it_shows_the_figures_of_the_json(opened, written):
     for key in KEYS:
         value = written.answer[key]
         assert cells[key][0] == value
-        text = percent(value) if key == "gap" else seconds(value) if key.endswith("_s") else value
+        text = format_percent(value) if key == "gap" else seconds(value) if key.endswith("_s") else value
         assert cells[key][1] == text
     script = """return Array.from(document.querySelectorAll('#stages td[data-key="peak_memory_bytes"]'))
         .map(cell => JSON.parse(cell.dataset.value))"""

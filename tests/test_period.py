@@ -219,7 +219,7 @@ def test_the_proved_period_is_that_of_a_long_run() -> None:
 
 def test_an_overfull_memory_ends_the_run() -> None:
     tables = make_tables(stages=2, tokens=4, token_bytes=1, capacity=[3, 100], queue_depth=1)
-    with pytest.raises(ReplayError, match="memory 0 is 1 bytes over"):
+    with pytest.raises(ReplayError, match="memory 0 is 1 B over"):
         replay_event_period(tables, PeriodicPlan(Plan((0, 4)), 1))
 
 

@@ -266,7 +266,7 @@ def test_what_cannot_be_drawn_is_refused(solved, tmp_path, capsys):
     plan.write_text(json.dumps(broken))
     code, _, err = run("plot", file, plan, "--kind", "gantt", "--out", out, capsys=capsys)
     assert code == 3
-    assert "2 short" in err
+    assert "2 B short" in err
     hopeless = INSTANCES / "tiny-hopeless.json"
     code, _, err = run("plot", hopeless, "--kind", "gantt", "--out", out, capsys=capsys)
     assert code == 4

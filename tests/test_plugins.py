@@ -314,3 +314,40 @@ def test_the_command_works_in_a_process_of_its_own(tmp_path, monkeypatch):
     install(monkeypatch, tmp_path)
     command = [sys.executable, "-m", "mocap_opt.cli", "solve", str(SLACK), "--method", "halves"]
     assert "2 x2" in subprocess.check_output(command, text=True)
+
+
+def line_of(folder: Path, text: str) -> int:
+    lines = (folder / "tiny_plugin.py").read_text().splitlines()
+    return 1 + next(number for number, line in enumerate(lines) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("raise ValueError('no idea')", "no idea"),
+        # The innermost line of the plugin, not that of the library which it calls.
+        ("import json; json.loads('{')", "json.loads"),
+    ],
+)
+def test_a_failing_plugin_is_shown_with_file_and_line(body, text, tmp_path, monkeypatch, capsys):
+    install(monkeypatch, tmp_path, module=broken(body), entry_points=BAD)
+    assert exit_code("solve", SLACK, "--method", "bad") == 2
+    shown = capsys.readouterr().err
+    assert f"tiny_plugin.py:{line_of(tmp_path, text)}" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_plugin_that_fails_on_import_is_shown_with_file_and_line(tmp_path, monkeypatch, capsys):
+    install(monkeypatch, tmp_path, module=f"{MODULE}\n1 / 0\n", entry_points=BAD)
+    assert exit_code("compare", SLACK, "--methods", "bad") == 2
+    assert f"tiny_plugin.py:{line_of(tmp_path, '1 / 0')}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_failing_plugin_is_traced_back_when_asked(place, tmp_path, monkeypatch, capsys):
+    install(monkeypatch, tmp_path, module=broken("raise ValueError('no idea')"), entry_points=BAD)
+    command = ["solve", SLACK, "--method", "bad"]
+    assert exit_code(*(["--verbose", *command] if place == "before" else [*command, "--verbose"])) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "raise ValueError('no idea')" in shown

@@ -177,7 +177,7 @@ def test_the_faster_execution_is_shown_unless_one_is_asked_for():
 
 
 def test_a_broken_plan_and_an_unrecorded_run_are_refused():
-    with pytest.raises(InfeasiblePlanError, match="2 short"):
+    with pytest.raises(InfeasiblePlanError, match="2 B short"):
         view_run(make_tables(capacity=2), Plan((0, 4)))
     replay = replay_event(EXAMPLE, EXAMPLE_PLAN)
     with pytest.raises(ValueError, match="log=True"):

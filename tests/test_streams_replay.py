@@ -125,7 +125,7 @@ def test_tables_of_different_machines_are_refused() -> None:
 def test_an_infeasible_sequence_overfills_a_memory() -> None:
     tables = make_tables(2, 4, capacity=5)
     away = Plan((0, 4), (Home(1, 0, 0, 4),))
-    with pytest.raises(ReplayError, match=r"memory 0 is \d+ bytes over its capacity"):
+    with pytest.raises(ReplayError, match=r"memory 0 is \d+ B over its capacity"):
         replay_sequence_event(sequence((tables, away, 0, 0), (tables, Plan((0, 4)), 1, 0)))
 
 

@@ -58,6 +58,10 @@ def test_parse_is_exact(text: Any, unit: Unit, value: Any) -> None:
         ("70 GB/s", Unit.BYTES, "a size"),
         ("70 gb", Unit.BYTES, "bits"),
         ("1 Tbps", Unit.BANDWIDTH, "bits"),
+        ("800 Gb/s", Unit.BANDWIDTH, "not bits"),
+        ("800 Gbit/s", Unit.BANDWIDTH, "not bits"),
+        ("800 Gigabits per second", Unit.BANDWIDTH, "not bits"),
+        ("64 Mibit", Unit.BYTES, "not bits"),
         ("1 TB", Unit.BANDWIDTH, "a bandwidth"),
         ("1 minute", Unit.SECONDS, "a time"),
         ("1 MS", Unit.SECONDS, "a time"),
@@ -170,3 +174,26 @@ def test_every_unit_says_what_it_expects() -> None:
         assert len(examples) >= 2
         for example in examples:
             assert parse(json.loads(example), unit) > 0
+
+
+@pytest.mark.parametrize(
+    ("needed", "there", "text"),
+    [
+        (71_500_000_000, 70_000_000_000, "71.5 GB needed, 70 GB there, 1.5 GB short"),
+        (70_000_123_456, 70_000_000_000, "70.0001 GB needed, 70 GB there, 123.5 kB short"),
+        (3, 2, "3 B needed, 2 B there, 1 B short"),
+        (
+            10**18 + 1,
+            10**18,
+            "1,000,000,000,000,000,001 B needed, 1,000,000,000,000,000,000 B there, 1 B short",
+        ),
+    ],
+)
+def test_what_is_needed_and_what_is_there_read_apart(needed, there, text):
+    assert units.format_shortage(needed, there) == text
+
+
+def test_parts_are_percentages_of_one_form():
+    parts = (1e-8, 0.00456, 1, 12.5, 0, None, math.nan)
+    texts = ["0.00 %", "0.46 %", "100.00 %", "1250.00 %", "0.00 %", "-", "-"]
+    assert [units.format_percent(part) for part in parts] == texts

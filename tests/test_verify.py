@@ -67,10 +67,10 @@ def test_exactly_full_is_feasible_and_one_byte_less_is_not():
     assert violations(tables, Plan((0, 1, 4))) == []
     short = violations(replace(tables, capacity=np.array([77, 120])), Plan((0, 1, 4)))
     assert short == [
-        Violation("capacity", "memory 0, slot 1: 78 bytes needed, 77 there, 1 short", 0, 1, 1),
-        Violation("capacity", "memory 1, slot 2: 129 bytes needed, 120 there, 9 short", 1, 2, 9),
+        Violation("capacity", "memory 0, slot 1: 78 B needed, 77 B there, 1 B short", 0, 1, 1),
+        Violation("capacity", "memory 1, slot 2: 129 B needed, 120 B there, 9 B short", 1, 2, 9),
     ]
-    assert str(short[0]) == "memory 0, slot 1: 78 bytes needed, 77 there, 1 short"
+    assert str(short[0]) == "memory 0, slot 1: 78 B needed, 77 B there, 1 B short"
 
 
 def test_a_home_elsewhere_makes_room():

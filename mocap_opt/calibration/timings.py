@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_text
+from mocap_opt.files import read_text, source_name
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, show
 from mocap_opt.tables import IntArray
 
@@ -76,7 +76,7 @@ def read_timings(path: str | os.PathLike[str]) -> Timings:
     InputError
         Listing every problem, with line and column.
     """
-    return parse_timings(read_text(path), ascii(os.fspath(path))[1:-1])
+    return parse_timings(read_text(path), source_name(path))
 
 
 def parse_timings(text: str, source: str) -> Timings:

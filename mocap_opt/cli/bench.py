@@ -152,10 +152,6 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.3g} %"
-
-
 def _row_cells(rows: Sequence[Row]) -> list[list[str]]:
     head = ["instance", "method", "heuristic s", "best s", "bound s", "bound", "gap", "to 5 %", "to 1 %"]
     head += ["to 0.5 %", "to final", "build", "solve", "run", "over", "peak memory", "ample links"]
@@ -174,7 +170,7 @@ def _row_cells(rows: Sequence[Row]) -> list[list[str]]:
                 "-" if row.latency_s is None else f"{row.latency_s:.5g}",
                 "-" if row.bound_s is None else f"{row.bound_s:.5g}",
                 row.bound_name or "-",
-                _percent(row.gap),
+                units.format_percent(row.gap),
                 *(_seconds(time) for time in times),
                 *(_seconds(time) for time in (row.build_s, row.solve_s, row.runtime_s, row.overrun_s)),
                 units.format_bytes(row.peak_memory_bytes),
@@ -189,7 +185,13 @@ def _mean_cells(means: Sequence[dict[str, Any]]) -> list[list[str]]:
     for mean in means:
         numbers = [_seconds(mean[name]) for name in MEANS]
         cells.append(
-            [mean["size"], mean["method"], str(mean["instances"]), _percent(mean["median_gap"]), *numbers]
+            [
+                mean["size"],
+                mean["method"],
+                str(mean["instances"]),
+                units.format_percent(mean["median_gap"]),
+                *numbers,
+            ]
         )
     return cells
 

@@ -8,6 +8,7 @@ from mocap_opt.cli import render
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
+from mocap_opt.files import source_name
 from mocap_opt.instance import json_schema, load_instance
 from mocap_opt.overview import overview
 from mocap_opt.solvers.versions import versions as installed_versions
@@ -28,7 +29,7 @@ def check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     if as_json:
         print_json({"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True})
     else:
-        click.echo(f"{file}: ok\n{instance}")
+        click.echo(f"{source_name(file)}: ok\n{instance}")
     return ExitCode.ANSWERED
 
 

@@ -17,7 +17,7 @@ from mocap_opt.contenders import Contender, judge_plans, run_methods
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import parse_json, read_text, write_text_atomically
+from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
@@ -161,7 +161,9 @@ def readable_plan(path: str, tables: Tables) -> Plan:
     plan = load_plan(path, tables)
     broken = violations(tables, plan)
     if broken:
-        raise BrokenPlanError(f"{path}: " + "; ".join(str(violation) for violation in broken[:10]))
+        raise BrokenPlanError(
+            f"{source_name(path)}: " + "; ".join(str(violation) for violation in broken[:10])
+        )
     return plan
 
 
@@ -177,7 +179,7 @@ def _progress(
 
 def _rows(source: str, name: str) -> list[dict[str, Any]]:
     """Rows of `compare --json` that belong to the instance."""
-    value = parse_json(read_text(source), source)
+    value = parse_json(read_text(source), source_name(source))
     rows = value if isinstance(value, list) else []
     fit = [r for r in rows if isinstance(r, dict) and r.keys() >= ROW_KEYS and r["instance"] == name]
     if not fit:
@@ -191,7 +193,7 @@ def _contenders(
 ) -> list[Contender]:
     """The given plans by their files, or else the methods by their names."""
     if plans:
-        return judge_plans(instance, tables, [(path, load_plan(path, tables)) for path in plans])
+        return judge_plans(instance, tables, [(source_name(path), load_plan(path, tables)) for path in plans])
     names = [name.strip() for name in methods.split(",") if name.strip()]
     known = (*METHOD_NAMES, *plugin_names())
     unknown = [name for name in names if name not in known]

@@ -21,11 +21,12 @@ from mocap_opt.calibration import (
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.render import console, pairs, percent, seconds, titled
+from mocap_opt.cli.render import console, pairs, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.extras import require
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.units import format_percent
 
 FORMATS = ("png", "svg", "pdf")
 WORST = 5
@@ -157,12 +158,20 @@ def _print(timings: Timings, fits: Sequence[Fit]) -> None:
             table.add_column(heading, justify="right")
         for found, row in zip(fits, figures, strict=True):
             values = [f"{found.coefficients[name]:.4g}" for name in NAMES]
-            off = [percent(row["largest_relative_residual"]), percent(row["rms_relative_residual"])]
+            off = [
+                format_percent(row["largest_relative_residual"]),
+                format_percent(row["rms_relative_residual"]),
+            ]
             table.add_row(str(found.stage), *values, *off)
     console().print(table)
     largest = max(row["largest_relative_residual"] for row in figures)
     rms = max(row["rms_relative_residual"] for row in figures)
-    rows = [("residuals", f"largest {percent(largest)}, RMS {'' if single else 'at most '}{percent(rms)}")]
+    rows = [
+        (
+            "residuals",
+            f"largest {format_percent(largest)}, RMS {'' if single else 'at most '}{format_percent(rms)}",
+        )
+    ]
     worst = sorted(
         ((row, found["stage"]) for found in figures for row in found["worst_rows"]),
         key=lambda each: -abs(each[0]["relative_residual"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,11 +28,14 @@ from mocap_opt.cli import (
 )
 from mocap_opt.cli.interrupt import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
-from mocap_opt.files import reason_of
+from mocap_opt.files import reason_of, shown_path
+from mocap_opt.solvers.versions import package_version
 
 EPILOG = """\b
 Exit codes: 0 answered, 2 bad input (every problem is listed), 3 proved infeasible,
 4 no plan within the limit, 5 solver unavailable.
+
+FILE may be - for standard input.
 
 \b
 Examples:
@@ -58,6 +62,37 @@ class _Group(click.Group):
             raise _OutputError(error) from None
 
 
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"mocap-opt {package_version()}")
+        ctx.exit()
+
+
+class _Failures:
+    """How to show what goes wrong; the context of every command holds it."""
+
+    traceback = False
+
+
+def _show_traceback(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        ctx.ensure_object(_Failures).traceback = True
+
+
+def _add_verbose(command: click.Command) -> None:
+    """Give a command and those in it the option that shows where a failure comes from."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_verbose(inner)
+    option = click.Option(
+        ["--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=_show_traceback,
+        help="Where the command fails, show the Python traceback too.",
+    )
+    command.params.append(option)
+
+
 class _OutputError(Exception):
     """The system refused to write; what else it refuses is an `InputError` by the time it gets here."""
 
@@ -69,6 +104,14 @@ class _OutputError(Exception):
     cls=_Group,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
 )
 def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
@@ -90,6 +133,7 @@ for command in (
     *glossary.COMMANDS,
 ):
     cli.add_command(command)
+_add_verbose(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,18 +144,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Default: those of the process.
     """
+    failures = _Failures()
     try:
         with terminated_like_interrupted():
-            code = cli.main(arguments, prog_name="mocap-opt", standalone_mode=False)
+            code = cli.main(arguments, prog_name="mocap-opt", standalone_mode=False, obj=failures)
     except InputError as error:
         count = len(error.problems)
         click.echo(f"mocap-opt: {count} problem{'s' if count != 1 else ''} in the input:", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
-        code = error.exit_code
+        code = _failed(error, failures)
     except MocapError as error:
         click.echo(f"mocap-opt: {error}", err=True)
-        code = error.exit_code
+        code = _failed(error, failures)
     except click.ClickException as error:
         error.show()
         code = ExitCode.BAD_INPUT
@@ -123,6 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(int(code or 0))
 
 
+def _failed(error: MocapError, failures: _Failures) -> ExitCode:
+    """Exit code of a failure, which is traced back if that was asked for."""
+    if failures.traceback:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    return error.exit_code
+
+
 def _end_of_output(reason: OSError) -> ExitCode:
     """Leave standard output alone from here on: Python would write what is left of it at its end."""
     with contextlib.suppress(OSError, ValueError):
@@ -132,7 +184,7 @@ def _end_of_output(reason: OSError) -> ExitCode:
     if isinstance(reason, BrokenPipeError):
         # The reader has what it wanted (``| head``).
         return ExitCode.ANSWERED
-    place = "standard output" if reason.filename is None else ascii(str(reason.filename))[1:-1]
+    place = "standard output" if reason.filename is None else shown_path(str(reason.filename))
     with contextlib.suppress(OSError):
         click.echo(f"mocap-opt: {place}: {reason_of(reason)}", err=True)
     return ExitCode.BAD_INPUT

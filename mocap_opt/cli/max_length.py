@@ -14,7 +14,7 @@ from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.render import console, pairs, percent, seconds
+from mocap_opt.cli.render import console, pairs, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.heuristics import METHODS
@@ -23,7 +23,7 @@ from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, 
 from mocap_opt.plan_io import save_plan
 from mocap_opt.plugins import HEURISTICS
 from mocap_opt.report import relative_gap
-from mocap_opt.units import exact
+from mocap_opt.units import exact, format_percent
 
 CURVE_POINTS = 12
 EXAMPLE = """\b
@@ -78,7 +78,7 @@ def _print(answer: dict[str, Any]) -> None:
     longest = "no plan found" if answer["tokens"] is None else f"{answer['tokens']:,} tokens"
     rows = [
         ("longest", longest),
-        ("upper bound", f"{answer['upper_bound_tokens']:,} tokens, {percent(answer['gap'])} above"),
+        ("upper bound", f"{answer['upper_bound_tokens']:,} tokens, {format_percent(answer['gap'])} above"),
         ("rule", answer["rule"]),
         ("latency", seconds(answer["latency_s"])),
         ("found by", answer["found_by"] or "-"),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 
@@ -16,6 +17,7 @@ SEED = click.IntRange(0, MOST_SEED)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=str))
+"""The instance; ``-`` is standard input."""
 set_option = click.option(
     "--set",
     "overrides",
@@ -89,7 +91,7 @@ def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[
         try:
             found.append(load_instance(file, overrides))
         except InputError as error:
-            source = ascii(file)[1:-1]
+            source = source_name(file)
             inner = [(p, p.path.removeprefix(source).removeprefix(": ")) for p in error.problems]
             raise InputError(
                 [

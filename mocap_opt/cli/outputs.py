@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mocap_opt.files import reason_of, refusal, refuse_special
+from mocap_opt.files import reason_of, refusal, refuse_special, shown_path
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -26,7 +26,9 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     InputError
         If its folder is missing or cannot be written, or if it is a folder or a device itself.
     """
-    source = ascii(os.fspath(path))[1:-1]
+    source = shown_path(path)
+    if source == "-":
+        raise refusal(source, "standard output", "the name of a file", "./- is a file of this name")
     try:
         refuse_special(Path(path))
         folder = Path(path).resolve().parent
@@ -38,6 +40,10 @@ def require_writable(path: str | os.PathLike[str]) -> None:
         raise refusal(source, "no such directory", "a place that can be written", remedy)
     if not writable:
         raise refusal(source, "permission denied", "a place that can be written")
+
+
+def _has_place(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path) != "-" and "\0" not in os.fspath(path)
 
 
 def require_outputs(
@@ -56,12 +62,12 @@ def require_outputs(
     InputError
         As `require_writable`, or if a file is there twice.
     """
-    taken = {os.path.realpath(path): "is read" for path in inputs if "\0" not in os.fspath(path)}
+    taken = {os.path.realpath(path): "is read" for path in inputs if _has_place(path)}
     for path in outputs:
         if path is None:
             continue
         require_writable(path)
-        source, place = ascii(os.fspath(path))[1:-1], os.path.realpath(path)
+        source, place = shown_path(path), os.path.realpath(path)
         if place in taken:
             raise refusal(
                 source, f"a file that {taken[place]} too", "a file of its own", "choose another name"
@@ -94,7 +100,7 @@ def line_writer(
         If the file cannot be opened.
     """
     require_writable(path)
-    source = ascii(os.fspath(path))[1:-1]
+    source = shown_path(path)
     try:
         # Without a buffer: what failed once must not be tried again at the end.
         stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below

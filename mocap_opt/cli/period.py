@@ -20,6 +20,7 @@ from mocap_opt.period.report import load_periodic_plan, report_fields, save_peri
 from mocap_opt.period.search import PeriodSearch, best_period, period_of_method
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.driver import JOINT_METHODS
+from mocap_opt.units import format_percent
 
 DEFAULT_TIME_LIMIT_S = 60.0
 
@@ -140,7 +141,7 @@ def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
         evidence = f"{fields['bound_name']}, {fields['bound_evidence']}"
         rows.append(("lower bound", f"{_seconds(fields['lower_bound_s'])}  ({evidence})"))
     for name, key in (("gap", "gap"), ("lockstep gap", "lockstep_gap")):
-        rows.append((name, "-" if fields[key] is None else f"{100 * fields[key]:.2f} %"))
+        rows.append((name, format_percent(fields[key])))
     return [*rows, ("time", f"{fields['runtime_s']:.2f} s")]
 
 

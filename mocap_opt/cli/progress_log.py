@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from mocap_opt.cli.outputs import line_writer, tell_failure
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import parse_json, read_text
+from mocap_opt.files import parse_json, read_text, source_name
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.solving import Progress
 
@@ -51,7 +51,7 @@ def load_progress(path: str | os.PathLike[str]) -> list[Progress]:
     InputError
         If the file cannot be read, is empty, or has lines that are not of a log.
     """
-    source = ascii(os.fspath(path))[1:-1]
+    source = source_name(path)
     found: list[Progress] = []
     problems: list[Problem] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):

@@ -18,7 +18,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
 from mocap_opt.solving import Progress, Solution, wanted_execution
-from mocap_opt.units import decimal_bytes
+from mocap_opt.units import decimal_bytes, format_percent
 
 WIDEST_GANTT = 160
 
@@ -32,11 +32,6 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         # Where the reader of the output has gone, `main` says how the command ends.
         raise BrokenPipeError
-
-
-def percent(value: float | None) -> str:
-    """A gap for people; a dash where it is unknown."""
-    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def seconds(value: float | None) -> str:
@@ -104,12 +99,12 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
         rows.append(
             ("lower bound", bound_text(report.lower_bound_s, report.bound_name, report.bound_evidence))
         )
-        rows.append(("gap", percent(report.gap)))
+        rows.append(("gap", format_percent(report.gap)))
         lockstep = bound_text(
             report.lockstep_bound_s, report.lockstep_bound_name, report.lockstep_bound_evidence
         )
         rows.append(("lockstep bound", lockstep))
-        rows.append(("lockstep gap", percent(report.lockstep_gap)))
+        rows.append(("lockstep gap", format_percent(report.lockstep_gap)))
     if report.boundaries is not None:
         chunks = len(report.boundaries) - 1
         rows.append((f"{chunks} chunk{'s' if chunks != 1 else ''}", chunk_text(report.boundaries)))
@@ -120,8 +115,8 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     if report.peak_memory_bytes is not None:
         fill = [used / size for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
         peak = fill.index(max(fill))
-        used, share = report.peak_memory_bytes[peak], 100 * fill[peak]
-        text = f"memory {peak}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share:.1f} %)"
+        used, share = report.peak_memory_bytes[peak], format_percent(fill[peak])
+        text = f"memory {peak}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share})"
         rows.append(("fullest memory", text))
     rows.append(
         ("time", f"{report.runtime_s:.2f} s (building {report.build_s:.2f}, in solvers {report.solve_s:.2f})")
@@ -151,7 +146,7 @@ def trial_table(solution: Solution) -> Table:
         if trial.event is None:
             # It would have been no better than the best plan then, and its gap is not known.
             event, judged = "ruled out", trial.lockstep if execution is Execution.LOCKSTEP else None
-        gap = "-" if judged is None else percent(relative_gap(judged, headline))
+        gap = "-" if judged is None else format_percent(relative_gap(judged, headline))
         table.add_row(Text(trial.source), lockstep, event, gap)
     return table
 
@@ -190,7 +185,7 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
                 seconds(row["lockstep_latency_s"]),
                 seconds(row["event_latency_s"]) + flag,
                 seconds(row["lower_bound_s"]),
-                percent(row["gap"]),
+                format_percent(row["gap"]),
                 f"{row['runtime_s']:.1f} s",
             )
         out.print(table)
@@ -262,7 +257,7 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     out.print(memory)
     pressure = sections["memory_pressure"]
     if pressure is not None:
-        out.print(f"the request's KV is {100 * pressure:.0f} % of the room for it, all stages together")
+        out.print(f"the request's KV is {format_percent(pressure)} of the room for it, all stages together")
     if sections["unused_dies"]:
         out.print(f"dies without a stage: {sections['unused_dies']}")
     out.print()
@@ -288,7 +283,7 @@ def live_progress(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
         def update(progress: Progress) -> None:
             status.update(
                 f"{progress.elapsed_s:6.1f} s  best {seconds(progress.latency_s)}  "
-                f"bound {seconds(progress.bound_s)}  gap {percent(progress.gap)}  [{progress.source}]"
+                f"bound {seconds(progress.bound_s)}  gap {format_percent(progress.gap)}  [{progress.source}]"
             )
 
         yield update

@@ -19,6 +19,7 @@ from mocap_opt.solvers.outcome import Status
 from mocap_opt.streams.mooncake import read_trace, trace_instance
 from mocap_opt.streams.requests import build_requests
 from mocap_opt.streams.sequence_io import load_sequence, save_sequence
+from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
     from mocap_opt.streams.report import StreamSolution
@@ -76,13 +77,13 @@ def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
                 ("lockstep", render.seconds(report.lockstep_makespan_s)),
                 ("event-driven", render.seconds(report.event_makespan_s)),
                 ("lower bound", bound if report.lower_bound_s is not None else "-"),
-                ("gap", render.percent(report.gap)),
+                ("gap", format_percent(report.gap)),
                 ("mean completion", render.seconds(report.mean_completion_s)),
                 ("  lower bound", render.seconds(report.mean_lower_bound_s)),
-                ("  gap", render.percent(report.mean_gap)),
+                ("  gap", format_percent(report.mean_gap)),
                 ("p99 completion", render.seconds(report.p99_completion_s)),
                 ("  lower bound", render.seconds(report.p99_lower_bound_s)),
-                ("  gap", render.percent(report.p99_gap)),
+                ("  gap", format_percent(report.p99_gap)),
                 ("throughput", rate),
             ]
         render.console().print(render.pairs(rows))

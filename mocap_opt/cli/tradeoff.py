@@ -13,12 +13,13 @@ from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.render import console, percent, seconds, titled
+from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
+from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
     from mocap_opt.tradeoffs.pareto import Curve, Point, Variant
@@ -68,7 +69,9 @@ def _print(name: str, found: Sweep) -> None:
     if found.best is not None:
         chosen = " ".join(f"--set {change}" for change in found.best.overrides)
         latency = _row(found.best)["latency_s"]
-        console().print(f"best: {chosen}: {seconds(latency)}, gap over all variants {percent(found.gap)}")
+        console().print(
+            f"best: {chosen}: {seconds(latency)}, gap over all variants {format_percent(found.gap)}"
+        )
 
 
 def _point_row(curve: Curve, point: Point) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def _print_curve(name: str, curve: Curve) -> None:
         row = _point_row(curve, point)
         times = [seconds(row[key]) for key in ("latency_s", "period_s", "period_lower_bound_s")]
         shape = [str(row[key]) for key in ("stages", "dies_per_stage", "chunks", "slots")]
-        table.add_row(*times, percent(row["gap"]), *shape, row["execution"])
+        table.add_row(*times, format_percent(row["gap"]), *shape, row["execution"])
     console().print(table)
     outcomes = Counter(variant.outcome for variant in curve.variants)
     console().print("variants: " + ", ".join(f"{count} {kind}" for kind, count in outcomes.items()))

@@ -35,6 +35,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.solvers.garbage import without_collection
 from mocap_opt.solvers.outcome import Callback, SolveOutcome
 from mocap_opt.tables import Tables
+from mocap_opt.units import decimal_bytes
 from mocap_opt.verify import Violation, violations
 
 __all__ = [
@@ -225,6 +226,6 @@ def _pool_overflow(tables: Tables, plan: Plan) -> list[Violation]:
         prefix = -(-tables.prefix_bytes[i] // unit)
         short = int((tables.page_bytes[i] // unit * ends[t - i] + prefix).sum() - free.sum())
         if short > 0:
-            text = f"slot {t}: {short * unit} bytes short in all memories together"
+            text = f"slot {t}: {decimal_bytes(short * unit)} short in all memories together"
             found.append(Violation("capacity", text, None, t, short * unit))
     return found

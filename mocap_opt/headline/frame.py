@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.files import read_text, write_text_atomically
+from mocap_opt.files import read_text, source_name, write_text_atomically
 from mocap_opt.headline.csv_rows import FAILED, parse_rows
 from mocap_opt.headline.family import METHODS
 from mocap_opt.solvers.outcome import Status
@@ -151,5 +151,5 @@ def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd  # noqa: PLC0415 - slow to load
 
-    rows = parse_rows(read_text(path), ascii(os.fspath(path))[1:-1], COLUMNS)
+    rows = parse_rows(read_text(path), source_name(path), COLUMNS)
     return typed(pd.DataFrame(rows, columns=list(COLUMNS)))

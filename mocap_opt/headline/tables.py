@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mocap_opt.headline import ratios
 from mocap_opt.headline.family import METHODS
 from mocap_opt.studies.tables import markdown
+from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +33,6 @@ def _times(value: float) -> str:
     return DASH if value != value else f"{value:.2f}x"
 
 
-def _percent(value: float, digits: int = 1) -> str:
-    return DASH if value != value else f"{100 * value:.{digits}f} %"
-
-
 def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Means and best cases beside the paper's, as text; ``no method above`` follows from the bounds."""
     import pandas as pd  # noqa: PLC0415 - slow to load
@@ -52,8 +49,13 @@ def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:
         mean = [_times(means.loc[question, name]) for name in shown]
         top = [_times(best.loc[question, name]) for name in shown]
         if question == "latency":
-            paper = f"{_percent(ratios.PUBLISHED_REDUCTION)} mean"
-            add("latency, mean reduction", paper, [_percent(reductions[name]) for name in shown], question)
+            paper = f"{format_percent(ratios.PUBLISHED_REDUCTION, 1)} mean"
+            add(
+                "latency, mean reduction",
+                paper,
+                [format_percent(reductions[name], 1) for name in shown],
+                question,
+            )
             add("latency, mean", f"{ratios.PUBLISHED_SPEED_UP}x mean", mean, question)
         else:
             paper = DASH if question.startswith("longest") else f"{ratios.PUBLISHED_THROUGHPUT}x mean"
@@ -75,8 +77,8 @@ def plan_table(frame: pd.DataFrame) -> pd.DataFrame:
     text["infeasible"] = found["infeasible"].astype(str)
     text["joint over mocap, mean"] = found["over_mocap"].map(_ratio)
     text["best"] = found["best_over_mocap"].map(_ratio)
-    text["joint's gap, mean"] = found["mean_gap"].map(lambda value: _percent(value, 2))
-    text["worst"] = found["worst_gap"].map(lambda value: _percent(value, 2))
+    text["joint's gap, mean"] = found["mean_gap"].map(format_percent)
+    text["worst"] = found["worst_gap"].map(format_percent)
     text.index.name = "question"
     return text
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from mocap_opt.plan import Plan
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
+from mocap_opt.units import decimal_bytes
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Shortage:
     def __str__(self) -> str:
         """Return the shortage in words."""
         where = "the memories together are" if self.memory is None else f"memory {self.memory} is"
-        return f"{where} {self.bytes_short} bytes short in slot {self.slot}"
+        return f"{where} {decimal_bytes(self.bytes_short)} short in slot {self.slot}"
 
 
 @dataclass(frozen=True)

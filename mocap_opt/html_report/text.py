@@ -9,7 +9,7 @@ from typing import Any
 
 from mocap_opt.contenders import Contender
 from mocap_opt.report import Report
-from mocap_opt.units import format_bytes, format_seconds
+from mocap_opt.units import format_bytes, format_percent, format_seconds
 
 Cell = tuple[str, str, Any]
 """Key, text and value of a cell; the value is kept in the page for programs to read."""
@@ -18,11 +18,6 @@ Cell = tuple[str, str, Any]
 def seconds(value: float | None) -> str:
     """A time, or a dash where it is unknown."""
     return "-" if value is None else format_seconds(value)
-
-
-def percent(value: float | None) -> str:
-    """A gap, or a dash where it is unknown."""
-    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], name: str) -> str:
@@ -95,11 +90,11 @@ def _method(name: str, report: Report) -> list[Cell]:
         ("status", report.status.value, report.status.value),
         ("latency_s", seconds(report.latency_s), report.latency_s),
         ("lower_bound_s", seconds(report.lower_bound_s), report.lower_bound_s),
-        ("gap", percent(report.gap), report.gap),
+        ("gap", format_percent(report.gap), report.gap),
         ("execution", report.execution or "-", report.execution),
         ("lockstep_latency_s", seconds(report.lockstep_latency_s), report.lockstep_latency_s),
         ("event_latency_s", seconds(report.event_latency_s), report.event_latency_s),
-        ("lockstep_gap", percent(report.lockstep_gap), report.lockstep_gap),
+        ("lockstep_gap", format_percent(report.lockstep_gap), report.lockstep_gap),
         ("bound_name", bound, report.bound_name),
         ("chunks", "-" if chunks is None else str(chunks), chunks),
         ("runtime_s", f"{report.runtime_s:.2f} s", report.runtime_s),

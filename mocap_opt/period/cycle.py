@@ -14,6 +14,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.plan import Plan
 from mocap_opt.replay.traffic import Whole
 from mocap_opt.tables import IntArray, Tables
+from mocap_opt.units import format_shortage
 from mocap_opt.verify import Violation, cache_use
 from mocap_opt.verify import violations as single_violations
 
@@ -142,7 +143,7 @@ def violations(tables: Tables, periodic: PeriodicPlan) -> list[Violation]:
     use = memory_use(tables, periodic)
     for k, t in np.argwhere(use > tables.capacity[:, None]).tolist():
         needed, there = int(use[k, t]), int(tables.capacity[k])
-        text = f"memory {k}, cyclic slot {t}: {needed} bytes needed, {there} there, {needed - there} short"
+        text = f"memory {k}, cyclic slot {t}: {format_shortage(needed, there)}"
         found.append(Violation("capacity", text, k, t, needed - there))
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mocap_opt.bounds import Scope
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.messages import show
 from mocap_opt.period.assess import PeriodAssessment
@@ -127,6 +127,6 @@ def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Periodic
     except InputError as error:
         problems += error.problems
     if problems or plan is None or not isinstance(slots, int):
-        source = ascii(os.fspath(path))[1:-1]
+        source = source_name(path)
         raise InputError([Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in problems])
     return PeriodicPlan(plan, slots)

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from mocap_opt.palette import BOUND_COLOUR, PLAN_COLOUR, time_unit
+from mocap_opt.units import format_percent
 
 
 def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
@@ -35,7 +36,7 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
             ax.text(0, place, text, va="center", color="#555555")
             continue
         ax.barh(place, row["latency_s"] * scale, height=0.62, color=PLAN_COLOUR, alpha=0.35)
-        gap = "" if row["gap"] is None else f"   gap {100 * row['gap']:.2f} %"
+        gap = "" if row["gap"] is None else f"   gap {format_percent(row['gap'])}"
         executions = [
             row[key] * scale for key in ("lockstep_latency_s", "event_latency_s") if row[key] is not None
         ]

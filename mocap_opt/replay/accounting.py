@@ -11,6 +11,7 @@ import numpy as np
 from mocap_opt.errors import MocapError
 from mocap_opt.replay.messages import Messages
 from mocap_opt.tables import IntArray, Tables
+from mocap_opt.units import decimal_bytes
 
 
 class ReplayError(MocapError):
@@ -206,13 +207,13 @@ class Ledger:
         """
         for k, (held, floor) in enumerate(zip(self.held, self._floor, strict=True)):
             if held != floor:
-                raise ReplayError(f"memory {k}: {held - floor} bytes left at the end")
+                raise ReplayError(f"memory {k}: {decimal_bytes(held - floor)} left at the end")
 
     def _check(self, memory: int, when: str) -> None:
         over = self.held[memory] - self._capacity[memory]
         if over > 0:
             raise ReplayError(
-                f"memory {memory} is {over} bytes over its capacity {when}: the plan is infeasible"
+                f"memory {memory} is {decimal_bytes(over)} over its capacity {when}: the plan is infeasible"
             )
 
 

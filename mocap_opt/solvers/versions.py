@@ -19,6 +19,11 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def package_version() -> str:
+    """Version of this package; "unknown" where its code is used without being installed."""
+    return installed_version("mocap-opt") or "unknown"
+
+
 def versions() -> dict[str, str | None]:
     """Versions of Python and of `PACKAGES`, in that order; None for what is not installed."""
     return {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import parse_json, read_lines
+from mocap_opt.files import parse_json, read_lines, source_name
 from mocap_opt.messages import show
 
 BLOCK = 512
@@ -60,7 +60,7 @@ def read_trace(path: str | os.PathLike[str]) -> Iterator[TraceRequest]:
         If the file cannot be read or a line is not a request.
     """
     seen: set[int] = set()
-    name = ascii(os.fspath(path))[1:-1]
+    name = source_name(path)
     number = 0
     for line_number, line in read_lines(path):
         if line.strip():

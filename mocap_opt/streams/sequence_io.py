@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, write_text_atomically
+from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.plan_io import MAX_BYTES, VERSION, plan_from_dict, plan_to_dict
 from mocap_opt.streams.requests import Request
@@ -146,7 +146,7 @@ def load_sequence(
     try:
         return sequence_from_dict(data, requests)
     except InputError as error:
-        source = ascii(os.fspath(path))[1:-1]
+        source = source_name(path)
         raise InputError(
             [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
         ) from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from mocap_opt.streams.sequence import RequestSequence
 from mocap_opt.tables import IntArray
+from mocap_opt.units import format_shortage
 from mocap_opt.verify import Violation, cache_use, violations
 
 
@@ -77,6 +78,6 @@ def _capacity(sequence: RequestSequence) -> list[Violation]:
     found = []
     for memory, slot in np.argwhere(use > capacity[:, None]).tolist():
         needed, there = int(use[memory, slot]), int(capacity[memory])
-        text = f"memory {memory}, slot {slot}: {needed} bytes needed, {there} there, {needed - there} short"
+        text = f"memory {memory}, slot {slot}: {format_shortage(needed, there)}"
         found.append(Violation("capacity", text, memory, slot, needed - there))
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.extras import require
-from mocap_opt.files import write_bytes_atomically, write_text_atomically
+from mocap_opt.files import shown_path, write_bytes_atomically, write_text_atomically
 from mocap_opt.studies.execution import FAILED, Outcome
 from mocap_opt.studies.schema import SUFFIX, load_study
 from mocap_opt.studies.store import read_outcomes
@@ -128,7 +128,7 @@ def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         flat.to_parquet(buffer, index=False, engine="pyarrow")
         write_bytes_atomically(path, buffer.getvalue())
     else:
-        raise InputError([Problem(ascii(str(path))[1:-1], "", "a name that ends in .csv or .parquet")])
+        raise InputError([Problem(shown_path(path), "", "a name that ends in .csv or .parquet")])
 
 
 def _as_json(value: Any) -> str | None:

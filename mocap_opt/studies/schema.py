@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_text
+from mocap_opt.files import STANDARD_INPUT, read_text, source_name
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
@@ -106,7 +106,9 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
         If it cannot be read or is not TOML, or listing every unknown key, wrong type, unknown name
         and repeated value.
     """
-    source = ascii(os.fspath(path))[1:-1]
+    source = source_name(path)
+    if source == STANDARD_INPUT:
+        raise InputError([Problem(source, "", "a file with a name: results are kept beside it", "save it")])
     text = read_text(path, max_bytes=MAX_BYTES)
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:

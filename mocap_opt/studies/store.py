@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from mocap_opt.errors import InputError, MocapError, Problem
+from mocap_opt.files import shown_path
 from mocap_opt.studies.execution import Outcome, pack_curve, unpack_curve
 
 APPLICATION_ID = 0x6D6F6361
@@ -134,7 +135,7 @@ def _lock(path: Path) -> sqlite3.Connection:
 
 
 def _shown(path: Path) -> str:
-    return ascii(os.fspath(path))[1:-1]
+    return shown_path(path)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mocap_opt.units import format_percent
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,14 +22,9 @@ _SPECIAL = re.compile("[" + re.escape("".join(_LATEX)) + "]")
 PERCENT_COLUMNS = frozenset({"median_gap", "worst_gap"})
 
 
-def percent(value: float | None) -> str:
-    """A gap to a hundredth of a percent; a dash where it is unknown."""
-    return "-" if value is None or value != value else f"{100 * value:.2f} %"
-
-
 def gaps_as_text(gaps: pd.DataFrame) -> pd.DataFrame:
     """Every gap in percent."""
-    return gaps.map(percent)
+    return gaps.map(format_percent)
 
 
 def standings_as_text(standings: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +33,7 @@ def standings_as_text(standings: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name in standings.columns:
         if name in PERCENT_COLUMNS:
-            columns[name.replace("_", " ")] = standings[name].map(percent)
+            columns[name.replace("_", " ")] = standings[name].map(format_percent)
         else:
             form = forms.get(name, "{:d}")
             title = "mean time, s" if name == "mean_time_s" else name.replace("_", " ")
@@ -53,7 +50,7 @@ def rows_as_text(rows: pd.DataFrame) -> pd.DataFrame:
         if value is None or value != value:
             return "-"
         if name == "gap":
-            return percent(value)
+            return format_percent(value)
         return f"{value:.5g}" if isinstance(value, float) else str(value)
 
     columns = {name: rows[name].map(lambda value, name=name: text(value, name)) for name in rows.columns}

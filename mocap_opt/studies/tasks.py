@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import shown_path
 from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
@@ -171,14 +172,14 @@ def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for index, entry in enumerate(file.study.instances):
-        place = f"{ascii(str(file.path))[1:-1]}: instances[{index}]"
+        place = f"{shown_path(file.path)}: instances[{index}]"
         try:
             paths, variants = _files(entry, file.folder, place), _variants(entry, place)
         except InputError as error:
             problems += error.problems
             continue
         for path, variant in itertools.product(paths, variants):
-            source = ascii(str(path))[1:-1]
+            source = shown_path(path)
             where = source + "".join(f" {show(key)[1:-1]}={show(value)}" for key, value in variant.items())
             try:
                 instance = load_instance(path, [f"{key}={json.dumps(v)}" for key, v in variant.items()])
