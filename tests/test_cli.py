@@ -90,7 +90,9 @@ def test_a_plan_that_breaks_a_rule_is_listed_with_exit_code_3(tmp_path, capsys):
     assert judged["status"] == "infeasible"
     assert judged["latency_s"] is None
     # Stage 0 holds four tokens of 2 bytes where three fit.
-    assert any("memory 0, slot 1" in note and "2 B short" in note for note in judged["notes"]), judged["notes"]
+    assert any("memory 0, slot 1" in note and "2 B short" in note for note in judged["notes"]), judged[
+        "notes"
+    ]
 
 
 def test_a_hopeless_instance_is_proved_infeasible(capsys):
@@ -254,7 +256,8 @@ def test_a_plan_can_come_from_standard_input(tmp_path, monkeypatch, capsys):
     run("solve", SLACK, "--method", "mocap", "--out", plan, capsys=capsys)
     give(monkeypatch, plan.read_text())
     code, answer = run_json("evaluate", SLACK, "-", capsys=capsys)
-    assert (code, answer["status"]) == (0, "feasible")
+    assert code == 0
+    assert answer["latency_s"] is not None
     give(monkeypatch, plan.read_text().replace('"boundaries"', '"borders"'))
     code, _, shown = run("evaluate", SLACK, "-", capsys=capsys)
     assert code == 2
