@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from test_cli import INSTANCES, run, run_json
@@ -74,3 +76,34 @@ def test_nothing_to_vary_is_refused(capsys):
     code, _, err = run("tradeoff", INSTANCES / "tiny-slack.json", capsys=capsys)
     assert code == 2
     assert "--chunks auto or --layout auto" in err
+
+
+@pytest.mark.parametrize(
+    "change", ["pipeline.stages=500", "pipeline.stages=5", "pipeline.dies_per_stage=[9, 9]"]
+)
+@pytest.mark.parametrize("objective", ["latency", "period"])
+def test_a_sweep_of_layouts_needs_no_layout_that_fits(change, objective, tmp_path, capsys):
+    file = tmp_path / "toy.json"
+    file.write_text(json.dumps(toy(chunking={"max_chunks": 2}).to_dict()))
+    method = ["--method", "mocap"] if objective == "latency" else ["--time-limit", "0"]
+    command = ["tradeoff", file, "--layout", "auto", "--objective", objective, *method]
+    code, fits = run_json(*command, capsys=capsys)
+    again, swept = run_json(*command, "--set", change, capsys=capsys)
+    assert (again, swept) == (code, fits)
+    assert len(swept["variants"]) >= 16
+    code, _, shown = run("tradeoff", file, "--chunks", "auto", "--set", change, capsys=capsys)
+    assert (code, "pipeline." in shown) == (2, True)
+
+
+def test_a_sweep_of_layouts_still_lists_what_else_is_wrong(tmp_path, capsys):
+    file = tmp_path / "toy.json"
+    file.write_text(json.dumps(toy().to_dict()))
+    command = ["tradeoff", file, "--layout", "auto"]
+    code, _, shown = run(*command, "--set", "pipeline.stages=few", capsys=capsys)
+    assert code == 2
+    assert "pipeline.stages: expected" in shown
+    code, _, shown = run(
+        *command, "--set", "pipeline.stages=500", "--set", "workload.tokens=0", capsys=capsys
+    )
+    assert code == 2
+    assert "workload.tokens: expected" in shown

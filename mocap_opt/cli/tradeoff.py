@@ -19,6 +19,7 @@ from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
+from mocap_opt.tradeoffs.any_layout import load_for_any_layout
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
@@ -209,9 +210,11 @@ def tradeoff(
     Variants are solved in the order of their lower bounds; those whose bound is no better than the
     best plan so far are left out.  With --objective period: the plans that no other beats both in the
     latency of a request and in the period of endless requests, each with its gap.
+
+    With --layout the layout that FILE describes need not fit the wafer, and may be left out.
     """
     require_outputs([out, curve_path], [file])
-    instance = load_instance(file, overrides)
+    instance = (load_instance if layout is None else load_for_any_layout)(file, overrides)
     if objective == "period":
         _refuse_for_the_curve(method, chunks, out)
         return _curve(
