@@ -16,6 +16,7 @@ from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
 from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_bound
 from mocap_opt.streams.exact import UnfinishedError, solve_exactly
+from mocap_opt.streams.incumbent import Planned, StreamSearch
 from mocap_opt.streams.planner import plan_stream
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence
@@ -73,6 +74,16 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
         assert replay_sequence_lockstep(sequence).makespan == best.makespan
 
 
+def planned_by_search(
+    requests: tuple[Request, ...], order_given: bool, time_limit_s: float, *, stopped: bool = False
+) -> Planned | None:
+    search = StreamSearch(requests, order_given, time_limit_s=time_limit_s)
+    if stopped:
+        search.stop.set()
+    plan_stream(search)
+    return search.best
+
+
 def waited(completions: tuple[int | Fraction, ...], sequence: RequestSequence) -> list[Fraction]:
     return sorted(Fraction(c) - request.release for c, request in zip(completions, sequence, strict=True))
 
@@ -82,7 +93,7 @@ def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
     tight = {"stage_work": 0, "mean": 0, "slowest": 0}
     with_memory = 0
     for requests, order_given, best, sequence in cases(count):
-        planned = plan_stream(requests, order_given=order_given, time_limit_s=0.0)
+        planned = planned_by_search(requests, order_given, 0.0)
         found = [s for s in (sequence, planned and planned.candidate.sequence) if s is not None]
         bounds = makespan_bounds(requests, order_given)
         for each in found:
@@ -132,7 +143,7 @@ def test_memory_time_says_more_than_work() -> None:
     bounds = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=True)}
     assert bounds["work_and_memory"] in (6 * 320 // 6, 6 * 320 // 6 - 1)
     assert bounds["work_and_memory"] > max(bounds["stage_work"], bounds["crossing"])
-    planned = plan_stream(requests, order_given=True, time_limit_s=5.0)
+    planned = planned_by_search(requests, True, 5.0)
     assert planned is not None
     assert planned.candidate.makespan >= bounds["work_and_memory"]
 
@@ -153,14 +164,14 @@ def unlike(count: int, seed: int) -> tuple[Request, ...]:
 def test_the_order_is_searched(seed: int) -> None:
     requests = unlike(7, seed)
     found = [
-        plan_stream(requests, order_given=given, time_limit_s=60.0, asked_to_stop=stop)
-        for given, stop in ((True, lambda: False), (False, lambda: True), (False, lambda: False))
+        planned_by_search(requests, given, 60.0, stopped=stopped)
+        for given, stopped in ((True, False), (False, True), (False, False))
     ]
     in_order, at_once, searched = (each.candidate for each in found if each is not None)
     assert searched.rank <= at_once.rank
     assert searched.rank < in_order.rank
     assert sorted(searched.order) == list(range(7))
-    again = plan_stream(requests, order_given=False, time_limit_s=60.0)
+    again = planned_by_search(requests, False, 60.0)
     assert again is not None
     assert again.candidate.order == searched.order
     for bound in makespan_bounds(requests, order_given=False):
@@ -172,7 +183,7 @@ def test_the_order_found_is_that_of_the_exact_method_on_small_lists() -> None:
     for requests, order_given, best, _ in cases(30):
         if order_given or best is None:
             continue
-        found = plan_stream(requests, order_given=False, time_limit_s=5.0)
+        found = planned_by_search(requests, False, 5.0)
         reached += found is not None and found.candidate.makespan == best.makespan
     assert reached >= 8
 
@@ -186,7 +197,7 @@ def test_an_exact_search_that_is_stopped_proves_nothing() -> None:
 def test_the_planner_prices_what_it_returns() -> None:
     planned = 0
     for requests, order_given, best, _ in cases(30):
-        found = plan_stream(requests, order_given=order_given, time_limit_s=5.0)
+        found = planned_by_search(requests, order_given, 5.0)
         if found is None:
             continue
         planned += 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,13 +11,9 @@ from mocap_opt.cli.options import print_json
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.instance import Instance
-from mocap_opt.period.assess import assess_period
-from mocap_opt.period.bounds import period_bounds
-from mocap_opt.period.cycle import PeriodicPlan, violations
-from mocap_opt.period.report import load_periodic_plan, report_fields, save_periodic_plan
-from mocap_opt.period.search import PeriodSearch, best_period, period_of_method
+from mocap_opt.period.answer import evaluate_period, solve_period
+from mocap_opt.period.report import load_periodic_plan, save_periodic_plan
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.driver import JOINT_METHODS
 from mocap_opt.units import format_percent
 
 DEFAULT_TIME_LIMIT_S = 60.0
@@ -55,39 +49,22 @@ def solve_for_period(
         If such an option was given, or queues are unbounded.
     """
     _refuse(refused)
-    tables = build_tables(instance)
     limit = DEFAULT_TIME_LIMIT_S if time_limit_s is None else time_limit_s
-
-    def work(stop: threading.Event) -> PeriodSearch:
-        if method in JOINT_METHODS:
-            return best_period(tables, time_limit_s=limit, gap=gap, seed=seed, solver=solver, stop=stop)
-        search = PeriodSearch(tables, limit, gap, stop, bounds=period_bounds(tables)[0])
-        found = period_of_method(tables, method)
-        search.methods.append(found)
-        search.best, search.found_by = found.assessment, method
-        return search
-
-    search = call_until_signalled(work)
-    if out is not None and search.best is not None:
-        periodic = search.best.periodic
-        plan = replace(periodic.plan, fingerprint=instance.fingerprint)
-        save_periodic_plan(out, PeriodicPlan(plan, periodic.slots), instance.name, tables)
-    return _print(report_fields(search, instance.name, instance.fingerprint), as_json)
+    solution = call_until_signalled(
+        lambda stop: solve_period(
+            instance, method, solver=solver, time_limit_s=limit, gap=gap, seed=seed, stop=stop
+        )
+    )
+    if out is not None and solution.periodic is not None:
+        save_periodic_plan(out, solution.periodic, instance.name, solution.search.tables)
+    return _print(solution.report, as_json)
 
 
 def evaluate_for_period(instance: Instance, path: str, refused: dict[str, bool], as_json: bool) -> ExitCode:
     """Verify and replay a periodic plan read from a file; parameters as for `solve_for_period`."""
     _refuse(refused)
-    tables = build_tables(instance)
-    periodic = load_periodic_plan(path, tables)
-    broken = violations(tables, periodic)
-    search = PeriodSearch(tables)
-    if broken:
-        search.infeasible = "; ".join(str(violation) for violation in broken)
-    else:
-        search.best = assess_period(tables, periodic)
-        search.bounds = period_bounds(tables)[0]
-    return _print(report_fields(search, instance.name, instance.fingerprint), as_json)
+    periodic = load_periodic_plan(path, build_tables(instance))
+    return _print(evaluate_period(instance, periodic).report, as_json)
 
 
 def _refuse(options: dict[str, bool]) -> None:
@@ -142,6 +119,7 @@ def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("lower bound", f"{_seconds(fields['lower_bound_s'])}  ({evidence})"))
     for name, key in (("gap", "gap"), ("lockstep gap", "lockstep_gap")):
         rows.append((name, format_percent(fields[key])))
+    rows += [("note", note) for note in fields["notes"]]
     return [*rows, ("time", f"{fields['runtime_s']:.2f} s")]
 
 

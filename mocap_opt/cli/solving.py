@@ -128,7 +128,9 @@ def solve(
     refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
     if instance.workload.requests:
         streams.refuse_for_streams(threads=threads, log=log, trace=trace, gantt=gantt)
-        return streams.solve(instance, time_limit_s=time_limit_s, seed=seed, out=out, as_json=as_json)
+        return streams.solve(
+            instance, time_limit_s=time_limit_s, gap=gap, seed=seed, out=out, as_json=as_json
+        )
     if instance.objective == "period":
         from mocap_opt.cli.period import solve_for_period  # noqa: PLC0415 - loads both solvers
 

@@ -36,14 +36,14 @@ def refuse_for_streams(**options: object) -> None:
 
 
 def solve(
-    instance: Instance, *, time_limit_s: float | None, seed: int, out: str | None, as_json: bool
+    instance: Instance, *, time_limit_s: float | None, gap: float, seed: int, out: str | None, as_json: bool
 ) -> ExitCode:
     """Plan a stream, write the plan and show what it costs."""
-    from mocap_opt.streams.report import solve_stream  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.streams.answer import solve_stream  # noqa: PLC0415 - loads CP-SAT
 
     limit = 60.0 if time_limit_s is None else time_limit_s
     solution = call_until_signalled(
-        lambda stop: solve_stream(instance, time_limit_s=limit, seed=seed, asked_to_stop=stop.is_set)
+        lambda stop: solve_stream(instance, time_limit_s=limit, gap=gap, seed=seed, stop=stop)
     )
     if out is not None and solution.sequence is not None:
         save_sequence(out, solution.sequence, solution.order, instance.name, instance.fingerprint)
@@ -69,14 +69,20 @@ def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
             ("status", report.status + (f": {report.reason}" if report.reason else "")),
             *(("breaks", each) for each in report.violations),
         ]
+        bound = (
+            "-"
+            if report.lower_bound_s is None
+            else f"{render.seconds(report.lower_bound_s)}  ({report.bound_name}, {report.bound_scope})"
+        )
+        if report.makespan_s is None and report.lower_bound_s is not None:
+            rows.append(("lower bound", bound))
         if report.makespan_s is not None:
             rate = "-" if report.throughput_rps is None else f"{report.throughput_rps:.4g} requests/s"
-            bound = f"{render.seconds(report.lower_bound_s)}  ({report.bound_name}, {report.bound_scope})"
             rows += [
                 ("makespan", f"{render.seconds(report.makespan_s)}  ({report.execution})"),
                 ("lockstep", render.seconds(report.lockstep_makespan_s)),
                 ("event-driven", render.seconds(report.event_makespan_s)),
-                ("lower bound", bound if report.lower_bound_s is not None else "-"),
+                ("lower bound", bound),
                 ("gap", format_percent(report.gap)),
                 ("mean completion", render.seconds(report.mean_completion_s)),
                 ("  lower bound", render.seconds(report.mean_lower_bound_s)),
@@ -86,6 +92,7 @@ def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
                 ("  gap", format_percent(report.p99_gap)),
                 ("throughput", rate),
             ]
+        rows += [("note", note) for note in report.notes]
         render.console().print(render.pairs(rows))
     if report.status == Status.INFEASIBLE.value:
         return ExitCode.INFEASIBLE

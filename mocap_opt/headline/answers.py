@@ -15,7 +15,8 @@ from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, longest
 from mocap_opt.period.search import best_period, period_of_method
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.streams.report import StreamReport, evaluate_stream, solve_stream
+from mocap_opt.streams.answer import solve_stream
+from mocap_opt.streams.report import StreamReport, evaluate_stream
 from mocap_opt.streams.requests import build_requests
 from mocap_opt.streams.sequence import RequestSequence, identical_requests
 from mocap_opt.streams.verify import sequence_violations

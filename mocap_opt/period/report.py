@@ -88,6 +88,7 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
         "lockstep_bound_s": None if lockstep is None else tables.seconds(lockstep.ticks),
         "lockstep_gap": lockstep_gap,
         "methods": [method_row(tables, method) for method in search.methods],
+        "notes": list(search.notes),
         "runtime_s": search.elapsed_s,
     }
 

@@ -25,6 +25,7 @@ from mocap_opt.period.program_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.period.steady import steady_period
 from mocap_opt.period.terms import slot_range
 from mocap_opt.solvers.outcome import Status, relative_gap
+from mocap_opt.solving.state import Progress
 from mocap_opt.tables import IntArray, Tables
 
 NEEDS_SOLVER = frozenset({"search-program"})
@@ -91,17 +92,23 @@ class PeriodSearch:
     methods : list of MethodPeriod
     infeasible : str or None
         Why no plan exists, if that is proved.
+    callback : callable or None
+        Told of every better period or bound.
+    notes : list of str
+        How the search went, and why it ended.
     """
 
     tables: Tables
     time_limit_s: float = 60.0
     gap: float = 1e-4
     stop: threading.Event = field(default_factory=threading.Event)
+    callback: Callable[[Progress], None] | None = None
     best: PeriodAssessment | None = None
     found_by: str | None = None
     bounds: list[Bound] = field(default_factory=list)
     methods: list[MethodPeriod] = field(default_factory=list)
     infeasible: str | None = None
+    notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     _judged: dict[PeriodicPlan, PeriodAssessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
@@ -144,7 +151,31 @@ class PeriodSearch:
         found = self._judged[periodic]
         if self.best is None or found.period < self.best.period:
             self.best, self.found_by = found, source
+            self.tell(source)
         return found
+
+    def add_bounds(self, bounds: Iterable[Bound]) -> None:
+        """Take bounds in; tell of a better one."""
+        before = self.headline
+        self.bounds.extend(bounds)
+        after = self.headline
+        if after is not None and (before is None or after.ticks > before.ticks):
+            self.tell(after.name)
+
+    def tell(self, source: str) -> None:
+        """Pass the present state on to the callback."""
+        if self.callback is None:
+            return
+        headline, seconds = self.headline, self.tables.seconds
+        self.callback(
+            Progress(
+                elapsed_s=self.elapsed_s,
+                latency_s=None if self.best is None else seconds(self.best.period),
+                bound_s=None if headline is None else seconds(headline.ticks),
+                gap=self.current_gap,
+                source=source,
+            )
+        )
 
     def run_methods(self, names: Iterable[str]) -> None:
         """Turn every method's plan periodic."""
@@ -236,7 +267,7 @@ class PeriodSearch:
             )
         if below:
             note = f"the least over {len(waiting)} spacings"
-            self.bounds.append(Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note))
+            self.add_bounds([Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note)])
 
 
 def _program_of(solver: str) -> Callable[..., PeriodResult]:
@@ -256,6 +287,7 @@ def best_period(
     gap: float = 1e-4,
     seed: int = 0,
     solver: str = "auto",
+    callback: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> PeriodSearch:
     """Find a periodic plan of least period, with bounds on every other.
@@ -271,8 +303,10 @@ def best_period(
         For the solver and for the shakes of the local search.
     solver : str
         Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
+    callback : callable, optional
+        Called with a `Progress` at every better period or bound; its ``latency_s`` is the period.
     stop : threading.Event, optional
-        Set it from outside to stop early.
+        Set it from outside to stop early with the best plan so far.
 
     Raises
     ------
@@ -280,13 +314,14 @@ def best_period(
         If queues are unbounded.
     """
     require_bounded_queues(tables)
-    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event())
+    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event(), callback)
     impossible = prove_infeasible(tables)
     if impossible is not None:
         # What one request cannot do alone, requests without end cannot do either.
         search.infeasible = impossible.message
         return search
-    search.bounds, by_slots = period_bounds(tables)
+    bounds, by_slots = period_bounds(tables)
+    search.add_bounds(bounds)
     if any(not partition.classes for partition in by_slots.values()):
         search.infeasible = (
             "the reserve of endless requests leaves some memory no room, however short the chunks"
@@ -301,6 +336,25 @@ def best_period(
         search.run_programs(lockstep, seed, solver)
     if not search.done:
         search.search_locally(seed)
+    return search
+
+
+def search_of_method(
+    tables: Tables,
+    name: str,
+    *,
+    time_limit_s: float = 60.0,
+    gap: float = 1e-4,
+    callback: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> PeriodSearch:
+    """Repeat the plan of one latency heuristic; parameters as for `best_period`."""
+    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event(), callback)
+    found = period_of_method(tables, name)
+    search.methods.append(found)
+    if found.assessment is not None:
+        search.judge(found.assessment.periodic, name)
+    search.add_bounds(period_bounds(tables)[0])
     return search
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -85,6 +85,11 @@ def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Boun
     found = [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
     with_memory = work_and_memory(requests)
     return found if with_memory is None else [*found, with_memory]
+
+
+def shifted(bound: Bound, release: int) -> Bound:
+    """Return a bound on the latency of a request as one on when it has left."""
+    return replace(bound, ticks=bound.ticks + release)
 
 
 def _stage_work(requests: Sequence[Request], needs: list[Needs], order_given: bool) -> Bound:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import SlotRows, price_slots, slot_rows
-from mocap_opt.replay.sequence_lockstep import overlap_rows, slot_starts
+from mocap_opt.replay.sequence_lockstep import overlap_rows, replay_sequence_lockstep, slot_starts
 from mocap_opt.streams.placing import Room
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest, sequence_reserve
@@ -26,6 +26,8 @@ class Candidate:
         Requests, by their number in the stream.
     indices : tuple of int64[chunks + 1]
         Boundaries of every request, in that order.
+    kept : tuple of Plan or None
+        Plans whose homes were kept; the homes of the others are greedy.
     sequence : RequestSequence
     makespan, total : int, ticks
         When the last has left; the sum of all completions.
@@ -33,9 +35,18 @@ class Candidate:
 
     order: tuple[int, ...]
     indices: tuple[IntArray, ...]
+    kept: tuple[Plan | None, ...]
     sequence: RequestSequence
     makespan: int
     total: int
+
+    @classmethod
+    def of(cls, sequence: RequestSequence, order: Sequence[int]) -> Candidate:
+        """A feasible sequence as it is, all its homes kept."""
+        indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
+        ends = replay_sequence_lockstep(sequence).completion
+        kept = tuple(request.plan for request in sequence)
+        return cls(tuple(order), indices, kept, sequence, max(ends), sum(ends))
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -58,12 +69,26 @@ class Pricer:
     fingerprint: str | None = None
     _plans: dict[tuple[int, bytes, bytes], tuple[Plan, SlotRows]] = field(default_factory=dict)
 
-    def candidate(self, order: Sequence[int], indices: Sequence[IntArray]) -> Candidate | None:
+    def candidate(
+        self,
+        order: Sequence[int],
+        indices: Sequence[IntArray],
+        kept: Sequence[Plan | None] | None = None,
+    ) -> Candidate | None:
         """Schedule every request in the first slot in which it fits; None if one never does.
 
         Slots that would be over before a request is released run before it.
+
+        Parameters
+        ----------
+        order : sequence of int
+        indices : sequence of int64[chunks + 1]
+            Boundaries of every request, in that order.
+        kept : sequence of Plan or None, optional
+            Plans with these boundaries whose homes are kept; the others get greedy ones.
         """
         chosen = [self.requests[r] for r in order]
+        plans = [None] * len(chosen) if kept is None else list(kept)
         machine = chosen[0].tables
         longest = [
             int(np.diff(request.tables.grid[cut]).max()) for request, cut in zip(chosen, indices, strict=True)
@@ -75,24 +100,35 @@ class Pricer:
         room, timeline = Room(free), _Timeline(machine)
         scheduled: list[ScheduledRequest] = []
         slot = 0
-        for request, cut in zip(chosen, indices, strict=True):
-            chunks = cut.size - 1
+        for request, cut, known in zip(chosen, indices, plans, strict=True):
             earliest = max(slot, timeline.over_by(request.release, slot))
-            pages = None
+            found = None
             for start in range(earliest, slot + machine.stages):
-                pages = room.place(request.tables, cut, start)
-                if pages is not None:
+                found = self._placed(room, request.tables, cut, known, start)
+                if found is not None:
                     break
-            else:
+            if found is None:
                 return None
-            plan, rows = self._plan(request.tables, cut, pages)
+            plan, rows = found
             timeline.add(rows, start, request.release)
             scheduled.append(ScheduledRequest(request.tables, plan, start, request.release, request.name))
-            slot = start + chunks
+            slot = start + plan.chunks
         done = timeline.done()
         ends = [int(done[each.last_slot]) for each in scheduled]
         sequence = RequestSequence(tuple(scheduled))
-        return Candidate(tuple(order), tuple(indices), sequence, max(ends), sum(ends))
+        return Candidate(tuple(order), tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
+
+    def _placed(
+        self, room: Room, tables: Tables, cut: IntArray, known: Plan | None, slot: int
+    ) -> tuple[Plan, SlotRows] | None:
+        """Take the room of a request from a slot on: its plan and rows, None if there is none."""
+        if known is not None:
+            return self._rows(tables, cut, known) if room.take(tables, known, slot) else None
+        pages = room.place(tables, cut, slot)
+        return None if pages is None else self._plan(tables, cut, pages)
+
+    def _rows(self, tables: Tables, cut: IntArray, plan: Plan) -> tuple[Plan, SlotRows]:
+        return self._plan(tables, cut, plan.remote_pages(tables) if plan.homes else None)
 
     def _plan(self, tables: Tables, cut: IntArray, pages: IntArray | None) -> tuple[Plan, SlotRows]:
         away = b"" if pages is None or not pages.any() else pages.tobytes()

@@ -12,6 +12,7 @@ from mocap_opt.errors import MocapError
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, price_slots, slot_rows
 from mocap_opt.replay.sequence_lockstep import overlap_rows, slot_starts
+from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest
 from mocap_opt.streams.verify import sequence_violations
@@ -39,7 +40,8 @@ def solve_exactly(
     requests: Sequence[Request],
     order_given: bool,
     fingerprint: str | None = None,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
+    tell: Callable[[RequestSequence], None] = lambda _: None,
 ) -> RequestSequence | None:
     """Find a sequence of least lockstep makespan; None proves that none is feasible.
 
@@ -55,7 +57,9 @@ def solve_exactly(
     fingerprint : str, optional
         For the plans.
     asked_to_stop : callable
-        Checked between schedules.
+        Checked between schedules, and while homes are sought.
+    tell : callable
+        Called with every sequence that is better than those before.
 
     Raises
     ------
@@ -81,20 +85,25 @@ def solve_exactly(
             raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules")
         if not sequence_violations(sequence):
             best, least = sequence, makespan
+            tell(best)
             continue
-        found = _with_homes(sequence, slots, min(least, _worst(sequence, slots)))
+        try:
+            found = _with_homes(sequence, slots, min(least, _worst(sequence, slots)), asked_to_stop)
+        except StoppedError as error:
+            raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules") from error
         if found is not None and found[0] < least:
             least, best = found
+            tell(best)
     return best
 
 
 def _with_homes(
-    sequence: RequestSequence, slots: LockstepReplay, below: int
+    sequence: RequestSequence, slots: LockstepReplay, below: int, asked_to_stop: AskedToStop
 ) -> tuple[int, RequestSequence] | None:
     # OR-Tools takes a second to load, and only tight memories need it.
     from mocap_opt.streams.home_program import best_homes  # noqa: PLC0415
 
-    found = best_homes(sequence, slots, below)
+    found = best_homes(sequence, slots, below, asked_to_stop)
     if found is None:
         return None
     rows = [slot_rows(request.tables, request.plan) for request in found]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.heuristics.greedy import page_times
+from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
+from mocap_opt.verify import cache_use
 
 
 class Room:
@@ -59,6 +61,17 @@ class Room:
                 return None
         self._left[:, slot : slot + chunks + stages - 1] = left
         return pages
+
+    def take(self, tables: Tables, plan: Plan, slot: int) -> bool:
+        """Take the room of a request whose homes are known already; tell whether there was any."""
+        used = cache_use(tables, plan)
+        until = slot + used.shape[1]
+        self._grow(until)
+        left = self._left[:, slot:until] - used
+        if np.any(left < 0):
+            return False
+        self._left[:, slot:until] = left
+        return True
 
     def _grow(self, slots: int) -> None:
         short = slots - self._left.shape[1]

@@ -2,136 +2,152 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
+from mocap_opt.plan import Plan
 from mocap_opt.streams.candidate import Candidate, Pricer
-from mocap_opt.streams.chunkings import Chunking, chunkings, within
+from mocap_opt.streams.chunkings import Chunking, Options, families, within
+from mocap_opt.streams.incumbent import StreamSearch
+from mocap_opt.streams.local_search import Moves
+from mocap_opt.streams.own_plans import own_plans
 from mocap_opt.streams.requests import Request
-from mocap_opt.streams.verify import sequence_violations
-from mocap_opt.tables import IntArray
+from mocap_opt.tables import Tables
 
 TRIALS = 16
 """Common longest chunks that are tried, evenly spaced in their logarithm."""
 
-MOVES_OF_ORDER = 0.5
-"""Part of the moves that change the order, where it is free."""
+STARTING_SHARE = 0.25
+"""Part of the time left that pricing starts may take."""
 
-NEAR = 4
-"""Places by which half of these move a request at most."""
+OWN_SHARE = 0.2
+"""Part of the time left that planning every kind of request alone may take."""
 
-REPLAYED = 3
-"""Candidates that are run without barriers, beside the best of each order to start from."""
+CLIMBED = 4
+"""Starts that the local search climbs from, best first, the best of a family and order each."""
 
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """The best sequence found, verified.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    event : SequenceEvent
-    """
-
-    candidate: Candidate
-    event: SequenceEvent
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Makespan of the better replay, and the sum of its completions."""
-        event = self.event.makespan, sum(self.event.completion)
-        makespan, total = self.candidate.rank
-        return min((float(event[0]), float(event[1])), (float(makespan), float(total)))
+STALLED = 12
+"""Rounds of shaking and climbing again without a better sequence after which the search ends."""
 
 
-def plan_stream(
-    requests: Sequence[Request],
-    *,
-    order_given: bool,
-    fingerprint: str | None = None,
-    time_limit_s: float = 60.0,
-    seed: int = 0,
-    asked_to_stop: Callable[[], bool] = lambda: False,
-) -> Planned | None:
+def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
     """Look for a sequence of small makespan, then of small mean completion.
 
-    For every order to start from, each request is divided so that no chunk takes longer than a common
-    trial.  A local search changes the best of these: places of requests where the order is free,
-    divisions, boundaries.  The best sequences are run without barriers.
+    For every order and family of divisions to start from, each request is divided so that no chunk is
+    longer than a common trial; and every request gets the plan that is best for it alone.  A local
+    search climbs from the best of these, then shakes the best sequence and climbs again.  Climbing
+    looks at lockstep; what it ends with is run without barriers too, and the better of both counts.
 
     Parameters
     ----------
-    requests : sequence of Request
-    order_given : bool
-        Whether they must run in this order.
-    fingerprint : str, optional
-        Of the instance, for the plans.
-    time_limit_s : float
-        No improving starts once a third of this has passed; the replays come after it.
+    search : StreamSearch
+        Takes what is found.  Even with no time left one family of divisions is tried.
     seed : int
         For the moves tried.
-    asked_to_stop : callable
-        Checked between candidates.
-
-    Returns
-    -------
-    Planned or None
-        None if no sequence was found; that proves nothing.
     """
-    began = time.monotonic()
-    options = _options(requests)
-    if not all(options):
-        return None
-    pricer = Pricer(requests, fingerprint)
-    pool: list[Candidate] = []
-    for order in _orders(requests, options, order_given):
-        for trial in _trials(options):
-            made = pricer.candidate(order, [within(options[r], trial).indices for r in order])
+    pricer = Pricer(search.requests, search.fingerprint)
+    options: list[Options] = [()] * len(search.requests)
+    pool = list(_starts(search, pricer, options))
+    if not search.done():
+        pool += _alone(search, pricer, options, seed)
+    if pool and not search.done():
+        _improve(search, pricer, sorted(pool, key=lambda start: start.rank), options, seed)
+
+
+def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Iterator[Candidate]:
+    """Price starts, offer the best of every family and order; put their divisions among the options.
+
+    Yields
+    ------
+    Candidate
+        The best of every family and order.
+    """
+    kinds, of = _kinds(search.requests)
+    late, found = search.deadline(STARTING_SHARE), False
+    for family in families(kinds):
+        chosen = [family[kind] for kind in of]
+        for r, more in enumerate(chosen):
+            options[r] += more
+        for order in _orders(search.requests, chosen, search.order_given):
+            best: Candidate | None = None
+            for trial in _trials(chosen):
+                made = pricer.candidate(order, [within(chosen[r], trial).indices for r in order])
+                if made is not None and (best is None or made.rank < best.rank):
+                    best = made
+                if late() and (found or best is not None):
+                    break
+            if best is not None:
+                found = True
+                search.offer(best, "common longest chunk")
+                yield best
+            if late() and found:
+                return
+        if search.out_of_time() or (late() and found):
+            return
+
+
+def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: int) -> Iterator[Candidate]:
+    """Start from the plan that is best for each request alone, its homes kept or found anew."""
+    kinds, of = _kinds(search.requests)
+    alone = own_plans(search, kinds, OWN_SHARE, seed)
+    plans: list[Plan | None] = [alone[kind] for kind in of]
+    for r, plan in enumerate(plans):
+        if plan is not None:
+            options[r] += (Chunking(plan.grid_indices(search.requests[r].tables), 0),)
+    if not any(plans) or not all(options):
+        return
+    last = [each[-1:] for each in options]
+    for order in _orders(search.requests, last, search.order_given):
+        cuts = [last[r][0].indices for r in order]
+        for kept in (None, [plans[r] for r in order]):
+            made = pricer.candidate(order, cuts, kept)
             if made is not None:
-                pool.append(made)
-            if pool and asked_to_stop():
-                break
-    if not pool:
-        return None
-    pool.sort(key=lambda candidate: candidate.rank)
-    deadline = began + time_limit_s / 3
+                search.offer(made, "plans of requests alone")
+                yield made
 
-    def over() -> bool:
-        return time.monotonic() >= deadline or asked_to_stop()
 
-    improved = _improve(pricer, pool[0], options, order_given, np.random.default_rng(seed), over)
-    best: Planned | None = None
-    # The best in lockstep need not be the best without barriers: every order to start from has a turn.
-    by_order: dict[tuple[int, ...], Candidate] = {}
-    for candidate in pool:
-        by_order.setdefault(candidate.order, candidate)
-    for candidate in dict.fromkeys([improved, *by_order.values(), *pool[:REPLAYED]]):
-        if best is not None and (asked_to_stop() or time.monotonic() - began > time_limit_s / 2):
+def _improve(
+    search: StreamSearch, pricer: Pricer, pool: Sequence[Candidate], options: Sequence[Options], seed: int
+) -> None:
+    """Climb from the best starts, then shake what is best and climb again, as long as that helps."""
+    moves = Moves(pricer, options, search.order_given, np.random.default_rng(seed))
+    best = pool[0]
+    for start in pool[:CLIMBED]:
+        if search.done():
             break
-        wrong = sequence_violations(candidate.sequence)
-        if wrong:
-            raise AssertionError(f"the planner made an infeasible sequence: {wrong[0]}")
-        planned = Planned(candidate, replay_sequence_event(candidate.sequence))
-        if best is None or planned.rank < best.rank:
-            best = planned
-    return best
+        climbed = moves.climb(start, search.done)
+        search.offer(climbed, "local search")
+        best = min(best, climbed, key=lambda candidate: candidate.rank)
+    stalled = rounds = 0
+    while stalled < STALLED and not search.done():
+        rounds += 1
+        climbed = moves.climb(moves.shake(best), search.done)
+        better = climbed.rank < best.rank
+        # Whoever is faster without barriers counts as well, and is where the next shake begins.
+        faster = search.offer(climbed, "local search, shaken")
+        best = climbed if better or faster else best
+        stalled = 0 if better or faster else stalled + 1
+    if search.closed:
+        return
+    why = "asked to stop" if search.stop.is_set() else "time was up"
+    ended = f"{STALLED} in a row without a better sequence" if stalled >= STALLED else why
+    search.notes.append(f"search ended after {rounds} rounds of shaking: {ended}")
 
 
-def _options(requests: Sequence[Request]) -> list[tuple[Chunking, ...]]:
-    known: dict[int, tuple[Chunking, ...]] = {}
+def _kinds(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:
+    """The unlike tables, and which of them each request has."""
+    number: dict[int, int] = {}
+    kinds: list[Tables] = []
     for request in requests:
-        if id(request.tables) not in known:
-            known[id(request.tables)] = chunkings(request.tables)
-    return [known[id(request.tables)] for request in requests]
+        if id(request.tables) not in number:
+            number[id(request.tables)] = len(kinds)
+            kinds.append(request.tables)
+    return kinds, [number[id(request.tables)] for request in requests]
 
 
 def _orders(
-    requests: Sequence[Request], options: Sequence[tuple[Chunking, ...]], order_given: bool
+    requests: Sequence[Request], options: Sequence[Options], order_given: bool
 ) -> list[tuple[int, ...]]:
     """Orders to start from: the given one; or by release, and dispatched by shortest and by longest work.
 
@@ -159,71 +175,11 @@ def _orders(
     return list(dict.fromkeys(found))
 
 
-def _trials(options: Sequence[tuple[Chunking, ...]]) -> list[int]:
-    times = np.unique([option.longest for each in options for option in each])
-    if times.size <= TRIALS:
-        return [int(t) for t in times]
-    wanted = np.geomspace(max(int(times[0]), 1), int(times[-1]), TRIALS)
-    return [int(t) for t in np.unique(times[np.minimum(np.searchsorted(times, wanted), times.size - 1)])]
-
-
-def _improve(
-    pricer: Pricer,
-    best: Candidate,
-    options: Sequence[tuple[Chunking, ...]],
-    order_given: bool,
-    rng: np.random.Generator,
-    over: Callable[[], bool],
-) -> Candidate:
-    """Change one thing at a time: a request's place, its division or a boundary; keep what is no worse."""
-    misses, patience = 0, 20 * len(best.order) + 40
-    while misses < patience and not over():
-        moved = not order_given and len(best.order) > 1 and rng.random() < MOVES_OF_ORDER
-        made = _reordered(pricer, best, rng) if moved else _divided(pricer, best, options, rng)
-        if made is None or made.rank > best.rank:
-            misses += 1
-            continue
-        # Equal ranks are taken, to cross plateaus, but count as misses.
-        misses = 0 if made.rank < best.rank else misses + 1
-        best = made
-    return best
-
-
-def _reordered(pricer: Pricer, best: Candidate, rng: np.random.Generator) -> Candidate | None:
-    """Two requests swapped, or one taken out and put in elsewhere; near places are tried more often."""
-    count = len(best.order)
-    at = int(rng.integers(count))
-    far = int(rng.integers(1, count)) if rng.random() < 0.5 else int(rng.integers(1, min(count, NEAR + 1)))
-    to = (at + far) % count if rng.random() < 0.5 else (at - far) % count
-    turns = list(zip(best.order, best.indices, strict=True))
-    if rng.random() < 0.5:
-        turns[at], turns[to] = turns[to], turns[at]
-    else:
-        turns.insert(to, turns.pop(at))
-    return pricer.candidate([r for r, _ in turns], [cut for _, cut in turns])
-
-
-def _divided(
-    pricer: Pricer, best: Candidate, options: Sequence[tuple[Chunking, ...]], rng: np.random.Generator
-) -> Candidate | None:
-    """Another division of one request, or one of its boundaries moved."""
-    at = int(rng.integers(len(best.order)))
-    cuts: list[IntArray] = list(best.indices)
-    tables = pricer.requests[best.order[at]].tables
-    if rng.random() < 0.5 or cuts[at].size <= 2:
-        others = options[best.order[at]]
-        cuts[at] = others[int(rng.integers(len(others)))].indices
-    else:
-        moved = cuts[at].copy()
-        moved[int(rng.integers(1, moved.size - 1))] += int(rng.choice([-4, -2, -1, 1, 2, 4]))
-        lengths = np.diff(moved)
-        if lengths.min() < 1:
-            return None
-        tail = np.zeros(lengths.size, dtype=np.int64)
-        tail[-1] = 1
-        if not tables.length_allowed[tail, lengths].all():
-            return None
-        cuts[at] = moved
-    if np.array_equal(cuts[at], best.indices[at]):
-        return None
-    return pricer.candidate(best.order, cuts)
+def _trials(options: Sequence[Options]) -> list[int]:
+    longest = np.unique([option.longest for each in options for option in each])
+    if longest.size <= TRIALS:
+        return [int(t) for t in longest]
+    wanted = np.geomspace(max(int(longest[0]), 1), int(longest[-1]), TRIALS)
+    return [
+        int(t) for t in np.unique(longest[np.minimum(np.searchsorted(longest, wanted), longest.size - 1)])
+    ]

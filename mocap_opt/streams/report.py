@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from mocap_opt.bounds import Bound, Scope, lower_bounds
+from mocap_opt.bounds.base import best as best_bound
 from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.report import relative_gap
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_bound
-from mocap_opt.streams.exact import MOST_SCHEDULES, UnfinishedError, schedules, solve_exactly
-from mocap_opt.streams.planner import plan_stream
-from mocap_opt.streams.requests import Request, build_requests
+from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_bound, shifted
+from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence
 from mocap_opt.streams.verify import sequence_violations
+from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -33,8 +34,8 @@ class StreamReport:
     instance, fingerprint : str
     requests : int
     status : str
-        ``"optimal"`` (makespan and bound agree), ``"feasible"``, ``"infeasible"`` (proved, or the plan
-        given breaks a rule) or ``"unknown"``.
+        ``"optimal"`` (the gap is at most the tolerance), ``"feasible"``, ``"infeasible"`` (proved, or the
+        plan given breaks a rule) or ``"unknown"``.
     reason : str or None
         Why there is no plan.
     execution : str or None
@@ -54,6 +55,8 @@ class StreamReport:
         Likewise for the mean and for the 99th percentile of the completions.
     violations : tuple of str
         What a given plan breaks.
+    notes : tuple of str
+        How a search went and why it ended.
     completions : tuple of dict
         By request, in the order they run: ``request``, ``name``, ``slot``, ``chunks``, ``release_s``,
         ``completion_s``.
@@ -80,6 +83,7 @@ class StreamReport:
     p99_lower_bound_s: float | None = None
     p99_gap: float | None = None
     violations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     completions: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,68 +108,20 @@ class StreamSolution:
     order: tuple[int, ...]
 
 
-def solve_stream(
-    instance: Instance,
-    *,
-    time_limit_s: float = 60.0,
-    seed: int = 0,
-    asked_to_stop: Callable[[], bool] = lambda: False,
-) -> StreamSolution:
-    """Plan the requests of an instance.
-
-    Short streams are solved exactly in lockstep as well, in half of the time at most; the better of
-    both plans is returned.
-
-    Raises
-    ------
-    InputError
-        As `mocap_opt.streams.requests.build_requests`.
-    """
-    requests = build_requests(instance)
-    given = instance.workload.order == "given"
-    found: list[tuple[RequestSequence, tuple[int, ...], SequenceEvent]] = []
-    infeasible = False
-    until = time.monotonic() + time_limit_s
-
-    def over() -> bool:
-        return asked_to_stop() or time.monotonic() >= until - time_limit_s / 2
-
-    if schedules(requests, given) <= MOST_SCHEDULES:
-        try:
-            exact = solve_exactly(requests, given, instance.fingerprint, over)
-            infeasible = exact is None
-        except UnfinishedError:
-            exact = None
-        if exact is not None:
-            found.append((exact, _numbers(exact, requests, given), replay_sequence_event(exact)))
-    if not infeasible:
-        planned = plan_stream(
-            requests,
-            order_given=given,
-            fingerprint=instance.fingerprint,
-            time_limit_s=max(until - time.monotonic(), 0.0),
-            seed=seed,
-            asked_to_stop=asked_to_stop,
-        )
-        if planned is not None:
-            found.append((planned.candidate.sequence, planned.candidate.order, planned.event))
-    if not found:
-        status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
-        reason = "no sequence of these requests fits in memory" if infeasible else "no sequence was found"
-        report = StreamReport(instance.name, instance.fingerprint, len(requests), status.value, reason)
-        return StreamSolution(report, None, ())
-    solutions = [_assessed(instance, requests, *each) for each in found]
-    return min(solutions, key=_rank)
-
-
-def _rank(solution: StreamSolution) -> tuple[float, float]:
-    return solution.report.makespan_s or 0.0, solution.report.mean_completion_s or 0.0
-
-
 def evaluate_stream(
     instance: Instance, requests: Sequence[Request], sequence: RequestSequence, order: tuple[int, ...]
 ) -> StreamSolution:
-    """Verify and replay a sequence; one that breaks a rule is reported, not replayed."""
+    """Verify and replay a sequence; one that breaks a rule is reported, not replayed.
+
+    Parameters
+    ----------
+    instance : Instance
+    requests : sequence of Request
+        In the order of the instance.
+    sequence : RequestSequence
+    order : tuple of int
+        Which request of the instance each is.
+    """
     wrong = [str(violation) for violation in sequence_violations(sequence)]
     if instance.workload.order == "given" and order != tuple(range(len(requests))):
         wrong.insert(0, "the requests do not run in the order given")
@@ -179,30 +135,97 @@ def evaluate_stream(
             violations=tuple(wrong),
         )
         return StreamSolution(report, sequence, order)
-    return _assessed(instance, requests, sequence, order, replay_sequence_event(sequence))
+    if len(requests) == 1:
+        bounds = [shifted(bound, requests[0].release) for bound in lower_bounds(requests[0].tables)]
+    else:
+        bounds = makespan_bounds(requests, instance.workload.order == "given")
+    event = replay_sequence_event(sequence)
+    return stream_solution(instance, requests, sequence, order, event, bounds=bounds)
 
 
-def _numbers(sequence: RequestSequence, requests: Sequence[Request], given: bool) -> tuple[int, ...]:
-    """Which request each one is; requests that are alike in everything may stand for one another."""
-    if given:
-        return tuple(range(len(requests)))
-    left = list(range(len(requests)))
-    found = []
-    for scheduled in sequence:
-        same = (scheduled.tables, scheduled.release, scheduled.name)
-        number = next(n for n in left if (requests[n].tables, requests[n].release, requests[n].name) == same)
-        left.remove(number)
-        found.append(number)
-    return tuple(found)
+def without_sequence(
+    instance: Instance,
+    requests: Sequence[Request],
+    status: Status,
+    reason: str,
+    bounds: Sequence[Bound],
+    notes: Sequence[str] = (),
+) -> StreamSolution:
+    """What is known of a stream without a sequence: why there is none, and the bounds.
+
+    Parameters
+    ----------
+    instance : Instance
+    requests : sequence of Request
+    status : Status
+        ``INFEASIBLE`` or ``UNKNOWN``; a stream without any sequence has no bounds.
+    reason : str
+    bounds : sequence of Bound
+        On the makespan.
+    notes : sequence of str
+    """
+    best = None if status is Status.INFEASIBLE else _covering(bounds)
+    report = StreamReport(
+        instance.name,
+        instance.fingerprint,
+        len(requests),
+        status.value,
+        reason,
+        **_bound_fields(best, requests[0].tables),
+        notes=tuple(notes),
+    )
+    return StreamSolution(report, None, ())
 
 
-def _assessed(
+def _covering(bounds: Sequence[Bound]) -> Bound | None:
+    """The best bound that holds in every execution."""
+    return best_bound(bounds, {Scope.ANY_EXECUTION})
+
+
+def _bound_fields(bound: Bound | None, tables: Tables) -> dict[str, Any]:
+    if bound is None:
+        return {}
+    return {
+        "lower_bound_s": tables.seconds(bound.ticks),
+        "bound_name": bound.name,
+        "bound_scope": bound.scope.value,
+    }
+
+
+def stream_solution(
     instance: Instance,
     requests: Sequence[Request],
     sequence: RequestSequence,
     order: tuple[int, ...],
     event: SequenceEvent,
+    *,
+    bounds: Sequence[Bound],
+    tolerance: float = 0.0,
+    notes: Sequence[str] = (),
 ) -> StreamSolution:
+    """Set a feasible sequence and its replays against the bounds.
+
+    Parameters
+    ----------
+    instance : Instance
+    requests : sequence of Request
+        In the order of the instance.
+    sequence : RequestSequence
+    order : tuple of int
+        Which request of the instance each is.
+    event : SequenceEvent
+        Its run without barriers.
+    bounds : sequence of Bound
+        On the makespan.
+    tolerance : float
+        A gap up to this one counts as optimal.
+    notes : sequence of str
+
+    Raises
+    ------
+    BoundBeatenError
+        If the makespan is below a bound on any execution.
+    """
     lockstep = replay_sequence_lockstep(sequence)
     in_lockstep = lockstep.makespan <= event.makespan
     completion = [Fraction(c) for c in (lockstep if in_lockstep else event).completion]
@@ -212,16 +235,19 @@ def _assessed(
     rank = -(-len(waited) * PERCENTILE.numerator // PERCENTILE.denominator)
     slow = waited[rank - 1]
     given = instance.workload.order == "given"
-    bounds = makespan_bounds(requests, given)
-    best = max(bounds, key=lambda bound: bound.ticks, default=None)
+    best = _covering(bounds)
+    gap = relative_gap(makespan, best)
     mean_bound, slow_bound = completion_bounds(requests, given), ranked_bound(requests, given, rank)
+    if len(waited) == 1 and best is not None:
+        # The only request's completion is the makespan less its release.
+        least = best.ticks - requests[0].release
+        mean_bound, slow_bound = max(mean_bound or Fraction(0), Fraction(least)), max(slow_bound or 0, least)
     seconds = sequence.machine.seconds
-    optimal = best is not None and best.ticks >= makespan
     report = StreamReport(
         instance=instance.name,
         fingerprint=instance.fingerprint,
         requests=len(requests),
-        status=(Status.OPTIMAL if optimal else Status.FEASIBLE).value,
+        status=(Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE).value,
         execution="lockstep" if in_lockstep else "event",
         makespan_s=seconds(makespan),
         lockstep_makespan_s=seconds(lockstep.makespan),
@@ -229,14 +255,13 @@ def _assessed(
         mean_completion_s=seconds(mean),
         p99_completion_s=seconds(slow),
         throughput_rps=len(waited) / seconds(makespan) if makespan else None,
-        lower_bound_s=None if best is None else seconds(best.ticks),
-        bound_name=None if best is None else best.name,
-        bound_scope=None if best is None else best.scope.value,
-        gap=None if best is None or not makespan else float(1 - best.ticks / makespan),
+        **_bound_fields(best, sequence.machine),
+        gap=gap,
         mean_lower_bound_s=None if mean_bound is None else seconds(mean_bound),
         mean_gap=None if mean_bound is None or not mean else float(1 - mean_bound / mean),
         p99_lower_bound_s=None if slow_bound is None else seconds(slow_bound),
         p99_gap=None if slow_bound is None or not slow else float(1 - slow_bound / slow),
+        notes=tuple(notes),
         completions=tuple(
             {
                 "request": number,

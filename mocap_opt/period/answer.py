@@ -1,0 +1,114 @@
+"""Answer an instance whose objective is the period: find a periodic plan, or judge a given one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mocap_opt.costs import build_tables
+from mocap_opt.period.assess import assess_period
+from mocap_opt.period.bounds import period_bounds
+from mocap_opt.period.cycle import PeriodicPlan, violations
+from mocap_opt.period.report import report_fields
+from mocap_opt.period.search import PeriodSearch, best_period, search_of_method
+from mocap_opt.solving.driver import JOINT_METHODS
+from mocap_opt.solving.state import Progress
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodSolution:
+    """An answer and all that stands behind it.
+
+    Attributes
+    ----------
+    report : dict
+        The answer in seconds and tokens, as `mocap_opt.period.report.report_fields` says.
+    periodic : PeriodicPlan or None
+        The best plan found.
+    search : PeriodSearch
+        With every bound and every method tried.
+    """
+
+    report: dict[str, Any]
+    periodic: PeriodicPlan | None
+    search: PeriodSearch
+
+
+def solve_period(
+    instance: Instance,
+    method: str = "auto",
+    *,
+    solver: str = "auto",
+    time_limit_s: float = 60.0,
+    gap: float = 1e-4,
+    seed: int = 0,
+    callback: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> PeriodSolution:
+    """Find a periodic plan of least period.
+
+    Parameters
+    ----------
+    instance : Instance
+    method : str
+        ``"auto"`` or ``"joint"``: everything; or one latency heuristic, whose plan is repeated with the
+        fewest slots between requests that are feasible.
+    solver : str
+        Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
+    time_limit_s : float
+        Wall time, seconds.
+    gap : float
+        Stop once (period - bound) / period is at most this.
+    seed : int
+        For the searches.
+    callback : callable, optional
+        Called with a `Progress` at every better period or bound; its ``latency_s`` is the period.
+    stop : threading.Event, optional
+        Set it from outside to stop early with the best plan so far.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded, or there is no such method.
+    """
+    tables = build_tables(instance)
+    if method in JOINT_METHODS:
+        search = best_period(
+            tables,
+            time_limit_s=time_limit_s,
+            gap=gap,
+            seed=seed,
+            solver=solver,
+            callback=callback,
+            stop=stop,
+        )
+    else:
+        search = search_of_method(
+            tables, method, time_limit_s=time_limit_s, gap=gap, callback=callback, stop=stop
+        )
+    return _solution(instance, search)
+
+
+def evaluate_period(instance: Instance, periodic: PeriodicPlan) -> PeriodSolution:
+    """Verify and replay a given periodic plan, and set it against the bounds."""
+    tables = build_tables(instance)
+    search, broken = PeriodSearch(tables), violations(tables, periodic)
+    if broken:
+        search.infeasible = "; ".join(str(violation) for violation in broken)
+    else:
+        search.best = assess_period(tables, periodic)
+        search.bounds = period_bounds(tables)[0]
+    return _solution(instance, search)
+
+
+def _solution(instance: Instance, search: PeriodSearch) -> PeriodSolution:
+    fields = report_fields(search, instance.name, instance.fingerprint)
+    periodic = None if search.best is None else search.best.periodic
+    if periodic is not None:
+        periodic = replace(periodic, plan=replace(periodic.plan, fingerprint=instance.fingerprint))
+    return PeriodSolution(fields, periodic, search)
