@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.bounds import Bound, Scope, lower_bounds
-from mocap_opt.bounds.base import best as best_bound
+from mocap_opt.bounds import lower_bounds
+from mocap_opt.lower_bound import Bound, Scope
+from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
 from mocap_opt.report import relative_gap
