@@ -26,6 +26,7 @@ from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.errors import InputError
 from mocap_opt.heuristics.atom_dynamic import atom_dynamic, fit_with_prefix, next_chunk
+from mocap_opt.heuristics.engine_rule import base_candidates
 from mocap_opt.instance import Instance, load_instance
 
 INSTANCES = Path(__file__).parent.parent / "instances"
@@ -300,22 +301,26 @@ def test_atom_next_chunk_takes_as_long_as_the_first() -> None:
     fit = (7e4, 500.0, 3.0, 40.0)
 
     def time(before: float, length: float) -> float:
-        return fit[0] + fit[3] * before + fit[1] * length + fit[2] * (2 * before * length + length**2)
+        return fit[3] * before + fit[1] * length + fit[2] * (2 * before * length + length**2)
 
     for history in (0, 5_000, 20_000):
-        wanted = next_chunk(fit, history, 20_000, prefix=100)
+        wanted = next_chunk(fit, history, 20_000)
         solved = 20_000 + (wanted - 20_000) / 0.75
-        if wanted > 4096:
-            assert time(100 + history, solved) == pytest.approx(time(100, 20_000))
-    assert next_chunk(fit, 0, 20_000, prefix=100) == pytest.approx(20_000)
-    # No length is short enough once the prefix alone takes longer: the least chunk, or a smaller base.
-    assert next_chunk((0.0, 1.0, 0.0, 10.0), 10_000, 8192, prefix=0) == 4096
-    assert next_chunk((0.0, 1.0, 0.0, 10.0), 10_000, 1024, prefix=0) == 1024
+        assert wanted > 4096
+        assert time(history, solved) == pytest.approx(time(0, 20_000))
+    assert next_chunk(fit, 0, 20_000) == pytest.approx(20_000)
+    # No length is short enough once the prefix alone takes longer: chunks are of the base size.
+    assert next_chunk((0.0, 1.0, 1e-9, 10.0), 10_000, 8192) == 8192
+    # The prefix may take a fifth: b x = 4 gamma L gives 5,000, more than the solved 3,000.
+    assert next_chunk((0.0, 1.0, 0.0, 0.5), 2_500, 4_500) == pytest.approx(4500)
+    assert next_chunk((0.0, 1.0, 0.0, 1.0), 1_250, 6_000) == pytest.approx(5062.5)
+    assert next_chunk((0.0, 1.0, 0.0, 1.0), 1_400, 6_000) == pytest.approx(5600)
 
 
 def test_atom_chunks_shrink_where_attention_matters() -> None:
     tables = make_tables(2, 65_536, quantum=1024, linear=100, quadratic=1, constant=10, max_chunks=16)
-    found = [np.diff(tables.grid[indices]) for indices in atom_dynamic(tables)]
+    boundaries = [atom_dynamic(tables, base) for base in base_candidates(tables)]
+    found = [np.diff(tables.grid[indices]) for indices in boundaries if indices is not None]
     assert found
     assert any(lengths[0] > lengths[-2] for lengths in found if lengths.size > 2)
     assert all((lengths[:-1] >= 4096).all() for lengths in found if lengths.size > 1 and lengths[0] >= 4096)

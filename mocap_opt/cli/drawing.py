@@ -18,6 +18,7 @@ from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.extras import require
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
+from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
@@ -196,7 +197,7 @@ def _contenders(
         return judge_plans(instance, tables, [(source_name(path), load_plan(path, tables)) for path in plans])
     names = [name.strip() for name in methods.split(",") if name.strip()]
     known = (*METHOD_NAMES, *plugin_names())
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if built_in_name(name) not in known]
     if unknown or not names:
         found = ", ".join(map(repr, unknown)) or repr(methods)
         raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(known))])

@@ -13,6 +13,7 @@ from rich.text import Text
 from mocap_opt.cli import render
 from mocap_opt.cli.options import json_option, print_json
 from mocap_opt.errors import ExitCode
+from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
 from mocap_opt.solving import METHOD_NAMES
 
@@ -46,7 +47,7 @@ class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Take a built-in name or that of a plugin."""
-        if value not in self.choices:
+        if built_in_name(str(value)) not in self.choices:
             return click.Choice([*self.choices, *self.brought()]).convert(value, param, ctx)
         warn_of_hidden([str(value)])
         return value

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
+from mocap_opt.heuristics.engine_rule import NoFitError
 from mocap_opt.heuristics.sglang_dynamic import SMOOTHING, dynamic_chunks
-from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 LEAST_CHUNK = 4096
 """The engine's default least length of a chunk, tokens."""
+
+PREFIX_SHARE = 0.2
+"""Part of a chunk's time that work on the prefix may take before the chunk is made longer."""
 
 SAMPLES = 24
 """Lengths and starts that are timed at most, each."""
@@ -59,37 +60,58 @@ def _spread(values: IntArray) -> IntArray:
     return few
 
 
-def next_chunk(fit: tuple[float, ...], history: int, base: int, *, prefix: int) -> float:
-    """Smoothed length of the next chunk after `history` tokens of the prompt, tokens.
+def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
+    """Smoothed length of the next chunk after `history` tokens, those of a cached prefix included.
 
-    x solves t(L, x) = t(P, base) with L = P + history; then base + 0.75 (x - base), at least 4096
-    tokens and at most the base.
+    x solves a (2 L x + x^2) + b x = a B^2 + b B - gamma L: the first chunk's time, less what this chunk
+    pays for the prefix.  Then base + 0.75 (x - base), at least 4096 tokens, at least so long that the
+    prefix takes no more than a fifth of its time, and at most the base.  Where the prefix alone takes the
+    first chunk's time no length will do, and the chunk is of the base size.
+
+    Parameters
+    ----------
+    fit : tuple of float
+        c, b, a, gamma of `fit_with_prefix`.
+    history, base : int
+        Tokens.
     """
     _, b, a, gamma = fit
-    least = min(LEAST_CHUNK, base)
-    # What is left of the first chunk's time once the longer prefix is paid for.
-    target = a * base * base + (2 * a * prefix + b) * base - gamma * history
-    slope = 2 * a * (prefix + history) + b
+    target = a * base * base + b * base - gamma * history
     if target <= 0:
-        return float(least)
-    length = float(base)
-    if a > 0 or slope > 0:
-        length = 2 * target / (slope + (slope * slope + 4 * a * target) ** 0.5)
-    return min(max(base + SMOOTHING * (length - base), least), base)
+        return float(base)
+    smoothed = base + SMOOTHING * (_solved(fit, history, target) - base)
+    within = _solved(fit, history, gamma * history * (1 - PREFIX_SHARE) / PREFIX_SHARE)
+    return min(max(smoothed, LEAST_CHUNK, within), base)
 
 
-def atom_dynamic(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-    """Candidates for the base sizes S / m, m any count: the engine's token budget is free.
+def _solved(fit: tuple[float, ...], history: int, target: float) -> float:
+    """Length x of a (2 L x + x^2) + b x = target, in the form that stays accurate as a goes to 0."""
+    _, b, a, _ = fit
+    slope = 2 * a * history + b
+    if target <= 0 or (slope <= 0 and a <= 0):
+        return 0.0
+    length: float = 2 * target / (slope + (slope * slope + 4 * a * target) ** 0.5)
+    return length
 
-    Source: ATOM, dynamic chunked pipeline parallelism; smoothing factor and least chunk as it has
-    them by default.
+
+def atom_dynamic(tables: Tables, base: int) -> IntArray | None:
+    """Boundaries of a base size (the engine's token budget), or None.
+
+    Source: ATOM, dynamic chunked prefill (``ChunkLatencyCalibrator``, ``ChunkSizePredictor``); smoothing
+    factor and least chunk as it has them by default.
+
+    Parameters
+    ----------
+    tables : Tables
+    base : int
+        Tokens.
+
+    Raises
+    ------
+    NoFitError
+        If times do not grow with what a chunk attends to: the engine then keeps fixed chunks.
     """
-    bases = dict.fromkeys(-(-tables.tokens // count) for count in range(1, tables.max_chunks + 1))
-    fit, rule = fit_with_prefix(tables), partial(next_chunk, prefix=tables.prefix)
-    found: list[IntArray] = []
-    for base in bases:
-        stop_if(asked_to_stop)
-        indices = dynamic_chunks(tables, base, fit, rule)
-        if indices is not None:
-            found.append(indices)
-    return found
+    fit = fit_with_prefix(tables)
+    if fit[2] <= 0:
+        raise NoFitError("times do not grow with what a chunk attends to (a <= 0)")
+    return dynamic_chunks(tables, base, fit, next_chunk)

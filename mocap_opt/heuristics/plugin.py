@@ -9,7 +9,7 @@ from typing import Any
 
 from mocap_opt.errors import MocapError
 from mocap_opt.heuristics.proposal import Method, Proposal, Propose
-from mocap_opt.heuristics.registry import METHODS
+from mocap_opt.heuristics.registry import METHODS, built_in_method
 from mocap_opt.plan import Home, Plan
 from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named
 from mocap_opt.stopping import STOPPED, AskedToStop, StoppedError, never
@@ -27,8 +27,9 @@ def find_method(name: str) -> Method:
     PluginError
         If the plugin cannot be loaded, or several have this name.
     """
-    if name in METHODS:
-        return METHODS[name]
+    built_in = built_in_method(name)
+    if built_in is not None:
+        return built_in
     return plugin_method(plugin_named(name, HEURISTICS, place="method", built_in=METHODS))
 
 

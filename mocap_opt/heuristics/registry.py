@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mocap_opt.heuristics.atom_dynamic import atom_dynamic
 from mocap_opt.heuristics.compose import compose
+from mocap_opt.heuristics.engine_rule import EngineRule, engine_method, read_base, split_base
 from mocap_opt.heuristics.flops_balanced import flops_balanced
 from mocap_opt.heuristics.gpipe import gpipe
 from mocap_opt.heuristics.greedy import greedy
@@ -27,8 +28,6 @@ BOUNDARY_RULES: dict[str, BoundaryRule] = {
     "uniform": uniform,
     "uniform-any-count": uniform_any_count,
     "flops-balanced": flops_balanced,
-    "sglang-dynamic": sglang_dynamic,
-    "atom-dynamic": atom_dynamic,
     "terapipe": terapipe,
 }
 
@@ -40,6 +39,13 @@ HOME_RULES: dict[str, HomeRule] = {
     "spread": spread,
     "program": program,
 }
+
+
+ENGINE_RULES: dict[str, tuple[str, EngineRule]] = {
+    "sglang-dynamic": ("SGLang's dynamic chunking", sglang_dynamic),
+    "atom-dynamic": ("ATOM's dynamic chunking", atom_dynamic),
+}
+"""Rules with a base size, which may be given behind their name: ``sglang-dynamic:8192``."""
 
 
 def _mirror_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
@@ -55,15 +61,9 @@ _METHODS = (
         "equal compute per chunk (Seq1F1B), best count, KV at home",
         compose(flops_balanced, local),
     ),
-    Method(
-        "sglang-dynamic",
-        "SGLang's dynamic chunking, best base size, KV at home",
-        compose(sglang_dynamic, local),
-    ),
-    Method(
-        "atom-dynamic",
-        "ATOM's dynamic chunking, best token budget, KV at home",
-        compose(atom_dynamic, local),
+    *(
+        engine_method(name, f"{what}, best base size, KV at home", rule, local)
+        for name, (what, rule) in ENGINE_RULES.items()
     ),
     Method("terapipe", "TeraPipe's dynamic program, best count, KV at home", compose(terapipe, local)),
     Method("uniform-greedy", "equal chunks, best count, greedy homes", compose(uniform_any_count, greedy)),
@@ -92,3 +92,34 @@ _METHODS = (
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
+
+
+def built_in_name(name: str) -> str:
+    """Name under which a built-in method is listed: without the base size of an engine's rule.
+
+    Raises
+    ------
+    InputError
+        If what stands behind an engine's rule is no base size.
+    """
+    rule, base = split_base(name)
+    if base is None or rule not in ENGINE_RULES:
+        return name
+    read_base(name, base)
+    return rule
+
+
+def built_in_method(name: str) -> Method | None:
+    """A built-in heuristic by name, with its base size if it is an engine's rule that has one.
+
+    Raises
+    ------
+    InputError
+        As `built_in_name`.
+    """
+    rule, base = split_base(name)
+    if base is None or rule not in ENGINE_RULES:
+        return METHODS.get(name)
+    what, boundaries = ENGINE_RULES[rule]
+    size = read_base(name, base)
+    return engine_method(name, f"{what}, base size {size}, KV at home", boundaries, local, size)

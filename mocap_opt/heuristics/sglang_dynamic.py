@@ -1,4 +1,7 @@
-"""SGLang's dynamic chunking: each next chunk is to take as long as the first."""
+"""SGLang's dynamic chunking: each next chunk is to take as long as the first.
+
+Source: SGLang, ``ChunkSizePredictor`` and ``profile_and_init_predictor`` of its pipeline scheduler.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,101 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from mocap_opt.heuristics.engine_rule import NoFitError
 from mocap_opt.heuristics.limits import LengthLimits
-from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 SMOOTHING = 0.75
 ALIGNMENT = 64
 TOLERANCE = 1e-3
 
+SAMPLES = 128
+"""Lengths that the engine times when it starts."""
+
+LONGEST_SAMPLE = 1.25
+"""The longest of them, in base sizes."""
+
+LEAST_SAMPLES = 8
+"""Samples below which the engine does not fit."""
+
 Rule = Callable[[tuple[float, ...], int, int], float]
 """From a fit, the tokens so far and the base size to the length wanted next, tokens."""
 
 
-def fit_quadratic(tables: Tables) -> tuple[float, float, float]:
-    """Least-squares a, b, c of the longest stage time of prefix-free chunks, a l^2 + b l + c ticks.
+def sampled_lengths(tables: Tables, base: int) -> IntArray:
+    """Lengths that the engine times without a prefix, in grid steps, int64[sample].
 
-    Timings are those of all chunks that start at 0 on the grid, read from `Tables.tau`.  Of a
-    request with a cached prefix they contain the prefix, and so does b.  Fewer than three grid
-    points are fitted by a line or a constant.  Of measured times only those within the limits on
-    lengths are real, and only they are fitted.
+    Sample i of 128 has ``1.25 base - i floor(1.25 base / 128)`` tokens, longest first, and the first is
+    dropped (it warms the engine up).  Lengths are rounded to the grid, at least one step, and those that
+    the tables cannot tell are left out: beyond the prompt, or, of measured times, beyond the limits on
+    lengths.
+
+    Parameters
+    ----------
+    tables : Tables
+    base : int
+        Base chunk size, tokens.
     """
-    ends = np.arange(1, tables.steps + 1)
-    if tables.residual is not None and tables.length_allowed.any():
-        ends = np.flatnonzero(tables.length_allowed.any(axis=0))
-    times = tables.tau(np.arange(tables.stages)[:, None], 0, ends[None, :]).max(axis=0)
-    lengths: npt.NDArray[np.float64] = tables.grid[ends] / tables.tokens
-    degree = min(2, ends.size - 1)
-    fit = np.polynomial.polynomial.polyfit(lengths, times.astype(float), degree)
-    c, b, a = [*(float(v) for v in fit), 0.0, 0.0][:3]
-    return a / tables.tokens**2, b / tables.tokens, c
+    longest = LONGEST_SAMPLE * base
+    lengths = (longest - np.arange(SAMPLES) * (longest // SAMPLES)).astype(np.int64)[1:]
+    steps = np.maximum((lengths[lengths > 0] + tables.quantum // 2) // tables.quantum, 1)
+    told = (
+        tables.length_allowed.any(axis=0) if tables.residual is not None else np.ones(tables.steps + 1, bool)
+    )
+    steps = steps[steps <= tables.steps]
+    kept: IntArray = steps[told[steps]]
+    return kept
+
+
+def fit_quadratic(tables: Tables, base: int) -> tuple[float, float, float]:
+    """Least-squares a, b, c of the first stage's times of prefix-free chunks, a l^2 + b l + c ticks.
+
+    Parameters
+    ----------
+    tables : Tables
+        Times of a request with a cached prefix P contain it, as 2 a P l, which is taken out of b again.
+    base : int
+        Base chunk size, tokens.
+
+    Raises
+    ------
+    NoFitError
+        If there are too few samples, or a is not positive: the engine then turns the rule off.
+    """
+    steps = sampled_lengths(tables, base)
+    if steps.size < LEAST_SAMPLES or np.unique(steps).size < 3:
+        raise NoFitError(f"base {base}: the grid tells too few lengths up to {LONGEST_SAMPLE} x base to fit")
+    times = tables.tau(0, np.zeros_like(steps), steps).astype(float)
+    # In parts of the longest length, so that the three columns are of one size.
+    unit = float(tables.grid[steps].max())
+    lengths = tables.grid[steps] / unit
+    columns = np.column_stack([lengths**2, lengths, np.ones_like(lengths)])
+    (a, b, c), *_ = np.linalg.lstsq(columns, times, rcond=None)
+    # Equal times leave rounding, not a curve, in a.
+    if a <= 1e-9 * times.max():
+        raise NoFitError(f"base {base}: times do not grow with the square of the length (a <= 0)")
+    a, b = float(a) / unit**2, float(b) / unit
+    return a, max(b - 2 * a * tables.prefix, 0.0), float(c)
 
 
 def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
-    """Smoothed length of the next chunk after `history` tokens, tokens.
+    """Smoothed length of the next chunk after `history` tokens, those of a cached prefix included.
 
     x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + 0.75 (x - base), at least base / 4.
+
+    Parameters
+    ----------
+    fit : tuple of float
+        a, b, c of `fit_quadratic`; a > 0.
+    history, base : int
+        Tokens.
     """
     a, b, *_ = fit
     target = a * base * base + b * base
     slope = 2 * a * history + b
-    length = float(base)
-    if target > 0 and (a > 0 or slope > 0):
-        # The form of the root that stays accurate as a goes to 0.
-        length = 2 * target / (slope + math.sqrt(max(slope * slope + 4 * a * target, 0.0)))
+    # The form of the root that stays accurate as a goes to 0.
+    length = 2 * target / (slope + math.sqrt(slope * slope + 4 * a * target))
     return max(base + SMOOTHING * (length - base), base // 4)
 
 
@@ -61,6 +114,16 @@ def dynamic_chunks(
 
     Lengths are rounded down to a multiple of max(page, 64) tokens, at least one, and of the grid;
     then moved inside the limits.  The number of chunks follows.
+
+    Parameters
+    ----------
+    tables : Tables
+    base : int
+        Base chunk size, tokens.
+    fit : tuple of float
+        What `rule` takes.
+    rule : callable
+        From the fit, the tokens so far (a cached prefix included) and the base to a length.
     """
     limits = LengthLimits.of(tables)
     unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
@@ -68,7 +131,9 @@ def dynamic_chunks(
     while indices[-1] < tables.steps:
         at = indices[-1]
         # The tolerance keeps the first chunk, whose length is exactly the base, from being cut short.
-        wanted = max(int(rule(fit, int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit)
+        wanted = max(
+            int(rule(fit, tables.prefix + int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit
+        )
         step = min(max(wanted // tables.quantum, limits.least), limits.most)
         left = tables.steps - at
         if step >= left or left < step + limits.last_least:
@@ -80,17 +145,18 @@ def dynamic_chunks(
     return np.array(indices, dtype=np.int64) if count in tables.counts else None
 
 
-def sglang_dynamic(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-    """Candidates for the base sizes S / m, m any count: the engine's one setting is free.
+def sglang_dynamic(tables: Tables, base: int) -> IntArray | None:
+    """Boundaries of a base size (the engine's ``--chunked-prefill-size``), or None.
 
-    Source: SGLang's dynamic chunking for pipelined prefill.
+    Parameters
+    ----------
+    tables : Tables
+    base : int
+        Tokens.
+
+    Raises
+    ------
+    NoFitError
+        As `fit_quadratic`.
     """
-    bases = dict.fromkeys(-(-tables.tokens // count) for count in range(1, tables.max_chunks + 1))
-    fit = fit_quadratic(tables)
-    found: list[IntArray] = []
-    for base in bases:
-        stop_if(asked_to_stop)
-        indices = dynamic_chunks(tables, base, fit)
-        if indices is not None:
-            found.append(indices)
-    return found
+    return dynamic_chunks(tables, base, fit_quadratic(tables, base))

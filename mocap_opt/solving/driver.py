@@ -14,6 +14,7 @@ from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.given import as_instance, as_plan, as_tables
 from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.registry import built_in_method
 from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
 from mocap_opt.solving.joint import add_quick_bounds, settle_feasibility, solve_jointly
@@ -92,7 +93,8 @@ def solve(
     method : str
         ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
         the same with only the programs that are worth their time at the instance's size (the notes
-        say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS`; or
+        say which).  Or the name of one heuristic, see `mocap_opt.heuristics.METHODS` (an
+        engine's rule with a base size of its own, ``"sglang-dynamic:8192"``); or
         ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison; or a
         method that a plugin brings, see `mocap_opt.plugins`.
     solver : str
@@ -215,8 +217,9 @@ def _run(
             ran = list(dict.fromkeys(run.program for run in state.runs))
             state.notes.insert(0, f"auto: {strategy.account(ran, state.why_done)}")
         return answer
-    if method in METHODS:
-        proposal = METHODS[method].propose(state.tables, state.out_of_time)
+    heuristic = built_in_method(method)
+    if heuristic is not None:
+        proposal = heuristic.propose(state.tables, state.out_of_time)
         state.offer(proposal.plan, method)
         state.notes.extend(proposal.notes)
         if not settle_feasibility(state):

@@ -18,6 +18,7 @@ from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import load_formulation
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.plugin import checked_plan, plugin_method
+from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.plan import Plan
 from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named, plugins
 from mocap_opt.report import BoundBeatenError
@@ -78,11 +79,11 @@ def find_plugin_method(name: str, built_in: Sequence[str]) -> PluginMethod | Non
     Raises
     ------
     InputError
-        If there is no such method.
+        If there is no such method, or the base size of an engine's rule is none.
     PluginError
         If several plugins have this name.
     """
-    if name in built_in:
+    if built_in_name(name) in built_in:
         return None
     return PluginMethod(plugin_named(name, place="method", built_in=built_in))
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import STANDARD_INPUT, read_text, source_name
+from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
@@ -125,7 +126,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     except ValidationError as error:
         raise InputError(_placed(source, from_validation(error, Study))) from None
     problems = [
-        *_names("methods", study.methods, METHOD_NAMES, plugin_names),
+        *_names("methods", [built_in_name(name) for name in study.methods], METHOD_NAMES, plugin_names),
         *_names("solvers", study.solvers, SOLVERS),
         *_names("execution", [study.execution], EXECUTIONS),
     ]

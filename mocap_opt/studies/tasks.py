@@ -17,6 +17,7 @@ from typing import Any
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import shown_path
 from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.solvers.versions import versions
@@ -116,7 +117,7 @@ class Task:
 @cache
 def _plugin_versions(method: str) -> dict[str, str | None]:
     """Of the distribution that brings a method; empty for a built-in one."""
-    if method in METHOD_NAMES or method not in plugin_names():
+    if built_in_name(method) in METHOD_NAMES or method not in plugin_names():
         return {}
     plugin = find_plugin_method(method, METHOD_NAMES)
     return {} if plugin is None else plugin.versions
@@ -160,7 +161,7 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
 
     for method in study.methods:
         plugin = find_plugin_method(method, METHOD_NAMES)
-        if method in METHODS or (plugin is not None and plugin.heuristic):
+        if built_in_name(method) in METHODS or (plugin is not None and plugin.heuristic):
             # No solver, no seed, and it stops by itself: more runs would repeat the first.
             yield asked(method, "auto", 0, max(study.time_limits_s))
             continue

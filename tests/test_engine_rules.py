@@ -1,0 +1,98 @@
+"""Rules of serving engines as the engines have them, with a base size given or the best one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import make_tables
+
+from mocap_opt import InputError, load_instance, solve
+from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics.engine_rule import NoFitError, base_candidates
+from mocap_opt.heuristics.registry import ENGINE_RULES, built_in_method
+from mocap_opt.heuristics.sglang_dynamic import fit_quadratic, next_chunk, sampled_lengths
+from mocap_opt.verify import violations
+
+
+def test_sglang_times_lengths_up_to_a_quarter_beyond_the_base_without_the_first() -> None:
+    tables = make_tables(tokens=20_000, quantum=1)
+    # 1.25 x 8192 = 10,240 = 128 x 80: samples 10,240 - 80 i, the first dropped.
+    assert sampled_lengths(tables, 8192).tolist() == [10_240 - 80 * i for i in range(1, 128)]
+    # 1.25 x 100 = 125, steps of 0: floor(125 / 128) = 0 leaves one length, as in the engine.
+    assert set(sampled_lengths(tables, 100).tolist()) == {125}
+
+
+def test_sglang_fits_the_first_stage_alone() -> None:
+    tables = make_tables(2, tokens=65_536, quantum=64, linear=[500, 900], quadratic=[3, 7], constant=1000)
+    a, b, _ = fit_quadratic(tables, 8192)
+    assert (a, b) == pytest.approx((3, 500), rel=1e-6)
+
+
+def test_sglang_fits_prefix_free_chunks_of_a_request_with_a_prefix_and_counts_it_as_history() -> None:
+    cached = make_tables(tokens=65_536, quantum=64, linear=500, quadratic=3, prefix=4096)
+    a, b, _ = fit_quadratic(cached, 8192)
+    assert (a, b) == pytest.approx((3, 500), rel=1e-6)
+    assert next_chunk((a, b), 4096, 8192) < 8192
+
+
+def test_a_negative_slope_counts_as_none_and_no_growth_is_refused() -> None:
+    tables = make_tables(tokens=65_536, quantum=64, linear=500)
+    with pytest.raises(NoFitError, match="a <= 0"):
+        fit_quadratic(tables, 8192)
+    proposal = METHODS["sglang-dynamic"].propose(tables)
+    assert proposal.plan is None
+    assert "a <= 0" in proposal.reason
+    with pytest.raises(NoFitError, match="too few lengths"):
+        fit_quadratic(make_tables(tokens=4096, quantum=1024, quadratic=1), 1024)
+
+
+@pytest.mark.parametrize("name", ENGINE_RULES)
+def test_every_base_keeps_to_grid_count_and_lengths(name: str) -> None:
+    rng = np.random.default_rng(7)
+    planned = 0
+    for _ in range(25):
+        quantum = int(rng.choice([1, 4, 64]))
+        tokens = int(rng.integers(3, 40)) * quantum * 64 - int(rng.integers(0, quantum))
+        tables = make_tables(
+            int(rng.integers(1, 5)),
+            tokens,
+            quantum=quantum,
+            max_chunks=int(rng.integers(1, 9)),
+            min_length=int(rng.integers(1, 2 * quantum + 1)),
+            max_length=int(rng.integers(tokens // 3 + 1, tokens + 1)),
+            linear=int(rng.integers(1, 30)),
+            quadratic=int(rng.integers(1, 3)),
+            constant=int(rng.integers(0, 300)),
+        )
+        for base in base_candidates(tables):
+            try:
+                indices = ENGINE_RULES[name][1](tables, base)
+            except NoFitError:
+                continue
+            if indices is not None:
+                planned += 1
+                lengths = np.diff(tables.grid[indices])
+                assert indices.size - 1 in tables.counts
+                assert tables.min_length <= lengths.min() <= lengths.max() <= tables.max_length
+    assert planned > 20
+
+
+@pytest.mark.parametrize("name", ENGINE_RULES)
+def test_a_base_may_be_given_and_the_one_in_use_is_told(name: str) -> None:
+    tables = make_tables(2, 65_536, quantum=64, linear=100, quadratic=1, max_chunks=64)
+    best, given = METHODS[name].propose(tables), built_in_method(f"{name}:8192").propose(tables)
+    assert given.plan.boundaries[1] == 8192
+    assert given.notes[-1] == f"{name}:8192: base size 8192 tokens, given"
+    assert violations(tables, given.plan) == []
+    assert best.notes[-1].endswith(f"the best of {len(base_candidates(tables))}")
+
+
+def test_solve_takes_a_base_and_refuses_what_is_none() -> None:
+    instance = load_instance("instances/llama-3.1-70b-pjlab-128k.json")
+    report = solve(instance, "sglang-dynamic:8192", time_limit_s=2).report
+    assert any("base size 8192 tokens, given" in note for note in report.notes)
+    for wrong in ("sglang-dynamic:", "sglang-dynamic:0", "sglang-dynamic:8k", "atom-dynamic:-1"):
+        with pytest.raises(InputError, match="a base size in tokens"):
+            solve(instance, wrong)
+    with pytest.raises(InputError, match="mocap:8"):
+        solve(instance, "mocap:8")
