@@ -14,12 +14,12 @@ from oracle import brute_force, contention_free_price, is_feasible, price_plan
 from random_tables import random_instances, random_tables
 
 from mocap_opt.heuristics import BOUNDARY_RULES, HOME_RULES, METHODS
-from mocap_opt.heuristics.registry import ENGINE_RULES
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate
 from mocap_opt.heuristics.lbcp import reallocation
 from mocap_opt.heuristics.mbkr import half_apart
 from mocap_opt.heuristics.mocap import mocap
 from mocap_opt.heuristics.program import program
+from mocap_opt.heuristics.registry import ENGINE_RULES
 from mocap_opt.heuristics.thresholds import greatest_thresholds
 from mocap_opt.heuristics.uniform import equal_chunks
 from mocap_opt.plan import Plan

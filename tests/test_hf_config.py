@@ -136,12 +136,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def read(config: dict[str, Any]) -> ModelSpec:
-    return ModelSpec.model_validate(model_from_config(config))
+    return ModelSpec.model_validate(model_from_config(config)[0])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configuration_says_what_the_preset_says(name: str) -> None:
-    from_config = read(CONFIGS[name]).model_copy(update={"name": ""})
+    from_config = read(CONFIGS[name]).model_copy(update={"name": "", "description": ""})
     assert from_config == ModelSpec.model_validate(MODELS[name])
 
 
@@ -267,3 +267,88 @@ def test_problems_of_the_file_come_with_those_of_the_instance(tmp_path: Path) ->
     with pytest.raises(InputError, match="sliding_window") as caught:
         Instance.from_dict({**BASE, "overlap": 2}, tmp_path)
     assert [problem.path for problem in caught.value.problems] == ["model.config.sliding_window", "overlap"]
+
+
+def instance_of(config: dict[str, Any], tmp_path: Path, **more: Any) -> Instance:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    data = {
+        "version": 1,
+        "name": "x",
+        "model": {"config": "config.json"},
+        "wafer": "watos-c3",
+        "pipeline": {"stages": 14, "dies_per_stage": 4},
+        "workload": {"tokens": "32k"},
+        "chunking": {"max_chunks": 8, "quantum": 1024},
+        **more,
+    }
+    return Instance.from_dict(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "weights"),
+    [
+        (None, 2),
+        ({"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}, 1),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, 0.5),
+        ({"quant_method": "awq", "bits": 8}, 1),
+        ({"quant_method": "mxfp4"}, 17 / 32),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float"}}},
+            },
+            1,
+        ),
+    ],
+)
+def test_a_quantised_checkpoint_has_the_bytes_it_stores(quantization, weights, tmp_path):
+    more = {} if quantization is None else {"quantization_config": quantization}
+    instance = instance_of({**LLAMA, **more}, tmp_path)
+    assert instance.precision.weights == weights
+    assert (instance.precision.kv, instance.precision.activations) == (2, 2)
+    assert ("quantization_config" in instance.model.description) == (quantization is not None)
+
+
+def test_a_precision_that_is_given_wins(tmp_path):
+    quantised = {**LLAMA, "quantization_config": {"quant_method": "fp8"}}
+    instance = instance_of(quantised, tmp_path, precision={"kv": "fp8"})
+    assert (instance.precision.weights, instance.precision.kv) == (1, 1)
+    assert instance_of(quantised, tmp_path, precision={"weights": "bf16"}).precision.weights == 2
+
+
+def test_the_type_of_numbers_is_read_under_either_name(tmp_path):
+    plain = {key: value for key, value in LLAMA.items() if key != "torch_dtype"}
+    for key in ("torch_dtype", "dtype"):
+        instance = instance_of({**plain, key: "float32"}, tmp_path)
+        assert {*instance.precision.model_dump().values()} == {4}
+    with pytest.raises(InputError, match=r"model\.config\.torch_dtype"):
+        instance_of({**LLAMA, "torch_dtype": "int3"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "place"),
+    [
+        ({"quant_method": "hqq"}, r"quantization_config\.quant_method"),
+        ({"bits": 4}, r"quantization_config"),
+        ({"quant_method": "gptq"}, r"quantization_config\.bits"),
+        ({"quant_method": "compressed-tensors", "config_groups": {}}, r"config_groups"),
+    ],
+)
+def test_a_quantisation_that_is_not_understood_is_refused(quantization, place, tmp_path):
+    with pytest.raises(InputError, match=place):
+        instance_of({**LLAMA, "quantization_config": quantization}, tmp_path)
+
+
+def test_what_a_config_says_and_costs_do_not_use_is_listed(tmp_path, capsys):
+    instance = instance_of({**LLAMA, "rope_theta": 5e5, "tie_word_embeddings": True}, tmp_path)
+    told = instance.model.description
+    assert "not used: architectures, attention_bias" in told
+    assert "rope_theta" in told
+    assert "tie_word_embeddings" in told
+    assert "hidden_size" not in told
+
+
+def test_latent_attention_is_not_shown_as_heads():
+    shown = str(load_instance("instances/tiny-pooled.json").replace('model="deepseek-v3"'))
+    assert "128 heads on a KV latent of 512 + 64" in shown
+    assert "KV heads" not in shown

@@ -70,7 +70,7 @@ def test_nothing_to_a_certified_schedule(folder, capsys):
 
 def test_the_model_and_the_wafer_are_not_shipped():
     instance = json.loads(FILES["my-instance.json"])
-    model = model_from_config(json.loads(FILES["config.json"]))
+    model, _ = model_from_config(json.loads(FILES["config.json"]))
     sizes = ("layers", "hidden", "heads", "ffn", "vocabulary")
     assert all(any(other[name] != model[name] for name in sizes) for other in MODELS.values())
     assert "preset" not in instance["wafer"]

@@ -15,6 +15,26 @@ from mocap_opt.files import read_json
 from mocap_opt.messages import show
 
 PATH = "model.config"
+
+NAMED_TYPES = {
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "half": 2.0,
+    "float32": 4.0,
+    "float": 4.0,
+    "float8_e4m3fn": 1.0,
+    "float8_e5m2": 1.0,
+}
+"""Bytes of what ``dtype`` (``torch_dtype`` until transformers 4.56) may name."""
+
+USED = frozenset(
+    "model_type num_hidden_layers hidden_size num_attention_heads num_key_value_heads head_dim "
+    "intermediate_size hidden_act vocab_size num_local_experts num_experts num_experts_per_tok "
+    "n_routed_experts n_shared_experts moe_intermediate_size first_k_dense_replace mlp_only_layers "
+    "kv_lora_rank q_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim dtype torch_dtype "
+    "quantization_config sliding_window use_sliding_window max_window_layers layer_types".split()
+)
+"""Fields that figures are made of, whatever the family."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
 
 Config = Mapping[str, Any]
@@ -172,8 +192,112 @@ def _latent(read: _Reader) -> dict[str, int | None]:
     }
 
 
-def model_from_config(config: Config) -> dict[str, Any]:
-    """Read the fields of a `ModelSpec` from a parsed ``config.json``.
+def _bits(read: _Reader, quantization: Config, key: str) -> float:
+    """Bytes of a weight whose number of bits stands under `key`."""
+    bits = quantization.get(key)
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
+        found = show(bits) if key in quantization else "nothing"
+        read.problems.append(
+            Problem(f"{PATH}.quantization_config.{key}", found, "a whole number of bits from 1 to 16")
+        )
+        return 2.0
+    return bits / 8
+
+
+def _compressed_tensors(read: _Reader, quantization: Config) -> float:
+    """Bytes of a weight in the form of compressed-tensors, whose groups must all have one width."""
+    groups = quantization.get("config_groups")
+    widths = set()
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        widths.add(weights.get("num_bits") if isinstance(weights, Mapping) else None)
+    (width,) = widths if len(widths) == 1 else (None,)
+    if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= 16:
+        read.problems.append(
+            Problem(
+                f"{PATH}.quantization_config.config_groups",
+                show(groups),
+                "groups whose weights have one num_bits from 1 to 16",
+                "leave quantization_config out and give precision.weights",
+            )
+        )
+        return 2.0
+    return width / 8
+
+
+QUANTISED: dict[str, Callable[[_Reader, Config], float]] = {
+    "fp8": lambda read, quantization: 1.0,
+    "fbgemm_fp8": lambda read, quantization: 1.0,
+    "gptq": lambda read, quantization: _bits(read, quantization, "bits"),
+    "awq": lambda read, quantization: _bits(read, quantization, "bits"),
+    "mxfp4": lambda read, quantization: 17 / 32,
+    "compressed-tensors": _compressed_tensors,
+}
+"""Bytes of a weight by ``quant_method``; scales are counted where a block of numbers shares one (mxfp4: 32
+of 4 bits share 8 bits), and left out where they are below one part in a hundred."""
+
+
+def _precision(read: _Reader) -> tuple[dict[str, float], list[str]]:
+    """Bytes of weights and activations as a checkpoint stores them, and where each was read."""
+    key = "dtype" if "dtype" in read.config else "torch_dtype"
+    named = read.config.get(key)
+    found: dict[str, float] = {}
+    told: list[str] = []
+    if named is not None:
+        size = NAMED_TYPES.get(str(named).removeprefix("torch."))
+        if size is None:
+            read.refuse(key, f"one of {', '.join(NAMED_TYPES)}", "or leave it out and give precision")
+        else:
+            found = {"weights": size, "kv": size, "activations": size}
+            told.append(f"precision of {named} ({key})")
+    quantization = read.config.get("quantization_config")
+    if quantization is None:
+        return found, told
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
+    if method not in QUANTISED:
+        place = f"{PATH}.quantization_config" + (".quant_method" if method is not None else "")
+        read.problems.append(
+            Problem(
+                place,
+                show(quantization if method is None else method),
+                f"a quant_method out of {', '.join(QUANTISED)}",
+                "leave quantization_config out and give precision.weights",
+            )
+        )
+        return found, told
+    found["weights"] = QUANTISED[method](read, quantization)
+    told.append(f"weights of {found['weights']:g} bytes (quantization_config, {method})")
+    return found, told
+
+
+def _notes(config: Config, told: list[str]) -> str:
+    """What was read besides figures, and which fields the cost model does not use."""
+    notes = [f"from a {config.get('model_type')} config.json"]
+    if told:
+        notes.append("where precision is not given: " + ", ".join(told))
+    if config.get("tie_word_embeddings") is True:
+        notes.append(
+            "embedding and head counted apart (tie_word_embeddings: each end of the pipeline has one)"
+        )
+    unused = sorted(key for key in config if key not in USED | {"tie_word_embeddings"})
+    if unused:
+        notes.append("not used: " + ", ".join(unused))
+    return "; ".join(notes)
+
+
+def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
+    """Read the fields of a `ModelSpec` and of a `PrecisionSpec` from a parsed ``config.json``.
+
+    Parameters
+    ----------
+    config : mapping
+
+    Returns
+    -------
+    model : dict
+        With a description that says what was read from where, and what was not used.
+    precision : dict of str to float
+        Bytes per element, as far as the file says.
 
     Raises
     ------
@@ -209,12 +333,13 @@ def model_from_config(config: Config) -> dict[str, Any]:
         "experts": experts,
         "latent": latent,
     }
+    precision, told = _precision(read)
     if read.problems:
         raise InputError(read.problems)
-    return spec
+    return spec | {"description": _notes(config, told)}, precision
 
 
-def read_config(path: object, base_dir: Path) -> dict[str, Any]:
+def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Read a ``config.json``, or the one in a model's directory.
 
     Parameters

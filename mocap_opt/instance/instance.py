@@ -164,7 +164,7 @@ class Instance(Section):
         quantum, page = units.format_tokens(chunking.quantum), units.format_tokens(chunking.page_tokens)
         rows = {
             "model": f"{model.name or 'unnamed'}: {model.layers} layers, hidden {model.hidden:,}, "
-            f"{model.heads} heads on {model.kv_heads} KV heads",
+            f"{model.heads} heads on {_kept(model)}",
             "wafer": f"{wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} dies, "
             f"{flops} and {memory} each, links of {units.format_bandwidth(wafer.link.bandwidth)}",
             "pipeline": f"{self.pipeline.stages} stages of {' to '.join(map(str, dies[:1] + dies[1:][-1:]))} "
@@ -180,6 +180,13 @@ class Instance(Section):
         del rows["prompt" if work.requests else "stream"]
         lines = [f"  {key:<8}  {value}" for key, value in rows.items()]
         return "\n".join([f"{self.name} ({self.fingerprint})", *lines])
+
+
+def _kept(model: ModelSpec) -> str:
+    """What of a token's keys and values is kept, in words."""
+    if model.latent is None:
+        return f"{model.kv_heads} KV heads"
+    return f"a KV latent of {model.latent.kv_rank} + {model.latent.rope_dim}"
 
 
 @cache

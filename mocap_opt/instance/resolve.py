@@ -63,7 +63,7 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
         "preset": lambda name: _preset(section, name, f"{section}.preset")
     }
     if section == "model":
-        readers["config"] = lambda path: read_config(path, base_dir)
+        readers["config"] = lambda path: read_config(path, base_dir)[0]
     if isinstance(given, str):
         return _preset(section, given, section)
     if not isinstance(given, Mapping):
@@ -83,6 +83,19 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
         source = sources[0]
         figures = merge(readers[source](figures.pop(source)), figures)
     return _mark_changes(section, figures)
+
+
+def _with_precision(data: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
+    """Lay what an instance says of the precision over what the configuration of its model says."""
+    model, given = data.get("model"), data.get("precision", {})
+    if not isinstance(model, Mapping) or "config" not in model or not isinstance(given, Mapping):
+        return dict(data)
+    try:
+        _, precision = read_config(model["config"], base_dir)
+    except InputError:
+        # Reported where the model's figures are read.
+        return dict(data)
+    return {**data, "precision": {**precision, **given}}
 
 
 def _measured(costs: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def resolve(data: Mapping[str, Any], base_dir: Path) -> tuple[dict[str, Any], fr
     dict, frozenset of str, list of Problem
         The instance in figures; the sections that could not be resolved (left out); why.
     """
-    resolved = dict(data)
+    resolved = _with_precision(data, base_dir)
     failed: set[str] = set()
     problems: list[Problem] = []
     for section in PRESETS:
