@@ -79,6 +79,48 @@ class ProgramRun:
 
 
 @dataclass(frozen=True)
+class StepRun:
+    """What one step of a solve cost and gained.
+
+    Attributes
+    ----------
+    step : str
+        Its name in `mocap_opt.solving.joint.STEPS`.
+    runs : int
+        How often it ran: some steps run again as long as time is left.
+    skipped : str or None
+        Why it did not run, if it never did.
+    allowed_s : float or None
+        Seconds it was given, over all its runs; None without a time limit.
+    cost_s : float
+        Seconds it took.
+    latency_before_s, latency_after_s : float or None
+        Best reported latency before its first and after its last run.
+    latency_gain_s : float
+        By how much its runs lowered the latency of a plan that was known.
+    bound_before_s, bound_after_s : float or None
+        Best lower bound on it, likewise.
+    bound_gain_s : float
+        By how much its runs raised a bound that was known.
+    note : str
+        How it failed or where it stopped, if it did.
+    """
+
+    step: str
+    runs: int = 0
+    skipped: str | None = None
+    allowed_s: float | None = None
+    cost_s: float = 0.0
+    latency_before_s: float | None = None
+    latency_after_s: float | None = None
+    latency_gain_s: float = 0.0
+    bound_before_s: float | None = None
+    bound_after_s: float | None = None
+    bound_gain_s: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """One row of an answer, in seconds, tokens and bytes.  What is not known is None.
 
@@ -111,6 +153,8 @@ class Report:
         Wall time of everything, of building models, and inside solvers.
     programs : list of ProgramRun
         Every program that was run, in order, with its share of that.
+    steps : list of StepRun
+        Every step of the joint method, in order, with what it cost and gained; empty for other methods.
     boundaries : list of int or None
         Tokens; 0 first, S last, empty chunks left out.
     homes : list of dict or None
@@ -155,6 +199,7 @@ class Report:
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
     programs: list[ProgramRun] = field(default_factory=list)
+    steps: list[StepRun] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=versions)
 
@@ -210,6 +255,7 @@ def make_report(
     reason: str | None = None,
     notes: Sequence[str] = (),
     programs: Sequence[ProgramRun] = (),
+    steps: Sequence[StepRun] = (),
     settings: dict[str, Any] | None = None,
     infeasible: bool = False,
     execution: Execution | None = None,
@@ -279,5 +325,6 @@ def make_report(
         reason=reason,
         notes=list(notes),
         programs=list(programs),
+        steps=list(steps),
         settings=settings or {},
     )

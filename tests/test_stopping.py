@@ -27,7 +27,9 @@ from mocap_opt.instance import Instance
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.report import covering, relative_gap
-from mocap_opt.solving.joint import run_heuristics, solve_jointly
+from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.joint_search import JointSearch
+from mocap_opt.solving.starts import first_heuristics
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, StoppedError
@@ -160,8 +162,9 @@ def test_a_proof_of_infeasibility_that_is_stopped_proves_nothing():
 
 def test_without_time_the_first_plan_is_still_looked_for():
     state = SearchState(tables_of("M-tight"), 0.0, 0.0)
-    _, plans = run_heuristics(state, ("search-greedy", "mocap"))
-    assert [name for name, _ in plans] == ["search-greedy"]
+    search = JointSearch(state, choose(state.tables, None, "auto", by_size=True))
+    first_heuristics(search, lambda: True)
+    assert [name for name, _ in search.starts] == ["search-greedy"]
     assert state.best is not None
 
 

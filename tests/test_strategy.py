@@ -19,7 +19,7 @@ def tables_of(stages, chunks, steps):
 
 
 def programs(tables, execution=None, by_size=True):
-    return [program for program, _ in choose(tables, execution, "auto", by_size=by_size).programs]
+    return list(choose(tables, execution, "auto", by_size=by_size).programs)
 
 
 def test_small_instances_run_both_programs_medium_one_and_large_none():
@@ -64,7 +64,7 @@ def test_auto_says_why_programs_did_not_run():
     late = solve(load_instance(TINY), time_limit_s=0.0)
     assert late.report.notes[0].endswith("searches, bounds; contention_free and joint not run: time was up")
     large = choose(tables_of(16, 32, 1024), None, "auto", by_size=True)
-    assert large.account([], "").endswith("alone, no program gains anything at this size")
+    assert large.account({}).endswith("alone, no program gains anything at this size")
 
 
 @pytest.mark.parametrize("solver", ["cpsat", "highs"])

@@ -20,7 +20,7 @@ from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.integer_program import IntegerProgram, total
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.solvers.outcome import StopReason
-from mocap_opt.solving.joint import worth_building
+from mocap_opt.solving.program_steps import worth_building
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import Progress, SearchState
 from mocap_opt.tables import Tables

@@ -22,6 +22,7 @@ from mocap_opt.cli import (
     methods,
     reproduce,
     solving,
+    steps,
     streams,
     study,
     tradeoff,
@@ -131,6 +132,7 @@ for command in (
     *bench.COMMANDS,
     *methods.COMMANDS,
     *glossary.COMMANDS,
+    *steps.COMMANDS,
 ):
     cli.add_command(command)
 _add_verbose(cli)

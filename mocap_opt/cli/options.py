@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.solving import STEPS
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 
 SEED = click.IntRange(0, MOST_SEED)
@@ -76,6 +78,23 @@ def solve_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def step_options(command: Command) -> Command:
+    """Options that choose steps of the joint method."""
+    for option, what in (("--only", "Run this step alone"), ("--without", "Leave this step out")):
+        command = click.option(
+            option,
+            multiple=True,
+            metavar="STEP",
+            shell_complete=_complete_steps,
+            help=f"{what}; `mocap-opt steps` lists them.  May be given several times.",
+        )(command)
+    return command
+
+
+def _complete_steps(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(step.name) for step in STEPS if step.name.startswith(begun)]
 
 
 def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[Instance]:

@@ -1,4 +1,4 @@
-"""The log of a solve: a line of JSON for every improvement of plan or bound."""
+"""The log of a solve: a line of JSON for every improvement of plan or bound, and every step that begins."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def load_progress(path: str | os.PathLike[str]) -> list[Progress]:
         fits = isinstance(value, dict) and isinstance(value.get("source"), str)
         numbers = {key: value.get(key) for key in _NUMBERS} if fits else {}
         if fits and _finite(numbers["elapsed_s"]) and all(n is None or _finite(n) for n in numbers.values()):
-            found.append(Progress(**numbers, source=value["source"]))
+            doing = value.get("doing")
+            found.append(
+                Progress(**numbers, source=value["source"], doing=doing if isinstance(doing, str) else None)
+            )
         else:
             problems.append(Problem(place, show(value), "a line of `mocap-opt solve --log`"))
     if not found and not problems:

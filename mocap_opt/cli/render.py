@@ -151,6 +151,45 @@ def trial_table(solution: Solution) -> Table:
     return table
 
 
+def print_steps(report: Report) -> None:
+    """Print what every step cost and gained; those that did not run with the reason."""
+    if not report.steps:
+        return
+    table = titled("Steps")
+    for header in ("step", "runs", "allowed", "took", "latency", "bound"):
+        table.add_column(header, justify="left" if header == "step" else "right", no_wrap=header == "step")
+    skipped: dict[str, list[str]] = {}
+    for run in report.steps:
+        if run.skipped is not None:
+            skipped.setdefault(run.skipped, []).append(run.step)
+            continue
+        table.add_row(
+            Text(run.step),
+            str(run.runs),
+            "-" if run.allowed_s is None else f"{run.allowed_s:.2f} s",
+            f"{run.cost_s:.2f} s",
+            change(run.latency_before_s, run.latency_after_s, run.latency_gain_s),
+            change(run.bound_before_s, run.bound_after_s, run.bound_gain_s),
+        )
+    out = console()
+    out.print(table)
+    for reason, names in skipped.items():
+        out.print(Text(f"not run, {reason}: {', '.join(names)}"))
+    for run in report.steps:
+        if run.note:
+            out.print(Text(f"{run.step}: {run.note}"))
+    out.print()
+
+
+def change(before: float | None, after: float | None, gain: float) -> str:
+    """By how much a step moved a value, as a part of what it became."""
+    if after is None or (gain == 0 and before is not None):
+        return "-"
+    if before is None:
+        return seconds(after)
+    return f"{100 * gain / after:+.2f} %"
+
+
 def print_solution(solution: Solution) -> None:
     """Print one answer, with the methods that were tried on the way."""
     out = console()

@@ -19,6 +19,7 @@ from mocap_opt.cli.options import (
     print_json,
     set_option,
     solve_options,
+    step_options,
     trace_option,
 )
 from mocap_opt.cli.outputs import require_outputs
@@ -92,11 +93,14 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
 @click.option(
     "--log",
     type=click.Path(path_type=str),
-    help="Write a line of JSON here for every better plan or bound; `plot --kind bounds --from` draws it.",
+    help="Write a line of JSON here for every better plan or bound and every step that begins; "
+    "`plot --kind bounds --from` draws it.",
 )
 @trace_option
 @gantt_option
 @chunk_list_option
+@step_options
+@click.option("--show-steps", is_flag=True, help="Also print what every step cost and gained.")
 @set_option
 @json_option
 def solve(
@@ -114,6 +118,9 @@ def solve(
     trace: str | None,
     gantt: bool,
     chunk_list: bool,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+    show_steps: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> ExitCode:
@@ -122,12 +129,20 @@ def solve(
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
     _refuse_both(gantt, as_json)
-    refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt})
+    refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt, "--show-steps": show_steps})
     require_outputs([out, log, trace], [file])
     instance = load_instance(file, overrides)
     refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
     if instance.workload.requests:
-        streams.refuse_for_streams(threads=threads, log=log, trace=trace, gantt=gantt)
+        streams.refuse_for_streams(
+            threads=threads,
+            log=log,
+            trace=trace,
+            gantt=gantt,
+            without=without or None,
+            only=only or None,
+            show_steps=show_steps,
+        )
         return streams.solve(
             instance, time_limit_s=time_limit_s, gap=gap, seed=seed, out=out, as_json=as_json
         )
@@ -150,6 +165,9 @@ def solve(
                 "--trace": trace is not None,
                 "--gantt": gantt,
                 "--chunk-list": chunk_list,
+                "--without": bool(without),
+                "--only": bool(only),
+                "--show-steps": show_steps,
             },
             as_json=as_json,
         )
@@ -173,6 +191,8 @@ def solve(
                     threads=threads,
                     callback=progress,
                     stop=stop,
+                    without=without,
+                    only=only,
                 )
 
             solution = runner.run(work)
@@ -182,6 +202,8 @@ def solve(
         if chunk_list:
             print_chunk_list(solution.plan, solution.report.reason)
             return exit_code(solution.report)
+        if show_steps and not as_json:
+            render.print_steps(solution.report)
         return _print(solution, as_json, gantt)
 
 

@@ -10,11 +10,13 @@ from mocap_opt.solving.driver import (
     solve,
     wanted_execution,
 )
+from mocap_opt.solving.joint import STEPS
 from mocap_opt.solving.state import Progress
 
 __all__ = [
     "EXECUTIONS",
     "METHOD_NAMES",
+    "STEPS",
     "Progress",
     "Solution",
     "bound",

@@ -17,11 +17,14 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.registry import built_in_method
 from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
-from mocap_opt.solving.joint import add_quick_bounds, settle_feasibility, solve_jointly
+from mocap_opt.solving.bounding import add_quick_bounds, settle_feasibility
+from mocap_opt.solving.joint import STEPS, solve_jointly
 from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.plugin_methods import PluginMethod, find_plugin_method
+from mocap_opt.solving.program_steps import why_not_run
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 from mocap_opt.solving.state import Progress, SearchState, Trial
+from mocap_opt.solving.steps import chosen_steps
 from mocap_opt.solving.strategy import choose
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
@@ -83,6 +86,8 @@ def solve(
     callback: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     threads: int | None = None,
+    without: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Solution:
     """Find a plan and say how far from the best possible it is.
 
@@ -114,12 +119,15 @@ def solve(
     seed : int
         For the solvers and the local search.
     callback : callable, optional
-        Called with a `Progress` at every improvement of plan or bound.
+        Called with a `Progress` at every improvement of plan or bound, and as every step begins.
     stop : threading.Event, optional
         Set it from outside to stop early with the best plan so far.
     threads : int, optional
         Threads that a program's solver may use; by default as many as are best for it: 4 for CP-SAT, 1
         for HiGHS.  Under a deterministic limit there is one.
+    without, only : sequence of str
+        Steps of the joint method to leave out, or, if `only` names some, to take alone; see
+        `mocap_opt.solving.STEPS`.
 
     Returns
     -------
@@ -134,6 +142,7 @@ def solve(
     """
     plugin = find_plugin_method(method, METHOD_NAMES)
     _check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
+    _check_steps(method, without, only)
     _check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
     if time_limit_s is None:
@@ -152,7 +161,7 @@ def solve(
         threads,
         started=began,
     )
-    reason, used = _run(state, method, plugin, solver, seed)
+    reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
     report = make_report(
         instance,
@@ -168,6 +177,7 @@ def solve(
         reason=state.infeasible_reason or (reason if found is None else None),
         notes=state.notes,
         programs=state.runs,
+        steps=state.steps,
         settings={
             "seed": seed,
             "time_limit_s": None if time_limit_s == float("inf") else time_limit_s,
@@ -175,6 +185,8 @@ def solve(
             "gap": gap,
             "threads": threads,
             "execution": execution,
+            "without": list(without),
+            "only": list(only),
             "found_by": state.best_source,
         },
         infeasible=state.infeasible_reason is not None,
@@ -192,6 +204,16 @@ def _check_names(*choices: tuple[str, str, Sequence[str]]) -> None:
             raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
 
 
+def _check_steps(method: str, without: Sequence[str], only: Sequence[str]) -> None:
+    chosen_steps(STEPS, without, only)
+    if method not in JOINT_METHODS and (without or only):
+        option = "without" if without else "only"
+        named = ", ".join(without or only)
+        raise InputError(
+            [Problem(option, named, f"no step with method {method}", "auto and joint have steps")]
+        )
+
+
 def _check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
     problems = [
         Problem(name, repr(value), "a finite number >= 0")
@@ -207,15 +229,20 @@ def _check_limits(seed: int, threads: int | None, **limits: float | None) -> Non
 
 
 def _run(
-    state: SearchState, method: str, plugin: PluginMethod | None, solver: str, seed: int
+    state: SearchState,
+    method: str,
+    plugin: PluginMethod | None,
+    solver: str,
+    seed: int,
+    without: Sequence[str],
+    only: Sequence[str],
 ) -> tuple[str | None, str | None]:
     """Let a method look for plans and bounds: why it has no plan, and the solver it used, if any."""
     if method in JOINT_METHODS:
         strategy = choose(state.tables, state.execution, solver, by_size=method == "auto")
-        answer = solve_jointly(state, strategy, seed=seed)
+        answer = solve_jointly(state, strategy, seed=seed, without=without, only=only)
         if method == "auto":
-            ran = list(dict.fromkeys(run.program for run in state.runs))
-            state.notes.insert(0, f"auto: {strategy.account(ran, state.why_done)}")
+            state.notes.insert(0, f"auto: {strategy.account(why_not_run(state, strategy))}")
         return answer
     heuristic = built_in_method(method)
     if heuristic is not None:
@@ -223,7 +250,7 @@ def _run(
         state.offer(proposal.plan, method)
         state.notes.extend(proposal.notes)
         if not settle_feasibility(state):
-            add_quick_bounds(state, 1.0)
+            add_quick_bounds(state)
         return proposal.reason or None, None
     if settle_feasibility(state):
         return None, None

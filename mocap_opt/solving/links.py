@@ -1,9 +1,8 @@
-"""Where links are scarce: homes that share them out, and moves of boundaries and homes that are replayed."""
+"""Steps where links are scarce: homes that balance the links, and moves of boundaries and homes, replayed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mocap_opt.assess import assess
@@ -13,11 +12,9 @@ from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.fluid import fluid
 from mocap_opt.heuristics.home_search import improve_homes
 from mocap_opt.plan import Plan
+from mocap_opt.solving.joint_search import JointSearch, NamedPlan
 from mocap_opt.solving.state import SearchState
-from mocap_opt.stopping import StoppedError
-
-SHARE = 0.2
-"""Part of the time left that each of these steps may take."""
+from mocap_opt.stopping import AskedToStop, StoppedError
 
 WORTH = Fraction(1, 1000)
 """Least part of the latency that traffic has to cost for boundaries to get other homes."""
@@ -28,86 +25,98 @@ def without_traffic(state: SearchState, plan: Plan) -> Fraction:
     return Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
 
 
-@dataclass(eq=False)
-class LinkRelief:
-    """Steps of a solve that make the best plan's traffic cost less.
+def congested(state: SearchState) -> bool:
+    """Whether traffic costs the best plan latency; waiting for memory is another matter."""
+    best, latency = state.best, state.best_latency
+    if best is None or latency is None or not best.plan.homes:
+        return False
+    return latency - estimate.without_traffic(state.tables, best.plan) > WORTH * latency
 
-    Attributes
+
+def not_congested(search: JointSearch) -> str | None:
+    """Why traffic is not looked into, in words."""
+    if search.state.best is None:
+        return "no plan is known"
+    return None if congested(search.state) else "traffic costs the best plan no latency"
+
+
+def no_remote_homes(search: JointSearch) -> str | None:
+    """Why no homes are moved, in words."""
+    if search.state.best is None:
+        return "no plan is known"
+    return None if search.state.best.plan.homes else "all KV of the best plan is at home"
+
+
+def link_balanced_homes(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Give boundaries homes that balance the links: those of all plans so far, then of the best plan."""
+    if search.round == 0:
+        place(search, [*search.starts, *search.improved], asked_to_stop)
+    if search.state.best is not None and congested(search.state):
+        place(search, [(search.state.best_source or "", search.state.best.plan)], asked_to_stop)
+
+
+def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedToStop) -> None:
+    """Give the boundaries of plans link-balanced homes, where that can make a better plan.
+
+    Parameters
     ----------
-    state : SearchState
-    placed : set of tuple of int
-        Boundaries that have had homes by `fluid`.
+    search : JointSearch
+    plans : sequence of (str, Plan)
+        Where they come from, and the plans; those that take least without traffic go first.
+    asked_to_stop : callable
     """
+    state = search.state
+    for least, source, plan in sorted(
+        ((without_traffic(state, plan), source, plan) for source, plan in plans if plan.homes),
+        key=lambda entry: entry[:2],
+    ):
+        latency = state.best_latency
+        if asked_to_stop() or latency is None or latency - least <= WORTH * latency:
+            break
+        if plan.boundaries in search.placed:
+            continue
+        indices = plan.grid_indices(state.tables)
+        try:
+            pages = fluid(state.tables, indices, asked_to_stop).pages
+        except StoppedError:
+            break
+        search.placed.add(plan.boundaries)
+        if pages is not None:
+            found = Plan.from_arrays(state.tables, indices, pages, plan.fingerprint)
+            state.offer(found, f"{source} + links shared out")
 
-    state: SearchState
-    placed: set[tuple[int, ...]] = field(default_factory=set)
 
-    @property
-    def congested(self) -> bool:
-        """Whether traffic costs the best plan latency; waiting for memory is another matter."""
-        best, latency = self.state.best, self.state.best_latency
-        if best is None or latency is None or not best.plan.homes:
-            return False
-        return latency - estimate.without_traffic(self.state.tables, best.plan) > WORTH * latency
+def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Local search on boundaries, each with link-balanced homes, judged by the replays."""
+    state = search.state
+    assert state.best is not None
+    plan = state.best.plan
+    better = improve_contended(
+        state.tables,
+        plan,
+        lambda found: _latency(state, found),
+        seed=search.seed,
+        asked_to_stop=asked_to_stop,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + boundaries moved")
 
-    def place(self, plans: Sequence[tuple[str, Plan]]) -> None:
-        """Give the boundaries of plans homes that share out the links, where that can make a better plan.
 
-        Parameters
-        ----------
-        plans : sequence of (str, Plan)
-            Where they come from, and the plans; those that take least without traffic go first.
-        """
-        asked_to_stop = self.state.deadline(SHARE)
-        for least, source, plan in sorted(
-            ((without_traffic(self.state, plan), source, plan) for source, plan in plans if plan.homes),
-            key=lambda entry: entry[:2],
-        ):
-            latency = self.state.best_latency
-            if asked_to_stop() or latency is None or latency - least <= WORTH * latency:
-                break
-            if plan.boundaries in self.placed:
-                continue
-            self.placed.add(plan.boundaries)
-            indices = plan.grid_indices(self.state.tables)
-            try:
-                pages = fluid(self.state.tables, indices, asked_to_stop).pages
-            except StoppedError:
-                break
-            if pages is not None:
-                found = Plan.from_arrays(self.state.tables, indices, pages, plan.fingerprint)
-                self.state.offer(found, f"{source} + links shared out")
+def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Move single homes of the best plan where contention holds it above what it takes without."""
+    state = search.state
+    assert state.best is not None
+    plan = state.best.plan
+    better = improve_homes(
+        state.tables,
+        plan,
+        lambda found: _latency(state, found),
+        target=without_traffic(state, plan),
+        asked_to_stop=asked_to_stop,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + homes moved")
 
-    def place_best(self) -> None:
-        """The same for the boundaries of the best plan."""
-        if self.state.best is not None and self.congested:
-            self.place([(self.state.best_source or "", self.state.best.plan)])
 
-    def move_boundaries(self, seed: int) -> None:
-        """Local search on boundaries, each with homes that share out the links."""
-        if self.state.done or self.state.best is None or not self.congested:
-            return
-        plan = self.state.best.plan
-        better = improve_contended(
-            self.state.tables, plan, self._latency, seed=seed, asked_to_stop=self.state.deadline(SHARE)
-        )
-        if better is not plan:
-            self.state.offer(better, f"{self.state.best_source} + boundaries moved")
-
-    def move_homes(self) -> None:
-        """Move single homes of the best plan where contention holds it above what it takes without."""
-        if self.state.done or self.state.best is None or not self.state.best.plan.homes:
-            return
-        plan = self.state.best.plan
-        better = improve_homes(
-            self.state.tables,
-            plan,
-            self._latency,
-            target=without_traffic(self.state, plan),
-            asked_to_stop=self.state.deadline(SHARE),
-        )
-        if better is not plan:
-            self.state.offer(better, f"{self.state.best_source} + homes moved")
-
-    def _latency(self, plan: Plan) -> Fraction:
-        return assess(self.state.tables, plan).latency_in(self.state.execution)
+def _latency(state: SearchState, plan: Plan) -> Fraction:
+    return assess(state.tables, plan).latency_in(state.execution)

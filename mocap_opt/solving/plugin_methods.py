@@ -23,7 +23,8 @@ from mocap_opt.plan import Plan
 from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named, plugins
 from mocap_opt.report import BoundBeatenError
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status
-from mocap_opt.solving.joint import FIRST, add_quick_bounds
+from mocap_opt.solving.bounding import add_quick_bounds
+from mocap_opt.solving.starts import FIRST
 from mocap_opt.solving.state import SearchState
 
 
@@ -64,7 +65,7 @@ class PluginMethod:
             If it fails, or a plan beats its bound.
         """
         reason, solver = _propose(self.plugin, state) if self.heuristic else _solve(self.plugin, state, seed)
-        add_quick_bounds(state, 1.0)
+        add_quick_bounds(state)
         return reason, solver
 
 

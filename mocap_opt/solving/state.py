@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -14,9 +16,10 @@ from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.report import ProgramRun, covering, relative_gap
+from mocap_opt.report import ProgramRun, StepRun, covering, relative_gap
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome
+from mocap_opt.stopping import AskedToStop
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -39,7 +42,9 @@ class Progress:
     gap : float or None
         Between the two.
     source : str
-        What brought the news: a method, a bound or a program.
+        What brought the news: a method, a bound or a program; or the step that begins.
+    doing : str or None
+        The step of the solve that is running, see `mocap_opt.solving.joint.STEPS`; None outside of steps.
     """
 
     elapsed_s: float
@@ -47,6 +52,7 @@ class Progress:
     bound_s: float | None
     gap: float | None
     source: str
+    doing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class SearchState:
     gap : float
         Stop once the headline gap is at most this.
     callback : callable or None
-        Told of every improvement.
+        Told of every improvement, and of every step that begins.
     stop : threading.Event
         Set from outside to stop early.
     execution : Execution or None
@@ -104,8 +110,16 @@ class SearchState:
         unless the wall time runs out.
     threads : int or None
         Threads of each program's solver; None: as many as are best for it.
-    started : float
-        `time.perf_counter` when the work began; by default when this object was made.
+    started : float or None
+        What the clock said when the work began; by default when this object was made.
+    clock : callable
+        Seconds that only grow.
+    doing : str or None
+        The step that is running.
+    step_ends_s : float
+        Seconds since the start at which the running step has to stop; infinite outside of steps.
+    steps : list of StepRun
+        What the steps so far did.
     """
 
     tables: Tables
@@ -120,25 +134,59 @@ class SearchState:
     best_source: str | None = None
     best_lockstep: Assessment | None = None
     bounds: list[Bound] = field(default_factory=list)
-    bounds_cut_short: bool = False
     trials: list[Trial] = field(default_factory=list)
     infeasible_reason: str | None = None
     notes: list[str] = field(default_factory=list)
     runs: list[ProgramRun] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
+    started: float | None = None
+    clock: Callable[[], float] = time.perf_counter
+    doing: str | None = None
+    step_ends_s: float = math.inf
+    steps: list[StepRun] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        if self.started is None:
+            self.started = self.clock()
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the start."""
-        return time.perf_counter() - self.started
+        assert self.started is not None
+        return self.clock() - self.started
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left, never below 0."""
-        return max(0.0, self.time_limit_s - self.elapsed_s)
+        """Seconds left, of the running step if there is one, never below 0."""
+        return max(0.0, min(self.time_limit_s, self.step_ends_s) - self.elapsed_s)
 
-    def deadline(self, share: float) -> Callable[[], bool]:
-        """Whether a step that may take a share of the time left has to stop, as a question to ask often.
+    @contextmanager
+    def within(self, share: float) -> Iterator[AskedToStop]:
+        """Give a share of the time left to what runs in this block; `remaining_s` and `done` then mean it.
+
+        Under a deterministic limit only the end of all time counts: how far a step got would
+        otherwise depend on the machine.
+
+        Parameters
+        ----------
+        share : float
+            From 0 to 1.
+
+        Yields
+        ------
+        callable
+            Whether to stop, as a question to ask often.
+        """
+        before = self.step_ends_s
+        if self.deterministic_limit is None:
+            self.step_ends_s = min(before, self.elapsed_s + share * self.remaining_s)
+        try:
+            yield lambda: self.done
+        finally:
+            self.step_ends_s = before
+
+    def deadline(self, share: float) -> AskedToStop:
+        """Whether a part of a step that may take a share of the time left has to stop, to be asked often.
 
         Under a deterministic limit only the end of all time counts: how far a step got would
         otherwise depend on the machine.
@@ -160,6 +208,12 @@ class SearchState:
     def headline(self) -> Bound | None:
         """The best bound on the latency that is to come down."""
         return best(self.bounds, covering(self.execution))
+
+    @property
+    def proved_anywhere(self) -> int:
+        """The best bound on any execution, ticks; one on lockstep alone is no premise of a proof for all."""
+        found = best(self.bounds, covering(None))
+        return 0 if found is None else found.ticks
 
     def current_gap(self) -> float | None:
         """The headline gap, or None while plan or bound is unknown."""
@@ -279,6 +333,7 @@ class SearchState:
                 bound_s=None if headline is None else self.tables.seconds(headline.ticks),
                 gap=self.current_gap(),
                 source=source,
+                doing=self.doing,
             )
         )
 

@@ -7,7 +7,7 @@ program nor solver improves on what the searches and the bounds leave, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mocap_opt.assess import Execution
@@ -27,37 +27,37 @@ class Strategy:
 
     Attributes
     ----------
-    programs : tuple of (Program, float)
-        In order, each with the share of the time left that it may take.
+    programs : tuple of Program
+        In order.
     solver : Solver
     early : bool
-        Run them before the shaking and the slower bounds: at small sizes they prove more in less time.
+        Run them before the slower bounds: at small sizes they prove more in less time.
     shape : str
         Size of the instance, in words.
     """
 
-    programs: tuple[tuple[Program, float], ...]
+    programs: tuple[Program, ...]
     solver: Solver
     early: bool
     shape: str
 
-    def account(self, ran: Sequence[str], why_not: str) -> str:
+    def account(self, why_not: Mapping[str, str | None]) -> str:
         """What was done, for the report.
 
         Parameters
         ----------
-        ran : sequence of str
-            Names of the programs that ran.
-        why_not : str
-            Why the others, if any, did not.
+        why_not : mapping of str to str or None
+            Of each program why it did not run; None if it did.
         """
-        planned = [program.name for program, _ in self.programs]
-        left = [name for name in planned if name not in ran]
-        if not planned:
+        if not self.programs:
             return f"{self.shape}: searches and bounds alone, no program gains anything at this size"
+        ran = [name for name, why in why_not.items() if why is None]
         done = f"{self.shape}: searches, bounds"
         done += f", {' and '.join(ran)} with {self.solver.value}" if ran else ""
-        return done + (f"; {' and '.join(left)} not run: {why_not}" if left else "")
+        for why in dict.fromkeys(why for why in why_not.values() if why is not None):
+            left = [name for name, each in why_not.items() if each == why]
+            done += f"; {' and '.join(left)} not run: {why}"
+        return done
 
 
 def size(tables: Tables) -> int:
@@ -84,13 +84,12 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     """
     chosen = Solver.CPSAT if solver == "auto" else Solver(solver)
     shape = f"{tables.stages} stages x {tables.max_chunks} chunks x {tables.steps} grid steps"
-    lockstep = (LOCKSTEP_PROGRAM, 1.0)
     if execution is Execution.LOCKSTEP:
-        programs: tuple[tuple[Program, float], ...] = (lockstep,)
+        programs: tuple[Program, ...] = (LOCKSTEP_PROGRAM,)
     elif not by_size or size(tables) <= SMALL:
-        programs = ((CONTENTION_FREE_PROGRAM, 0.75), lockstep)
+        programs = (CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM)
     elif size(tables) <= MEDIUM:
-        programs = ((CONTENTION_FREE_PROGRAM, 1.0),)
+        programs = (CONTENTION_FREE_PROGRAM,)
     else:
         programs = ()
     return Strategy(programs, chosen, size(tables) <= SMALL, shape)

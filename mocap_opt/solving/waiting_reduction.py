@@ -1,4 +1,4 @@
-"""Plans whose chunks wait for memory: other homes, and boundaries to go with them."""
+"""The step for plans whose chunks wait for memory: other homes, and boundaries to go with them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,49 @@ from mocap_opt.assess import Execution
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.unhindered import patient_homes, unhindered
 from mocap_opt.plan import Plan
+from mocap_opt.solving.joint_search import JointSearch
 from mocap_opt.solving.state import SearchState
+from mocap_opt.stopping import AskedToStop
 
-SHARE = 0.3
-"""Part of the time left that this may take."""
+ROUNDS = 3
+"""Times that it goes on from what it has found, as long as that helps."""
 
 IN_TIME = " + homes in time"
 """Ends the name of what such a plan came from."""
 
 
-def unhinder(state: SearchState, plans: Sequence[Plan], seed: int) -> None:
+def no_waiting_reduction(search: JointSearch) -> str | None:
+    """Why it does not apply, in words."""
+    if search.state.execution is Execution.LOCKSTEP:
+        return "in lockstep nothing waits for memory"
+    return "no plan is known" if search.state.best is None else None
+
+
+def waiting_reduction(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Let chunks wait less for memory, again from what was found as long as that helps."""
+    state = search.state
+    for n in range(ROUNDS if search.round == 0 else 1):
+        before = state.best_latency
+        plans = [plan for _, plan in search.improved] if n == 0 and search.round == 0 else []
+        reduce_waiting(state, plans, search.seed + n, asked_to_stop)
+        if state.best_latency == before or asked_to_stop():
+            break
+
+
+def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_to_stop: AskedToStop) -> None:
     """Let the chunks of the best plan, or of boundaries better than its own, wait less for memory.
 
     Parameters
     ----------
     state : SearchState
-        Receives what is found.
+        Receives what is found; must have a plan.
     plans : sequence of Plan
         Feasible; all get greedy homes, and that with the best boundaries is started from, whatever its homes.
     seed : int
+    asked_to_stop : callable
     """
-    if state.best is None or state.done or state.execution is Execution.LOCKSTEP:
-        return
+    assert state.best is not None
     tables = state.tables
-    asked_to_stop = state.deadline(SHARE)
     source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
     best = state.best.plan
     known = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))

@@ -1,14 +1,16 @@
-"""Small instances taken apart: the partitions that may be best, listed, and homes for the first of them."""
+"""The step that lists the partitions of small instances that may be best, and seeks homes for the first."""
 
 from __future__ import annotations
 
 import math
 
 from mocap_opt.assess import Execution
+from mocap_opt.bounds.few_partitions import can_be_listed
 from mocap_opt.bounds.listed_partitions import least_partitions
 from mocap_opt.heuristics.timely import timely
 from mocap_opt.plan import Plan
-from mocap_opt.solving.state import SearchState
+from mocap_opt.solving.joint_search import JointSearch
+from mocap_opt.stopping import AskedToStop
 
 MOST_PLACED = 8
 """Partitions for which homes are sought, least path first."""
@@ -23,23 +25,19 @@ SEARCH_UNITS = 1.0
 """The same under a deterministic limit, in CP-SAT's units."""
 
 
-def place_least_partitions(state: SearchState, seed: int) -> None:
-    """Bound by the partitions of the least paths, and look for homes with which these paths are met.
+def no_enumeration(search: JointSearch) -> str | None:
+    """Why partitions are not listed, in words."""
+    return None if can_be_listed(search.tables) else "too large for its partitions to be listed"
 
-    Parameters
-    ----------
-    state : SearchState
-        Receives the bound and the plans.
-    seed : int
-    """
-    latency, headline = state.best_latency, state.headline
-    if state.done:
-        return
+
+def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Bound by the partitions of the least paths, and look for homes with which these paths are met."""
+    state = search.state
     found = least_partitions(
         state.tables,
-        lambda: state.done,
-        incumbent=None if latency is None else math.floor(latency),
-        known=0 if headline is None else headline.ticks,
+        asked_to_stop,
+        incumbent=None if state.best_latency is None else math.floor(state.best_latency),
+        known=state.proved_anywhere,
     )
     if found is None:
         return
@@ -49,7 +47,7 @@ def place_least_partitions(state: SearchState, seed: int) -> None:
     deterministic = state.deterministic_limit is not None
     for path, indices in found.partitions[:MOST_PLACED]:
         best = state.best_latency
-        if state.done or (best is not None and path >= best):
+        if asked_to_stop() or (best is not None and path >= best):
             break
         pages = timely(
             state.tables,
@@ -57,8 +55,8 @@ def place_least_partitions(state: SearchState, seed: int) -> None:
             path + path // SLACK + 1,
             time_limit_s=None if deterministic else min(SEARCH_S, state.remaining_s),
             deterministic_limit=SEARCH_UNITS if deterministic else None,
-            seed=seed,
-            asked_to_stop=lambda: state.done,
+            seed=search.seed,
+            asked_to_stop=asked_to_stop,
         ).pages
         if pages is not None:
             state.offer(Plan.from_arrays(state.tables, indices, pages), "listed partitions")
