@@ -179,10 +179,13 @@ def _with_room(
     roomy.sort(key=lambda base: base[0])
     better = []
     for least, indices in roomy[:BASES]:
-        tries = [
-            make_room(tables, indices, least, seed=SAMPLES * seed + n, asked_to_stop=asked_to_stop)
-            for n in range(SAMPLES)
-        ]
+        tries = []
+        for n in range(SAMPLES):
+            if asked_to_stop():
+                return []
+            tries.append(
+                make_room(tables, indices, least, seed=SAMPLES * seed + n, asked_to_stop=asked_to_stop)
+            )
         # Between equals, chunks that lose less time without waits leave more to wait.
         better.append(min(tries, key=lambda base: (base[1], estimate(tables, base[0]))))
     better.sort(key=lambda base: base[1])
