@@ -246,7 +246,19 @@ def test_a_solve_goes_on_without_any_one_step(without):
 def test_the_log_names_the_steps(tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     with pytest.raises(SystemExit, match="0"):
-        main(["solve", str(TINY), "--log", str(log), "--show-steps", "--gap", "0", "--only", "first_heuristics"])
+        main(
+            [
+                "solve",
+                str(TINY),
+                "--log",
+                str(log),
+                "--show-steps",
+                "--gap",
+                "0",
+                "--only",
+                "first_heuristics",
+            ]
+        )
     news = load_progress(log)
     assert {each.doing for each in news} == {"first_heuristics"}
     assert news[0].source == "first_heuristics"
