@@ -12,6 +12,7 @@ from mocap_opt.bounds import Bound, Scope, best
 from mocap_opt.solvers.outcome import SolveOutcome, Status
 from mocap_opt.solvers.versions import versions
 from mocap_opt.tables import Tables
+from mocap_opt.units import format_percent
 from mocap_opt.verify import memory_use
 
 if TYPE_CHECKING:
@@ -202,6 +203,14 @@ class Report:
     steps: list[StepRun] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=versions)
+
+    @property
+    def status_text(self) -> str:
+        """The status in words; what counts as optimal is said with it."""
+        tolerance = self.settings.get("gap")
+        if self.status is not Status.OPTIMAL or not isinstance(tolerance, int | float):
+            return self.status.value
+        return f"{self.status.value} (gap at most {format_percent(tolerance)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -289,3 +289,9 @@ def test_messages_speak_of_bytes_as_people_do(tmp_path, capsys):
     reason = next(line for line in out.splitlines() if line.startswith("reason"))
     assert " GB short" in reason
     assert " bytes" not in reason
+
+
+def test_what_counts_as_optimal_is_said_with_it(capsys):
+    arguments = ("solve", "instances/tiny-pooled.json")
+    assert "optimal (gap at most 0.01 %)" in run(*arguments, capsys=capsys)[1]
+    assert "optimal (gap at most 2.00 %)" in run(*arguments, "--gap", "0.02", capsys=capsys)[1]

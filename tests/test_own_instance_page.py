@@ -45,8 +45,8 @@ def test_nothing_to_a_certified_schedule(folder, capsys):
     check, show, solve, evaluate, report, hopeless = LINES
     assert run(check, capsys)[1].startswith("my-instance.json: ok\n")
     shown = run(show, capsys)[1]
-    (share,) = re.findall(r"here (\d+) % of the room", PAGE)
-    assert f"is {share} % of the room" in shown
+    (share,) = re.findall(r"here ([\d.]+ %) of the room", PAGE)
+    assert f"is {share} of the room" in shown
     assert "dies without a stage" in shown
 
     code, out = run(solve, capsys, "--json")

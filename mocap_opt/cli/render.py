@@ -82,7 +82,7 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     rows = [("instance", f"{report.instance}  [{report.fingerprint}]")]
     if report.method is not None:
         rows.append(("method", f"{report.method}" + (f", solver {report.solver}" if report.solver else "")))
-    rows.append(("status", report.status.value))
+    rows.append(("status", report.status_text))
     if report.reason:
         rows.append(("reason", report.reason))
     if report.latency_s is not None:

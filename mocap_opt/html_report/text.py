@@ -87,7 +87,7 @@ def _method(name: str, report: Report) -> list[Cell]:
     chunks = None if report.boundaries is None else len(report.boundaries) - 1
     return [
         ("name", name, name),
-        ("status", report.status.value, report.status.value),
+        ("status", report.status_text, report.status.value),
         ("latency_s", seconds(report.latency_s), report.latency_s),
         ("lower_bound_s", seconds(report.lower_bound_s), report.lower_bound_s),
         ("gap", format_percent(report.gap), report.gap),
