@@ -22,10 +22,11 @@ from mocap_opt.bounds import (
     lower_bounds,
     prove_infeasible,
 )
-from mocap_opt.bounds.chunk_travel import StepLimits, least_send
 from mocap_opt.bounds.least_total import least_over_lengths
 from mocap_opt.bounds.safe_dual import safe_dual_bound
 from mocap_opt.bounds.way_out import Demand, good_weights
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.tables import Tables
 
 
@@ -165,8 +166,8 @@ def test_least_send_is_not_rounded_up():
     # 3 bytes over rate 2: 1.5 ticks + a hop of 1.  The table says 3; an execution may take 2.5.
     tables = make_tables(tokens=3, max_chunks=1, activation_bytes=1, link_rate=2, hop=1)
     assert tables.send[0, 1, 3] == 3
-    assert least_send(tables)[0, 1, 3] == 2
-    assert (least_send(tables)[1] == 0).all()
+    assert least_sends(tables)[0, 1, 3] == 2
+    assert (least_sends(tables)[1] == 0).all()
 
 
 def test_memory_side_and_prefix_cost_enter():
@@ -235,7 +236,7 @@ def test_lengths_by_hand():
     # Costs of 1, 2, 3 steps: 5, 6, 20; the envelope of 1, 2, 3 has slopes 1 and 14.
     costs = np.array([[0, 5, 6, 20, 99], [0, 5, 6, 20, 99]])
     tables = make_tables(tokens=4, max_length=3)
-    assert least_over_lengths(costs, StepLimits.of(tables), [2, 3, 4]).tolist() == [12, 16, 20]
+    assert least_over_lengths(costs, LengthLimits.of(tables), [2, 3, 4]).tolist() == [12, 16, 20]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -254,7 +255,7 @@ def test_lengths_never_exceed_the_least_over_partitions(seed: int):
         total = sum(int(costs[0, k]) for k in lengths[:-1]) + int(costs[1, lengths[-1]])
         sums[len(lengths)] = min(total, sums.get(len(lengths), total))
     counts = sorted(sums)
-    found = least_over_lengths(costs, StepLimits.of(tables), counts)
+    found = least_over_lengths(costs, LengthLimits.of(tables), counts)
     assert (found <= [sums[count] for count in counts]).all()
 
 

@@ -17,8 +17,9 @@ from oracle import brute_force, local_optimum, lockstep_price, price_plan
 from random_plans import random_plan
 from random_tables import random_instances, random_tables, with_unlimited_rates
 
+from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import contention_free, contention_free_cpsat
-from mocap_opt.formulations.contention_free_terms import least_sends, resources, schedule
+from mocap_opt.formulations.contention_free_terms import resources, schedule
 from mocap_opt.formulations.joint_cpsat import solve_joint
 from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import replay_event

@@ -10,7 +10,8 @@ from random_plans import random_plan
 from random_tables import random_tables
 
 from mocap_opt.assess import Execution
-from mocap_opt.heuristics.admission import gates, harmless_gates, latest_starts, starts
+from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
+from mocap_opt.heuristics.admission import admission_predecessors, noncritical_predecessors
 from mocap_opt.heuristics.estimate import contention_free_latency, estimate, without_traffic
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.patient import patient
@@ -104,7 +105,7 @@ def test_latest_starts_are_the_latest() -> None:
     rng = np.random.default_rng(5)
     for _ in range(60):
         work, send, depth = random_times(rng)
-        first = starts(work, send, depth)
+        first = earliest_starts(work, send, depth)
         latency = int(first[-1, -1] + work[-1, -1]) + int(rng.integers(0, 30))
         latest = latest_starts(work, send, depth, latency)
         assert np.all(first <= latest)
@@ -129,12 +130,12 @@ def test_harmless_waits_are_harmless_all_together() -> None:
         stages, chunks = (int(n) for n in rng.integers(4, 12, 2))
         work = rng.integers(10, 40, stages)[:, None] + rng.integers(0, 5, (stages, chunks))
         send, depth = np.zeros_like(work), int(rng.integers(0, 4)) or None
-        first = starts(work, send, depth)
+        first = earliest_starts(work, send, depth)
         latest = latest_starts(
             work, send, depth, latency := int((first + work).max()) + int(rng.integers(0, 60))
         )
-        gate = harmless_gates(work, send, depth, latency)
-        late = starts(work, send, depth, gate)
+        gate = noncritical_predecessors(work, send, depth, latency)
+        late = earliest_starts(work, send, depth, gate)
         assert np.all(late <= latest)
         waiting += bool(np.any(late > first))
         # Allowing for waits that are harmless only as long as nobody else waits would not do.
@@ -142,7 +143,7 @@ def test_harmless_waits_are_harmless_all_together() -> None:
         past = np.arange(work.shape[0])[:, None] + np.arange(work.shape[1]) - work.shape[1]
         alone = np.maximum(np.minimum(np.searchsorted(ends, latest, side="right") - 1, past), -1)
         assert np.all(gate <= alone)
-        too_many += bool(np.any(starts(work, send, depth, alone) > latest))
+        too_many += bool(np.any(earliest_starts(work, send, depth, alone) > latest))
     assert waiting > 20
     assert too_many > 5
 
@@ -153,13 +154,14 @@ def test_many_executions_at_once_are_as_one_by_one() -> None:
         work, send, depth = random_times(rng)
         works = rng.integers(1, 50, (*work.shape, 3))
         sends = np.repeat(send[:, :, None], 3, axis=2)
-        latency = (starts(works, sends, depth) + works).max(axis=(0, 1)) + rng.integers(0, 60, 3)
-        many = harmless_gates(works, sends, depth, latency)
+        latency = (earliest_starts(works, sends, depth) + works).max(axis=(0, 1)) + rng.integers(0, 60, 3)
+        many = noncritical_predecessors(works, sends, depth, latency)
         for n in range(3):
-            one = harmless_gates(works[:, :, n], send, depth, int(latency[n]))
+            one = noncritical_predecessors(works[:, :, n], send, depth, int(latency[n]))
             assert np.array_equal(many[:, :, n], one)
             assert np.array_equal(
-                starts(works, sends, depth, many)[:, :, n], starts(works[:, :, n], send, depth, one)
+                earliest_starts(works, sends, depth, many)[:, :, n],
+                earliest_starts(works[:, :, n], send, depth, one),
             )
 
 
@@ -171,7 +173,7 @@ def test_chunks_wait_for_the_last_stage_that_frees_where_they_go() -> None:
     expected = np.full((4, 4), -1)
     expected[1, 3] = 0
     expected[3, 1:] = 0
-    assert gates(tables, np.arange(0, 33, 8), pages).tolist() == expected.tolist()
+    assert admission_predecessors(tables, np.arange(0, 33, 8), pages).tolist() == expected.tolist()
 
 
 def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:

@@ -9,10 +9,10 @@ import pytest
 from builders import make_tables
 from random_tables import Size, random_tables
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics import sweep as sweeping
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.occupancy import pooled_shortage
 from mocap_opt.heuristics.refutation import Refutation
 from mocap_opt.heuristics.sweep import _Sweep

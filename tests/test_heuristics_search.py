@@ -14,11 +14,12 @@ from oracle import contention_free_price, price_plan
 from random_plans import random_plan
 from random_tables import random_tables
 
-from mocap_opt.heuristics.admission import gates
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.recursion import flow_shop_makespan
+from mocap_opt.heuristics.admission import admission_predecessors
 from mocap_opt.heuristics.clock import ChunkClock, leading_stages
-from mocap_opt.heuristics.estimate import completion, contention_free_latency, durations, estimate
+from mocap_opt.heuristics.estimate import contention_free_latency, durations, estimate
 from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.local import local
 from mocap_opt.heuristics.occupancy import pooled_shortage
 from mocap_opt.heuristics.search import search
@@ -73,7 +74,7 @@ def test_the_estimate_is_the_exact_recursion_rounded_up() -> None:
         found = estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
         # The exact recursion knows nothing of admission (see test_heuristics_admission.py).
         assert exact <= found
-        if (gates(tables, plan.grid_indices(tables), plan.remote_pages(tables)) < 0).all():
+        if (admission_predecessors(tables, plan.grid_indices(tables), plan.remote_pages(tables)) < 0).all():
             # Each of the chunks on a path through the pipeline is rounded up once.
             assert found <= exact + plan.chunks + tables.stages
             assert contention_free_latency(tables, plan) <= exact
@@ -99,9 +100,9 @@ def test_full_queues_hold_stages_back() -> None:
     # Stage 1 takes 100 for the first chunk.  At depth 1 stage 0 starts chunk 1 when stage 1 has
     # started chunk 0 (at 1), and chunk 2 when stage 1 has started chunk 1 (at 101).
     work = np.array([[1, 1, 50], [100, 1, 1]])
-    assert completion(work, np.zeros_like(work), None) == 103
-    assert completion(work, np.zeros_like(work), 2) == 103
-    assert completion(work, np.zeros_like(work), 1) == 152
+    assert flow_shop_makespan(work, np.zeros_like(work), None) == 103
+    assert flow_shop_makespan(work, np.zeros_like(work), 2) == 103
+    assert flow_shop_makespan(work, np.zeros_like(work), 1) == 152
 
 
 def test_queues_of_any_depth_against_the_cells() -> None:
@@ -110,9 +111,9 @@ def test_queues_of_any_depth_against_the_cells() -> None:
     for _ in range(80):
         stages, chunks = int(rng.integers(1, 6)), int(rng.integers(1, 9))
         work, send = rng.integers(0, 30, (stages, chunks)), rng.integers(0, 8, (stages, chunks))
-        free = completion(work, send, None)
+        free = flow_shop_makespan(work, send, None)
         for depth in (1, 2, 3):
-            found = completion(work, send, depth)
+            found = flow_shop_makespan(work, send, depth)
             ends = starts_from(np.zeros_like(work), work, send, depth) + work
             assert found == ends[-1, -1]
             held_back += found > free

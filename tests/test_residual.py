@@ -16,13 +16,13 @@ from random_plans import random_plan
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.bounds import Scope, lower_bounds, prove_infeasible
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.formulations import contention_free_cpsat
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.joint import solve_joint as solve_with_highs
 from mocap_opt.formulations.joint_cpsat import solve_joint as solve_with_cpsat
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.lengths.family import shorten
 from mocap_opt.period import program, program_cpsat

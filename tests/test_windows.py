@@ -8,10 +8,10 @@ from contention_free_oracle import contention_free_latency
 from oracle import brute_force, lockstep_price
 from random_tables import random_instances
 
+from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import chunk_graph as graphs
 from mocap_opt.formulations import contention_free_cpsat, joint_cpsat
 from mocap_opt.formulations.chunk_graph import windows_within
-from mocap_opt.formulations.contention_free_terms import least_sends
 from mocap_opt.solvers import cpsat
 
 ONE = cpsat.Limits(threads=1)

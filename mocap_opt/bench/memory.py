@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.costs import build_tables
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.instance import Instance
 from mocap_opt.tables import IntArray, Tables
 
@@ -81,7 +80,4 @@ def least_boundaries(steps: int, longest: int, shortest: int) -> IntArray | None
     count = -(-steps // longest)
     if count * shortest > steps:
         return None
-    index = np.arange(count + 1, dtype=np.int64)
-    boundaries: IntArray = np.maximum(steps - (count - index) * longest, index * shortest)
-    boundaries[0] = 0
-    return boundaries
+    return LengthLimits(steps, shortest, longest, shortest, longest).least_boundaries(count)

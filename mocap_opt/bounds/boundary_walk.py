@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import NEVER, StepLimits
+from mocap_opt.bounds.chunk_travel import NEVER
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -37,7 +39,8 @@ class Crossing:
         """
         steps = tables.steps
         stages = np.arange(s, e + 1)
-        number, members = _unlike_stages(tables, stages)
+        _, number = np.unique(compute_classes(tables)[stages], return_inverse=True)
+        members = stages[class_members(number)]
         phi, full_block, memory = tables.phi[members], tables.full_block[members], tables.memory_side[members]
         times, first, last = np.bincount(number), number[0], number[-1]
         additive = tables.length_cost[stages].sum(axis=0) + send[s:e].sum(axis=0)
@@ -72,8 +75,8 @@ class Crossing:
             np.negative(later, out=minus[b])
         return cls(minus, np.minimum.accumulate(by_length[::-1])[::-1])
 
-    def walk(self, chunks: int, limit: int, cap: int, limits: StepLimits) -> Walk | None:
-        """Walk back from the end, each time to the least start that the limits allow.
+    def walk(self, chunks: int, limit: int, cap: int, limits: LengthLimits) -> LeastBoundaries | None:
+        """LeastBoundaries back from the end, each time to the least start that the limits allow.
 
         Parameters
         ----------
@@ -83,11 +86,11 @@ class Crossing:
             D, the most a chunk may add by crossing.
         cap : int
             The most grid steps of any chunk.
-        limits : StepLimits
+        limits : LengthLimits
 
         Returns
         -------
-        Walk or None
+        LeastBoundaries or None
             None if no plan keeps to the limits.
         """
         boundaries = [0] * (chunks + 1)
@@ -95,18 +98,18 @@ class Crossing:
         tight = 0
         for j in range(chunks - 1, -1, -1):
             row = self.minus[end]
-            start = max(int(row.searchsorted(-limit)), end - cap, j * limits.low if j else 0)
-            most = min(j * limits.high, limits.steps - limits.tail_low - (chunks - 1 - j) * limits.low)
+            start = max(int(row.searchsorted(-limit)), end - cap, j * limits.least if j else 0)
+            most = min(j * limits.most, limits.steps - limits.last_least - (chunks - 1 - j) * limits.least)
             if start > (most if j else 0):
                 return None
             # Where the room owed to earlier chunks leads past this end, no chunk is left to be tight.
             tight = max(tight, -int(row[start]))
             boundaries[j] = end = start
-        return Walk(np.array(boundaries, dtype=np.int64), tight)
+        return LeastBoundaries(np.array(boundaries, dtype=np.int64), tight)
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class LeastBoundaries:
     """Least boundaries under a limit.
 
     Attributes
@@ -119,22 +122,3 @@ class Walk:
 
     boundaries: IntArray
     tight: int
-
-
-def _unlike_stages(tables: Tables, stages: IntArray) -> tuple[IntArray, IntArray]:
-    """Group stages with equal compute and memory side.
-
-    Returns
-    -------
-    number : int64[len(stages)]
-        Group of each stage.
-    members : int64[group]
-        A stage of each group.
-    """
-    parts = [tables.phi, tables.full_block, tables.memory_side]
-    if tables.residual is not None:
-        parts.append(tables.residual)
-    groups: dict[bytes, int] = {}
-    keys = [b"".join(part[i].tobytes() for part in parts) for i in stages]
-    number = np.array([groups.setdefault(key, len(groups)) for key in keys], dtype=np.int64)
-    return number, stages[np.unique(number, return_index=True)[1]]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.unit_flow import UnitFlow
+from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
 from mocap_opt.tables import IntArray, Tables
 
 #: More than any sum of costs; sums with one more cost stay within int64.
@@ -94,13 +95,8 @@ class StageKinds:
     @classmethod
     def of(cls, tables: Tables) -> StageKinds:
         """Group the stages; O(G^2) per kind with a memory side."""
-        numbers: dict[bytes, int] = {}
-        parts = [tables.phi, tables.full_block, tables.memory_side]
-        if tables.residual is not None:
-            parts.append(tables.residual)
-        keys = [b"".join(part[i].tobytes() for part in parts) for i in range(tables.stages)]
-        kind = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-        first = np.unique(kind, return_index=True)[1]
+        kind = compute_classes(tables)
+        first = class_members(kind)
         steps = tables.steps
         binds_from = np.full((first.size, steps + 1), steps, dtype=np.int64)
         for c, i in enumerate(first):

@@ -12,6 +12,7 @@ import numpy as np
 
 from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -142,12 +143,10 @@ class FewPartitions:
             ends = (*ending.ends, start)
             if not self._may_fit(ends, longest, floor):
                 continue
-            work = self._work[start, end]
-            send = self.setting.send[:, tail, end - start]
-            travel = ending.travel.copy()
-            for i in range(tables.stages - 1, -1, -1):
-                onward = 0 if i == tables.stages - 1 else int(travel[i + 1] + send[i])
-                travel[i] = work[i] + max(int(travel[i]), onward)
+            # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
+            sent = np.append(self.setting.send[-2::-1, tail, end - start], 0)
+            work = self._work[start, end, ::-1] + sent
+            travel = (machine_ends(ending.travel[::-1], work) - sent)[::-1]
             if (self._before[:, start] + travel).max() < target:
                 yield _Ending(ends, longest, travel)
 

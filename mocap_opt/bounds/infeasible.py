@@ -100,7 +100,7 @@ def _shortage(setting: Setting, memory: PooledMemory, chunks: int, least: int, m
     room = memory.room(chunks, int(setting.tables.lengths[1, least]))
     if room is None:
         return None
-    need = memory.need(setting.limits.least(chunks, cap=most))
+    need = memory.need(setting.limits.least_boundaries(chunks, most))
     slot = int((need - room).argmax())
     return Shortage(int(need[slot] - room[slot]), chunks, least, most, slot, int(need[slot]))
 

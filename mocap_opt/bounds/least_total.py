@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import StepLimits
 from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, sums_of
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.tables import IntArray, Tables
 
 MOST_SUMS_EACH = 2**24
@@ -50,7 +50,7 @@ def _merged_slopes(inner: Pieces, tail: Pieces) -> list[tuple[int, int, bool]]:
     return merged
 
 
-def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int]) -> IntArray:
+def least_over_lengths(by_length: IntArray, limits: LengthLimits, counts: list[int]) -> IntArray:
     """Least sum of a cost of lengths over chunks that fill the grid.
 
     The lower convex envelopes of the inner chunks' cost and of the last one's are filled by
@@ -60,7 +60,7 @@ def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int
     ----------
     by_length : int64[2, G + 1]
         Cost by ``[tail, k]``; any function of the length.
-    limits : StepLimits
+    limits : LengthLimits
     counts : list of int
         Counts of chunks, each possible within the limits.
 
@@ -73,11 +73,11 @@ def least_over_lengths(by_length: IntArray, limits: StepLimits, counts: list[int
 
 
 @lru_cache(maxsize=64)
-def _least_sums(by_length: bytes, limits: StepLimits, counts: tuple[int, ...]) -> tuple[int, ...]:
+def _least_sums(by_length: bytes, limits: LengthLimits, counts: tuple[int, ...]) -> tuple[int, ...]:
     """`least_over_lengths`, kept: stages are often alike, and several bounds ask the same."""
     costs, tails = np.frombuffer(by_length, dtype=np.int64).reshape(2, -1).tolist()
-    inner = lower_hull(costs, limits.low, limits.high) if limits.low <= limits.high else []
-    last = lower_hull(tails, limits.tail_low, limits.tail_high)
+    inner = lower_hull(costs, limits.least, limits.most) if limits.least <= limits.most else []
+    last = lower_hull(tails, limits.last_least, limits.last_most)
     pieces = _merged_slopes(_pieces(inner, costs), _pieces(last, tails))
     run = np.array([piece[0] for piece in pieces], dtype=np.int64)
     rise = np.array([piece[1] for piece in pieces], dtype=np.int64)
@@ -85,11 +85,11 @@ def _least_sums(by_length: bytes, limits: StepLimits, counts: tuple[int, ...]) -
     least = []
     for count in counts:
         copies = np.where(repeated, count - 1, 1)
-        missing = limits.steps - limits.tail_low
-        total = tails[limits.tail_low]
+        missing = limits.steps - limits.last_least
+        total = tails[limits.last_least]
         if count > 1:
-            missing -= (count - 1) * limits.low
-            total += (count - 1) * costs[limits.low]
+            missing -= (count - 1) * limits.least
+            total += (count - 1) * costs[limits.least]
         reached = np.cumsum(run * copies)
         full = int(np.searchsorted(reached, missing, side="right"))
         total += int((rise * copies)[:full].sum())
@@ -130,7 +130,7 @@ class LeastTotal:
     measured: dict[int, int]
 
     @classmethod
-    def of(cls, tables: Tables, limits: StepLimits, counts: list[int], s: int, e: int) -> LeastTotal:
+    def of(cls, tables: Tables, limits: LengthLimits, counts: list[int], s: int, e: int) -> LeastTotal:
         """Tabulate for a pair of stages, equal or not."""
         split = tables.phi[s] - tables.phi[s, 0] + tables.phi[e, -1] - tables.phi[e]
         whole = int(split.min())

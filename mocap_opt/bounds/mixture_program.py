@@ -67,7 +67,7 @@ class FittedCosts:
         tables, limits = pricer.tables, pricer.setting.limits
         x = np.arange(tables.steps + 1) / tables.steps
         unit = float(max(1, int(np.abs(tables.phi).max())))
-        first, last = min(limits.low, limits.tail_low), max(limits.high, limits.tail_high)
+        first, last = min(limits.least, limits.last_least), max(limits.most, limits.last_most)
         inside = slice(max(1, first), max(1, first, last) + 1)
 
         def fit(table: IntArray, at: FloatArray, degree: int) -> FloatArray:
@@ -252,9 +252,9 @@ class MixtureProgram:
         rows.add([(boundary, -(low + high)), (square, 1.0)], -low * high)
         limits = self.pricer.setting.limits
         shortest, longest = region.lengths()
-        most = np.minimum(longest, [*[limits.high] * (positions - 1), limits.tail_high]) / steps
+        most = np.minimum(longest, [*[limits.most] * (positions - 1), limits.last_most]) / steps
         rows.add([(boundary[1:], 1.0), (boundary[:-1], -1.0)], most)
-        least = np.maximum(shortest, [*[limits.low] * (positions - 1), limits.tail_low]) / steps
+        least = np.maximum(shortest, [*[limits.least] * (positions - 1), limits.last_least]) / steps
         least[: region.optional] = 0.0
         rows.add([(boundary[1:], -1.0), (boundary[:-1], 1.0)], -least)
         if self.costs.curve.any():

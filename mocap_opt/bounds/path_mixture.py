@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
-from mocap_opt.bounds.chunk_travel import Setting, StepLimits
+from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.mixture_program import MixtureProgram
 from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables import Tables
 
 #: Linear programs before the search settles for what it has.
 MOST_PROGRAMS = 40
@@ -66,22 +66,14 @@ def path_mixture(
 def whole_region(pricer: MixturePricer, fewest: int, most: int) -> PartitionRegion:
     """All partitions with a range of counts."""
     limits = pricer.setting.limits
-    low = np.concatenate([np.zeros(most - fewest, dtype=np.int64), limits.least(fewest)])
+    low = np.concatenate([np.zeros(most - fewest, dtype=np.int64), limits.least_boundaries(fewest)])
     return PartitionRegion(
         fewest,
         low,
-        np.maximum(low, _greatest(limits, most)),
+        np.maximum(low, limits.greatest_boundaries(most)),
         min(limits.shortest_longest(m) for m in range(fewest, most + 1)),
-        max(limits.high if most > 1 else 0, limits.tail_high),
+        max(limits.most if most > 1 else 0, limits.last_most),
     )
-
-
-def _greatest(limits: StepLimits, chunks: int) -> IntArray:
-    """Greatest boundaries of a plan with that many chunks, int64[chunks + 1]."""
-    j = np.arange(chunks + 1, dtype=np.int64)
-    high = np.minimum(j * limits.high, limits.steps - limits.tail_low - (chunks - 1 - j) * limits.low)
-    high[0], high[-1] = 0, limits.steps
-    return np.clip(high, 0, limits.steps)
 
 
 @dataclass(eq=False)

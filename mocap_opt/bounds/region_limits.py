@@ -41,7 +41,7 @@ def within_crossings(
     for pair in pairs:
         limits = pair.setting.limits
         counts = [m for m in pair.setting.counts if region.fewest <= m <= region.positions]
-        most = target - 1 - min(pair.base(limits.least(m)) for m in counts)
+        most = target - 1 - min(pair.base(limits.least_boundaries(m)) for m in counts)
         for b in range(1, steps + 1):
             earliest[b] = max(earliest[b], int(pair.crossing.minus[b].searchsorted(-most)))
     low, high = region.low.copy(), region.high.copy()
@@ -93,8 +93,8 @@ def within_memory(pricer: MixturePricer, region: PartitionRegion) -> PartitionRe
 def _least_lengths(pricer: MixturePricer, region: PartitionRegion) -> IntArray:
     """Least steps of the chunk at each position, 0 where it may be empty, int64[position]."""
     limits = pricer.setting.limits
-    allowed = np.full(region.positions, limits.low, dtype=np.int64)
-    allowed[-1] = limits.tail_low
+    allowed = np.full(region.positions, limits.least, dtype=np.int64)
+    allowed[-1] = limits.last_least
     least: IntArray = np.maximum(region.lengths()[0], allowed)
     least[: region.optional] = 0
     return least

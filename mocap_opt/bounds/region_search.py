@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mocap_opt.bounds.boundary_walk import Crossing, Walk
+from mocap_opt.bounds.boundary_walk import Crossing, LeastBoundaries
 from mocap_opt.bounds.chunk_travel import NEVER, Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
@@ -37,7 +37,7 @@ class Region:
         Longest chunk.
     base : int, ticks
         Least total, head and tail at the walk.
-    walk : Walk
+    walk : LeastBoundaries
         At `high` and `long`.
     """
 
@@ -48,7 +48,7 @@ class Region:
     short: int
     long: int
     base: int = field(compare=False)
-    walk: Walk = field(compare=False)
+    walk: LeastBoundaries = field(compare=False)
 
     @property
     def settled(self) -> bool:
@@ -197,7 +197,7 @@ class PairSearch:
         heapq.heappush(self.heap, region)
         return True
 
-    def _holds(self, walk: Walk, short: int) -> bool:
+    def _holds(self, walk: LeastBoundaries, short: int) -> bool:
         """Whether the least boundaries fit the pool with the least reserve of the region."""
         if self.memory is None:
             return True
@@ -208,7 +208,7 @@ class PairSearch:
         """Least total + head + tail of plans with no boundary below these."""
         limits, travel = self.setting.limits, self.setting.travel
         chunks = boundaries.size - 1
-        last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
+        last_start = limits.latest_last_start(chunks)
         head = int(travel.head[self.s, boundaries[1]])
         tail = int(travel.tail[self.e, last_start])
         return self.total.at(boundaries) + head + tail

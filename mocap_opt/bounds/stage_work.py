@@ -38,8 +38,8 @@ def work_by_count(setting: Setting, stage: int) -> IntArray:
     travel, limits = setting.travel, setting.limits
     values = []
     for chunks in setting.counts:
-        least = limits.least(chunks)
-        last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
+        least = limits.least_boundaries(chunks)
+        last_start = limits.latest_last_start(chunks)
         head, tail = travel.head[stage, least[1]], travel.tail[stage, last_start]
         values.append(total.at(least) + int(head) + int(tail))
     return np.array(values, dtype=np.int64)

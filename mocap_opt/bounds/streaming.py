@@ -64,7 +64,7 @@ def _demands(setting: Setting, chunks: int) -> list[Demand] | None:
     room = PooledMemory.of(tables).free(longest) - tables.prefix_bytes
     if (room < 0).any():
         return None
-    boundaries = limits.least(chunks)
+    boundaries = limits.least_boundaries(chunks)
     demands = []
     for k, size in enumerate(tables.page_bytes.tolist()):
         local = int(room[k]) // size if size else int(tables.pages[-1])
@@ -77,8 +77,8 @@ def _demands(setting: Setting, chunks: int) -> list[Demand] | None:
 def _ticks(setting: Setting, chunks: int, group: list[Demand], weights: Weights, work: list[int]) -> int:
     """Least latency with this traffic; `work` is each stage's head + work + tail."""
     limits, travel = setting.limits, setting.travel
-    first_end = int(limits.least(chunks)[1])
-    last_start = min((chunks - 1) * limits.high, limits.steps - limits.tail_low)
+    first_end = int(limits.least_boundaries(chunks)[1])
+    last_start = limits.latest_last_start(chunks)
     traffic = weights.time(group)
     head = min(int(travel.head[demand.stage, first_end]) for demand in group)
     tail = min(int(travel.tail[demand.stage, last_start]) for demand in group)

@@ -17,6 +17,8 @@ from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.few_partitions import FewPartitions, can_be_listed
 from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
@@ -179,26 +181,9 @@ class Windows:
     @cached_property
     def times(self) -> tuple[IntArray, IntArray, IntArray]:
         """Earliest start, latest end, and compute, int64[stage, chunk] each, ticks."""
-        tables, stages, chunks = self.tables, self.tables.stages, self.chunks
-        stage = np.arange(stages)[:, None]
-        ends = self.indices[1:]
-        work = tables.tau(stage, self.indices[None, :-1], ends[None])
-        send = self.setting.send[stage, (ends == tables.steps).astype(np.int64), np.diff(self.indices)]
-        start, end = np.zeros_like(work), np.full_like(work, self.target)
-        for t in range(1, stages + chunks - 1):
-            for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
-                j = t - i
-                if j:
-                    start[i, j] = start[i, j - 1] + work[i, j - 1]
-                if i:
-                    start[i, j] = max(start[i, j], start[i - 1, j] + work[i - 1, j] + send[i - 1, j])
-        for t in range(stages + chunks - 3, -1, -1):
-            for i in range(max(0, t - chunks + 1), min(stages - 1, t) + 1):
-                j = t - i
-                if j + 1 < chunks:
-                    end[i, j] = end[i, j + 1] - work[i, j + 1]
-                if i + 1 < stages:
-                    end[i, j] = min(end[i, j], end[i + 1, j] - work[i + 1, j] - send[i, j])
+        work, send = chunk_times(self.tables, self.indices, self.setting.send)
+        start = earliest_starts(work, send, None)
+        end = latest_starts(work, send, None, self.target) + work
         return start, end, work
 
     @cached_property

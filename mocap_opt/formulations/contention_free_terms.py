@@ -9,34 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
+from mocap_opt.flow_shop.recursion import unqueued_ends
 from mocap_opt.formulations.carriers import Carrier
 from mocap_opt.formulations.memory_limits import may_house
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
-
-
-def least_sends(tables: Tables) -> IntArray:
-    """Time that no execution can beat from the end of a chunk to its arrival at the next stage.
-
-    The smaller of the send table, which is rounded up, and of hops + bytes over the slowest link,
-    rounded down.
-
-    Returns
-    -------
-    int64[stage, 2, G + 1], ticks
-        By ``[stage, tail, k]`` like ``tables.send``; 0 after the last stage and for empty chunks.
-    """
-    least = np.zeros_like(tables.send)
-    rates = tables.link_rate.astype(object) * tables.share_denominator
-    for i in range(tables.stages - 1):
-        size = tables.lengths.astype(object) * int(tables.activation_bytes[i])
-        busy = np.zeros(tables.lengths.shape, dtype=object)
-        for e in np.flatnonzero(tables.share[:, i, i + 1]):
-            busy = np.maximum(busy, size * int(tables.share[e, i, i + 1]) // rates[e])
-        exact = (busy + int(tables.hop_ticks[i, i + 1])).astype(np.int64)
-        least[i] = np.minimum(tables.send[i], exact)
-    least[:, :, 0] = 0
-    return least
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +154,10 @@ def schedule(tables: Tables, plan: Plan) -> Schedule:
     """
     indices = plan.grid_indices(tables)
     start, end = indices[:-1], indices[1:]
-    stage = np.arange(tables.stages)[:, None]
-    sends = least_sends(tables)[stage, (end == tables.steps).astype(np.int64), end - start]
+    work, sends = chunk_times(tables, indices, least_sends(tables))
     written = plan.remote_pages(tables).astype(object) * tables.page_bytes.astype(object)[:, None, None]
     held = np.cumsum(written, axis=1) - written
-    tau = tables.tau(stage, start, end).astype(object)
+    tau = work.astype(object)
     apart = 1 - tables.overlap
     durations, latency = tau, 0
     for r in resources(tables):
@@ -189,11 +166,6 @@ def schedule(tables: Tables, plan: Plan) -> Schedule:
         durations = np.maximum(durations, np.maximum(stretched, load // r.rate))
         units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
         latency = max(latency, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
-    ends = np.zeros((tables.stages, plan.chunks), dtype=np.int64)
-    for i in range(tables.stages):
-        free = 0
-        for j in range(plan.chunks):
-            arrived = ends[i - 1, j] + sends[i - 1, j] if i else 0
-            free = ends[i, j] = max(free, int(arrived)) + durations[i, j]
-    latency = max(latency, int(ends[-1, -1]))
-    return Schedule(sends, durations.astype(np.int64), ends, latency)
+    durations = durations.astype(np.int64)
+    ends = np.array(list(unqueued_ends(zip(durations, sends, strict=True))))
+    return Schedule(sends, durations, ends, max(latency, int(ends[-1, -1])))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
-from mocap_opt.formulations.stage_kinds import stage_classes
 from mocap_opt.tables import Tables
 
 MOST_NONZEROS = 5_000_000

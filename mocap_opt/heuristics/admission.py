@@ -9,13 +9,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.flow_shop.recursion import NONE, earliest_starts, latest_starts
 from mocap_opt.tables import IntArray, Tables
 
-NONE = -1
-"""No gate."""
 
-
-def gates(tables: Tables, indices: IntArray, pages: IntArray) -> IntArray:
+def admission_predecessors(tables: Tables, indices: IntArray, pages: IntArray) -> IntArray:
     """The last stage whose end each chunk waits for, int64[stage, chunk]; `NONE` if it waits for none.
 
     A chunk in slot t waits for every stage i' that frees something in slot i' + chunks - 1 < t in a
@@ -44,83 +42,9 @@ def gates(tables: Tables, indices: IntArray, pages: IntArray) -> IntArray:
     return found
 
 
-def starts(work: IntArray, send: IntArray, depth: int | None, gate: IntArray | None = None) -> IntArray:
-    """When each chunk starts on each stage, int64[stage, chunk, ...], ticks.
-
-    The recursion of `mocap_opt.heuristics.estimate` with full queues and gates, one slot at a time.
-
-    Parameters
-    ----------
-    work, send : int64[stage, chunk, ...], ticks
-        Any further axes are many executions at once.
-    depth : int or None
-        Q; None if unbounded.
-    gate : int64[stage, chunk, ...], optional
-        From `gates`.
-    """
-    stages, chunks, *many = work.shape
-    slots = chunks + stages - 1
-    # Row i is shifted to the right by i, so that column t holds the chunks of slot t.
-    skewed, onward = (np.zeros((stages, slots, *many), dtype=np.int64) for _ in range(2))
-    waits = np.full((stages, slots, *many), NONE, dtype=np.int64)
-    for i in range(stages):
-        skewed[i, i : i + chunks] = work[i]
-        onward[i, i : i + chunks] = work[i] + send[i]
-        if gate is not None:
-            waits[i, i : i + chunks] = gate[i]
-    start = np.zeros((stages, slots + 1, *many), dtype=np.int64)
-    ended = np.zeros((stages + 1, *many), dtype=np.int64)  # the last entry, that of `NONE`, stays 0
-    for t in range(slots):
-        low, high = max(0, t - chunks + 1), min(stages - 1, t)
-        rows = slice(low, high + 1)
-        begin = np.zeros((high + 1 - low, *many), dtype=np.int64)
-        if t:
-            begin = start[rows, t - 1] + skewed[rows, t - 1]
-            first = max(low, 1)
-            arrived = start[first - 1 : high, t - 1] + onward[first - 1 : high, t - 1]
-            begin[first - low :] = np.maximum(begin[first - low :], arrived)
-        if gate is not None and t >= chunks:
-            begin = np.maximum(begin, np.take_along_axis(ended, waits[rows, t], axis=0))
-        if depth is not None and depth > 1 and t + 1 >= depth:
-            # start[i+1, j-Q] stands in column t + 1 - Q; 0 where that chunk does not exist.
-            room_at = start[low + 1 : high + 2, t + 1 - depth]
-            begin[: len(room_at)] = np.maximum(begin[: len(room_at)], room_at)
-        elif depth == 1:
-            begin = np.maximum.accumulate(begin[::-1])[::-1]
-        start[rows, t] = begin
-        if t + 1 >= chunks:
-            ended[low] = begin[0] + skewed[low, t]
-    return np.stack([start[i, i : i + chunks] for i in range(stages)])
-
-
-def latest_starts(work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray) -> IntArray:
-    """Latest start of each chunk on each stage that keeps to a latency, int64[stage, chunk, ...], ticks.
-
-    The same recursion backwards, without gates.
-    """
-    stages, chunks, *many = work.shape
-    slots = chunks + stages - 1
-    latest = np.full((stages + 2, slots + 1, *many), latency, dtype=np.int64)  # row 0 stands before stage 0
-    skewed, onward = (np.zeros((stages, slots, *many), dtype=np.int64) for _ in range(2))
-    for i in range(stages):
-        skewed[i, i : i + chunks] = work[i]
-        onward[i, i : i + chunks] = work[i] + send[i]
-    for t in range(slots - 1, -1, -1):
-        low, high = max(0, t - chunks + 1), min(stages - 1, t)
-        rows, shifted = slice(low, high + 1), slice(low + 1, high + 2)
-        ends = np.minimum(latest[shifted, t + 1] - skewed[rows, t], latency - skewed[rows, t])
-        # Stage i + 1 starts the chunk one slot later, if there is such a stage.
-        ends = np.minimum(ends, latest[low + 2 : high + 3, t + 1] - onward[rows, t])
-        if depth == 1:
-            ends = np.minimum.accumulate(ends)
-        elif depth is not None and t + depth - 1 < slots:
-            # Behind a full queue stage i - 1 starts chunk j + Q only once stage i has started chunk j.
-            ends = np.minimum(ends, latest[low : high + 1, t + depth - 1])
-        latest[shifted, t] = ends
-    return np.stack([latest[i + 1, i : i + chunks] for i in range(stages)])
-
-
-def harmless_gates(work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray) -> IntArray:
+def noncritical_predecessors(
+    work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray
+) -> IntArray:
     """The last stage whose end each chunk can wait for, int64[stage, chunk, ...]; `NONE` if there is none.
 
     The latency is kept even if every chunk waits for that stage.
@@ -146,7 +70,7 @@ def harmless_gates(work: IntArray, send: IntArray, depth: int | None, latency: i
     past = past.reshape(stages, chunks, *(1 for _ in many))
 
     def ends(gate: IntArray | None) -> IntArray:
-        return starts(work, send, depth, gate)[:, -1] + work[:, -1]
+        return earliest_starts(work, send, depth, gate)[:, -1] + work[:, -1]
 
     def last_within(ended: IntArray) -> IntArray:
         found = np.full(work.shape, NONE, dtype=np.int64)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables import Tables
 
 Row: TypeAlias = tuple[
     list[int], list[int], list[int], tuple[list[int], list[int]], tuple[list[int], list[int]]
@@ -210,9 +210,3 @@ def _measured_times(tables: Tables) -> list[list[int]]:
         longest[start, end] = np.maximum(longest[start, end], times)
     rows: list[list[int]] = longest.tolist()
     return rows
-
-
-def sums(tables: Tables, indices: IntArray) -> int:
-    """Sum over the chunks of the longest tau over the stages, ticks."""
-    stage = np.arange(tables.stages)[:, None]
-    return int(tables.tau(stage, indices[None, :-1], indices[None, 1:]).max(axis=0).sum())

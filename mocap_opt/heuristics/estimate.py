@@ -1,8 +1,7 @@
 """Latency of a plan without contention between stages: the yardstick inside the heuristics.
 
-C[i, j] = max(C[i-1, j] + send, C[i, j-1], start[i+1, j-Q], the end of the stage it waits for to be
-admitted) + d[i, j], where
-d = max(tau + (1 - f) x, x) and x is the time of the chunk's own KV traffic alone on the wafer.
+The recursion of `mocap_opt.flow_shop.recursion` with d = max(tau + (1 - f) x, x) as a chunk's work, where
+x is the time of the chunk's own KV traffic alone on the wafer.
 Contention only adds to it, so it ranks plans and bounds the replays of one plan, not those of others.
 """
 
@@ -13,7 +12,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.heuristics.admission import gates, starts
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.recursion import flow_shop_makespan
+from mocap_opt.heuristics.admission import admission_predecessors
 from mocap_opt.plan import Plan
 from mocap_opt.tables import IntArray, Tables
 
@@ -59,8 +60,7 @@ def durations(
 
     Rounded up to whole ticks, or down (and safely so) if `below`.
     """
-    stage = np.arange(tables.stages)[:, None]
-    tau = tables.tau(stage, indices[None, :-1], indices[None, 1:])
+    tau, _ = chunk_times(tables, indices)
     if pages is None or not pages.any():
         return tau
     x = traffic_times(tables, pages)
@@ -69,35 +69,6 @@ def durations(
         x, shown = np.floor(x * (1 - 1e-9)), np.floor(shown * (1 - 1e-9))
     slower: IntArray = np.maximum(tau + np.ceil(shown).astype(np.int64), np.ceil(x).astype(np.int64))
     return slower
-
-
-def completion(work: IntArray, send: IntArray, queue_depth: int | None, gate: IntArray | None = None) -> int:
-    """Completion of the last chunk on the last stage by the recursion above, ticks.
-
-    Parameters
-    ----------
-    work, send : int64[stage, chunk], ticks
-    queue_depth : int or None
-        Q; None if unbounded.
-    gate : int64[stage, chunk], optional
-        From `mocap_opt.heuristics.admission.gates`.
-    """
-    stages, chunks = work.shape
-    if gate is not None and (gate >= 0).any():
-        return int(starts(work, send, queue_depth, gate)[-1, -1] + work[-1, -1])
-    start = np.zeros_like(work)
-    arrival = np.zeros(chunks, dtype=np.int64)
-    for i in range(stages):
-        # end[j] = max over j' <= j of arrival[j'] + the work from j' to j.
-        total = np.cumsum(work[i])
-        start[i] = np.maximum.accumulate(arrival - (total - work[i])) + total - work[i]
-        arrival = start[i] + work[i] + send[i]
-    end = int(start[-1, -1] + work[-1, -1])
-    if queue_depth is None or queue_depth >= chunks:
-        return end
-    if np.all(start[:-1, queue_depth:] >= start[1:, : chunks - queue_depth]):
-        return end
-    return int(starts(work, send, queue_depth)[-1, -1] + work[-1, -1])
 
 
 def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -> int:
@@ -110,10 +81,9 @@ def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -
     pages : int64[stage, chunk, memory], optional
         Pages by home; None means all at their own stage.
     """
-    stage = np.arange(tables.stages)[:, None]
-    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    gate = None if pages is None or not pages.any() else gates(tables, indices, pages)
-    return completion(durations(tables, indices, pages), send, tables.queue_depth, gate)
+    _, send = chunk_times(tables, indices)
+    gate = None if pages is None or not pages.any() else admission_predecessors(tables, indices, pages)
+    return flow_shop_makespan(durations(tables, indices, pages), send, tables.queue_depth, gate)
 
 
 def contention_free_latency(tables: Tables, plan: Plan) -> int:
@@ -133,12 +103,11 @@ def contention_free_latency(tables: Tables, plan: Plan) -> int:
         If a boundary is not on the grid.
     """
     indices = plan.grid_indices(tables)
-    stage = np.arange(tables.stages)[:, None]
-    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
+    _, send = chunk_times(tables, indices)
     pages = plan.remote_pages(tables)
-    gate = gates(tables, indices, pages) if plan.homes else None
+    gate = admission_predecessors(tables, indices, pages) if plan.homes else None
     work = durations(tables, indices, pages, below=True)
-    return completion(work, np.maximum(send - 1, 0), tables.queue_depth, gate)
+    return flow_shop_makespan(work, np.maximum(send - 1, 0), tables.queue_depth, gate)
 
 
 def without_traffic(tables: Tables, plan: Plan) -> int:
@@ -150,7 +119,6 @@ def without_traffic(tables: Tables, plan: Plan) -> int:
         Boundaries on the grid, 0 first and S last.
     """
     indices = plan.grid_indices(tables)
-    stage = np.arange(tables.stages)[:, None]
-    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    gate = gates(tables, indices, plan.remote_pages(tables)) if plan.homes else None
-    return completion(durations(tables, indices), np.maximum(send - 1, 0), tables.queue_depth, gate)
+    _, send = chunk_times(tables, indices)
+    gate = admission_predecessors(tables, indices, plan.remote_pages(tables)) if plan.homes else None
+    return flow_shop_makespan(durations(tables, indices), np.maximum(send - 1, 0), tables.queue_depth, gate)

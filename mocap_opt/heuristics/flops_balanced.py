@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.heuristics.limits import LengthLimits, for_every_count
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.heuristics.limits import for_every_count
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 

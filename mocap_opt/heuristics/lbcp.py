@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.greedy import page_times
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.walk import Traffic, Walk, least_trial
 from mocap_opt.tables import IntArray, Tables
 

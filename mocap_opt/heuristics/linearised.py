@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.heuristics.admission import starts
+from mocap_opt.flow_shop.recursion import earliest_starts, unqueued_ends
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.occupancy import produced, room
 from mocap_opt.plan import Plan
@@ -114,13 +114,8 @@ def _price(tables: Tables, at: FloatArray, gate: IntArray | None) -> float:
     work, send, *_ = _times(tables, at)
     if gate is not None:
         whole, sent = np.rint(work).astype(np.int64), np.rint(send).astype(np.int64)
-        return float(starts(whole, sent, tables.queue_depth, gate)[-1, -1] + whole[-1, -1])
-    arrival = np.zeros(work.shape[1])
-    for i in range(tables.stages):
-        total = np.cumsum(work[i])
-        end = np.maximum.accumulate(arrival - (total - work[i])) + total
-        arrival = end + send[i]
-    return float(arrival[-1])
+        return float(earliest_starts(whole, sent, tables.queue_depth, gate)[-1, -1] + whole[-1, -1])
+    return float(list(unqueued_ends(zip(work, send, strict=True)))[-1][-1])
 
 
 def _times(

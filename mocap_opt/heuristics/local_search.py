@@ -7,10 +7,12 @@ no homes can beat; only moves that could improve the plan get homes, and the fir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import within_limits
+from mocap_opt.flow_shop.recursion import unqueued_ends
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.heuristics.occupancy import pooled_shortage
@@ -52,7 +54,7 @@ def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntAr
     moved = np.broadcast_to(indices, (run.size, indices.size)).copy()
     inside = (position >= first[run][:, None] + 1) & (position <= last[run][:, None] + 1)
     moved[:, 1:-1] += np.where(inside, step[:, None], 0)
-    allowed: IntArray = moved[_within_limits(tables, moved)]
+    allowed: IntArray = moved[within_limits(tables, moved)]
     return allowed
 
 
@@ -74,7 +76,7 @@ def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:
         for moves, count in ((fewer, chunks - 1), (more, chunks + 1))
         if moves and count in tables.counts
     ]
-    return [moves[_within_limits(tables, moves)] for moves in found]
+    return [moves[within_limits(tables, moves)] for moves in found]
 
 
 def screen(tables: Tables, moves: IntArray) -> IntArray:
@@ -90,14 +92,15 @@ def screen(tables: Tables, moves: IntArray) -> IntArray:
     int64[move], ticks
         No more than `mocap_opt.heuristics.estimate.estimate` of the same boundaries with any homes.
     """
-    arrival = np.zeros((moves.shape[0], moves.shape[1] - 1), dtype=np.int64)
-    for stage in range(tables.stages):
-        work = tables.tau(stage, moves[:, :-1], moves[:, 1:])
-        total = np.cumsum(work, axis=1)
-        end = np.maximum.accumulate(arrival - (total - work), axis=1) + total
-        arrival = end + tables.send_time(stage, moves[:, :-1], moves[:, 1:])
-    priced: IntArray = arrival[:, -1]
+    *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
+    priced: IntArray = ends[-1]
     return priced
+
+
+def _stage_by_stage(tables: Tables, moves: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    start, end = moves.T[:-1], moves.T[1:]
+    for stage in range(tables.stages):
+        yield tables.tau(stage, start, end), tables.send_time(stage, start, end)
 
 
 def improve(
@@ -176,7 +179,7 @@ def perturb(
         first, last = np.sort(rng.integers(1, best.chunks, 2))
         indices[first : last + 1] += rng.integers(-SHAKE, SHAKE + 1, last + 1 - first)
         indices = np.sort(indices)
-        if not _within_limits(tables, indices[None])[0]:
+        if not within_limits(tables, indices):
             continue
         pages = greedy(tables, indices).pages
         if pages is None:
@@ -227,13 +230,3 @@ def _best_move(
             if ticks < best:
                 return moved, pages, ticks
     return None
-
-
-def _within_limits(tables: Tables, moves: IntArray) -> np.ndarray:
-    lengths = np.diff(moves, axis=1)
-    allowed = np.all((lengths > 0) & (moves[:, :-1] >= 0) & (moves[:, 1:] <= tables.steps), axis=1)
-    clipped = np.clip(lengths, 0, tables.steps)
-    tail = np.zeros(lengths.shape, dtype=np.int64)
-    tail[:, -1] = 1
-    within: np.ndarray = allowed & np.all(tables.length_allowed[tail, clipped], axis=1)
-    return within

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
 from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.heuristics.lbcp import lbcp, reallocation
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.mbkr import half_apart, mbkr
 from mocap_opt.heuristics.proposal import Proposal, Shortage
 from mocap_opt.heuristics.selection import Selection

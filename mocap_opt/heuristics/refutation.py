@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.proposal import Shortage
 from mocap_opt.heuristics.walk import backward_walk
 from mocap_opt.tables import IntArray, Tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.heuristics.placing import Placing
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.tables import IntArray, Tables
@@ -37,7 +38,7 @@ def ticks_per_byte(tables: Tables) -> tuple[FloatArray, FloatArray]:
 def longest_chunks(tables: Tables, indices: IntArray) -> FloatArray:
     """Time of the longest chunk in each slot, without traffic, float64[slot], ticks."""
     stages, chunks = tables.stages, indices.size - 1
-    tau = tables.tau(np.arange(stages)[:, None], indices[None, :-1], indices[None, 1:])
+    tau, _ = chunk_times(tables, indices)
     longest = np.zeros(chunks + stages - 1)
     for i in range(stages):
         np.maximum(longest[i : i + chunks], tau[i], out=longest[i : i + chunks])

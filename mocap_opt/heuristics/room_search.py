@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.heuristics.admission import harmless_gates
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.heuristics.admission import noncritical_predecessors
 from mocap_opt.heuristics.estimate import estimate
 from mocap_opt.heuristics.local_search import screen, shifts
 from mocap_opt.heuristics.occupancy import room
@@ -46,11 +47,9 @@ def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> I
     int64[partition]
         Not above 0 if what comes in before each stage's end fits.
     """
-    stages, chunks, bounds = tables.stages, indices.shape[1] - 1, indices.T[None]
-    stage = np.arange(stages)[:, None, None]
-    work = tables.tau(stage, bounds[:, :-1], bounds[:, 1:])
-    send = tables.send_time(stage, bounds[:, :-1], bounds[:, 1:])
-    waits = harmless_gates(work, send, tables.queue_depth, latency)
+    stages, chunks = tables.stages, indices.shape[1] - 1
+    work, send = chunk_times(tables, indices.T)
+    waits = noncritical_predecessors(work, send, tables.queue_depth, latency)
     fresh = np.diff(tables.pages[indices], axis=1).T
     brought = np.zeros((stages, indices.shape[0]), dtype=np.int64)
     for level in range(stages):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.proposal import HomeRule, Proposal, Propose, Shortage
 from mocap_opt.heuristics.selection import Selection
 from mocap_opt.heuristics.sweep import sweep

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mocap_opt.heuristics.engine_rule import NoFitError
-from mocap_opt.heuristics.limits import LengthLimits
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.tables import IntArray, Tables
 
 SMOOTHING = 0.75
@@ -127,6 +127,8 @@ def dynamic_chunks(
     """
     limits = LengthLimits.of(tables)
     unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
+    # A chunk as long as the prompt is the only one.
+    most = tables.steps if tables.length_allowed[0, tables.steps] else limits.most
     indices = [0]
     while indices[-1] < tables.steps:
         at = indices[-1]
@@ -134,7 +136,7 @@ def dynamic_chunks(
         wanted = max(
             int(rule(fit, tables.prefix + int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit
         )
-        step = min(max(wanted // tables.quantum, limits.least), limits.most)
+        step = min(max(wanted // tables.quantum, limits.least), most)
         left = tables.steps - at
         if step >= left or left < step + limits.last_least:
             step = left if left <= limits.last_most else left - limits.last_least

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.occupancy import reserve_varies
 from mocap_opt.heuristics.refutation import Refutation, Rows
 from mocap_opt.heuristics.selection import Selection

@@ -6,8 +6,9 @@ import heapq
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.heuristics.clock import ChunkClock, leading_stages
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
@@ -156,9 +157,8 @@ def terapipe_slices(
 
 def _cost(tables: Tables, indices: IntArray, others: int) -> int:
     """TeraPipe's objective of a slicing, ticks."""
-    stage = np.arange(tables.stages)[:, None]
-    times = tables.tau(stage, indices[None, :-1], indices[None, 1:])
-    times = (times + tables.send_time(stage, indices[None, :-1], indices[None, 1:])).max(axis=0)
+    work, send = chunk_times(tables, indices)
+    times = (work + send).max(axis=0)
     return int(times.sum() + others * times.max())
 
 

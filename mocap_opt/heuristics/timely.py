@@ -1,8 +1,8 @@
 """Homes that hold nobody up: behind a slow stage, admission in slot order may make chunks wait.
 
 Homes are sought for which no chunk waits longer than a latency allows.  Which waits are too long is told
-by `mocap_opt.heuristics.admission.harmless_gates`; a program over whole pages then keeps each late chunk
-out of the memories where it would wait so long.
+by `mocap_opt.heuristics.admission.noncritical_predecessors`; a program over whole pages then keeps each
+late chunk out of the memories where it would wait so long.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mocap_opt.heuristics.admission import harmless_gates
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.heuristics.admission import noncritical_predecessors
 from mocap_opt.heuristics.occupancy import pooled_shortage, room
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.stopping import AskedToStop, never
@@ -34,10 +35,8 @@ def harmless_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
     latency : int, ticks
         What the request may take; kept even if all wait so long.
     """
-    stage = np.arange(tables.stages)[:, None]
-    work = tables.tau(stage, indices[None, :-1], indices[None, 1:])
-    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
-    return harmless_gates(work, send, tables.queue_depth, latency)
+    work, send = chunk_times(tables, indices)
+    return noncritical_predecessors(work, send, tables.queue_depth, latency)
 
 
 def timely(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.tables import IntArray
 
 

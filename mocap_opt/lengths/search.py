@@ -65,7 +65,7 @@ def fitting_plan(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: Fal
                 return None
             if setting.limits.shortest_longest(count) > longest:
                 continue
-            marks = setting.limits.least(count, cap=longest)
+            marks = setting.limits.least_boundaries(count, longest)
             if not memory.fits(marks, longest * tables.quantum):
                 continue
             pages = HOME_RULES["greedy"](tables, marks).pages

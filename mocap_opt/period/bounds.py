@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-from mocap_opt.formulations.stage_kinds import stage_classes
+from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.period.terms import period_free, pooled_room
 from mocap_opt.tables import Tables
@@ -71,7 +71,7 @@ class PartitionBound:
         times = tables.tau(stages, a, b)
         sends = tables.send_time(stages, a, b) if scope is Scope.LOCKSTEP else np.zeros_like(times)
         classes = stage_classes(times, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
-        first = [int(np.flatnonzero(classes == c)[0]) for c in range(int(classes.max()) + 1)]
+        first = class_members(classes)
         # One stage for all chunks: in the slots of a single stage no two chunks meet.
         sender = sends[int(sends.sum(axis=1).argmax())]
         held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.plugin import find_method
 from mocap_opt.heuristics.uniform import uniform_any_count
 from mocap_opt.heuristics.walk import least_trial

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.heuristics.greedy import page_times
 from mocap_opt.period.cycle import PeriodicPlan, violations
 from mocap_opt.period.terms import period_free
@@ -111,10 +112,7 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
 
 def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> PeriodicPlan | None:
     """Boundaries with `cyclic_homes`; None if they break a rule or do not fit."""
-    lengths = np.diff(indices)
-    tail = np.zeros(lengths.size, dtype=np.int64)
-    tail[-1] = 1
-    if slots < lengths.size or lengths.min() < 1 or not tables.length_allowed[tail, lengths].all():
+    if slots < indices.size - 1 or not within_limits(tables, indices):
         return None
     if not pooled_fit(tables, indices[None], slots)[0]:
         return None

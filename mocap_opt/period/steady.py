@@ -1,6 +1,6 @@
 """The period of an event-driven run without contention on links: many plans of one shape at once.
 
-Requests are run one after the other by the recursion of `mocap_opt.heuristics.estimate`, with the
+Requests are run one after the other by the recursion of `mocap_opt.flow_shop.recursion`, with the
 waits for memory that slot order frees first.  It ranks plans for the local search; what is reported
 comes from the replays.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.heuristics.estimate import durations
 from mocap_opt.period.terms import running
 from mocap_opt.plan import Plan
@@ -131,8 +132,7 @@ def _that_may_wait(
 def steady_period(tables: Tables, plan: Plan, slots: int) -> float:
     """Estimate for one plan, ticks, its own KV traffic included."""
     indices, pages = plan.grid_indices(tables), plan.remote_pages(tables)
-    stage = np.arange(tables.stages)[:, None]
-    send = tables.send_time(stage, indices[None, :-1], indices[None, 1:])
+    _, send = chunk_times(tables, indices)
     work = durations(tables, indices, pages)
     residence = Residence.of(tables, indices, pages)
     return float(steady_periods(tables, work[None], send[None], residence, slots)[0])

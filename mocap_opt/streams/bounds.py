@@ -11,6 +11,7 @@ import numpy as np
 
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
+from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.streams.memory_bound import work_and_memory
 from mocap_opt.streams.requests import Request
@@ -43,8 +44,8 @@ class Needs:
         counts, limits, stages = setting.counts, setting.limits, tables.stages
         if not counts:
             return None
-        least = [limits.least(m) for m in counts]
-        last = [min((m - 1) * limits.high, limits.steps - limits.tail_low) for m in counts]
+        least = [limits.least_boundaries(m) for m in counts]
+        last = [limits.latest_last_start(m) for m in counts]
         totals = np.empty((stages, len(counts)), dtype=np.int64)
         for i in range(stages):
             total = LeastTotal.of(tables, limits, counts, i, i)
@@ -111,11 +112,9 @@ def _jobs(requests: Sequence[Request], needs: list[Needs], stage: int) -> list[t
 
 def _in_order(jobs: Sequence[tuple[int, int, int]]) -> list[int]:
     """Completions (delivered) of jobs (release, work, tail) run in order on one machine."""
-    free, found = 0, []
-    for release, work, tail in jobs:
-        free = max(free, release) + work
-        found.append(free + tail)
-    return found
+    release, work, tail = np.array(jobs, dtype=np.int64).T
+    delivered: list[int] = (machine_ends(release, work) + tail).tolist()
+    return delivered
 
 
 def _jackson(jobs: Sequence[tuple[int, int, int]]) -> int:

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.limits import LengthLimits
 from mocap_opt.heuristics.uniform import equal_chunks
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.tables import IntArray, Tables

@@ -1,0 +1,136 @@
+"""Limits on chunk lengths and counts, in grid steps.
+
+A chunk's length is limited to an interval, so the grid indices a boundary may take form intervals too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.tables import IntArray, Tables
+
+
+@dataclass(frozen=True)
+class LengthLimits:
+    """Shortest and longest chunk, in grid steps.
+
+    The chunk that ends at the last grid point has its own pair, since its last step may be short.
+    No admissible length is written ``least > most``.
+
+    Attributes
+    ----------
+    steps : int
+        G.
+    least, most : int
+        For a chunk that is not the last one.
+    last_least, last_most : int
+        For the last chunk.
+    """
+
+    steps: int
+    least: int
+    most: int
+    last_least: int
+    last_most: int
+
+    @classmethod
+    def of(cls, tables: Tables) -> LengthLimits:
+        """Read the limits off ``tables.length_allowed``."""
+        inner, tail = (np.flatnonzero(row) for row in tables.length_allowed)
+        # A chunk that is not the last leaves at least one step for the last.
+        inner = inner[inner < tables.steps]
+        bounds: list[int] = []
+        for allowed in (inner, tail):
+            bounds += [int(allowed[0]), int(allowed[-1])] if allowed.size else [tables.steps + 1, 0]
+        return cls(tables.steps, *bounds)
+
+    def at_most(self, longest: int) -> LengthLimits:
+        """Limits of the same chunks if they have at most `longest` grid steps."""
+        none = self.steps + 1, 0
+        inner = (self.least, min(self.most, longest)) if self.least <= longest else none
+        tail = (self.last_least, min(self.last_most, longest)) if self.last_least <= longest else none
+        return LengthLimits(self.steps, *inner, *tail)
+
+    def possible(self, count: int) -> bool:
+        """Whether that many chunks can have lengths within the limits."""
+        inner = count - 1
+        return self.last_least <= self.last_most and (
+            inner * self.least + self.last_least <= self.steps <= inner * self.most + self.last_most
+            and (inner == 0 or self.least <= self.most)
+        )
+
+    def counts(self, tables: Tables) -> list[int]:
+        """List the counts the tables allow for which boundaries within the limits exist."""
+        return [count for count in tables.counts if self.possible(count)]
+
+    def least_boundaries(self, count: int, longest: int | None = None) -> IntArray:
+        """Least boundaries of that many chunks, of at most `longest` steps each, int64[count + 1]."""
+        cap = self.steps if longest is None else longest
+        most, last_most = min(self.most, cap), min(self.last_most, cap)
+        k = np.arange(count + 1, dtype=np.int64)
+        low = np.maximum(k * self.least, self.steps - last_most - (count - 1 - k) * most)
+        low[0], low[-1] = 0, self.steps
+        return np.clip(low, 0, self.steps)
+
+    def greatest_boundaries(self, count: int) -> IntArray:
+        """Greatest boundaries of that many chunks, int64[count + 1]."""
+        k = np.arange(count + 1, dtype=np.int64)
+        high = np.minimum(k * self.most, self.steps - self.last_least - (count - 1 - k) * self.least)
+        high[0], high[-1] = 0, self.steps
+        return np.clip(high, 0, self.steps)
+
+    def windows(self, count: int) -> tuple[IntArray, IntArray] | None:
+        """Least and greatest grid index of every boundary of `count` chunks.
+
+        Returns
+        -------
+        low, high : int64[count + 1], or None if no boundaries of that count keep to the limits
+        """
+        if not self.possible(count):
+            return None
+        return self.least_boundaries(count), self.greatest_boundaries(count)
+
+    def shortest_longest(self, count: int) -> int:
+        """Fewest steps that the longest of that many chunks can have."""
+        return max(-(-self.steps // count), self.least if count > 1 else 1)
+
+    def latest_last_start(self, count: int) -> int:
+        """Greatest grid index at which the last of that many chunks can start."""
+        return min((count - 1) * self.most, self.steps - self.last_least)
+
+    def lowest(self, count: int) -> IntArray | None:
+        """Boundaries of the longest chunks from the end on: each as low as any can be, counted from S.
+
+        The first chunk takes what is left, and may be shorter than allowed.
+
+        Returns
+        -------
+        int64[chunks + 1], or None if `count` chunks do not reach 0
+        """
+        if self.last_most < 1:
+            return None
+        start = self.steps - self.last_most - self.most * np.arange(count, dtype=np.int64)
+        if start[-1] > 0:
+            return None
+        return np.concatenate([[0], start[start > 0][::-1], [self.steps]])
+
+
+def within_limits(tables: Tables, boundaries: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether boundaries rise, stay on the grid and keep to the limits on lengths, bool[...].
+
+    Parameters
+    ----------
+    boundaries : int64[..., chunks + 1]
+        Grid indices, from 0 to G.
+    """
+    at = np.asarray(boundaries)
+    lengths = np.diff(at, axis=-1)
+    rising = np.all((lengths > 0) & (at[..., :-1] >= 0) & (at[..., 1:] <= tables.steps), axis=-1)
+    tail = np.zeros(lengths.shape, dtype=np.int64)
+    tail[..., -1] = 1
+    allowed = tables.length_allowed[tail, np.clip(lengths, 0, tables.steps)].all(axis=-1)
+    within: npt.NDArray[np.bool_] = rising & allowed
+    return within
