@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mocap_opt.heuristics.engine_rule import NoFitError
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.heuristics.engine_rule import NoFitError
 from mocap_opt.tables import IntArray, Tables
 
 SMOOTHING = 0.75
