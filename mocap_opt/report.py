@@ -209,8 +209,8 @@ class Report:
         """The status in words; what counts as optimal is said with it."""
         tolerance = self.settings.get("gap")
         if self.status is not Status.OPTIMAL or not isinstance(tolerance, int | float):
-            return self.status.value
-        return f"{self.status.value} (gap at most {format_percent(tolerance)})"
+            return self.status.words
+        return f"{self.status.words} (gap at most {format_percent(tolerance)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

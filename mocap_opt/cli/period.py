@@ -100,7 +100,10 @@ def _print(fields: dict[str, Any], as_json: bool) -> ExitCode:
 
 
 def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("instance", f"{fields['instance']}  [{fields['fingerprint']}]"), ("status", fields["status"])]
+    rows = [
+        ("instance", f"{fields['instance']}  [{fields['fingerprint']}]"),
+        ("status", Status(fields["status"]).words),
+    ]
     if fields["reason"]:
         rows.append(("reason", fields["reason"]))
     if fields["period_s"] is not None:

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from mocap_opt.assess import Execution
 from mocap_opt.bounds import best
+from mocap_opt.cli.fitting_table import FittingTable
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
 from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import Progress, Solution, wanted_execution
 from mocap_opt.units import decimal_bytes, format_percent
 
@@ -46,14 +48,14 @@ def seconds(value: float | None) -> str:
 
 def titled(title: str) -> Table:
     """An empty table under a title."""
-    return Table(box=None, pad_edge=False, title=Text(title), title_justify="left", title_style="bold")
+    return FittingTable(title)
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> Table:
     """Two columns, a name and what it is."""
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = FittingTable(show_header=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column()
     for name, value in rows:
         table.add_row(Text(name), Text(value))
     return table
@@ -138,7 +140,7 @@ def trial_table(solution: Solution) -> Table:
         table.add_column(header, justify="left" if header == "method" else "right")
     for trial in solution.trials:
         if trial.latency is None:
-            table.add_row(Text(trial.source), "no plan", "-", "-")
+            table.add_row(Text(trial.source), Status.UNKNOWN.words, "-", "-")
             continue
         both = (None if ticks is None else tables.seconds(ticks) for ticks in (trial.lockstep, trial.event))
         judged = trial.lockstep if execution is Execution.LOCKSTEP else trial.latency
@@ -212,15 +214,15 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
     out = console()
     for name in dict.fromkeys(row["instance"] for row in rows):
         table = titled(name)
-        for header in ("method", "latency", "lockstep", "event-driven", "bound", "gap", "run"):
-            table.add_column(header, justify="left" if header == "method" else "right", no_wrap=True)
+        for header in ("method", "latency", "lockstep", "event-driven", "lower bound", "gap", "time"):
+            table.add_column(header, justify="left" if header == "method" else "right")
         flagged = False
         for row in (row for row in rows if row["instance"] == name):
             flag = " *" if row["event_exceeds_lockstep"] else ""
             flagged = flagged or bool(flag)
             table.add_row(
                 Text(row["method"]),
-                seconds(row["latency_s"]) if row["latency_s"] is not None else row["status"],
+                seconds(row["latency_s"]) if row["latency_s"] is not None else Status(row["status"]).words,
                 seconds(row["lockstep_latency_s"]),
                 seconds(row["event_latency_s"]) + flag,
                 seconds(row["lower_bound_s"]),

@@ -66,7 +66,7 @@ def _show(solution: StreamSolution, as_json: bool) -> ExitCode:
     else:
         rows = [
             ("instance", f"{report.instance} ({report.fingerprint}), {report.requests} requests"),
-            ("status", report.status + (f": {report.reason}" if report.reason else "")),
+            ("status", Status(report.status).words + (f": {report.reason}" if report.reason else "")),
             *(("breaks", each) for each in report.violations),
         ]
         bound = (

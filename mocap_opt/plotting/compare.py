@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from mocap_opt.palette import BOUND_COLOUR, PLAN_COLOUR, time_unit
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.units import format_percent
 
 
@@ -32,8 +33,8 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     scale, unit = time_unit(max(known + lower, default=1.0))
     for place, row in enumerate(rows):
         if row["latency_s"] is None:
-            text = "  infeasible" if row["status"] == "infeasible" else "  no plan"
-            ax.text(0, place, text, va="center", color="#555555")
+            text = Status(row["status"]).words
+            ax.text(0, place, f"  {text}", va="center", color="#555555")
             continue
         ax.barh(place, row["latency_s"] * scale, height=0.62, color=PLAN_COLOUR, alpha=0.35)
         gap = "" if row["gap"] is None else f"   gap {format_percent(row['gap'])}"

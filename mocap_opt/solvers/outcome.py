@@ -25,6 +25,11 @@ class Status(Enum):
     UNKNOWN = "unknown"
     """No solution and no proof that there is none; a bound may be known."""
 
+    @property
+    def words(self) -> str:
+        """What people are told everywhere; files and programs get the value."""
+        return "no plan" if self is Status.UNKNOWN else self.value
+
 
 class StopReason(Enum):
     """Why the solver stopped."""
