@@ -100,7 +100,7 @@ def test_memory_is_stacked_up_to_what_the_replay_holds():
     assert tops[2] == pytest.approx(2.43 - 0.86 * view.memory.peak[2] / 10)
     assert ax.get_xlabel() == "time, ns"
     peaks = [label.get_text() for other in ax.figure.axes for label in other.get_yticklabels()]
-    assert f"{view.memory.peak[2]} of 10  ({10 * view.memory.peak[2]} %)" in peaks
+    assert f"{view.memory.peak[2]} of 10  ({10 * view.memory.peak[2]}.00 %)" in peaks
 
 
 def test_the_wafer_shows_dead_parts_and_the_load_of_each_link():
@@ -151,9 +151,26 @@ def test_bounds_step_from_news_to_news():
     assert bound.get_xydata().tolist() == [[0.5, 2], [1, 2], [2, 2], [3, 2.4], [4, 2.4]]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("solve time, s", "latency, s")
     shown = [text.get_text() for text in ax.texts]
-    assert shown == ["1 slower plan before, from 9 s", "gap 20 %"]
+    assert shown == ["1 slower plan before, from 9 s", "gap 20.00 %"]
     with pytest.raises(ValueError, match="no plan and no bound"):
         plotting.bounds(axes(), [Progress(0.5, None, None, None, "x")])
+
+
+@pytest.mark.parametrize("gap", [0, 1e-8, 1e-5])
+@pytest.mark.parametrize("latency", [30.577, 4.47e-4])
+def test_bounds_are_readable_where_the_gap_is_tiny(gap, latency):
+    figure = plotting.bounds_figure(
+        "x", [Progress(0.4, latency, latency * (1 - gap), gap, "joint")], end_s=1.0
+    )
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    low, high = ax.get_ylim()
+    assert (high - low) / high >= 0.9e-3
+    assert ax.yaxis.get_offset_text().get_text() == ""
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(set(labels)) == len(labels) >= 4
+    assert max(map(len, labels)) <= 8
+    assert [text.get_text() for text in ax.texts] == ["gap 0.00 %"]
 
 
 def test_methods_stand_side_by_side_with_their_gaps():

@@ -8,9 +8,12 @@ from matplotlib.axes import Axes
 
 from mocap_opt.palette import BOUND_COLOUR, PLAN_COLOUR, time_unit
 from mocap_opt.solving.state import Progress
+from mocap_opt.units import format_percent
 
 FAR = 1.5
 """Plans this many times as slow as the best bound or plan are left to the text, not the scale."""
+LEAST_SPAN = 1e-3
+"""Least height of the vertical axis, in parts of the latency: gaps below it are for the text to say."""
 LONG = 30
 """From a solve this many times as long as its first news takes, the axis of time is logarithmic."""
 
@@ -43,19 +46,22 @@ def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None
     end = max([p.elapsed_s for p in progress] + ([] if end_s is None else [end_s]))
     final = [points[-1][1] for points in (plans, lower) if points]
     scale, unit = time_unit(max(final))
-    for points, colour, name in (
-        (plans, PLAN_COLOUR, "best plan (reported latency)"),
-        (lower, BOUND_COLOUR, "best lower bound on any execution"),
+    # The plan's line is wider, so that it can be seen behind a bound that meets it.
+    for points, colour, name, width in (
+        (plans, PLAN_COLOUR, "best plan (reported latency)", 4.0),
+        (lower, BOUND_COLOUR, "best lower bound on any execution", 1.6),
     ):
         if points:
             x = [at for at, _ in points] + [end]
             y = [value * scale for _, value in points] + [points[-1][1] * scale]
-            ax.step(x, y, where="post", color=colour, label=name, linewidth=1.8)
-            ax.plot(x[:-1], y[:-1], "o", color=colour, markersize=3.5)
+            ax.step(x, y, where="post", color=colour, label=name, linewidth=width)
+            ax.plot(x[:-1], y[:-1], "o", color=colour, markersize=2 + width)
     shown = [v * scale for _, v in plans + lower if v <= FAR * max(final)]
     low, high = min(shown), max(shown)
-    room = 0.08 * (high - low) or 0.05 * high
-    ax.set_ylim(low - room, high + room)
+    middle, span = (low + high) / 2, max(1.16 * (high - low), LEAST_SPAN * high)
+    ax.set_ylim(middle - span / 2, middle + span / 2)
+    # Figures in full: what differs late is not hidden in an offset beside the axis.
+    ax.ticklabel_format(axis="y", style="plain", useOffset=False)
     first = min(p.elapsed_s for p in progress)
     if end > LONG * first > 0:
         ax.set_xscale("log")
@@ -74,12 +80,12 @@ def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None
     gap = next((p.gap for p in reversed(progress) if p.gap is not None), None)
     if gap is not None and plans and lower:
         ax.annotate(
-            f"gap {100 * gap:.3g} %",
-            (end, (plans[-1][1] + lower[-1][1]) / 2 * scale),
-            xytext=(-6, 0),
+            f"gap {format_percent(gap)}",
+            (end, plans[-1][1] * scale),
+            xytext=(-6, 5),
             textcoords="offset points",
             ha="right",
-            va="center",
+            va="bottom",
             fontsize=9,
         )
     ax.grid(axis="y", color="#E5E5E5")

@@ -101,7 +101,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
     with look():
-        figure.savefig(buffer, format=kind, metadata=metadata)
+        # Tight: labels beside axes of equal aspect are not part of the layout and would be cut.
+        figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
     write_bytes_atomically(path, buffer.getvalue())
 
 

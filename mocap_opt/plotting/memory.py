@@ -12,6 +12,7 @@ from mocap_opt.palette import LIMIT_COLOUR, MEMORY_COLOURS, MEMORY_NAMES, byte_u
 from mocap_opt.plotting.style import label_stages, legend_above
 from mocap_opt.run_view import RunView
 from mocap_opt.tables import IntArray
+from mocap_opt.units import format_percent
 
 LANE = 0.86
 """Height of a full memory, where neighbouring stages are 1 apart."""
@@ -89,7 +90,7 @@ def _name_peaks(ax: Axes, view: RunView, named: Sequence[int]) -> None:
     right.tick_params(axis="y", length=0, labelsize=7)
     labels = []
     for k in named:
-        part = 100 * peak[k] / history.capacity[k]
-        labels.append(f"{peak[k] * factor:.3g} of {history.capacity[k] * factor:.3g}  ({part:.0f} %)")
+        part = format_percent(peak[k] / history.capacity[k])
+        labels.append(f"{peak[k] * factor:.3g} of {history.capacity[k] * factor:.3g}  ({part})")
     right.set_yticks(list(named), labels)
     right.set_ylabel(f"peak of capacity, {unit}")
