@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance
 
 
-def overview(instance: Instance) -> dict[str, Any]:
+def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dict[str, Any]:
     """Sizes, memory and time of an instance, per stage.
 
-    The reserve and the times are those of equal chunks, as many as the instance allows; of a stream,
-    those of its longest request alone.
+    The reserve and the times are those of given chunks, or else of equal chunks, as many as the instance
+    allows; of a stream, those of its longest request alone.
+
+    Parameters
+    ----------
+    instance : Instance
+    boundaries : sequence of int, optional
+        Those of a plan of the instance, tokens; 0 first, the prompt's length last.
 
     Returns
     -------
@@ -35,8 +42,7 @@ def overview(instance: Instance) -> dict[str, Any]:
     instance = longest_alone(instance)
     laid_out = layout(instance)
     tables = build_tables(instance, laid_out)
-    chunks = max(tables.counts, default=tables.max_chunks)
-    cuts = np.unique(np.round(np.linspace(0, tables.steps, chunks + 1)).astype(np.int64))
+    cuts = _equal_cuts(tables) if boundaries is None else np.searchsorted(tables.grid, boundaries)
     longest = int(np.diff(tables.grid[cuts]).max())
     rows = [_stage_row(tables, laid_out, i, cuts, longest) for i in range(tables.stages)]
     room = sum(max(0, row["kv_room_bytes"]) for row in rows)
@@ -51,12 +57,17 @@ def overview(instance: Instance) -> dict[str, Any]:
             "tick_s": float(tables.tick_s),
             "memories": tables.stages,
             "links": len(tables.links),
-            "equal_chunk_tokens": longest,
+            "equal_chunk_tokens" if boundaries is None else "longest_chunk_tokens": longest,
         },
         "stages": rows,
         "unused_dies": [list(die) for die in laid_out.unused],
         "memory_pressure": need / room if room else None,
     }
+
+
+def _equal_cuts(tables: Tables) -> np.ndarray:
+    chunks = max(tables.counts, default=tables.max_chunks)
+    return np.unique(np.round(np.linspace(0, tables.steps, chunks + 1)).astype(np.int64))
 
 
 def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longest: int) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from enum import Enum
 from fractions import Fraction
+from itertools import pairwise
 
 _DECIMAL = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5}
@@ -206,3 +208,15 @@ def format_tokens(tokens: int) -> str:
         if tokens and tokens % size == 0:
             return f"{tokens // size:,}{name}"
     return f"{tokens:,}"
+
+
+def format_chunks(boundaries: Sequence[int]) -> str:
+    """Chunk lengths, runs of equal ones counted: ``4096 x3, 2048``."""
+    lengths = [b - a for a, b in pairwise(boundaries)]
+    runs: list[list[int]] = []
+    for length in lengths:
+        if runs and runs[-1][0] == length:
+            runs[-1][1] += 1
+        else:
+            runs.append([length, 1])
+    return ", ".join(f"{length} x{times}" if times > 1 else str(length) for length, times in runs)

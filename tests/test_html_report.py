@@ -19,7 +19,7 @@ from mocap_opt import METHODS, build_tables, load_instance, load_plan, solve
 from mocap_opt.assess import Execution, assess
 from mocap_opt.contenders import Contender
 from mocap_opt.html_report import html_report
-from mocap_opt.html_report.text import script_json, seconds
+from mocap_opt.html_report.text import in_one_unit, script_json
 from mocap_opt.plan_io import save_plan
 from mocap_opt.report import make_report
 from mocap_opt.run_view import SAMPLES, RunView, view_run
@@ -146,7 +146,11 @@ def test_a_report_on_methods_lists_them_all(tmp_path, capsys):
     assert run("report", file, "--methods", "gpipe,mocap", "--out", page, capsys=capsys)[0] == 0
     _, rows = run_json("compare", file, "--methods", "gpipe,mocap", capsys=capsys)
     cells = re.findall(r'data-key="latency_s" data-value="([^"]*)">([^<]*)<', page.read_text())
-    assert [(float(v), t) for v, t in cells] == [(r["latency_s"], seconds(r["latency_s"])) for r in rows]
+    assert "latency, us</th>" in page.read_text()
+    assert [float(v) for v, _ in cells] == [r["latency_s"] for r in rows]
+    assert [float(t.replace(",", "")) for _, t in cells] == pytest.approx(
+        [1e6 * r["latency_s"] for r in rows]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +269,13 @@ def test_it_shows_the_figures_of_the_json(opened, written):
     for key in KEYS:
         value = written.answer[key]
         assert cells[key][0] == value
-        text = format_percent(value) if key == "gap" else seconds(value) if key.endswith("_s") else value
-        assert cells[key][1] == text
+        if key.endswith("_s"):
+            # The unit of this page is the second, and the header names it.
+            assert float(cells[key][1]) == pytest.approx(value, rel=1e-4)
+        elif key == "status":
+            assert cells[key][1].startswith(value)
+        else:
+            assert cells[key][1] == (format_percent(value) if key == "gap" else value)
     script = """return Array.from(document.querySelectorAll('#stages td[data-key="peak_memory_bytes"]'))
         .map(cell => JSON.parse(cell.dataset.value))"""
     assert opened.execute_script(script) == written.answer["peak_memory_bytes"]
@@ -356,3 +365,32 @@ def test_a_tap_moves_the_instant(opened, written):
     before = opened.find_element("id", "readout").text
     opened.find_element("id", "instant").send_keys("\ue014")  # the right arrow key
     assert opened.find_element("id", "readout").text != before
+
+
+def test_a_given_plan_is_shown_with_its_chunks_its_reserve_and_its_origin(tmp_path, capsys):
+    file, plan, page = (
+        INSTANCES / "gpt3-175b-watos-slack.json",
+        tmp_path / "plan.json",
+        tmp_path / "page.html",
+    )
+    lengths = [16384, 8192, *[6144] * 17, 2048]
+    content = {"version": 1, "kind": "plan", "boundaries": [0, *np.cumsum(lengths).tolist()]}
+    plan.write_text(json.dumps(content))
+    change = ["--set", "chunking.max_chunks=20"]
+    code, _, _ = run("report", file, plan, "--out", page, *change, capsys=capsys)
+    assert code == 0
+    shown = page.read_text()
+    assert "16384, 8192, 6144 x17, 2048" in shown
+    tables = build_tables(load_instance(file, change[1:]))
+    reserves = [int(value) for value in re.findall(r'data-key="reserve_bytes" data-value="(\d+)"', shown)]
+    assert reserves == tables.reserve(16384).tolist()
+    assert f"{plan}: made for</td>" in shown
+    # Figures as people write them.
+    assert ">708 TFLOP/s<" in shown
+    assert "708000000000000" not in re.sub(r"(?s)<script.*?</script>", "", shown)
+
+
+def test_a_column_of_the_report_has_one_unit():
+    assert in_one_unit([0.2, 12.5, None, 1234.5], 1.0) == ["0.2", "12.5", "-", "1,234.5"]
+    assert in_one_unit([0, 0], 1e-9) == ["0", "0"]
+    assert in_one_unit([0.000933, 0.0093], 1e3) == ["0.9330", "9.3000"]

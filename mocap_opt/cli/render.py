@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -20,7 +19,7 @@ from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import Progress, Solution, wanted_execution
-from mocap_opt.units import decimal_bytes, format_percent
+from mocap_opt.units import decimal_bytes, format_chunks, format_percent
 
 WIDEST_GANTT = 160
 
@@ -61,18 +60,6 @@ def pairs(rows: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def chunk_text(boundaries: Sequence[int]) -> str:
-    """Chunk lengths, runs of equal ones counted: ``4096 x3, 2048``."""
-    lengths = [b - a for a, b in pairwise(boundaries)]
-    runs: list[list[int]] = []
-    for length in lengths:
-        if runs and runs[-1][0] == length:
-            runs[-1][1] += 1
-        else:
-            runs.append([length, 1])
-    return ", ".join(f"{length} x{times}" if times > 1 else str(length) for length, times in runs)
-
-
 def bound_text(value: float | None, name: str | None, evidence: str | None) -> str:
     """A bound with what it is called and what it rests on."""
     return "-" if value is None else f"{seconds(value)}  ({name}, {evidence})"
@@ -109,7 +96,7 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
         rows.append(("lockstep gap", format_percent(report.lockstep_gap)))
     if report.boundaries is not None:
         chunks = len(report.boundaries) - 1
-        rows.append((f"{chunks} chunk{'s' if chunks != 1 else ''}", chunk_text(report.boundaries)))
+        rows.append((f"{chunks} chunk{'s' if chunks != 1 else ''}", format_chunks(report.boundaries)))
     if report.homes is not None:
         moved = sum(home["tokens"] for home in report.homes)
         text = f"{moved} token positions in {len(report.homes)} places" if report.homes else "none"

@@ -37,8 +37,7 @@ ABOUT_GAPS = (
     "the lockstep gap the lockstep executions.  The latency is the smaller of the two executions."
 )
 ABOUT_STAGES = (
-    "Reserve and times are those of equal chunks, as many as the instance allows; the peak is that of the "
-    "fastest plan, slot by slot."
+    "Reserve, room and times are those of {whose}; the peak is that of the fastest plan, slot by slot."
 )
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -73,7 +72,11 @@ def html_report(instance: Instance, tables: Tables, contenders: Sequence[Contend
     str
         One HTML document that needs nothing else: no network, no other file.
     """
-    sections = overview(instance)
+    fastest = _fastest(contenders)
+    sections = overview(instance, None if fastest is None else fastest.report.boundaries)
+    whose = "equal chunks, as many as the instance allows"
+    if fastest is not None:
+        whose = f"the chunks of the fastest plan, {fastest.name}"
     scenes = make_scenes(tables, contenders)
     library, pictures = _pictures(instance, tables, scenes) if scenes else ("", _nothing(contenders))
     body = [
@@ -85,15 +88,16 @@ def html_report(instance: Instance, tables: Tables, contenders: Sequence[Contend
         f'<p class="muted">{ABOUT_GAPS}</p>',
         _notes(contenders),
         pictures,
+        text.chunks_table(contenders),
         "<h2>Stages</h2>",
-        text.stages_table(sections["stages"], _best_peak(contenders)),
-        f'<p class="muted">{ABOUT_STAGES}</p>',
+        text.stages_table(sections["stages"], None if fastest is None else fastest.report.peak_memory_bytes),
+        f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}</p>',
         '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
-        text.pairs(text.fields(instance.to_dict()), "instance"),
+        text.pairs(text.fields(instance), "instance"),
         "</div><div><h2>Sizes</h2>",
-        text.pairs(text.fields(sections["sizes"]), "sizes"),
+        text.pairs(text.sizes(sections["sizes"]), "sizes"),
         "<h2>Settings</h2>",
-        text.pairs(_settings(contenders), "settings"),
+        text.pairs(_settings(contenders, instance.fingerprint), "settings"),
         "<h2>Versions</h2>",
         text.pairs(_versions(contenders), "versions"),
         "</div></div>",
@@ -201,16 +205,25 @@ def _notes(contenders: Sequence[Contender]) -> str:
     return f"<details><summary>{count}</summary><ul>{rows}</ul></details>"
 
 
-def _best_peak(contenders: Sequence[Contender]) -> list[int] | None:
-    known = [
-        (c.report.latency_s, c.report.peak_memory_bytes) for c in contenders if c.report.latency_s is not None
-    ]
-    return min(known, key=lambda pair: pair[0], default=(0.0, None))[1]
+def _fastest(contenders: Sequence[Contender]) -> Contender | None:
+    known = [(c.report.latency_s, n) for n, c in enumerate(contenders) if c.report.latency_s is not None]
+    return contenders[min(known)[1]] if known else None
 
 
-def _settings(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
-    rows = [(f"{c.name}: {key}", str(value)) for c in contenders for key, value in c.report.settings.items()]
-    return rows or [("given plans", "none")]
+def _settings(contenders: Sequence[Contender], fingerprint: str) -> list[tuple[str, str]]:
+    """How each method was run; of a given plan, what it was made for and how it was judged."""
+    rows = []
+    for c in contenders:
+        rows += [(f"{c.name}: {key}", text.plain(value)) for key, value in c.report.settings.items()]
+        if c.report.method is None:
+            made_for = None if c.assessment is None else c.assessment.plan.fingerprint
+            origin = "not said" if made_for is None else f"an instance with fingerprint {made_for}"
+            rows += [
+                (f"{c.name}: made for", "this instance" if made_for == fingerprint else origin),
+                (f"{c.name}: execution", "the faster one, both replayed"),
+                (f"{c.name}: bounds", "those that need no plan"),
+            ]
+    return rows
 
 
 def _versions(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
