@@ -394,3 +394,17 @@ def test_a_column_of_the_report_has_one_unit():
     assert in_one_unit([0.2, 12.5, None, 1234.5], 1.0) == ["0.2", "12.5", "-", "1,234.5"]
     assert in_one_unit([0, 0], 1e-9) == ["0", "0"]
     assert in_one_unit([0.000933, 0.0093], 1e3) == ["0.9330", "9.3000"]
+
+
+@pytest.mark.parametrize("command", [("report",), ("plot", "--kind", "gantt"), ("plot", "--kind", "compare")])
+def test_options_of_solving_are_refused_beside_a_plan(command, tmp_path, capsys):
+    file, plan, out = INSTANCES / "tiny-slack.json", tmp_path / "plan.json", tmp_path / "out.png"
+    assert run("solve", file, "--method", "mocap", "--out", plan, capsys=capsys)[0] == 0
+    name, *rest = command
+    code, _, shown = run(
+        name, file, plan, *rest, "--out", out, "--time-limit", "5", "--seed", "1", capsys=capsys
+    )
+    assert code == 2
+    assert "--time-limit: expected no such option with a PLAN" in shown
+    assert "--seed: expected no such option with a PLAN" in shown
+    assert not out.exists()

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mocap_opt.assess import Execution
 from mocap_opt.cli.interrupt import call_until_signalled
@@ -112,6 +113,7 @@ def plot(
         raise InputError([Problem("--from", repr(source), "--kind bounds or --kind compare with it")])
     if len(plans) > 1 and kind != "compare":
         raise InputError([Problem("PLAN", f"{len(plans)} plans", f"at most one for --kind {kind}")])
+    _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans, *([] if source is None else [source])])
     require("matplotlib", "plots")
     from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
@@ -138,6 +140,22 @@ def plot(
     plotting.save_figure(figure, out)
     click.echo(out)
     return ExitCode.ANSWERED
+
+
+def _refuse_beside_plans(plans: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse options of solving where plans are given: nothing is solved, so they would do nothing."""
+    if not plans:
+        return
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in {"methods", *options}
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        reason = "no such option with a PLAN, which is judged and not solved for"
+        raise InputError([Problem(name, "given", reason, "leave it out") for name in given])
 
 
 def _view(instance: Instance, plan: str | None, execution: str | None, options: dict[str, Any]) -> RunView:
@@ -219,6 +237,7 @@ def report(
     It opens offline: the timeline of the best plans, memory and wafer at any instant, the table of
     methods and gaps, the instance with its defaults, versions.
     """
+    _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans])
     require("bokeh", "report")
     from mocap_opt.html_report import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
