@@ -19,7 +19,7 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.contended_search import improve_contended
 from mocap_opt.heuristics.fluid import fluid
 from mocap_opt.heuristics.fluid_program import FluidProgram
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.spread import spread
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import replay_lockstep
@@ -97,8 +97,8 @@ def test_it_is_deterministic_and_stops_when_asked() -> None:
 
 def test_placing_keeps_count_of_room() -> None:
     tables, indices = next(congested(53, 40))
-    placing = Placing.begin(tables, indices)
-    assert isinstance(placing, Placing)
+    placing = SlotPlacement.begin(tables, indices)
+    assert isinstance(placing, SlotPlacement)
     before = placing.free.copy()
     for t in placing.slots:
         for i, left in placing.keep(t):

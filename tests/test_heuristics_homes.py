@@ -20,6 +20,7 @@ from mocap_opt.heuristics.proposal import HomeRule
 from mocap_opt.heuristics.thresholds import greatest_thresholds
 from mocap_opt.heuristics.uniform import equal_chunks, uniform_any_count
 from mocap_opt.plan import Plan
+from mocap_opt.streams.placing import FreeMemory
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import memory_use, violations
 
@@ -209,3 +210,19 @@ def test_homes_obey_every_row(rule: HomeRule) -> None:
                 placed += 1
                 assert is_feasible(tables, Plan.from_arrays(tables, indices, homes.pages))
     assert placed > 5
+
+
+def test_a_request_alone_in_a_stream_gets_the_greedy_homes() -> None:
+    rng = np.random.default_rng(12)
+    placed = 0
+    for _ in range(30):
+        tables = random_tables(rng)
+        for indices in uniform_any_count(tables):
+            reserve = tables.reserve(int(np.diff(tables.grid[indices]).max()))
+            memory = FreeMemory(tables.capacity - tables.static - reserve)
+            alone, found = greedy(tables, indices).pages, memory.place(tables, indices, 0)
+            assert (alone is None) == (found is None)
+            if alone is not None and found is not None:
+                assert np.array_equal(alone, found)
+                placed += bool(alone.any())
+    assert placed > 20

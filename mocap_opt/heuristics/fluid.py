@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.heuristics.fluid_program import FloatArray, FluidProgram
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.roads import Roads
 from mocap_opt.heuristics.spread import spread_out
@@ -34,14 +34,14 @@ def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never)
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    placing = Placing.begin(tables, indices)
+    placing = SlotPlacement.begin(tables, indices)
     if isinstance(placing, Homes):
         return placing
     wanted = _wanted(tables, indices, asked_to_stop)
     if wanted is None:
         return spread_out(placing, Roads(tables, indices), asked_to_stop)
-    again = Placing.begin(tables, indices)
-    assert isinstance(again, Placing)
+    again = SlotPlacement.begin(tables, indices)
+    assert isinstance(again, SlotPlacement)
     shared, one_by_one = Roads(tables, indices), Roads(tables, indices)
     homes, simple = _rounded(placing, shared, wanted), spread_out(again, one_by_one, asked_to_stop)
     if homes.pages is None or (simple.pages is not None and one_by_one.total < shared.total):
@@ -63,7 +63,7 @@ def _wanted(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop) -> Fl
     return None if values is None else program.held(values)
 
 
-def _rounded(placing: Placing, roads: Roads, wanted: FloatArray) -> Homes:
+def _rounded(placing: SlotPlacement, roads: Roads, wanted: FloatArray) -> Homes:
     """Send in every slot what brings the pages in each memory closest to what is wanted by then."""
     stages = placing.tables.stages
     held = np.zeros((stages, stages), dtype=np.int64)

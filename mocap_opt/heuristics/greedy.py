@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.proposal import Homes
-from mocap_opt.stopping import AskedToStop, never, stop_if
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -26,6 +26,12 @@ def page_times(tables: Tables) -> npt.NDArray[np.float64]:
     return np.asarray(slowest * (1.0 + 1e-6 * hops / max(int(hops.max()), 1)))
 
 
+def nearest_memories(tables: Tables) -> IntArray:
+    """Memories of every stage by the time a byte takes, int64[stage, memory]."""
+    nearest: IntArray = np.argsort(page_times(tables), axis=1, kind="stable")
+    return nearest
+
+
 def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Home first; what does not fit goes to the nearest memory with room to spare, then with any.
 
@@ -34,21 +40,7 @@ def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     spare if the KV its own stage is still to produce fits as well.  With equal page sizes the
     rule therefore fails only if all memories together are too small in some slot.
     """
-    placing = Placing.begin(tables, indices)
+    placing = SlotPlacement.begin(tables, indices)
     if isinstance(placing, Homes):
         return placing
-    nearest = np.argsort(page_times(tables), axis=1, kind="stable")
-    for t in placing.slots:
-        stop_if(asked_to_stop)
-        for i, left in placing.keep(t):
-            for room in placing.rooms(i, t):
-                for k in nearest[i].tolist():
-                    moved = min(left, int(room[k]))
-                    if moved:
-                        placing.put(i, t, k, moved)
-                        left -= moved
-                if left == 0:
-                    break
-            if left:
-                return placing.short(i, t, left)
-    return Homes(placing.pages)
+    return placing.in_order(nearest_memories(tables), asked_to_stop)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.heuristics.greedy import page_times
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.timely import harmless_ends
 from mocap_opt.tables import IntArray, Tables
@@ -37,7 +37,7 @@ def patient(tables: Tables, indices: IntArray, latency: int, seed: int | None = 
     Homes
         Feasible; some chunks may have to wait all the same.
     """
-    placing = Placing.begin(tables, indices)
+    placing = SlotPlacement.begin(tables, indices)
     if isinstance(placing, Homes):
         return placing
     harmless, chunks = harmless_ends(tables, indices, latency), placing.chunks
@@ -71,7 +71,12 @@ def patient(tables: Tables, indices: IntArray, latency: int, seed: int | None = 
 
 
 def _spill(
-    placing: Placing, slot: int, stage: int, pages: int, ranked: list[int], closed: npt.NDArray[np.bool_]
+    placing: SlotPlacement,
+    slot: int,
+    stage: int,
+    pages: int,
+    ranked: list[int],
+    closed: npt.NDArray[np.bool_],
 ) -> int:
     """Place pages in the first memories with room, closed ones last; how many are left over."""
     for barred in (closed, np.zeros_like(closed)):

@@ -9,11 +9,12 @@ import numpy as np
 
 from mocap_opt.heuristics.occupancy import produced, room, worst
 from mocap_opt.heuristics.proposal import Homes, Shortage
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
 
 @dataclass(frozen=True, eq=False)
-class Placing:
+class SlotPlacement:
     """Homes in the making.
 
     KV already placed never grows, so a page that fits now fits for its whole life (prefixes still to
@@ -40,7 +41,7 @@ class Placing:
     pages: IntArray
 
     @classmethod
-    def begin(cls, tables: Tables, indices: IntArray) -> Placing | Homes:
+    def begin(cls, tables: Tables, indices: IntArray) -> SlotPlacement | Homes:
         """Nothing placed yet; or the answer, if all fits at home or some memory has no room for the rest.
 
         Parameters
@@ -52,12 +53,62 @@ class Placing:
         alone = worst(-free)
         if alone is not None:
             return Homes(None, alone)
+        placement = cls.within(tables, indices, free)
+        return Homes(placement.pages) if placement.keep_all() else placement
+
+    @classmethod
+    def within(cls, tables: Tables, indices: IntArray, free: IntArray) -> SlotPlacement:
+        """Nothing placed yet, within given room.
+
+        Parameters
+        ----------
+        indices : int64[chunks + 1]
+            Grid indices of the boundaries.
+        free : int64[memory, slot], bytes
+            Room for the KV alone in the request's own slots; changed as pages are placed.
+        """
         stages, chunks = tables.stages, indices.size - 1
         future = tables.page_bytes[:, None] * produced(tables, indices)
         pages = np.zeros((stages, chunks, stages), dtype=np.int64)
-        if np.all(future <= free):
-            return Homes(pages)
         return cls(tables, chunks, np.diff(tables.pages[indices]), future, free, pages)
+
+    def keep_all(self) -> bool:
+        """Place everything at home if it fits there; nothing otherwise."""
+        fits = bool(np.all(self.future <= self.free))
+        if fits:
+            np.subtract(self.free, self.future, out=self.free)
+        return fits
+
+    def in_order(self, order: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+        """Home first; what does not fit goes to the first memory with room to spare, then with any.
+
+        Parameters
+        ----------
+        order : int64[stage, memory]
+            In which order memories are asked.
+        asked_to_stop : callable
+            Asked before every slot.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop.
+        """
+        ranked = order.tolist()
+        for t in self.slots:
+            stop_if(asked_to_stop)
+            for i, left in self.keep(t):
+                for available in self.rooms(i, t):
+                    for k in ranked[i]:
+                        moved = min(left, int(available[k]))
+                        if moved:
+                            self.put(i, t, k, moved)
+                            left -= moved
+                    if left == 0:
+                        break
+                if left:
+                    return self.short(i, t, left)
+        return Homes(self.pages)
 
     @property
     def slots(self) -> range:
@@ -84,7 +135,7 @@ class Placing:
         for i in self.running(slot):
             new = int(self.fresh[slot - i])
             wanted = new if sent is None else max(new - int(sent[i]), 0)
-            kept = min(wanted, max(int(self.free[i, slot]), 0) // self.size(i))
+            kept = min(wanted, self.most(i, slot, i))
             self.free[i, slot : i + self.chunks] -= kept * int(self.tables.page_bytes[i])
             if kept < new:
                 spill.append((i, new - kept))

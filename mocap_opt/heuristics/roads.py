@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.flow_shop.chunk_times import chunk_times
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.tables import IntArray, Tables
 
@@ -88,7 +88,7 @@ class Roads:
         busiest = self._busy[way, slot:end].max(axis=0, initial=0.0)
         np.maximum(self._longest[slot:end], busiest, out=self._longest[slot:end])
 
-    def share_out(self, placing: Placing, stage: int, slot: int, pages: int) -> Homes | None:
+    def share_out(self, placing: SlotPlacement, stage: int, slot: int, pages: int) -> Homes | None:
         """Place what a chunk cannot keep, part by part, each where it lengthens the slots least.
 
         Returns

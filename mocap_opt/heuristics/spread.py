@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mocap_opt.heuristics.placing import Placing
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.heuristics.proposal import Homes
 from mocap_opt.heuristics.roads import Roads
 from mocap_opt.stopping import AskedToStop, never, stop_if
@@ -24,13 +24,13 @@ def spread(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     """
-    placing = Placing.begin(tables, indices)
+    placing = SlotPlacement.begin(tables, indices)
     if isinstance(placing, Homes):
         return placing
     return spread_out(placing, Roads(tables, indices), asked_to_stop)
 
 
-def spread_out(placing: Placing, roads: Roads, asked_to_stop: AskedToStop = never) -> Homes:
+def spread_out(placing: SlotPlacement, roads: Roads, asked_to_stop: AskedToStop = never) -> Homes:
     """Place everything so, from nothing placed yet."""
     for t in placing.slots:
         stop_if(asked_to_stop)

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.flow_shop.chunk_lengths import within_limits
-from mocap_opt.heuristics.greedy import page_times
+from mocap_opt.heuristics.greedy import nearest_memories
+from mocap_opt.heuristics.placing import SlotPlacement
 from mocap_opt.period.cycle import PeriodicPlan, violations
 from mocap_opt.period.terms import period_free
 from mocap_opt.plan import Plan
-from mocap_opt.streams.placing import place_in_slots
 from mocap_opt.tables import IntArray, Tables
 
 
@@ -23,7 +23,7 @@ def home_orders(tables: Tables) -> list[IntArray]:
     stage = np.arange(tables.stages)
     along = np.argsort(np.abs(stage[:, None] - stage[None, :]), axis=1, kind="stable")
     onward = (stage[:, None] + 1 + stage[None, :]) % tables.stages
-    orders = [np.argsort(page_times(tables), axis=1, kind="stable"), along, onward]
+    orders = [nearest_memories(tables), along, onward]
     return [orders[n] for n in range(3) if not any(np.array_equal(orders[n], o) for o in orders[:n])]
 
 
@@ -93,21 +93,16 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
     cyclic = cyclic_room(tables, indices, slots)
     if (cyclic < 0).any():
         return None
-    held, fresh = tables.pages[indices[1:]], np.diff(tables.pages[indices])
+    held = tables.pages[indices[1:]]
     # A request's own slots 0 .. chunks + N - 2, with the KV of those after it, at home, taken off.
     last = chunks + stages - 1
     free = cyclic[:, np.arange(last) % slots]
-    coming = np.zeros_like(free)
     for i in range(stages):
-        coming[i, i : i + chunks] = held * size[i]
         for begin in range(i + slots, last, slots):
             later = np.arange(begin, min(begin + chunks, last))
             free[i, later] -= size[i] * held[later - begin]
-    free = np.maximum(free, 0)
-    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
-    if np.all(coming <= free):
-        return pages
-    return pages if place_in_slots(tables, fresh, free, coming, pages, order) else None
+    placement = SlotPlacement.within(tables, indices, np.maximum(free, 0))
+    return placement.pages if placement.keep_all() else placement.in_order(order).pages
 
 
 def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> PeriodicPlan | None:

@@ -10,7 +10,7 @@ import numpy as np
 from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import SlotRows, price_slots, slot_rows
 from mocap_opt.replay.sequence_lockstep import overlap_rows, replay_sequence_lockstep, slot_starts
-from mocap_opt.streams.placing import Room
+from mocap_opt.streams.placing import FreeMemory
 from mocap_opt.streams.requests import Request
 from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest, sequence_reserve
 from mocap_opt.tables import IntArray, Tables
@@ -97,7 +97,7 @@ class Pricer:
         free = machine.capacity - machine.static - reserve
         if np.any(free < 0):
             return None
-        room, timeline = Room(free), _Timeline(machine)
+        room, timeline = FreeMemory(free), _Timeline(machine)
         scheduled: list[ScheduledRequest] = []
         slot = 0
         for request, cut, known in zip(chosen, indices, plans, strict=True):
@@ -119,7 +119,7 @@ class Pricer:
         return Candidate(tuple(order), tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
 
     def _placed(
-        self, room: Room, tables: Tables, cut: IntArray, known: Plan | None, slot: int
+        self, room: FreeMemory, tables: Tables, cut: IntArray, known: Plan | None, slot: int
     ) -> tuple[Plan, SlotRows] | None:
         """Take the room of a request from a slot on: its plan and rows, None if there is none."""
         if known is not None:
