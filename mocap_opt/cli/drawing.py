@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import PurePath
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from mocap_opt.assess import Execution
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.methods import complete_methods
 from mocap_opt.cli.options import file_argument, set_option, solve_options
 from mocap_opt.cli.outputs import require_outputs
@@ -24,7 +25,7 @@ from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
 from mocap_opt.run_view import RunView, view_run
-from mocap_opt.solving import METHOD_NAMES, Progress, solve
+from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
@@ -163,7 +164,7 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
     if plan is not None:
         tables = build_tables(instance)
         return view_run(tables, readable_plan(plan, tables), wanted)
-    solution = call_until_signalled(lambda stop: solve(instance, stop=stop, **options))
+    solution = follow("solving", lambda stop, line: solve(instance, callback=line.tell, stop=stop, **options))
     if solution.plan is None:
         raise NothingToDrawError(solution.report.reason or "no plan found")
     return view_run(solution.tables, solution.plan, wanted)
@@ -192,7 +193,15 @@ def _progress(
     if source is not None:
         return load_progress(source), None
     found: list[Progress] = []
-    solution = call_until_signalled(lambda stop: solve(instance, callback=found.append, stop=stop, **options))
+
+    def work(stop: threading.Event, line: Line) -> Solution:
+        def news(progress: Progress) -> None:
+            found.append(progress)
+            line.tell(progress)
+
+        return solve(instance, callback=news, stop=stop, **options)
+
+    solution = follow("solving", work)
     return found, solution.report.runtime_s
 
 
@@ -219,7 +228,9 @@ def _contenders(
     if unknown or not names:
         found = ", ".join(map(repr, unknown)) or repr(methods)
         raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(known))])
-    return call_until_signalled(lambda stop: run_methods(instance, names, stop=stop, **options))
+    return follow(
+        "comparing", lambda stop, line: run_methods(instance, names, stop=stop, callback=line.tell, **options)
+    )
 
 
 @click.command(short_help="a one-file HTML report")

@@ -85,13 +85,22 @@ def interruptible() -> Iterator[Interruptible]:
 def call_until_signalled(work: Callable[[threading.Event], Result]) -> Result:
     """Run `work` and set its event on the first SIGINT or SIGTERM; a second one ends it at once.
 
+    Once the work is done signals change nothing any more, so that its answer comes out whole, until the
+    handlers are put back by `terminated_like_interrupted`.
+
     Raises
     ------
     KeyboardInterrupt
         On the second signal.
     """
-    with interruptible() as runner:
+    runner = Interruptible()
+    previous = {number: signal.signal(number, runner.handle) for number in SIGNALS}
+    try:
         return runner.run(work)
+    except BaseException:
+        for number, old in previous.items():
+            signal.signal(number, old)
+        raise
 
 
 @contextmanager
@@ -100,8 +109,10 @@ def terminated_like_interrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

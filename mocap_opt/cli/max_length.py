@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from fractions import Fraction
 from typing import Any
 
 import click
 
 from mocap_opt.bounds import Scope, best, lower_bounds
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
@@ -169,21 +170,24 @@ def max_length(
     instance = load_instance(file, overrides)
     family = LengthFamily.of(instance)
     points = 0 if curve_path is None else CURVE_POINTS
-    if equal_chunks:
-        found = longest_equal(family, method, points)
-    else:
-        limit = _limit(family, limit_s, factor)
-        found = call_until_signalled(
-            lambda stop: longest_prompt(
-                family,
-                method,
-                limit,
-                time_limit_s=time_limit_s,
-                seed=seed,
-                curve_points=points,
-                asked_to_stop=stop.is_set,
+
+    def work(stop: threading.Event, line: Line) -> LongestPrompt:
+        if equal_chunks:
+            return longest_equal(
+                family, method, points, time_limit_s=time_limit_s, asked_to_stop=stop.is_set, tell=line.say
             )
+        return longest_prompt(
+            family,
+            method,
+            _limit(family, limit_s, factor),
+            time_limit_s=time_limit_s,
+            seed=seed,
+            curve_points=points,
+            asked_to_stop=stop.is_set,
+            tell=line.say,
         )
+
+    found = follow("the longest prompt", work)
     rows = [] if curve_path is None else [curve_row(family, point) for point in found.curve]
     if curve_path is not None:
         write_text_atomically(curve_path, _csv(rows))

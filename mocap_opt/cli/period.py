@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -50,10 +50,18 @@ def solve_for_period(
     """
     _refuse(refused)
     limit = DEFAULT_TIME_LIMIT_S if time_limit_s is None else time_limit_s
-    solution = call_until_signalled(
-        lambda stop: solve_period(
-            instance, method, solver=solver, time_limit_s=limit, gap=gap, seed=seed, stop=stop
-        )
+    solution = follow(
+        "bounds on the period",
+        lambda stop, line: solve_period(
+            instance,
+            method,
+            solver=solver,
+            time_limit_s=limit,
+            gap=gap,
+            seed=seed,
+            callback=line.tell,
+            stop=stop,
+        ),
     )
     if out is not None and solution.periodic is not None:
         save_periodic_plan(out, solution.periodic, instance.name, solution.search.tables)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.report import Report, covering, relative_gap
 from mocap_opt.run_view import RunView
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import Progress, Solution, wanted_execution
+from mocap_opt.solving import Solution, wanted_execution
 from mocap_opt.units import decimal_bytes, format_chunks, format_percent
 
 WIDEST_GANTT = 160
@@ -291,27 +290,3 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     out.print()
     out.print(work)
     out.print(f"with equal chunks of {sections['sizes']['equal_chunk_tokens']} tokens")
-
-
-@contextmanager
-def live_progress(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
-    """A line that follows a solve on a terminal; silent elsewhere.
-
-    Yields
-    ------
-    callable
-        To be told of each `Progress`.
-    """
-    shown = console(stream)
-    if not shown.is_terminal:
-        yield lambda progress: None
-        return
-    with shown.status("reading the instance") as status:
-
-        def update(progress: Progress) -> None:
-            status.update(
-                f"{progress.elapsed_s:6.1f} s  best {seconds(progress.latency_s)}  "
-                f"bound {seconds(progress.bound_s)}  gap {format_percent(progress.gap)}  [{progress.source}]"
-            )
-
-        yield update

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 import click
@@ -10,6 +9,7 @@ import click
 from mocap_opt.cli import render, streams
 from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
 from mocap_opt.cli.interrupt import interruptible
+from mocap_opt.cli.live import follow, live_line
 from mocap_opt.cli.methods import MethodChoice, complete_methods, warn_of_hidden
 from mocap_opt.cli.options import (
     file_argument,
@@ -172,11 +172,11 @@ def solve(
             as_json=as_json,
         )
     with interruptible() as runner:
-        with log_progress(log) as note, render.live_progress(sys.stderr) as show:
+        with log_progress(log) as note, live_line("reading the instance") as line:
 
             def progress(news: Progress) -> None:
                 note(news)
-                show(news)
+                line.tell(news)
 
             def work(stop: threading.Event) -> Solution:
                 return solve_instance(
@@ -271,15 +271,20 @@ def compare(
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
     warn_of_hidden(names)
     instances = load_instances(files, overrides)
-    frame = compare_methods(
-        instances,
-        names,
-        solver=solver,
-        time_limit_s=time_limit_s,
-        deterministic_limit=deterministic_limit,
-        gap=gap,
-        seed=seed,
-        threads=threads,
+    frame = follow(
+        "comparing",
+        lambda stop, line: compare_methods(
+            instances,
+            names,
+            solver=solver,
+            time_limit_s=time_limit_s,
+            deterministic_limit=deterministic_limit,
+            gap=gap,
+            seed=seed,
+            threads=threads,
+            callback=line.tell,
+            stop=stop,
+        ),
     )
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mocap_opt.cli import render
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -42,8 +42,11 @@ def solve(
     from mocap_opt.streams.answer import solve_stream  # noqa: PLC0415 - loads CP-SAT
 
     limit = 60.0 if time_limit_s is None else time_limit_s
-    solution = call_until_signalled(
-        lambda stop: solve_stream(instance, time_limit_s=limit, gap=gap, seed=seed, stop=stop)
+    solution = follow(
+        "planning the requests",
+        lambda stop, line: solve_stream(
+            instance, time_limit_s=limit, gap=gap, seed=seed, callback=line.tell, stop=stop
+        ),
     )
     if out is not None and solution.sequence is not None:
         save_sequence(out, solution.sequence, solution.order, instance.name, instance.fingerprint)

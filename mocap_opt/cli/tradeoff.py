@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
@@ -20,6 +20,7 @@ from mocap_opt.instance import Instance, load_instance
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
 from mocap_opt.tradeoffs.any_layout import load_for_any_layout
+from mocap_opt.tradeoffs.sweep import NOT_REACHED
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _print(name: str, found: Sweep) -> None:
     for column in ("stages", "dies", "chunks", "bound", "latency", "outcome"):
         table.add_column(column, justify="right")
     for choice in found.choices:
-        if choice.outcome in ("solved", "no plan", "no time"):
+        if choice.outcome in ("solved", "no plan", NOT_REACHED):
             row = _row(choice)
             shape = [str(row[key]) for key in ("stages", "dies_per_stage", "chunks")]
             table.add_row(*shape, seconds(row["lower_bound_s"]), seconds(row["latency_s"]), choice.outcome)
@@ -138,10 +139,17 @@ def _curve(
     """Latency against period: search, print, and write the curve."""
     from mocap_opt.tradeoffs.pareto import latency_and_period  # noqa: PLC0415 - loads CP-SAT
 
-    curve = call_until_signalled(
-        lambda stop: latency_and_period(
-            instance, layouts=layouts, time_limit_s=time_limit_s, gap=gap, seed=seed, stop=stop
-        )
+    curve = follow(
+        "bounds of every variant",
+        lambda stop, line: latency_and_period(
+            instance,
+            layouts=layouts,
+            time_limit_s=time_limit_s,
+            gap=gap,
+            seed=seed,
+            stop=stop,
+            begin=line.say,
+        ),
     )
     rows = [_point_row(curve, point) for point in curve.points]
     if path is not None:
@@ -228,14 +236,19 @@ def tradeoff(
         )
     if curve_path is not None:
         raise InputError([Problem("--curve", "given", "--objective period with it", "add it")])
-    found = sweep(
-        instance,
-        chunks=chunks is not None,
-        layouts=layout is not None,
-        method=method,
-        time_limit_s=time_limit_s,
-        gap=gap,
-        seed=seed,
+    found = follow(
+        "bounds of every variant",
+        lambda stop, line: sweep(
+            instance,
+            chunks=chunks is not None,
+            layouts=layout is not None,
+            method=method,
+            time_limit_s=time_limit_s,
+            gap=gap,
+            seed=seed,
+            stop=stop,
+            begin=line.say,
+        ),
     )
     if out is not None and found.solution is not None and found.solution.plan is not None:
         save_plan(out, found.solution.plan, instance.name, found.solution.tables)

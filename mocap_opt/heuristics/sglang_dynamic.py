@@ -48,12 +48,10 @@ def sampled_lengths(tables: Tables, base: int) -> IntArray:
     longest = LONGEST_SAMPLE * base
     lengths = (longest - np.arange(SAMPLES) * (longest // SAMPLES)).astype(np.int64)[1:]
     steps = np.maximum((lengths[lengths > 0] + tables.quantum // 2) // tables.quantum, 1)
-    told = (
-        tables.length_allowed.any(axis=0) if tables.residual is not None else np.ones(tables.steps + 1, bool)
-    )
     steps = steps[steps <= tables.steps]
-    kept: IntArray = steps[told[steps]]
-    return kept
+    if tables.residual is not None:
+        steps = steps[tables.length_allowed[:, steps].any(axis=0)]
+    return steps
 
 
 def fit_quadratic(tables: Tables, base: int) -> tuple[float, float, float]:

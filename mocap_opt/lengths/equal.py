@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,9 +13,11 @@ from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.heuristics import HOME_RULES
 from mocap_opt.lengths.bisection import last_found
+from mocap_opt.lengths.ceiling import countdown
 from mocap_opt.lengths.family import LengthFamily, pooled_room
-from mocap_opt.lengths.result import LongestPrompt, Point, Stop, memory_stop
+from mocap_opt.lengths.result import TIME_WAS_UP, LongestPrompt, Point, Stop, memory_stop
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 EQUAL_METHODS: dict[str, tuple[str, ...]] = {
@@ -57,7 +60,15 @@ def pooled_stop(tables: Tables) -> Stop | None:
     return memory_stop(tokens, None, int(over[0]), int(excess[over[0]]), proved=True) if over.size else None
 
 
-def longest_equal(family: LengthFamily, method: str, curve_points: int = 0) -> LongestPrompt:
+def longest_equal(
+    family: LengthFamily,
+    method: str,
+    curve_points: int = 0,
+    *,
+    time_limit_s: float = math.inf,
+    asked_to_stop: AskedToStop = never,
+    tell: Callable[[str], None] = lambda doing: None,
+) -> LongestPrompt:
     """Find the longest prompt that exactly M equal chunks of whole grid steps can hold.
 
     Parameters
@@ -67,12 +78,18 @@ def longest_equal(family: LengthFamily, method: str, curve_points: int = 0) -> L
         One of `EQUAL_METHODS`.
     curve_points : int
         How many lengths of the curve of latencies to fill in, the longest included.
+    time_limit_s : float
+        Wall time for finding homes; the upper bound comes first and takes milliseconds.
+    asked_to_stop : callable
+        Asked before every length; once True, what has been found is returned.
+    tell : callable
+        Told in words what is being done.
 
     Returns
     -------
     LongestPrompt
-        Exact for every rule of homes that keeps its answer when pages go (all but ``joint`` on
-        stages with pages of unlike sizes, where the plan may fall short of the bound).
+        Exact, unless stopped, for every rule of homes that keeps its answer when pages go (all but
+        ``joint`` on stages with pages of unlike sizes, where the plan may fall short of the bound).
 
     Raises
     ------
@@ -88,7 +105,23 @@ def longest_equal(family: LengthFamily, method: str, curve_points: int = 0) -> L
     most = min(tables.steps // tables.max_chunks, tables.max_length // tables.quantum)
     reached = last_found(lambda n: pooled_stop(equal_at(family, n)) is None or None, least, most)
     upper = 0 if reached is None else reached[0]
-    found = last_found(_place(family, method), least, upper)
+    left = countdown(time_limit_s)
+    cut_short = False
+    place = _place(family, method)
+
+    def attempt(steps: int) -> tuple[str, IntArray] | None:
+        nonlocal cut_short
+        if asked_to_stop() or left() <= 0:
+            cut_short = True
+            return None
+        tell(f"homes for {steps * unit:,} tokens")
+        return place(steps)
+
+    found = last_found(attempt, least, upper)
+    if cut_short:
+        stopped = Stop((least if found is None else found[0] + 1) * unit, TIME_WAS_UP)
+        point = None if found is None else _assessed(family, found[0], *found[1])
+        return LongestPrompt(method, point, upper * unit, stopped, () if point is None else (point,))
     if found is None:
         return LongestPrompt(method, None, upper * unit, _stop_at(family, method, least, most))
     steps, best = found

@@ -8,6 +8,8 @@ from typing import Any
 from mocap_opt.assess import Assessment
 from mocap_opt.units import decimal_bytes
 
+TIME_WAS_UP = "time was up before a plan of this length was found"
+
 
 @dataclass(frozen=True)
 class Stop:

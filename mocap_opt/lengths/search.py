@@ -24,7 +24,7 @@ from mocap_opt.lengths.ceiling import (
 )
 from mocap_opt.lengths.family import LengthFamily
 from mocap_opt.lengths.limits import LatencyLimit
-from mocap_opt.lengths.result import LongestPrompt, Point, Stop
+from mocap_opt.lengths.result import TIME_WAS_UP, LongestPrompt, Point, Stop
 from mocap_opt.plan import Plan
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.state import Progress, SearchState
@@ -88,6 +88,8 @@ class LengthSearch:
     remaining_s : callable
         Seconds left; 0 once the caller asks to stop.  The shortest length is asked about in any case.
     seed : int
+    tell : callable
+        Told in words what is being done.
     cut_short : bool
         Whether some length was passed over for want of time.
     """
@@ -97,6 +99,7 @@ class LengthSearch:
     limit: LatencyLimit | None
     remaining_s: Callable[[], float]
     seed: int = 0
+    tell: Callable[[str], None] = lambda doing: None
     cut_short: bool = False
     _asked: int = 0
 
@@ -110,6 +113,7 @@ class LengthSearch:
         if self._asked > 1 and self.over():
             self.cut_short = True
             return None
+        self.tell(f"a plan for {steps * self.family.longest.quantum:,} tokens")
         tables = self.family.at(steps * self.family.longest.quantum)
         allowed = None if self.limit is None else self.limit.at(tables.tokens)
         if self.limit is not None and allowed is None:
@@ -179,7 +183,7 @@ class LengthSearch:
         if proof is None and self.limit is not None:
             proof = latency_stop_at(self.family, self.limit, steps)
         if proof is None and self.cut_short:
-            return Stop(tokens, "time was up before a plan of this length was found")
+            return Stop(tokens, TIME_WAS_UP)
         if self.method == "joint" or proof is not None:
             return proof or Stop(tokens, "no plan was found, and none is ruled out")
         proposal = find_method(self.method).propose(self.family.at(tokens))
@@ -195,6 +199,7 @@ def longest_prompt(
     seed: int = 0,
     curve_points: int = 0,
     asked_to_stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> LongestPrompt:
     """Find the longest prompt under a latency limit, a longest chunk, or both.
 
@@ -213,6 +218,8 @@ def longest_prompt(
         time for.
     asked_to_stop : callable
         Asked often; once True, what has been found is returned.
+    tell : callable
+        Told in words what is being done.
 
     Returns
     -------
@@ -243,15 +250,17 @@ def longest_prompt(
         left = countdown(time_limit_s)
         return lambda: 0.0 if asked_to_stop() else left()
 
-    search = LengthSearch(family, method, limit, clock(), seed)
+    search = LengthSearch(family, method, limit, clock(), seed, tell)
     ceiling = memory_ceiling(family)
     low = shortest_chunk(tables) * (tables.max_chunks if tables.exact_chunks else 1)
     absolute = limit is not None and limit.factor is None
     if limit is not None and absolute:
+        tell("an upper bound")
         ceiling = latency_ceiling(family, limit, 0, ceiling, clock())
     found = last_found(search.attempt, low, ceiling, monotone=False)
     reached = 0 if found is None else found[0]
     if limit is not None and not absolute:
+        tell("an upper bound")
         ceiling = latency_ceiling(family, limit, reached, ceiling, clock())
     points = () if found is None else _curve(search, low, found[1], curve_points)
     best = None if found is None else found[1]

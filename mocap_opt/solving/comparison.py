@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from mocap_opt.report import BoundBeatenError, make_report
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.driver import METHOD_NAMES, Solution, solve, wanted_execution
 from mocap_opt.solving.plugin_methods import blamed
+from mocap_opt.solving.state import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +23,18 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance
 
 
-def solve_with_each(instance: GivenInstance, methods: Sequence[str], **options: Any) -> list[Solution]:
+INTERRUPTED = "not run: interrupted"
+"""Why a method that was not begun has no plan."""
+
+
+def solve_with_each(
+    instance: GivenInstance,
+    methods: Sequence[str],
+    *,
+    callback: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    **options: Any,
+) -> list[Solution]:
     """Solve an instance with several methods, all set against the best bound that any of them proved.
 
     Their gaps then mean the same; a proof by one that there is no plan holds for all.
@@ -29,11 +43,27 @@ def solve_with_each(instance: GivenInstance, methods: Sequence[str], **options: 
     ----------
     instance : Instance or mapping
     methods : sequence of str
+    callback : callable, optional
+        Called with a `Progress` as each method begins, and then as in `solve`.
+    stop : threading.Event, optional
+        Set it from outside to stop early: the method that runs gives the best plan so far, and those that
+        follow have none.
     **options
         Passed on to `solve`.
     """
     instance = as_instance(instance)
-    solutions = [solve(instance, method, **options) for method in methods]
+    stop = stop or threading.Event()
+    began = time.perf_counter()
+    solutions: list[Solution] = []
+    for method in methods:
+        waiting = stop.is_set()
+        if callback is not None and not waiting:
+            elapsed = time.perf_counter() - began
+            callback(Progress(elapsed, None, None, None, f"{instance.name}: {method}"))
+        solution = solve(instance, method, callback=None if waiting else callback, stop=stop, **options)
+        if waiting and solution.assessment is None and solution.report.status is not Status.INFEASIBLE:
+            solution = replace(solution, report=replace(solution.report, reason=INTERRUPTED))
+        solutions.append(solution)
     bounds = tuple(bound for solution in solutions for bound in solution.bounds)
     proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
     try:
@@ -85,7 +115,7 @@ def compare(
     instances : sequence of Instance or mapping
     methods : sequence of str
     **options
-        Passed on to `solve`.
+        Passed on to `solve_with_each`, and so to `solve`.
 
     Returns
     -------

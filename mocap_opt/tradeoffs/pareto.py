@@ -25,7 +25,7 @@ from mocap_opt.period.homes import home_orders, placed
 from mocap_opt.period.search import best_period
 from mocap_opt.period.terms import homes_matter
 from mocap_opt.tables import Tables
-from mocap_opt.tradeoffs.sweep import layout_choices
+from mocap_opt.tradeoffs.sweep import LEAST_SHARE, NOT_REACHED, layout_choices
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -47,7 +47,7 @@ class Variant:
         No plan of this variant has less in any execution, seconds; None if there is none to say so.
     outcome : str
         ``"searched"``, ``"pruned"`` (a plan found is no worse than both bounds), ``"infeasible"``,
-        ``"no plan"`` or ``"no time"``.
+        ``"no plan"`` or ``"not reached"``.
     """
 
     overrides: tuple[str, ...]
@@ -56,7 +56,7 @@ class Variant:
     chunks: int
     latency_bound: Fraction | None
     period_bound: Fraction | None
-    outcome: str = "no time"
+    outcome: str = NOT_REACHED
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +136,7 @@ def latency_and_period(
     seed: int = 0,
     stop: threading.Event | None = None,
     tell: Callable[[Variant], None] | None = None,
+    begin: Callable[[str], None] = lambda doing: None,
 ) -> Curve:
     """Look for the plans of small latency and small period, count of chunks by count of chunks.
 
@@ -152,6 +153,8 @@ def latency_and_period(
         Set it from outside to stop early.
     tell : callable, optional
         Called with every variant as it is settled.
+    begin : callable
+        Called, in words, with what is being done.
 
     Raises
     ------
@@ -164,7 +167,9 @@ def latency_and_period(
     points: tuple[Point, ...] = ()
     settled: list[Variant] = []
     for number, (variant, tables) in enumerate(waiting):
-        share = (end - time.perf_counter()) / (len(waiting) - number)
+        begin(f"variant {number + 1} of {len(waiting)}, {len(points)} points so far")
+        # The first ones, of the least bounds, have time for a plan, however many are still waiting.
+        share = (end - time.perf_counter()) * max(1 / (len(waiting) - number), LEAST_SHARE)
         if variant.outcome != "infeasible" and _beaten(variant, points):
             variant = replace(variant, outcome="pruned")
         elif variant.outcome != "infeasible" and share > 0 and not stop.is_set():

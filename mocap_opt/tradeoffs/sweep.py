@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -17,6 +18,8 @@ from mocap_opt.solving import Solution, solve
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
+
+NOT_REACHED = "not reached"
 
 LEAST_SHARE = 0.1
 """Part of the time left that a variant may take at least, however many are still waiting."""
@@ -38,7 +41,7 @@ class Choice:
         Of the best plan found, seconds; None without a plan or where it was not solved.
     outcome : str
         ``"solved"``, ``"pruned"`` (its bound is no better than another's plan), ``"infeasible"``,
-        ``"no plan"`` or ``"no time"``.
+        ``"no plan"`` or ``"not reached"`` (time was up, or the sweep was stopped).
     """
 
     overrides: tuple[str, ...]
@@ -47,7 +50,7 @@ class Choice:
     chunks: int
     bound: Fraction | None
     latency: Fraction | None = None
-    outcome: str = "no time"
+    outcome: str = NOT_REACHED
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def sweep(
     gap: float = 1e-4,
     seed: int = 0,
     tell: Callable[[Choice], None] | None = None,
+    stop: threading.Event | None = None,
+    begin: Callable[[str], None] = lambda doing: None,
 ) -> Sweep:
     """Solve the variants of an instance in the order of their bounds, as long as they can win.
 
@@ -146,6 +151,10 @@ def sweep(
         Wall time for solving; bounds come on top.
     tell : callable, optional
         Called with every choice as it is settled.
+    stop : threading.Event, optional
+        Set it from outside to stop early: what is settled stays, the others are not reached.
+    begin : callable
+        Called, in words, with what is being done.
 
     Returns
     -------
@@ -163,7 +172,8 @@ def sweep(
         kinds.append(layout_choices(instance))
     if chunks:
         kinds.append(chunk_choices(instance))
-    waiting = _by_bound(instance, (sum(parts, ()) for parts in product(*kinds)))
+    stop = stop or threading.Event()
+    waiting = _by_bound(instance, [sum(parts, ()) for parts in product(*kinds)], stop, begin)
     end = time.perf_counter() + time_limit_s
     settled: list[Choice] = []
     winner: tuple[Choice, Solution] | None = None
@@ -171,7 +181,10 @@ def sweep(
         left = end - time.perf_counter()
         share = left * max(1 / (len(waiting) - number), LEAST_SHARE)
         known = None if winner is None else winner[0].latency
-        done, solution = _settle(instance, choice, known, method, share, gap, seed)
+        begin(_doing(number, len(waiting), choice, known))
+        done, solution = _settle(
+            instance, choice, known, method, 0.0 if stop.is_set() else share, gap, seed, stop
+        )
         settled.append(done)
         if solution is not None and done.latency is not None and (known is None or done.latency < known):
             winner = done, solution
@@ -180,11 +193,30 @@ def sweep(
     return Sweep(tuple(settled), winner and winner[0], winner and winner[1])
 
 
-def _by_bound(instance: Instance, variants: Iterable[tuple[str, ...]]) -> list[Choice]:
-    """Choices with their quick bounds, least first; those that cannot be laid out are left out."""
+def _doing(number: int, total: int, choice: Choice, known: Fraction | None) -> str:
+    """What is being done, in words."""
+    best_so_far = "" if known is None else f", best {float(known):.5g} s"
+    return f"variant {number + 1} of {total}: {' '.join(choice.overrides)}{best_so_far}"
+
+
+def _by_bound(
+    instance: Instance,
+    variants: Sequence[tuple[str, ...]],
+    stop: threading.Event,
+    begin: Callable[[str], None],
+) -> list[Choice]:
+    """Choices with their quick bounds, least first; those that cannot be laid out are left out.
+
+    Those that are left once asked to stop have no bound.
+    """
     choices: list[Choice] = []
-    for overrides in variants:
+    for number, overrides in enumerate(variants):
         variant = instance.replace(*overrides)
+        if stop.is_set():
+            shape = (variant.pipeline.stages, variant.pipeline.dies[0], variant.chunking.max_chunks)
+            choices.append(Choice(overrides, *shape, None))
+            continue
+        begin(f"bound {number + 1} of {len(variants)}")
         try:
             tables = build_tables(variant)
         except InputError:
@@ -207,6 +239,7 @@ def _settle(
     time_limit_s: float,
     gap: float,
     seed: int,
+    stop: threading.Event,
 ) -> tuple[Choice, Solution | None]:
     """Solve a choice unless it is infeasible, cannot win, or there is no time."""
     if choice.outcome == "infeasible":
@@ -216,7 +249,7 @@ def _settle(
     if time_limit_s <= 0:
         return choice, None
     variant = instance.replace(*choice.overrides)
-    solution = solve(variant, method, time_limit_s=time_limit_s, gap=gap, seed=seed)
+    solution = solve(variant, method, time_limit_s=time_limit_s, gap=gap, seed=seed, stop=stop)
     tick = solution.tables.tick_s
     proved = best(solution.bounds, {Scope.ANY_EXECUTION})
     bound = choice.bound

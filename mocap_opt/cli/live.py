@@ -1,0 +1,104 @@
+"""One line on a terminal that follows long work: a running clock, what is being done, where it stands."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from mocap_opt.cli.interrupt import call_until_signalled
+from mocap_opt.cli.render import console, seconds
+from mocap_opt.solving import Progress
+from mocap_opt.units import format_percent
+
+Result = TypeVar("Result")
+
+REFRESHES_PER_S = 4
+
+
+class Line:
+    """What the line shows; drawn anew several times a second, whether there is news or not.
+
+    Parameters
+    ----------
+    doing : str
+        What is being done until somebody says something else.
+    clock : callable
+        Seconds, from any beginning.
+    """
+
+    def __init__(self, doing: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._doing = doing
+        self._news: Progress | None = None
+
+    def say(self, doing: str) -> None:
+        """Show what is being done from now on; where the work before stood is forgotten."""
+        self._doing, self._news = doing, None
+
+    def tell(self, news: Progress) -> None:
+        """Show where the work stands."""
+        self._news = news
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give the line as it is now: one line, shortened on a narrow terminal."""
+        parts = [f"{self._clock() - self._began:6.1f} s"]
+        news = self._news
+        if news is not None and (news.latency_s is not None or news.bound_s is not None):
+            parts += [f"best {seconds(news.latency_s)}", f"bound {seconds(news.bound_s)}"]
+            parts.append(f"gap {format_percent(news.gap)}")
+        doing = self._doing if news is None else news.doing or news.source
+        yield Text("  ".join([*parts, f"[{doing}]"]), no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def live_line(doing: str, stream: TextIO | None = None) -> Iterator[Line]:
+    """Follow what happens in the block by a line, on a terminal; silent elsewhere.
+
+    Parameters
+    ----------
+    doing : str
+        What is being done at first.
+    stream : file, optional
+        Standard error by default, so that the answer can be piped.
+
+    Yields
+    ------
+    Line
+        To be told.
+    """
+    line = Line(doing)
+    shown = console(sys.stderr if stream is None else stream)
+    if not shown.is_terminal:
+        yield line
+        return
+    with Live(line, console=shown, refresh_per_second=REFRESHES_PER_S, transient=True):
+        yield line
+
+
+def follow(doing: str, work: Callable[[threading.Event, Line], Result]) -> Result:
+    """Do work that the first signal asks to stop, under a line that follows it.
+
+    Parameters
+    ----------
+    doing : str
+        What is being done at first.
+    work : callable
+        Takes the event that asks it to stop, and the line to tell; what it returns once asked is what it
+        has so far.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On a second signal.
+    """
+    with live_line(doing) as line:
+        return call_until_signalled(lambda stop: work(stop, line))
