@@ -95,3 +95,80 @@ def test_the_second_signal_ends_the_work():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt, match="a second signal"):
             runner.run(work)
+
+
+def stream_of(folder: Path) -> Path:
+    """Three prompts of unlike lengths on the machine of a bench instance."""
+    data = json.loads((FAMILY / "M-tight.json").read_text())
+    tokens = data["workload"].pop("tokens")
+    data["workload"]["requests"] = [{"tokens": tokens}, {"tokens": tokens}, {"tokens": tokens}]
+    data["objective"] = "stream"
+    path = folder / "stream.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def long_commands(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Commands that take minutes, each with ``--json``."""
+    unequal, tight = str(FAMILY / "M-unequal.json"), str(FAMILY / "M-tight.json")
+    return {
+        "compare": ("compare", unequal, tight, "--methods", "uniform,mocap,joint", "--gap", "0"),
+        "tradeoff": ("tradeoff", tight, "--chunks", "auto", "--time-limit", "200", "--gap", "0"),
+        "curve": ("tradeoff", tight, "--objective", "period", "--time-limit", "200"),
+        "longest": ("max-length", tight, "--latency-factor", "1.1", "--time-limit", "200"),
+        "equal": ("max-length", unequal, "--equal-chunks", "--set", "chunking.quantum=64"),
+        "period": ("solve", tight, "--set", "objective=period", "--time-limit", "200", "--gap", "0"),
+        "stream": ("solve", str(stream_of(folder)), "--time-limit", "200", "--gap", "0"),
+        "bound": ("bound", unequal),
+    }
+
+
+FOUND = {
+    "compare": lambda told: [row for row in told if row["latency_s"] is not None],
+    "tradeoff": lambda told: told["best"],
+    "curve": lambda told: told["points"],
+    "longest": lambda told: told["tokens"],
+    "equal": lambda told: told["tokens"],
+    "period": lambda told: told["period_s"],
+    "stream": lambda told: told["makespan_s"],
+    "bound": lambda told: told["bounds"],
+}
+"""What was found, of each command's answer."""
+
+
+def stop_command(name: str, number: signal.Signals, delay_s: float, folder: Path) -> bool:
+    """Stop a command after a while and check its answer; whether it had found something."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, *long_commands(folder)[name], "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
+    time.sleep(0.05 + delay_s)
+    process.send_signal(number)
+    answer, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert process.returncode in (ExitCode.ANSWERED, ExitCode.NO_PLAN), said
+    if answer == "":
+        # It had not begun: the files were being read.
+        assert "interrupted before any plan was found" in said
+        assert process.returncode == ExitCode.NO_PLAN
+        return False
+    found = bool(FOUND[name](json.loads(answer)))
+    assert (process.returncode == ExitCode.ANSWERED) == (found or name in ("compare", "bound"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["compare", "tradeoff", "period", "stream"])
+def test_a_stopped_command_gives_what_it_has(name, tmp_path):
+    assert stop_command(name, signal.SIGINT, 6.0, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_many_commands_stopped_at_random_moments(seed, tmp_path):
+    rng = np.random.default_rng([11, seed])
+    name = sorted(FOUND)[seed % len(FOUND)]
+    stop_command(name, SIGNALS[seed // len(FOUND) % 2], float(rng.uniform(0, 12)), tmp_path)
