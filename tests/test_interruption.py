@@ -6,20 +6,24 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mocap_opt import load_instance
+from mocap_opt import compare, load_instance
 from mocap_opt.cli.interrupt import interruptible
 from mocap_opt.cli.progress_log import load_progress
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
+from mocap_opt.lengths import LengthFamily, longest_equal
 from mocap_opt.plan_io import load_plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.solving import Progress
+from mocap_opt.tradeoffs.sweep import sweep
 from mocap_opt.verify import violations
 
 FAMILY = Path(__file__).parent.parent / "instances" / "bench"
@@ -161,9 +165,41 @@ def stop_command(name: str, number: signal.Signals, delay_s: float, folder: Path
     return found
 
 
-@pytest.mark.parametrize("name", ["compare", "tradeoff", "period", "stream"])
-def test_a_stopped_command_gives_what_it_has(name, tmp_path):
-    assert stop_command(name, signal.SIGINT, 6.0, tmp_path)
+class StopAtTheFirstPlan(threading.Event):
+    """Set once a plan is told of."""
+
+    def tell(self, news: Progress) -> None:
+        if news.latency_s is not None:
+            self.set()
+
+
+def test_a_comparison_that_is_stopped_keeps_what_it_found_and_begins_nothing_more():
+    stop = StopAtTheFirstPlan()
+    instance = load_instance(FAMILY / "S-unequal.json")
+    frame = compare(
+        [instance], ["gpipe", "mocap", "joint", "uniform"], gap=0.0, stop=stop, callback=stop.tell
+    )
+    found = frame.set_index("method")
+    assert found.loc["mocap", "latency_s"] > 0
+    assert "not run: interrupted" in found.loc[["joint", "uniform"], "reason"].tolist()
+
+
+def test_a_sweep_that_is_stopped_keeps_what_it_found():
+    stop = threading.Event()
+    instance = load_instance(FAMILY / "S-tight.json")
+    found = sweep(instance, chunks=True, layouts=False, gap=0.0, tell=lambda choice: stop.set(), stop=stop)
+    outcomes = [choice.outcome for choice in found.choices]
+    assert outcomes[0] in ("infeasible", "solved", "no plan")
+    assert set(outcomes[1:]) <= {"not reached", "infeasible", "pruned"}
+
+
+def test_the_longest_prompt_on_equal_chunks_keeps_its_proved_bound_when_stopped():
+    family = LengthFamily.of(load_instance("instances/gpt3-175b-watos-longest.json"))
+    asked = iter([False, False, False])
+    found = longest_equal(family, "joint", asked_to_stop=lambda: next(asked, True))
+    assert found.upper_bound_tokens == longest_equal(family, "joint").upper_bound_tokens
+    assert found.stopped_by is not None
+    assert "time was up" in found.stopped_by.reason
 
 
 @pytest.mark.slow
