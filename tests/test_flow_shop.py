@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from random_tables import TINY_PAIR, random_tables
 
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits, within_limits
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
+from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.flow_shop.recursion import (
     earliest_starts,
     flow_shop_makespan,
@@ -86,3 +87,27 @@ def test_boundaries_that_fall_or_leave_the_grid_keep_to_no_limits() -> None:
     outside = np.array([0, tables.steps + 1, tables.steps])
     assert [bool(within_limits(tables, cut)) for cut in (falling, outside)] == [False, False]
     assert within_limits(tables, np.stack([rising, rising])).shape == (2,)
+
+
+def test_cheapest_partitions_are_those_of_enumeration() -> None:
+    rng = np.random.default_rng(8)
+    steps, longest = 7, 4
+    for _ in range(20):
+        cost = np.where(
+            rng.random((steps + 1, longest)) < 0.2, NEVER, rng.integers(0, 9, (steps + 1, longest))
+        )
+        lengths = np.arange(1, longest + 1)
+        cost[lengths[None, :] > np.arange(steps + 1)[:, None]] = NEVER
+        layers: list[IntArray] = []
+        for count, layer in zip(range(1, 6), least_by_count(cost), strict=False):
+            layers.append(layer)
+            sums = {
+                (0, *inner, steps): sum(
+                    int(cost[b, b - a - 1]) if b - a <= longest else NEVER
+                    for a, b in pairwise((0, *inner, steps))
+                )
+                for inner in combinations(range(1, steps), count - 1)
+            }
+            assert layer[-1] == min(min(sums.values()), NEVER)
+            if layer[-1] < NEVER:
+                assert sums[tuple(cheapest_boundaries(layers, cost).tolist())] == layer[-1]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.cheapest_partition import MixturePricer, PartitionRegion, Weights
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.mixture_program import MixtureProgram
 from mocap_opt.bounds.one_dimensional import MOST_STEPS, one_dimensional, promising_pairs
@@ -20,6 +20,7 @@ from mocap_opt.bounds.path_mixture import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_limits import within_crossings, within_memory
 from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables import Tables

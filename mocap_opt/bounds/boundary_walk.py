@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import NEVER
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 

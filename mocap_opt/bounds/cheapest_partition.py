@@ -15,10 +15,9 @@ from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.unit_flow import UnitFlow
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.tables import IntArray, Tables
 
-#: More than any sum of costs; sums with one more cost stay within int64.
-NEVER = 2**61
 #: Ends of chunks looked at together.
 BLOCK = 64
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.tables import IntArray, Tables
-
-#: More than any time, little enough that sums of two stay within int64.
-NEVER = 2**61
 
 
 @dataclass(frozen=True, eq=False)

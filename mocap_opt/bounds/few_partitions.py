@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import NEVER, Setting
+from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables

@@ -9,7 +9,8 @@ import heapq
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import NEVER, Setting
+from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.flow_shop.partitions import NEVER, least_by_count
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
@@ -102,19 +103,8 @@ def cheapest_by_count(times: IntArray, counts: range) -> dict[int, int]:
     counts : range
         Counts to look at.
     """
-    points, longest = times.shape
-    # Nothing is reached before the start; windows of this row are the starts of each end, nearest last.
-    reached = np.full(longest + points, NEVER, dtype=np.int64)
-    reached[longest] = 0
-    backwards = np.ascontiguousarray(times[:, ::-1])
-    found: dict[int, int] = {}
-    for count in range(1, max(counts, default=0) + 1):
-        starts = np.lib.stride_tricks.sliding_window_view(reached, longest)[:points]
-        row = np.minimum((starts + backwards).min(axis=1, initial=NEVER), NEVER)
-        reached[longest:] = row
-        if count in counts and row[-1] < NEVER:
-            found[count] = int(row[-1])
-    return found
+    layers = zip(range(1, max(counts, default=0) + 1), least_by_count(times), strict=False)
+    return {count: int(row[-1]) for count, row in layers if count in counts and row[-1] < NEVER}
 
 
 def _cheapest(times: IntArray, counts: range) -> int:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mocap_opt.bounds.cheapest_partition import NEVER, MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.cheapest_partition import MixturePricer, PartitionRegion, Weights
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.mixture_program import MixtureProgram
 from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mocap_opt.bounds.boundary_walk import Crossing, LeastBoundaries
-from mocap_opt.bounds.chunk_travel import NEVER, Setting
+from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray
 

@@ -8,12 +8,11 @@ import numpy as np
 
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.heuristics.clock import ChunkClock, leading_stages
 from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
-
-NEVER = np.int64(2**61)
 
 EXACT_STEPS = 2048
 """Up to so many grid steps the exact optimum takes less than a second."""
@@ -53,31 +52,24 @@ def least_sum(
         return None
     width = int(columns[-1]) + 1
     allowed = np.where(times[:, :width] <= tmax, times[:, :width], NEVER)
-    points = tables.steps + 1
-    layers = [np.full(points, NEVER, dtype=np.int64)]
-    layers[0][0] = 0
+    layers: list[IntArray] = []
     best: tuple[int, int] | None = None
-    for count in range(1, max(tables.counts, default=0) + 1):
+    lowest = np.full(tables.steps + 1, NEVER)
+    lowest[0] = 0
+    for count, layer in zip(
+        range(1, max(tables.counts, default=0) + 1), least_by_count(allowed), strict=False
+    ):
         stop_if(asked_to_stop)
-        padded = np.concatenate([np.full(width, NEVER), layers[-1]])
-        # Row b of the view holds the sums up to b - width .. b - 1; reversed, up to b - 1 .. b - width.
-        before = np.lib.stride_tricks.sliding_window_view(padded, width)[:points, ::-1]
-        layer = np.minimum((before + allowed).min(axis=1), NEVER)
         layers.append(layer)
         total = int(layer[-1])
         if count in tables.counts and total < NEVER and (best is None or total < best[0]):
             best = total, count
-        if not tables.exact_chunks and count > 1 and np.all(layer >= np.minimum.reduce(layers[:-1])):
+        if not tables.exact_chunks and count > 1 and np.all(layer >= lowest):
             break
+        np.minimum(lowest, layer, out=lowest)
     if best is None:
         return None
-    indices = [tables.steps]
-    for count in range(best[1], 0, -1):
-        b = indices[-1]
-        reach = min(width, b)
-        sums = layers[count - 1][b - reach : b][::-1] + allowed[b, :reach]
-        indices.append(b - 1 - int(sums.argmin()))
-    return best[0], np.array(indices[::-1], dtype=np.int64)
+    return best[0], cheapest_boundaries(layers[: best[1]], allowed)
 
 
 def terapipe_slices(
@@ -118,7 +110,7 @@ def terapipe_slices(
     if not counts:
         return None
     others, whole = tables.stages - 1, clock.remaining[tables.steps]
-    lowest, best, best_indices = -(-whole // counts[-1]), int(NEVER), None
+    lowest, best, best_indices = -(-whole // counts[-1]), NEVER, None
     first = least_trial(clock, limits, counts[-1], tables.exact_chunks)
     if first is not None and first.indices is not None:
         best, best_indices = _cost(tables, first.indices, others), first.indices
