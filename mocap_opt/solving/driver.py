@@ -23,6 +23,7 @@ from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solving.plugin_methods import PluginMethod, find_plugin_method
 from mocap_opt.solving.program_steps import why_not_run
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
+from mocap_opt.solving.remedies import closest_shortage, remedies
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.steps import chosen_steps
 from mocap_opt.solving.strategy import choose
@@ -163,6 +164,11 @@ def solve(
     )
     reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
+    if state.infeasible_reason is not None and not instance.workload.requests:
+        if prove_infeasible(tables, state.stop.is_set) is None:
+            shortage = closest_shortage(tables, state.stop.is_set)
+            state.infeasible_reason += f": {shortage}" if shortage else ""
+        state.notes += remedies(instance, state.stop.is_set)
     report = make_report(
         instance,
         tables,
