@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mocap_opt import frames, studies
+    from mocap_opt.answers import bound, evaluate, solve
     from mocap_opt.costs import build_tables
     from mocap_opt.errors import InputError, MocapError
     from mocap_opt.formulations.models import CpModel, build_cp_model, build_model, read_plan
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
     from mocap_opt.report import Report
-    from mocap_opt.solving import Solution, bound, compare, evaluate, solve
+    from mocap_opt.solving import Solution, compare
     from mocap_opt.tables import Tables
     from mocap_opt.verify import violations
 
@@ -79,10 +80,10 @@ _HOMES = {
     "read_plan": "formulations.models",
     "Report": "report",
     "Solution": "solving",
-    "solve": "solving",
-    "evaluate": "solving",
+    "solve": "answers",
+    "evaluate": "answers",
     "compare": "solving",
-    "bound": "solving",
+    "bound": "answers",
 }
 
 _MODULES = ("frames", "studies")

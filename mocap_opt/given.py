@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mocap_opt.costs import build_tables
 from mocap_opt.instance import Instance
+from mocap_opt.objectives import require_supported
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import plan_from_dict
 from mocap_opt.tables import Tables
@@ -28,15 +29,26 @@ def as_instance(given: GivenInstance) -> Instance:
     return given if isinstance(given, Instance) else Instance.from_dict(given)
 
 
-def as_tables(given: GivenTables) -> Tables:
+def as_tables(given: GivenTables, question: str | None = None) -> Tables:
     """Return the tables of what users hand in.
+
+    Parameters
+    ----------
+    given : Tables, Instance or mapping
+    question : str, optional
+        What they are for; refused where the instance's objective does not go with it.
 
     Raises
     ------
     InputError
         Listing every problem.
     """
-    return given if isinstance(given, Tables) else build_tables(as_instance(given))
+    if isinstance(given, Tables):
+        return given
+    instance = as_instance(given)
+    if question is not None:
+        require_supported(instance, question)
+    return build_tables(instance)
 
 
 def as_plan(given: GivenPlan, tables: Tables) -> Plan:

@@ -9,6 +9,7 @@ from typing import Any
 from mocap_opt.bench.process import Finished, run_task
 from mocap_opt.bench.rows import Row, measures, medians
 from mocap_opt.instance import Instance
+from mocap_opt.objectives import require_supported
 
 TIME_LIMITS_S = {"S": 2.0, "M": 20.0, "L": 120.0, "XL": 300.0}
 """Wall time by the size in an instance's name."""
@@ -90,6 +91,8 @@ def bench(
     Row
     """
     settings = settings or Settings()
+    for instance in instances:
+        require_supported(instance, "bench")
     for instance in instances:
         yield from _rows(instance, settings, tell, run)
 

@@ -22,6 +22,7 @@ from mocap_opt.extras import require
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.objectives import require_supported
 from mocap_opt.plan import Plan
 from mocap_opt.plan_io import load_plan
 from mocap_opt.run_view import RunView, view_run
@@ -120,6 +121,7 @@ def plot(
     from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     instance = load_instance(file, overrides)
+    require_supported(instance, "plot")
     if kind == "bounds":
         progress, end_s = _progress(instance, source, options)
         if all(p.latency_s is None and p.bound_s is None for p in progress):
@@ -254,6 +256,7 @@ def report(
     from mocap_opt.html_report import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 
     instance = load_instance(file, overrides)
+    require_supported(instance, "report")
     tables = build_tables(instance)
     write_text_atomically(
         out, html_report(instance, tables, _contenders(instance, tables, plans, methods, options))

@@ -9,6 +9,7 @@ from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import load_instance
+from mocap_opt.objectives import require_supported
 from mocap_opt.tables_io import save_tables
 from mocap_opt.units import format_seconds
 
@@ -63,6 +64,7 @@ def export(file: str, to: str, program: str, force: bool, overrides: tuple[str, 
     file_format(to)
     require_outputs([to], [file])
     instance = load_instance(file, overrides)
+    require_supported(instance, "export")
     made = build_tables(instance)
     written = export_program(
         to,

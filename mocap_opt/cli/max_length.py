@@ -21,6 +21,7 @@ from mocap_opt.files import write_text_atomically
 from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, longest_equal, longest_prompt
+from mocap_opt.objectives import require_supported
 from mocap_opt.plan_io import save_plan
 from mocap_opt.plugins import HEURISTICS
 from mocap_opt.report import relative_gap
@@ -168,6 +169,7 @@ def max_length(
     rule = _one_rule(equal_chunks, limit_s, factor)
     require_outputs([curve_path, out], [file])
     instance = load_instance(file, overrides)
+    require_supported(instance, "max-length")
     family = LengthFamily.of(instance)
     points = 0 if curve_path is None else CURVE_POINTS
 

@@ -9,7 +9,7 @@ import click
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.costs import build_tables
-from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.errors import ExitCode
 from mocap_opt.instance import Instance
 from mocap_opt.period.answer import evaluate_period, solve_period
 from mocap_opt.period.report import load_periodic_plan, save_periodic_plan
@@ -28,7 +28,6 @@ def solve_for_period(
     seed: int,
     solver: str,
     out: str | None,
-    refused: dict[str, bool],
     as_json: bool,
 ) -> ExitCode:
     """Find a periodic plan, print the answer and write the plan.
@@ -40,15 +39,12 @@ def solve_for_period(
         A name that `solve` takes.
     time_limit_s, gap, seed, solver, out, as_json
         As for `solve`.
-    refused : dict of str to bool
-        Options that mean nothing for a period, and whether they were given.
 
     Raises
     ------
     InputError
-        If such an option was given, or queues are unbounded.
+        If queues are unbounded.
     """
-    _refuse(refused)
     limit = DEFAULT_TIME_LIMIT_S if time_limit_s is None else time_limit_s
     solution = follow(
         "bounds on the period",
@@ -68,21 +64,10 @@ def solve_for_period(
     return _print(solution.report, as_json)
 
 
-def evaluate_for_period(instance: Instance, path: str, refused: dict[str, bool], as_json: bool) -> ExitCode:
+def evaluate_for_period(instance: Instance, path: str, as_json: bool) -> ExitCode:
     """Verify and replay a periodic plan read from a file; parameters as for `solve_for_period`."""
-    _refuse(refused)
     periodic = load_periodic_plan(path, build_tables(instance))
     return _print(evaluate_period(instance, periodic).report, as_json)
-
-
-def _refuse(options: dict[str, bool]) -> None:
-    given = [
-        Problem(name, "given", "no such option for the objective period")
-        for name, on in options.items()
-        if on
-    ]
-    if given:
-        raise InputError(given)
 
 
 def _print(fields: dict[str, Any], as_json: bool) -> ExitCode:

@@ -6,6 +6,7 @@ import threading
 
 import click
 
+from mocap_opt.answers import bound as lower_bounds_of
 from mocap_opt.cli import render, streams
 from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
 from mocap_opt.cli.interrupt import interruptible
@@ -28,13 +29,13 @@ from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
+from mocap_opt.objectives import Objective, objective_of, require_supported
 from mocap_opt.plan_io import load_plan, save_plan
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.report import Report
 from mocap_opt.run_view import view_run
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
-from mocap_opt.solving import bound as lower_bounds_of
 from mocap_opt.solving import compare as compare_methods
 from mocap_opt.solving import evaluate as evaluate_plan
 from mocap_opt.solving import solve as solve_instance
@@ -132,21 +133,29 @@ def solve(
     refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt, "--show-steps": show_steps})
     require_outputs([out, log, trace], [file])
     instance = load_instance(file, overrides)
-    refuse_with_chunk_list(chunk_list, {"a stream": bool(instance.workload.requests)})
-    if instance.workload.requests:
-        streams.refuse_for_streams(
-            threads=threads,
-            log=log,
-            trace=trace,
-            gantt=gantt,
-            without=without or None,
-            only=only or None,
-            show_steps=show_steps,
-        )
+    require_supported(
+        instance,
+        "solve",
+        command=True,
+        method=method,
+        solver=solver,
+        execution=execution,
+        deterministic_limit=deterministic_limit,
+        threads=threads,
+        log=log,
+        trace=trace,
+        gantt=gantt,
+        chunk_list=chunk_list,
+        without=without or None,
+        only=only or None,
+        show_steps=show_steps,
+    )
+    objective = objective_of(instance)
+    if objective is Objective.STREAM:
         return streams.solve(
             instance, time_limit_s=time_limit_s, gap=gap, seed=seed, out=out, as_json=as_json
         )
-    if instance.objective == "period":
+    if objective is Objective.PERIOD:
         from mocap_opt.cli.period import solve_for_period  # noqa: PLC0415 - loads both solvers
 
         return solve_for_period(
@@ -157,18 +166,6 @@ def solve(
             seed=seed,
             solver=solver,
             out=out,
-            refused={
-                "--execution": execution != "best",
-                "--deterministic-limit": deterministic_limit is not None,
-                "--threads": threads is not None,
-                "--log": log is not None,
-                "--trace": trace is not None,
-                "--gantt": gantt,
-                "--chunk-list": chunk_list,
-                "--without": bool(without),
-                "--only": bool(only),
-                "--show-steps": show_steps,
-            },
             as_json=as_json,
         )
     with interruptible() as runner:
@@ -224,13 +221,14 @@ def evaluate(
     _refuse_both(gantt, as_json)
     require_outputs([trace], [file, plan])
     instance = load_instance(file, overrides)
-    if instance.workload.requests:
-        streams.refuse_for_streams(trace=trace, gantt=gantt)
+    require_supported(instance, "evaluate", command=True, trace=trace, gantt=gantt)
+    objective = objective_of(instance)
+    if objective is Objective.STREAM:
         return streams.evaluate(instance, plan, as_json)
-    if instance.objective == "period":
+    if objective is Objective.PERIOD:
         from mocap_opt.cli.period import evaluate_for_period  # noqa: PLC0415 - loads both solvers
 
-        return evaluate_for_period(instance, plan, {"--trace": trace is not None, "--gantt": gantt}, as_json)
+        return evaluate_for_period(instance, plan, as_json)
     tables = build_tables(instance)
     solution = evaluate_plan(instance, load_plan(plan, tables), tables=tables)
     _trace(trace, solution)
@@ -303,7 +301,10 @@ def compare(
 @set_option
 @json_option
 def bound(file: str, quick: bool, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
-    """Compute every lower bound on the latency of the instance FILE, or prove it infeasible."""
+    """Compute every lower bound on the instance FILE, or prove it infeasible.
+
+    They are on what its objective minimises: the latency, the period, or the makespan of a stream.
+    """
     instance = load_instance(file, overrides)
     tables, bounds, impossible = lower_bounds_of(instance, quick=quick)
     rows = [

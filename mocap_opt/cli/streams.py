@@ -12,7 +12,7 @@ from mocap_opt.cli import render
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.errors import ExitCode
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance
 from mocap_opt.solvers.outcome import Status
@@ -23,16 +23,6 @@ from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
     from mocap_opt.streams.report import StreamSolution
-
-
-def refuse_for_streams(**options: object) -> None:
-    """Refuse options that mean nothing for a stream; each by its name, True or not None if given."""
-    given = [name for name, value in options.items() if value not in (None, False)]
-    if given:
-        option = f"--{given[0].replace('_', '-')}"
-        raise InputError(
-            [Problem(option, "a stream of requests", "an instance of one prompt", "leave it out")]
-        )
 
 
 def solve(

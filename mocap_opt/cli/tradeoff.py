@@ -17,6 +17,7 @@ from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.objectives import Objective, objective_of, require_supported
 from mocap_opt.plan_io import save_plan
 from mocap_opt.tradeoffs import Choice, Sweep, sweep
 from mocap_opt.tradeoffs.any_layout import load_for_any_layout
@@ -165,14 +166,6 @@ def _curve(
     return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
 
 
-def _refuse_for_the_curve(method: str, chunks: str | None, out: str | None) -> None:
-    given = {"--method": method != "auto", "--chunks": chunks is not None, "--out": out is not None}
-    reason = "no such option with --objective period: every count is tried, by the search for the period"
-    problems = [Problem(name, "given", reason, "leave it out") for name, on in given.items() if on]
-    if problems:
-        raise InputError(problems)
-
-
 @click.command(short_help="counts of chunks and layouts, swept", epilog=EXAMPLE)
 @file_argument
 @click.option("--chunks", type=click.Choice(["auto"]), help="Every exact count up to max_chunks.")
@@ -180,9 +173,8 @@ def _refuse_for_the_curve(method: str, chunks: str | None, out: str | None) -> N
 @click.option(
     "--objective",
     type=click.Choice(["latency", "period"]),
-    default="latency",
-    show_default=True,
-    help="Least latency; or the curve of latency against period, every count of chunks tried.",
+    help="Least latency; or the curve of latency against period, every count of chunks tried.  "
+    "[default: the instance's own]",
 )
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write that curve here (CSV).")
 @click.option("--method", type=MethodChoice(), default="auto", show_default=True)
@@ -203,7 +195,7 @@ def tradeoff(
     file: str,
     chunks: str | None,
     layout: str | None,
-    objective: str,
+    objective: str | None,
     curve_path: str | None,
     method: str,
     time_limit_s: float,
@@ -222,9 +214,10 @@ def tradeoff(
     With --layout the layout that FILE describes need not fit the wafer, and may be left out.
     """
     require_outputs([out, curve_path], [file])
-    instance = (load_instance if layout is None else load_for_any_layout)(file, overrides)
-    if objective == "period":
-        _refuse_for_the_curve(method, chunks, out)
+    asked = overrides if objective is None else (*overrides, f"objective={objective}")
+    instance = (load_instance if layout is None else load_for_any_layout)(file, asked)
+    require_supported(instance, "tradeoff", command=True, method=method, chunks=chunks, out=out)
+    if objective_of(instance) is Objective.PERIOD:
         return _curve(
             instance,
             layouts=layout is not None,

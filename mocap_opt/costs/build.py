@@ -42,7 +42,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         reaches 2^62, or if the instance is a stream (see `mocap_opt.streams.requests`).
     """
     if requests := instance.workload.requests:
-        expected = "one prompt; a stream is for check, show, solve and evaluate"
+        expected = "one prompt; a stream is for check, show, solve, evaluate and bound"
         raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking

@@ -74,7 +74,7 @@ def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
     formulation = find_formulation(name)
     if formulation.build is None:
         raise InputError([Problem("name", show(name), "a program with a Pyomo model")])
-    tables = as_tables(given)
+    tables = as_tables(given, "build_model")
     try:
         model = formulation.build(tables, **options)
     except (KeyboardInterrupt, MocapError):
@@ -181,7 +181,9 @@ def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
     # CP-SAT takes a second to load.
     from mocap_opt.solvers.cpsat_model import build_model as write  # noqa: PLC0415
 
-    program = importlib.import_module(f"mocap_opt.formulations.{name}_cpsat").build(as_tables(given))
+    program = importlib.import_module(f"mocap_opt.formulations.{name}_cpsat").build(
+        as_tables(given, "build_cp_model")
+    )
     built = write(program.program)
     variables = dict(zip(program.program.names, built.variables, strict=True))
     return CpModel(built.model, variables, program.program.objective.constant, program)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.objectives import require_supported
 from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class LengthFamily:
         InputError
             If nothing limits the length, or the grid would have more than `MOST_STEPS` steps.
         """
+        require_supported(instance, "the longest prompt")
         chunking = instance.chunking
         given = build_tables(instance)
         limits = [most_tokens(given)]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mocap_opt.bounds import Bound, Infeasibility, prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.period.assess import assess_period
-from mocap_opt.period.bounds import period_bounds
-from mocap_opt.period.cycle import PeriodicPlan, violations
-from mocap_opt.period.report import report_fields
-from mocap_opt.period.search import PeriodSearch, best_period, search_of_method
+from mocap_opt.period.bounds import ROUNDS, PartitionBound, period_bounds
+from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues, violations
+from mocap_opt.period.report import periodic_plan, report_fields
+from mocap_opt.period.search import (
+    NO_ROOM,
+    PeriodSearch,
+    best_period,
+    search_of_method,
+    without_room,
+)
 from mocap_opt.solving.driver import JOINT_METHODS
 from mocap_opt.solving.state import Progress
+from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -94,9 +103,22 @@ def solve_period(
     return _solution(instance, search)
 
 
-def evaluate_period(instance: Instance, periodic: PeriodicPlan) -> PeriodSolution:
-    """Verify and replay a given periodic plan, and set it against the bounds."""
+def evaluate_period(instance: Instance, given: PeriodicPlan | Mapping[str, Any]) -> PeriodSolution:
+    """Verify and replay a given periodic plan, and set it against the bounds.
+
+    Parameters
+    ----------
+    instance : Instance
+    given : PeriodicPlan or mapping
+        A mapping is what a plan file with ``slots`` holds.
+
+    Raises
+    ------
+    InputError
+        If it is not a periodic plan, or queues are unbounded.
+    """
     tables = build_tables(instance)
+    periodic = periodic_plan(given, tables)
     search, broken = PeriodSearch(tables), violations(tables, periodic)
     if broken:
         search.infeasible = "; ".join(str(violation) for violation in broken)
@@ -104,6 +126,30 @@ def evaluate_period(instance: Instance, periodic: PeriodicPlan) -> PeriodSolutio
         search.best = assess_period(tables, periodic)
         search.bounds = period_bounds(tables)[0]
     return _solution(instance, search)
+
+
+def bound_period(tables: Tables, *, quick: bool = False) -> tuple[list[Bound], Infeasibility | None]:
+    """Bound the period over all spacings, or prove that no periodic plan exists.
+
+    Parameters
+    ----------
+    tables : Tables
+    quick : bool
+        Leave out what needs a solver: weights are not sharpened then.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded.
+    """
+    require_bounded_queues(tables)
+    impossible = prove_infeasible(tables)
+    if impossible is not None:
+        return [], impossible
+    found, by_slots = period_bounds(tables, partial(PartitionBound.sharpen, rounds=0 if quick else ROUNDS))
+    if without_room(by_slots):
+        return [], Infeasibility(None, None, 0, NO_ROOM)
+    return found, None
 
 
 def _solution(instance: Instance, search: PeriodSearch) -> PeriodSolution:

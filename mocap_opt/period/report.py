@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from mocap_opt.bounds import Scope
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, source_name, write_text_atomically
+from mocap_opt.files import read_json, write_text_atomically
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.messages import show
 from mocap_opt.period.assess import PeriodAssessment
@@ -115,7 +116,29 @@ def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Periodic
     InputError
         Listing every problem, each with the file's name.
     """
-    data = dict(read_json(path, max_bytes=MAX_BYTES))
+    try:
+        return periodic_plan(read_json(path, max_bytes=MAX_BYTES), tables)
+    except InputError as error:
+        source = ascii(os.fspath(path))[1:-1]
+        raise InputError(
+            [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
+        ) from None
+
+
+def periodic_plan(given: PeriodicPlan | Mapping[str, Any], tables: Tables) -> PeriodicPlan:
+    """Return a periodic plan, read from what a file holds if it is not one already.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    if isinstance(given, PeriodicPlan):
+        return given
+    if not isinstance(given, Mapping):
+        remedy = "PeriodicPlan(plan, slots)"
+        raise InputError([Problem("plan", type(given).__name__, "a periodic plan or a mapping", remedy)])
+    data = dict(given)
     slots = data.pop("slots", None)
     problems = []
     if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
@@ -128,6 +151,5 @@ def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Periodic
     except InputError as error:
         problems += error.problems
     if problems or plan is None or not isinstance(slots, int):
-        source = source_name(path)
-        raise InputError([Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in problems])
+        raise InputError(problems)
     return PeriodicPlan(plan, slots)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -33,6 +33,9 @@ NEEDS_SOLVER = frozenset({"search-program"})
 
 PROMISING = 6
 """Starts that are replayed: so many by each of two estimates."""
+
+NO_ROOM = "the reserve of endless requests leaves some memory no room, however short the chunks"
+"""Why there is no periodic plan where the reserve alone rules every partition out."""
 
 Start = tuple[float, PeriodicPlan, IntArray]
 """The estimate of a plan, the plan, and the order of homes it was made with."""
@@ -270,6 +273,11 @@ class PeriodSearch:
             self.add_bounds([Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note)])
 
 
+def without_room(by_slots: Mapping[Scope, PartitionBound]) -> bool:
+    """Whether the reserve alone rules every partition out."""
+    return any(not partition.classes for partition in by_slots.values())
+
+
 def _program_of(solver: str) -> Callable[..., PeriodResult]:
     """The program of one W, for the solver of that name."""
     if solver != "highs":
@@ -322,10 +330,8 @@ def best_period(
         return search
     bounds, by_slots = period_bounds(tables)
     search.add_bounds(bounds)
-    if any(not partition.classes for partition in by_slots.values()):
-        search.infeasible = (
-            "the reserve of endless requests leaves some memory no room, however short the chunks"
-        )
+    if without_room(by_slots):
+        search.infeasible = NO_ROOM
         return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
     if not search.done:

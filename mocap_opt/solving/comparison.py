@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import Bound
 from mocap_opt.given import as_instance
+from mocap_opt.objectives import require_supported
 from mocap_opt.report import BoundBeatenError, make_report
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.driver import METHOD_NAMES, Solution, solve, wanted_execution
@@ -52,6 +53,7 @@ def solve_with_each(
         Passed on to `solve`.
     """
     instance = as_instance(instance)
+    require_supported(instance, "compare")
     stop = stop or threading.Event()
     began = time.perf_counter()
     solutions: list[Solution] = []
@@ -126,7 +128,10 @@ def compare(
     import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
 
     rows: list[dict[str, Any]] = []
-    for instance in instances:
+    given = [as_instance(instance) for instance in instances]
+    for instance in given:
+        require_supported(instance, "compare")
+    for instance in given:
         for solution in solve_with_each(instance, methods, **options):
             report = solution.report
             row = report.to_dict()

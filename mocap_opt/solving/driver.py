@@ -15,6 +15,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.given import as_instance, as_plan, as_tables
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.registry import built_in_method
+from mocap_opt.objectives import require_supported
 from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
 from mocap_opt.solving.bounding import add_quick_bounds, settle_feasibility
@@ -144,8 +145,9 @@ def solve(
     plugin = find_plugin_method(method, METHOD_NAMES)
     _check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
     _check_steps(method, without, only)
-    _check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
+    check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
+    require_supported(instance, "this method of solving")
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
     began = time.perf_counter()
@@ -220,7 +222,14 @@ def _check_steps(method: str, without: Sequence[str], only: Sequence[str]) -> No
         )
 
 
-def _check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
+def check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
+    """Refuse limits out of range, by their names.
+
+    Raises
+    ------
+    InputError
+        Listing them.
+    """
     problems = [
         Problem(name, repr(value), "a finite number >= 0")
         for name, value in limits.items()
@@ -289,6 +298,7 @@ def evaluate(
         With status ``infeasible`` and every violation in ``report.notes`` if the plan breaks a rule.
     """
     instance = as_instance(instance)
+    require_supported(instance, "a single plan")
     tables = build_tables(instance) if tables is None else tables
     plan = as_plan(plan, tables)
     state = SearchState(tables, float("inf"), 0.0)
@@ -333,7 +343,7 @@ def bound(
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
-    tables = as_tables(instance)
+    tables = as_tables(instance, "bounds on the latency")
     impossible = prove_infeasible(tables)
     bounds = [] if impossible else lower_bounds(tables, quick=quick)
     return tables, sorted(bounds, key=lambda b: b.ticks), impossible

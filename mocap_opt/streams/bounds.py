@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from mocap_opt.bounds import Infeasibility, lower_bounds, prove_infeasible
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.flow_shop.recursion import machine_ends
@@ -86,6 +87,34 @@ def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Boun
     found = [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
     with_memory = work_and_memory(requests)
     return found if with_memory is None else [*found, with_memory]
+
+
+def bound_stream(
+    requests: Sequence[Request], order_given: bool, *, quick: bool = False
+) -> tuple[list[Bound], Infeasibility | None]:
+    """Bound the makespan, or prove that there is no sequence: a request without a plan alone has none.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    order_given : bool
+    quick : bool
+        Leave out what needs a solver.
+
+    Returns
+    -------
+    bounds : list of Bound
+        Of one request those of its latency, from its release on; empty if there is no sequence.
+    impossible : Infeasibility or None
+    """
+    for request in {id(request.tables): request for request in requests}.values():
+        impossible = prove_infeasible(request.tables)
+        if impossible is not None:
+            return [], replace(impossible, message=f"request {request.name}: {impossible.message}")
+    if len(requests) > 1:
+        return makespan_bounds(requests, order_given), None
+    alone = lower_bounds(requests[0].tables, quick=quick)
+    return [shifted(bound, requests[0].release) for bound in alone], None
 
 
 def shifted(bound: Bound, release: int) -> Bound:

@@ -20,6 +20,7 @@ from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
+from mocap_opt.objectives import require_supported
 from mocap_opt.solvers.versions import versions
 from mocap_opt.solving import METHOD_NAMES
 from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
@@ -184,6 +185,7 @@ def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict
             where = source + "".join(f" {show(key)[1:-1]}={show(value)}" for key, value in variant.items())
             try:
                 instance = load_instance(path, [f"{key}={json.dumps(v)}" for key, v in variant.items()])
+                require_supported(instance, "study")
             except InputError as error:
                 problems += [
                     Problem(_within(where, p.path, source), p.found, p.expected, p.remedy)

@@ -14,6 +14,7 @@ from mocap_opt.bounds import Scope, best, prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.lengths.ceiling import path_bound
+from mocap_opt.objectives import require_supported
 from mocap_opt.solving import Solution, solve
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def sweep(
         kinds.append(layout_choices(instance))
     if chunks:
         kinds.append(chunk_choices(instance))
+    require_supported(instance, "tradeoff of chunks and layouts")
     stop = stop or threading.Event()
     waiting = _by_bound(instance, [sum(parts, ()) for parts in product(*kinds)], stop, begin)
     end = time.perf_counter() + time_limit_s
