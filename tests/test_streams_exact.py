@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import make_tables
 from stream_oracle import Best, brute_force, random_stream
 
+from mocap_opt.instance import load_instance
 from mocap_opt.plan import Plan
 from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
@@ -18,7 +20,7 @@ from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_
 from mocap_opt.streams.exact import UnfinishedError, solve_exactly
 from mocap_opt.streams.incumbent import Planned, StreamSearch
 from mocap_opt.streams.planner import plan_stream
-from mocap_opt.streams.requests import Request
+from mocap_opt.streams.requests import Request, build_requests
 from mocap_opt.streams.sequence import RequestSequence
 from mocap_opt.streams.verify import sequence_violations
 
@@ -239,3 +241,13 @@ def test_the_crossing_bound_is_reached_where_stages_are_alike() -> None:
     assert by_name["crossing"] == replay_sequence_lockstep(sequence).makespan == 12
     assert by_name["crossing"] * Fraction(102, 100) > 12
     assert replay_sequence_event(sequence).makespan == 12
+
+
+def test_rows_beyond_64_bits_are_no_obstacle() -> None:
+    # Bytes per tick times the denominator of the overlap times ticks: 1.4e19.
+    instance = load_instance(Path(__file__).parent / "data" / "stream-overlap.json")
+    requests = build_requests(instance)
+    sequence = solve_exactly(requests, order_given=True)
+    assert sequence is not None
+    assert any(request.plan.homes for request in sequence)
+    assert sequence_violations(sequence) == []
