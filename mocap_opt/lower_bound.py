@@ -21,6 +21,11 @@ class Evidence(Enum):
     SEARCH = "search"
     LP_DUAL = "lp_dual"
     SOLVER = "solver"
+    """The word of a solver that computes in whole numbers."""
+    SOLVER_CONFIRMED = "solver_confirmed"
+    """The word of a solver in floating point, confirmed by a second reading."""
+    SOLVER_UNCONFIRMED = "solver_unconfirmed"
+    """The same without: it closes no gap."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class Bound:
         if self.ticks < 0:
             raise ValueError(f"bound {self.name}: expected ticks >= 0, got {self.ticks}")
 
+    @property
+    def closes(self) -> bool:
+        """Whether it may close a gap: its evidence is more than the unconfirmed word of a solver."""
+        return self.evidence is not Evidence.SOLVER_UNCONFIRMED
+
+    @property
+    def floating(self) -> bool:
+        """Whether it rests on floating point, so that a plan that beats it refutes it alone."""
+        return self.evidence in (Evidence.SOLVER_CONFIRMED, Evidence.SOLVER_UNCONFIRMED)
+
     def covers(self, scope: Scope) -> bool:
         """Whether the bound holds for executions of `scope`; lockstep is one of any execution."""
         return self.scope is Scope.ANY_EXECUTION or self.scope is scope
@@ -59,8 +74,11 @@ def best(bounds: Iterable[Bound], scopes: Collection[Scope]) -> Bound | None:
     """Return the greatest bound whose scope is among `scopes`; None if there is none.
 
     A lockstep latency may be compared with bounds of both scopes, an event-driven one, or the
-    smaller of the two, with ``{Scope.ANY_EXECUTION}`` only.  Of equal bounds the first is taken.
+    smaller of the two, with ``{Scope.ANY_EXECUTION}`` only.  Of equal bounds the first that closes
+    gaps is taken, or else the first.
     """
     return max(
-        (bound for bound in bounds if bound.scope in scopes), key=lambda bound: bound.ticks, default=None
+        (bound for bound in bounds if bound.scope in scopes),
+        key=lambda bound: (bound.ticks, bound.closes),
+        default=None,
     )

@@ -49,6 +49,9 @@ class ProgramRun:
     rows, columns, nonzeros : int or None
         Size of the last model as the solver got it.
     threads : int or None
+    confirmed_by : str or None
+        What else says that the solver's claim is true: of a solver in floating point, a claim that closes
+        the program (an optimum, the gap asked for, no solution) counts only with that.
     """
 
     program: str
@@ -61,6 +64,7 @@ class ProgramRun:
     columns: int | None
     nonzeros: int | None
     threads: int | None
+    confirmed_by: str | None = None
 
     @classmethod
     def of(cls, program: str, outcome: SolveOutcome) -> ProgramRun:
@@ -76,6 +80,7 @@ class ProgramRun:
             outcome.columns,
             outcome.nonzeros,
             outcome.threads,
+            outcome.confirmed_by,
         )
 
 
@@ -132,7 +137,8 @@ class Report:
     method, solver : str or None
         How the plan was found; the solver is None for heuristics.
     status : Status
-        ``optimal``: the gap is at most the tolerance; ``feasible``: a plan, not proved best;
+        ``optimal``: the gap to a bound that closes gaps (`Bound.closes`) is at most the tolerance;
+        ``feasible``: a plan, not proved best;
         ``infeasible``: proved that no plan exists (or, of a given plan, that it breaks a rule);
         ``unknown``: neither.
     objective : str
@@ -299,7 +305,9 @@ def make_report(
         gap = relative_gap(assessment.latency_in(execution), anywhere)
         lockstep_gap = relative_gap(assessment.lockstep.latency, lockstep)
         relative_gap(assessment.latency, best(bounds, covering(None)))
-        status = Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE
+        sure = best((bound for bound in bounds if bound.closes), covering(execution))
+        sure_gap = relative_gap(assessment.latency_in(execution), sure)
+        status = Status.OPTIMAL if sure_gap is not None and sure_gap <= tolerance else Status.FEASIBLE
     return Report(
         instance=instance.name,
         fingerprint=instance.fingerprint,

@@ -8,8 +8,6 @@ import numpy as np
 import oracle
 import pytest
 from builders import make_tables
-from scipy import sparse
-from scipy.optimize import linprog
 
 from mocap_opt.bounds import (
     BOUNDS,
@@ -23,7 +21,6 @@ from mocap_opt.bounds import (
     prove_infeasible,
 )
 from mocap_opt.bounds.least_total import least_over_lengths
-from mocap_opt.bounds.safe_dual import safe_dual_bound
 from mocap_opt.bounds.way_out import Demand, good_weights
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
@@ -257,68 +254,6 @@ def test_lengths_never_exceed_the_least_over_partitions(seed: int):
     counts = sorted(sums)
     found = least_over_lengths(costs, LengthLimits.of(tables), counts)
     assert (found <= [sums[count] for count in counts]).all()
-
-
-# --- duals ---------------------------------------------------------------------------------------
-
-
-def test_safe_dual_by_hand():
-    # min x + y, x + 2 y >= 4, 0 <= x, y <= 3: y = 2 gives 2, dual 1/2.  A worse dual proves less.
-    program = (
-        np.array([1.0, 1.0]),
-        sparse.csr_array(np.array([[1.0, 2.0]])),
-        np.array([4.0]),
-        np.array([np.inf]),
-        np.zeros(2),
-        np.full(2, 3.0),
-    )
-    assert safe_dual_bound(*program, np.array([0.5])) == 2
-    assert safe_dual_bound(*program, np.array([0.25])) == 1
-    # Too large: y's reduced cost is -1, at y = 3: 4 - 3 = 1.
-    assert safe_dual_bound(*program, np.array([1.0])) == 1
-    # A dual that prices the absent upper side counts as 0.
-    assert safe_dual_bound(*program, np.array([-7.0])) == 0
-    unbounded = (*program[:5], np.array([3.0, np.inf]))
-    assert safe_dual_bound(*unbounded, np.array([1.0])) is None
-    # Coefficients known to 1 part in 8: 4 y - 4 y / 8, and x, y may each pay up to that much less.
-    assert safe_dual_bound(*program, np.array([0.5]), relative_error=Fraction(1, 8)) == 2 - Fraction(
-        1, 4
-    ) - Fraction(3, 8)
-    with pytest.raises(ValueError, match="finite duals"):
-        safe_dual_bound(*program, np.array([np.nan]))
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_safe_dual_never_exceeds_the_optimum_and_reaches_it(seed: int):
-    rng = np.random.default_rng(seed)
-    rows, columns = int(rng.integers(1, 6)), int(rng.integers(1, 7))
-    matrix = rng.integers(-4, 5, (rows, columns)).astype(float)
-    inside = rng.uniform(0, 3, columns)
-    lower = matrix @ inside - rng.uniform(0, 2, rows)
-    upper = np.where(rng.random(rows) < 0.5, np.inf, matrix @ inside + rng.uniform(0, 2, rows))
-    cost = rng.integers(-5, 6, columns).astype(float)
-    finite = np.isfinite(upper)
-    solved = linprog(
-        cost,
-        A_ub=np.vstack([-matrix, matrix[finite]]),
-        b_ub=np.concatenate([-lower, upper[finite]]),
-        bounds=[(0, 5)] * columns,
-    )
-    duals = -solved.ineqlin.marginals[:rows]
-    duals[finite] += solved.ineqlin.marginals[rows:]
-    program = (cost, sparse.csr_array(matrix), lower, upper, np.zeros(columns), np.full(columns, 5.0))
-    assert float(safe_dual_bound(*program, duals)) == pytest.approx(solved.fun, abs=1e-7)
-    for _ in range(20):
-        wild = duals + rng.normal(0, 3, rows)
-        assert float(safe_dual_bound(*program, wild)) <= solved.fun + 1e-9
-
-
-def test_lp_relaxation_of_the_worked_example():
-    tables = make_tables(constant=2)
-    bound = BOUNDS["lp_relaxation"](tables)
-    assert bound is not None
-    assert (bound.scope, bound.evidence) == (Scope.LOCKSTEP, Evidence.LP_DUAL)
-    assert 56 <= bound.ticks <= oracle.brute_force(tables).value == 60
 
 
 # --- infeasibility -------------------------------------------------------------------------------

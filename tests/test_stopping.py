@@ -106,7 +106,7 @@ def test_a_home_rule_that_is_stopped_places_nothing(rule):
 def test_a_bound_that_is_stopped_still_holds(name, size):
     tables = tables_of(size)
     latency = replay_lockstep(tables, start(size)).latency
-    for patience in PATIENCE[: 2 if name == "lp_relaxation" else 4]:
+    for patience in PATIENCE[:4]:
         stop = Question(patience)
         bound = BOUNDS[name](tables, asked_to_stop=stop)
         assert stop.late <= LATE

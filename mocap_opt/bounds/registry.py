@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from mocap_opt.bounds.boundary_branching import boundary_branching
 from mocap_opt.bounds.listed_partitions import listed_partitions
-from mocap_opt.bounds.lp_relaxation import lp_relaxation
 from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
 from mocap_opt.bounds.path_mixture import path_mixture
 from mocap_opt.bounds.stage_work import stage_work
@@ -28,7 +27,6 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "boundary_branching": boundary_branching,
         "listed_partitions": listed_partitions,
         "traffic_windows": traffic_windows,
-        "lp_relaxation": lp_relaxation,
     }
 )
 

@@ -11,7 +11,7 @@ import pyomo.environ as pyo
 
 from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.formulations.frame import Frame
-from mocap_opt.formulations.lockstep_solution import Limits, passing_on, read_plan
+from mocap_opt.formulations.lockstep_solution import Limits, passing_on, read_plan, without_beaten
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import (
@@ -142,12 +142,16 @@ def _settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | N
     status, stop, message = Status.FEASIBLE, raw.stop, raw.message
     if raw.status is Status.INFEASIBLE:
         stop, bound = StopReason.ERROR, None
+        raw = replace(raw, confirmed_by=None)
         message = "HiGHS calls the program infeasible, but the start is feasible"
     # Where times are continuous, they are rounded to whole ticks only after HiGHS proved its
     # optimum; that leaves a gap of rounding, far below the tolerance.
     rounded = raw.status is Status.OPTIMAL and (relative_gap(objective, bound) or 0.0) <= RELATIVE_TOLERANCE
-    if bound is not None and (bound >= objective or rounded):
+    if bound is not None and bound > objective:
+        raw, bound = without_beaten(raw, bound, objective)
+        stop, message = raw.stop, raw.message
+    if raw.closes and bound is not None and (bound >= objective or rounded):
         status = Status.OPTIMAL
-        stop = StopReason.OPTIMAL if stop is StopReason.GAP_REACHED else stop
+        stop = StopReason.OPTIMAL if stop in (StopReason.GAP_REACHED, StopReason.UNCONFIRMED) else stop
     settled = replace(raw, status=status, stop=stop, objective=objective, bound=bound, message=message)
     return ProgramResult(best, settled)

@@ -35,6 +35,9 @@ from mocap_opt.verify import Violation, violations
 
 Check = Callable[[Tables, Plan], list[Violation]]
 
+CHUNK_GRAPH = "the chunk graph"
+"""What proves, in whole numbers and without HiGHS, that a program is empty or takes at least so long."""
+
 NODES_PER_UNIT = 1000
 """Nodes of HiGHS's search tree that one unit of a deterministic limit stands for."""
 
@@ -272,6 +275,7 @@ def no_plan(began: float, limits: Limits, message: str) -> ProgramResult:
         seed=limits.seed,
         threads=limits.threads,
         message=message,
+        confirmed_by=CHUNK_GRAPH,
     )
     return ProgramResult(None, outcome)
 
@@ -302,15 +306,40 @@ def settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | No
     status, stop = Status.FEASIBLE, raw.stop
     if raw.status is Status.INFEASIBLE:
         stop, message = StopReason.ERROR, "HiGHS calls the program infeasible, but the start is feasible"
-        raw = replace(raw, status=Status.UNKNOWN, stop=stop, message=message)
+        raw = replace(raw, status=Status.UNKNOWN, stop=stop, message=message, confirmed_by=None)
         bound = None
     # Where times are continuous, slots are rounded up to whole ticks only after the solver proved
     # its optimum; that leaves a gap of rounding, far below the tolerance.
     rounded = raw.status is Status.OPTIMAL and (relative_gap(objective, bound) or 0.0) <= RELATIVE_TOLERANCE
-    if bound is not None and (bound >= objective or rounded):
+    if bound is not None and bound > objective:
+        raw, bound = without_beaten(raw, bound, objective)
+        stop = raw.stop
+    if raw.closes and bound is not None and (bound >= objective or rounded):
         status = Status.OPTIMAL
-        stop = StopReason.OPTIMAL if stop is StopReason.GAP_REACHED else stop
+        stop = StopReason.OPTIMAL if stop in (StopReason.GAP_REACHED, StopReason.UNCONFIRMED) else stop
     return ProgramResult(best, replace(raw, status=status, stop=stop, objective=objective, bound=bound))
+
+
+def without_beaten(raw: SolveOutcome, bound: int, objective: int) -> tuple[SolveOutcome, int | None]:
+    """Take back a bound that a feasible plan beats.
+
+    Parameters
+    ----------
+    raw : SolveOutcome
+    bound, objective : int, ticks
+        The bound is above the objective of a plan.
+
+    Returns
+    -------
+    raw : SolveOutcome
+        With a message, and nothing confirmed.
+    bound : int or None
+        None; the objective itself if the bound is confirmed and differs by rounding alone.
+    """
+    if raw.closes and bound - objective <= RELATIVE_TOLERANCE * objective:
+        return raw, objective
+    dropped = f"dropped HiGHS's bound of {bound} ticks: a feasible plan takes {objective}"
+    return replace(raw, stop=StopReason.UNCONFIRMED, message=dropped, confirmed_by=None), None
 
 
 def _in_ticks(callback: Callback | None, frame: Frame) -> Callback | None:

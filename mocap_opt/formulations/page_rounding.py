@@ -8,10 +8,20 @@ from functools import partial
 
 import numpy as np
 
-from mocap_opt.solvers.highs import HighsResult, solve_lp, solve_mip
+from mocap_opt.solvers.highs import HighsResult, LpResult, solve_lp, solve_mip
 from mocap_opt.solvers.highs_listener import OnSolution
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
-from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
+from mocap_opt.solvers.outcome import (
+    RELATIVE_TOLERANCE,
+    Callback,
+    Progress,
+    SolveOutcome,
+    Status,
+    StopReason,
+    relative_gap,
+)
+from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
+from mocap_opt.solvers.second_reading import feasible
 
 NEARLY_WHOLE = 1e-6
 """A value of the linear program this close to an integer is taken for it."""
@@ -34,7 +44,8 @@ def solve_by_rounding(
 ) -> HighsResult:
     """Minimise a mixed-integer program whose relaxation is nearly whole.
 
-    First the relaxation is solved: its optimum is a bound.  Then every integer variable is
+    First the relaxation is solved: its optimum is a bound, proved again from the duals in exact arithmetic.
+     Then every integer variable is
     confined to the two integers around its value there (one, where it is whole).  Only if the best
     of these points is further than `gap` from the bound is the whole program searched.
 
@@ -60,12 +71,12 @@ def solve_by_rounding(
     )
     relaxed = solve_lp(program, time_limit_s=left(), seed=seed, threads=threads, asked_to_stop=asked_to_stop)
     near: HighsResult | None = None
+    bound: float | None = None
     if relaxed.primal is not None:
-        fixed = _next_to(program, relaxed.primal)
-        near = search(fixed, time_limit_s=left(SHARE_OF_TIME))
-        bound = relaxed.objective
+        near = search(_next_to(program, relaxed.primal), time_limit_s=left(SHARE_OF_TIME), confirm=False)
+        bound = _certified(program, relaxed, None if near.values is None else near.outcome.objective)
         if near.values is not None and _closed(near.outcome.objective, bound, gap):
-            exact = near.outcome.objective == bound
+            exact = _closed(near.outcome.objective, bound, 0.0)
             outcome = replace(
                 near.outcome,
                 status=Status.OPTIMAL if exact else Status.FEASIBLE,
@@ -74,12 +85,26 @@ def solve_by_rounding(
                 start_accepted=None,
                 solve_s=time.perf_counter() - began,
                 time_limit_s=time_limit_s,
+                confirmed_by=CERTIFIED_BY,
             )
             return HighsResult(outcome, near.values)
     points = [p for p in (start, None if near is None else near.values) if p is not None]
+    points = [p for p in points if feasible(program, p)]
     best = min(points, key=program.objective, default=None)
     result = search(program, start=best, time_limit_s=left())
-    return HighsResult(_with_bound(result.outcome, relaxed.objective, began, time_limit_s), result.values)
+    return HighsResult(_with_bound(result.outcome, bound, began, time_limit_s), result.values)
+
+
+def _certified(program: LinearProgram, relaxed: LpResult, known: float | None) -> float | None:
+    """The relaxation's optimum as a bound that needs no trust in the solver; at most a known objective."""
+    if relaxed.row_duals is None or relaxed.objective is None:
+        return None
+    below = 2 * abs(relaxed.objective) + 1 if known is None else known
+    proved = certified_bound(program, relaxed.row_duals, below)
+    if proved is None:
+        return None
+    rounded = float(proved)
+    return rounded if rounded <= proved else float(np.nextafter(rounded, -np.inf))
 
 
 def _next_to(program: LinearProgram, values: FloatArray) -> LinearProgram:
@@ -95,15 +120,21 @@ def _next_to(program: LinearProgram, values: FloatArray) -> LinearProgram:
 
 def _closed(objective: float | None, bound: float | None, gap: float) -> bool:
     found = relative_gap(objective, bound)
-    return found is not None and found <= max(gap, 1e-9)
+    return found is not None and found <= max(gap, RELATIVE_TOLERANCE)
 
 
 def _with_bound(
     outcome: SolveOutcome, bound: float | None, began: float, time_limit_s: float | None
 ) -> SolveOutcome:
     """Add the relaxation's bound where it is the better one, and the time of all steps."""
-    known = [b for b in (outcome.bound, bound) if b is not None]
-    best = max(known, default=None) if outcome.status is not Status.INFEASIBLE else None
-    if best is not None and outcome.objective is not None:
-        best = min(best, outcome.objective)
-    return replace(outcome, bound=best, solve_s=time.perf_counter() - began, time_limit_s=time_limit_s)
+    if bound is None or outcome.status is Status.INFEASIBLE or (outcome.bound or -np.inf) >= bound:
+        return replace(outcome, solve_s=time.perf_counter() - began, time_limit_s=time_limit_s)
+    if outcome.objective is not None:
+        bound = min(bound, outcome.objective)
+    return replace(
+        outcome,
+        bound=bound,
+        confirmed_by=CERTIFIED_BY,
+        solve_s=time.perf_counter() - began,
+        time_limit_s=time_limit_s,
+    )

@@ -16,6 +16,7 @@ import pyomo.environ as pyo
 from mocap_opt.formulations.chunk_graph import chunk_graph, least_latency
 from mocap_opt.formulations.home_families import horizon
 from mocap_opt.formulations.lockstep_solution import (
+    CHUNK_GRAPH,
     Attempt,
     Check,
     Limits,
@@ -23,6 +24,7 @@ from mocap_opt.formulations.lockstep_solution import (
     lockstep_latency,
     no_plan,
     settle,
+    without_beaten,
 )
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
@@ -52,7 +54,10 @@ Build = Callable[[int | None], pyo.ConcreteModel | None]
 
 @dataclass
 class _Search:
-    """What is known so far."""
+    """What is known so far.
+
+    `lower` is proved, and closes gaps; `hoped` is the word of a run that nothing confirms.
+    """
 
     tables: Tables
     limits: Limits
@@ -61,6 +66,8 @@ class _Search:
     lower: int
     plans: list[Plan]
     upper: int | None = None
+    hoped: int = 0
+    confirmed_by: str = CHUNK_GRAPH
     last: SolveOutcome | None = None
     build_s: float = 0.0
     solve_s: float = 0.0
@@ -106,7 +113,13 @@ class _Search:
             self.lower = self.lower if target is None else max(self.lower, target + 1)
         if run.bound is not None:
             # Plans that the model leaves out are worse than the target.
-            self.lower = max(self.lower, run.bound if target is None else min(run.bound, target + 1))
+            bound = run.bound if target is None else min(run.bound, target + 1)
+            if run.raw.closes:
+                self.lower = max(self.lower, bound)
+            else:
+                self.hoped = max(self.hoped, bound)
+        if run.raw.confirmed_by is not None:
+            self.confirmed_by = run.raw.confirmed_by
         if run.plan is not None:
             latency = lockstep_latency(self.tables, run.plan)
             if self.upper is None or latency < self.upper:
@@ -130,8 +143,8 @@ class _Search:
                 elapsed = began - self.began + progress.elapsed_s
                 news = Progress(elapsed, incumbent, bound, progress.plan)
                 self.asked_to_stop |= self.limits.callback(news)
-            # Progress arrives by the clock, so under a limit on nodes HiGHS's own gap has to do.
-            enough = self.limits.nodes is None and self.close_enough(incumbent, bound)
+            # Nothing stops because of a bound on the way: it takes a second reading to close a gap.
+            enough = self.limits.nodes is None and self.close_enough(incumbent, self.lower)
             return self.asked_to_stop or enough
 
         return report
@@ -237,4 +250,11 @@ def _conclude(search: _Search) -> ProgramResult:
         # Only the last target was too small; either that closed the gap, or time was up.
         stop = StopReason.GAP_REACHED if search.plans else StopReason.TIME_LIMIT
         raw = replace(raw, status=Status.UNKNOWN, stop=stop)
-    return settle(search.tables, search.plans, raw, search.lower)
+    proved = replace(raw, confirmed_by=search.confirmed_by)
+    if search.hoped <= search.lower or search.close_enough(search.upper, search.lower):
+        return settle(search.tables, search.plans, proved, search.lower)
+    if search.upper is None or search.hoped <= search.upper:
+        return settle(search.tables, search.plans, replace(raw, confirmed_by=None), search.hoped)
+    beaten, _ = without_beaten(replace(raw, confirmed_by=None), search.hoped, search.upper)
+    proved = replace(proved, message=beaten.message)
+    return settle(search.tables, search.plans, proved, search.lower)

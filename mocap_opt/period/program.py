@@ -29,7 +29,7 @@ from mocap_opt.formulations.home_families import (
     declare_homes_and_times,
     horizon,
 )
-from mocap_opt.formulations.lockstep_solution import read_plan
+from mocap_opt.formulations.lockstep_solution import CHUNK_GRAPH, read_plan, without_beaten
 from mocap_opt.formulations.memory_limits import page_unit
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues, violations
@@ -186,7 +186,7 @@ def solve_period(
     began = time.perf_counter()
     model = build(tables, slots)
     if model is None:
-        outcome = SolveOutcome("highs", Status.INFEASIBLE, StopReason.INFEASIBLE)
+        outcome = SolveOutcome("highs", Status.INFEASIBLE, StopReason.INFEASIBLE, confirmed_by=CHUNK_GRAPH)
         return PeriodResult(None, outcome)
     compiled = compile_model(model)
     built_s = time.perf_counter() - began
@@ -205,6 +205,7 @@ def solve_period(
         unknown = replace(raw, status=Status.UNKNOWN, stop=StopReason.ERROR, objective=None, bound=bound)
         return PeriodResult(None, replace(unknown, message=message))
     objective = replay_lockstep_period(tables, found).period
-    bound = None if bound is None else min(bound, objective)
-    status = Status.OPTIMAL if bound == objective else Status.FEASIBLE
+    if bound is not None and bound > objective:
+        raw, bound = without_beaten(raw, bound, objective)
+    status = Status.OPTIMAL if raw.closes and bound == objective else Status.FEASIBLE
     return PeriodResult(found, replace(raw, status=status, objective=objective, bound=bound))

@@ -247,6 +247,7 @@ class PeriodSearch:
         solve_program = _program_of(solver)
         below = []
         impossible = 0
+        closes = True
         waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
         for number, (least, slots) in enumerate(sorted(waiting)):
             if self.done:
@@ -261,7 +262,9 @@ class PeriodSearch:
                 self.judge(result.periodic, "lockstep program")
             impossible += result.outcome.status is Status.INFEASIBLE
             if result.outcome.bound is not None:
-                below.append(max(int(result.outcome.bound), least))
+                bound = self._unbeaten(int(result.outcome.bound), slots)
+                closes = closes and (result.outcome.closes or bound <= least)
+                below.append(max(bound, least))
             elif result.outcome.status is not Status.INFEASIBLE:
                 below.append(least)
         if waiting and impossible == len(waiting):
@@ -270,7 +273,15 @@ class PeriodSearch:
             )
         if below:
             note = f"the least over {len(waiting)} spacings"
-            self.add_bounds([Bound("period_program", min(below), Scope.LOCKSTEP, Evidence.SOLVER, note)])
+            evidence = Evidence.SOLVER if solver != "highs" else Evidence.SOLVER_CONFIRMED
+            evidence = evidence if closes else Evidence.SOLVER_UNCONFIRMED
+            self.add_bounds([Bound("period_program", min(below), Scope.LOCKSTEP, evidence, note)])
+
+    def _unbeaten(self, bound: int, slots: int) -> int:
+        """A solver's bound on the period at a spacing; 0 if a plan in hand beats it."""
+        plans = (found for found in self._judged.values() if found.periodic.slots == slots)
+        best = min((found.lockstep.period for found in plans), default=None)
+        return bound if best is None or bound <= best else 0
 
 
 def without_room(by_slots: Mapping[Scope, PartitionBound]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from mocap_opt.solvers.highs_listener import HighsError, Listener, OnSolution, check, load_highspy
 from mocap_opt.solvers.interrupt import deferred_interrupt
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
-from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.second_reading import FIRST_READING, SECOND_READINGS, Reading, feasible, settle
 from mocap_opt.stopping import AskedToStop, never
 
 __all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy", "solve_lp", "solve_mip"]
@@ -85,8 +86,13 @@ def solve_mip(
     node_limit: int | None = None,
     callback: Callback | None = None,
     on_solution: OnSolution | None = None,
+    confirm: bool = True,
 ) -> HighsResult:
     """Minimise a mixed-integer linear program.
+
+    HiGHS runs without presolve.  Where it then claims an optimum, a gap as small as asked for, or that
+    there is no solution, a second run with presolve has to agree (`mocap_opt.solvers.second_reading`):
+    otherwise the stop reason is ``unconfirmed`` and the status neither optimal nor infeasible.
 
     Parameters
     ----------
@@ -106,6 +112,9 @@ def solve_mip(
     on_solution : callable, optional
         Receives every better solution as HiGHS finds it, integer columns rounded; may stop the run
         likewise.
+    confirm : bool
+        False: no second run, for programs whose solutions alone are wanted; claims are then passed on
+        as they are, with nothing in `SolveOutcome.confirmed_by`.
 
     Raises
     ------
@@ -117,6 +126,10 @@ def solve_mip(
         If highspy cannot be loaded.
     """
     began = time.perf_counter()
+    if start is not None:
+        worst, where = program.violation(start)
+        if worst > FEASIBILITY_TOLERANCE:
+            raise ValueError(f"the start violates {where} by {worst:g}")
     options: dict[str, Any] = {"mip_rel_gap": float(gap), "mip_abs_gap": ABSOLUTE_GAP}
     if node_limit is not None:
         options["mip_max_nodes"] = int(node_limit)
@@ -126,28 +139,53 @@ def solve_mip(
         return on_solution is not None and on_solution(integers)
 
     listener = Listener(callback, None if on_solution is None else rounded)
-    highs = _session(program, listener, time_limit_s, seed, threads, options)
+    highs = _session(program, listener, time_limit_s, seed, threads, options | FIRST_READING)
     if start is not None:
-        worst, where = program.violation(start)
-        if worst > FEASIBILITY_TOLERANCE:
-            raise ValueError(f"the start violates {where} by {worst:g}")
-        columns = np.arange(program.columns, dtype=np.int32)
-        check(highs.setSolution(program.columns, columns, start), "setSolution")
+        _give_start(highs, start)
     _run(highs, listener)
-    outcome, values = _read_mip(highs, program, listener.log)
-    outcome_fields = {
-        "solver": "highs",
-        "start_accepted": None if start is None else _start_accepted(start, values, listener.log),
-        "solve_s": time.perf_counter() - began,
-        "time_limit_s": time_limit_s,
-        "gap_limit": gap,
-        "seed": seed,
-        "threads": threads,
-        "rows": program.rows,
-        "columns": program.columns,
-        "nonzeros": program.nonzeros,
-    }
-    return HighsResult(SolveOutcome(**(outcome | outcome_fields)), values)
+    reading = _read_mip(highs, program, listener.log)
+    accepted = None if start is None else _start_accepted(start, reading.values, listener.log)
+    if confirm and reading.closes(gap):
+        known = reading.values if feasible(program, reading.values) else start
+
+        def stop_early(progress: Progress) -> bool:
+            # Without the bound: it is not confirmed yet, and nobody should stop because of it.
+            elapsed = time.perf_counter() - began
+            return callback is not None and callback(Progress(elapsed, reading.objective, None))
+
+        claim = reading
+        for number, (name, others) in enumerate(SECOND_READINGS, start=1):
+            left = None if time_limit_s is None else max(0.0, time_limit_s - time.perf_counter() + began)
+            listener = Listener(stop_early)
+            highs = _session(program, listener, left, (seed + number) % 2**31, threads, options | others)
+            if known is not None:
+                _give_start(highs, known)
+            _run(highs, listener)
+            second = _read_mip(highs, program, listener.log)
+            reading = settle(program, claim, second, gap, name)
+            contradicted = reading.objective is not None and reading.bound is None
+            if reading.confirmed_by is not None or contradicted or not second.ended:
+                break
+    outcome = SolveOutcome(
+        solver="highs",
+        status=reading.status,
+        stop=reading.stop,
+        objective=reading.objective,
+        bound=reading.bound,
+        start_accepted=accepted,
+        solve_s=time.perf_counter() - began,
+        time_limit_s=time_limit_s,
+        gap_limit=gap,
+        seed=seed,
+        threads=threads,
+        nodes=reading.nodes,
+        rows=program.rows,
+        columns=program.columns,
+        nonzeros=program.nonzeros,
+        message=reading.message,
+        confirmed_by=reading.confirmed_by,
+    )
+    return HighsResult(outcome, reading.values)
 
 
 def solve_lp(
@@ -240,6 +278,11 @@ def _session(
     return highs
 
 
+def _give_start(highs: Any, start: FloatArray) -> None:
+    """Hand a feasible point over."""
+    check(highs.setSolution(start.size, np.arange(start.size, dtype=np.int32), start), "setSolution")
+
+
 def _run(highs: Any, listener: Listener) -> None:
     """Run HiGHS.
 
@@ -273,17 +316,17 @@ def _verdict(highs: Any) -> tuple[Status, StopReason]:
     return reasons.get(highs.getModelStatus(), (Status.UNKNOWN, StopReason.ERROR))
 
 
-def _read_mip(highs: Any, program: LinearProgram, log: str) -> tuple[dict[str, Any], FloatArray | None]:
-    """Fields of the outcome and the solution, each only where HiGHS vouches for it."""
+def _read_mip(highs: Any, program: LinearProgram, log: str) -> Reading:
+    """Status, solution and bound, each only where HiGHS vouches for it."""
     highspy = load_highspy()
     info = highs.getInfo()
     status, stop = _verdict(highs)
-    nodes = int(info.mip_node_count) if info.mip_node_count >= 0 else None
-    fields: dict[str, Any] = {"stop": stop, "nodes": nodes}
+    reading = Reading(status, stop, nodes=int(info.mip_node_count) if info.mip_node_count >= 0 else None)
     if stop is StopReason.ERROR:
-        fields["message"] = f"HiGHS says {highs.modelStatusToString(highs.getModelStatus())}: {log[-300:]}"
+        said = f"HiGHS says {highs.modelStatusToString(highs.getModelStatus())}: {log[-300:]}"
+        return replace(reading, status=Status.UNKNOWN, message=said)
     if status is Status.INFEASIBLE:
-        return fields | {"status": status}, None
+        return reading
     is_mip = bool(program.integer.any())
     bound: float | None = None
     if is_mip:
@@ -293,25 +336,22 @@ def _read_mip(highs: Any, program: LinearProgram, log: str) -> tuple[dict[str, A
         bound = float(info.objective_function_value)
     usable = is_mip or status is Status.OPTIMAL
     if not usable or info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
-        return fields | {"status": Status.UNKNOWN, "bound": bound}, None
+        return replace(reading, status=Status.UNKNOWN, bound=bound)
     values = np.array(highs.getSolution().col_value, dtype=np.float64)
-    values = np.where(program.integer, np.round(values), values)
     objective = float(info.objective_function_value)
     if bound is not None and bound > objective:
         bound = objective
     closed = bound is not None and objective - bound <= ABSOLUTE_GAP * max(1.0, abs(objective))
-    if stop is StopReason.OPTIMAL and not closed:
-        fields["stop"] = StopReason.GAP_REACHED
-    fields |= {
-        "status": Status.OPTIMAL if closed else Status.FEASIBLE,
-        "objective": objective,
-        "bound": bound,
-    }
-    return fields, values
+    return replace(
+        reading,
+        status=Status.OPTIMAL if closed else Status.FEASIBLE,
+        stop=StopReason.GAP_REACHED if stop is StopReason.OPTIMAL and not closed else stop,
+        objective=objective,
+        bound=bound,
+        values=np.where(program.integer, np.round(values), values),
+    )
 
 
-def _start_accepted(start: FloatArray, values: FloatArray | None, log: str) -> bool | None:
-    """Whether HiGHS took the start; None if presolve solved the program before it mattered."""
-    if "MIP start solution is feasible" in log or (values is not None and np.array_equal(values, start)):
-        return True
-    return None if "Presolve: Optimal" in log else False
+def _start_accepted(start: FloatArray, values: FloatArray | None, log: str) -> bool:
+    """Whether HiGHS took the start."""
+    return "MIP start solution is feasible" in log or (values is not None and np.array_equal(values, start))

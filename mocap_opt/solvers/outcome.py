@@ -13,6 +13,10 @@ RELATIVE_TOLERANCE = 1e-6
 """How far a bound in floating point may stand above the objective before it is called unsound."""
 
 
+EXACT_SOLVERS = frozenset({"cpsat"})
+"""Solvers that compute in whole numbers."""
+
+
 class Status(Enum):
     """What came back."""
 
@@ -43,6 +47,8 @@ class StopReason(Enum):
     TIME_LIMIT = "time_limit"
     NODE_LIMIT = "node_limit"
     """A limit on work (nodes, iterations or deterministic time)."""
+    UNCONFIRMED = "unconfirmed"
+    """It claims an optimum, or that there is no solution, and no second reading confirmed that."""
     INTERRUPTED = "interrupted"
     """The caller asked it to stop."""
     ERROR = "error"
@@ -112,6 +118,9 @@ class SolveOutcome:
         Size of the model as the solver got it.
     message : str
         Anything the user should know, such as an error; usually empty.
+    confirmed_by : str or None
+        What else says that the solver's claim is true, for solvers that compute in floating point: a
+        claim of theirs that closes the model needs it.  None if nothing does, or nothing was claimed.
 
     Raises
     ------
@@ -136,6 +145,7 @@ class SolveOutcome:
     columns: int | None = None
     nonzeros: int | None = None
     message: str = ""
+    confirmed_by: str | None = None
 
     def __post_init__(self) -> None:
         """Check the invariants."""
@@ -165,6 +175,16 @@ class SolveOutcome:
     def gap(self) -> float | None:
         """(objective - bound) / objective, or None while either is unknown."""
         return relative_gap(self.objective, self.bound)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the solver computes in whole numbers, so that its own word is enough."""
+        return self.solver in EXACT_SOLVERS
+
+    @property
+    def closes(self) -> bool:
+        """Whether the bound may close a gap: it is exact, or something else confirms it."""
+        return self.exact or self.confirmed_by is not None
 
 
 @dataclass(frozen=True)

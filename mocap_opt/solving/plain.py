@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from mocap_opt.bounds import Bound, Evidence, Scope
+from mocap_opt.bounds import Scope
 from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
+from mocap_opt.solving.programs import proved_infeasible, solver_bound
 from mocap_opt.solving.state import Progress, SearchState
 from mocap_opt.tables import Tables
 
@@ -109,10 +110,10 @@ def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | 
     if outcome.message:
         state.notes.append(f"{method}: {outcome.message}")
     if outcome.status is Status.INFEASIBLE:
-        state.infeasible_reason = f"{method} proved that no plan meets every rule"
-    elif outcome.bound is not None:
-        state.bounds.append(Bound("joint", int(outcome.bound // 1), Scope.LOCKSTEP, Evidence.SOLVER, solver))
+        state.infeasible_reason = proved_infeasible(method, outcome)
     tell, state.callback = state.callback, None
+    if outcome.bound is not None:
+        state.add_bounds([solver_bound("joint", Scope.LOCKSTEP, solver, outcome.bound, outcome)])
     state.offer(plan, method)
     state.callback = tell
     lockstep = None if state.best is None else float(state.best.lockstep.latency)

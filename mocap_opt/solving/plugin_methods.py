@@ -24,6 +24,7 @@ from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named, plugins
 from mocap_opt.report import BoundBeatenError
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status
 from mocap_opt.solving.bounding import add_quick_bounds
+from mocap_opt.solving.programs import solver_evidence
 from mocap_opt.solving.starts import FIRST
 from mocap_opt.solving.state import SearchState
 
@@ -156,4 +157,6 @@ def _add_bound(plugin: Plugin, state: SearchState, outcome: SolveOutcome, scope:
                 f"proved a bound that is none: {ticks} ticks, but a plan takes {float(latency):g}"
             )
     note = f"{plugin.distribution} {plugin.version}"
-    state.add_bounds([Bound(plugin.name, ticks, scope, Evidence.SOLVER, note)], plugin.name)
+    # A plugin answers for its solver; what HiGHS says is confirmed or closes nothing, whoever asks it.
+    evidence = Evidence.SOLVER if outcome.solver != "highs" else solver_evidence(outcome)
+    state.add_bounds([Bound(plugin.name, ticks, scope, evidence, note)], plugin.name)

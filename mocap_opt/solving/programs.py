@@ -16,7 +16,7 @@ from mocap_opt.heuristics.fluid import fluid
 from mocap_opt.heuristics.greedy import greedy
 from mocap_opt.plan import Plan
 from mocap_opt.report import covering
-from mocap_opt.solvers.outcome import ProgramResult, Progress, Status
+from mocap_opt.solvers.outcome import EXACT_SOLVERS, ProgramResult, Progress, SolveOutcome, Status
 from mocap_opt.solving.state import SearchState
 from mocap_opt.stopping import StoppedError
 from mocap_opt.verify import violations
@@ -132,16 +132,47 @@ def run_program(
     if outcome.message:
         state.notes.append(f"{source}: {outcome.message}")
     if outcome.status is Status.INFEASIBLE:
-        state.infeasible_reason = f"{source} proved that no plan meets every rule"
+        state.infeasible_reason = proved_infeasible(source, outcome)
     state.offer(result.plan, source)
     if outcome.bound is not None:
-        state.add_bounds([_bound(program, solver, outcome.bound)], source)
+        state.add_bounds([solver_bound(program.name, program.scope, solver, outcome.bound, outcome)], source)
     return result
 
 
-def _bound(program: Program, solver: Solver, ticks: float) -> Bound:
-    """A program's bound; latencies of the relaxation are fractions of ticks, so it is only rounded down."""
-    return Bound(program.name, max(0, math.floor(ticks)), program.scope, Evidence.SOLVER, solver.value)
+def solver_bound(
+    name: str, scope: Scope, solver: str, ticks: float, outcome: SolveOutcome | None = None
+) -> Bound:
+    """A program's bound with what it rests on.
+
+    Parameters
+    ----------
+    name : str
+    scope : Scope
+    solver : str
+    ticks : float
+        Latencies of the relaxation are fractions of ticks, so it is only rounded down.
+    outcome : SolveOutcome, optional
+        Of the run, once it is over.  On the way only the word of an exact solver counts.
+    """
+    if solver in EXACT_SOLVERS:
+        return Bound(name, max(0, math.floor(ticks)), scope, Evidence.SOLVER, solver)
+    by = None if outcome is None else outcome.confirmed_by
+    evidence = Evidence.SOLVER_UNCONFIRMED if outcome is None else solver_evidence(outcome)
+    note = f"{solver}, " + ("not confirmed" if by is None else f"confirmed by {by}")
+    return Bound(name, max(0, math.floor(ticks)), scope, evidence, note)
+
+
+def solver_evidence(outcome: SolveOutcome) -> Evidence:
+    """What the bound of a run rests on."""
+    if outcome.exact:
+        return Evidence.SOLVER
+    return Evidence.SOLVER_CONFIRMED if outcome.closes else Evidence.SOLVER_UNCONFIRMED
+
+
+def proved_infeasible(source: str, outcome: SolveOutcome) -> str:
+    """What a report says where a program has no solution."""
+    by = "" if outcome.confirmed_by is None else f" (confirmed by {outcome.confirmed_by})"
+    return f"{source} proved that no plan meets every rule{by}"
 
 
 def _housed(state: SearchState, plan: Plan) -> Plan | None:
@@ -171,5 +202,5 @@ def _follow(state: SearchState, program: Program, source: str, solver: Solver, n
     if news.plan is not None:
         state.offer(_housed(state, news.plan), source, record=False)
     if news.bound is not None:
-        state.add_bounds([_bound(program, solver, news.bound)], source)
+        state.add_bounds([solver_bound(program.name, program.scope, solver, news.bound)], source)
     return state.out_of_time() if state.deterministic_limit is not None else state.done

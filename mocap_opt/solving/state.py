@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mocap_opt.assess import Assessment, Execution
-from mocap_opt.bounds import Bound, best
+from mocap_opt.bounds import Bound, Scope, best
 from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
@@ -228,7 +228,9 @@ class SearchState:
     @property
     def done(self) -> bool:
         """Whether to stop: gap reached, time up, or asked to."""
-        gap = self.current_gap()
+        latency = self.best_latency
+        sure = best((bound for bound in self.bounds if bound.closes), covering(self.execution))
+        gap = None if latency is None else relative_gap(latency, sure)
         return self.out_of_time() or (gap is not None and gap <= self.gap)
 
     @property
@@ -282,9 +284,11 @@ class SearchState:
         trial = Trial.of(source, found)
         if self._better_lockstep(lockstep.latency):
             self.best_lockstep = found
+            self._drop_beaten()
         if known is not None and found.latency_in(self.execution) >= known:
             return trial, False
         self.best, self.best_source = found, source
+        self._drop_beaten()
         self.tell(source)
         return trial, True
 
@@ -301,11 +305,27 @@ class SearchState:
             self.tell(source or after.name)
 
     def _keep(self, bound: Bound) -> None:
+        kind = (bound.name, bound.scope, bound.closes)
         for n, known in enumerate(self.bounds):
-            if (known.name, known.scope) == (bound.name, bound.scope):
+            if (known.name, known.scope, known.closes) == kind:
                 self.bounds[n] = max(known, bound, key=lambda each: each.ticks)
-                return
-        self.bounds.append(bound)
+                break
+        else:
+            self.bounds.append(bound)
+        self._drop_beaten()
+
+    def _drop_beaten(self) -> None:
+        """Take back bounds from floating point that a plan in hand beats; of all others that is a defect."""
+        found = [each for each in (self.best, self.best_lockstep) if each is not None]
+        for bound in [each for each in self.bounds if each.floating]:
+            lockstep = bound.scope is Scope.LOCKSTEP
+            latency = min((f.lockstep.latency if lockstep else f.latency for f in found), default=None)
+            if latency is not None and latency < bound.ticks:
+                self.bounds.remove(bound)
+                self.notes.append(
+                    f"dropped the bound {bound.name} = {bound.ticks} ticks ({bound.note}): "
+                    f"a feasible plan takes {float(latency):.12g}"
+                )
 
     def record(self, name: str, outcome: SolveOutcome) -> None:
         """Note how long a program took to build and to solve, and how large it was."""

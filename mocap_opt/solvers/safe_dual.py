@@ -10,7 +10,68 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from mocap_opt.solvers.linear_program import LinearProgram
+
 FloatArray = npt.NDArray[np.float64]
+
+CERTIFIED_BY = "duals of its relaxation, in exact arithmetic"
+"""How a report calls a bound of `certified_bound`."""
+
+
+def certified_bound(
+    program: LinearProgram, duals: FloatArray, below: float, *, relative_error: Fraction = Fraction(0)
+) -> Fraction | None:
+    """Bound the objective of every feasible point from below, by duals and at most by `below`.
+
+    Columns without an upper bound are capped only where the objective itself caps them: points whose
+    objective is at least `below` are no concern of the bound, and in all others a column with a
+    positive cost is at most (`below` less the least that the others cost) / its cost.  A cap
+    on any other column could make the program infeasible, and then any duals "prove" anything.
+
+    Parameters
+    ----------
+    program : LinearProgram
+        Integrality, if any, is relaxed.
+    duals : float64[row]
+        As for `safe_dual_bound`.
+    below : float
+        Objective of a known point, say.
+    relative_error : Fraction
+        As for `safe_dual_bound`.
+
+    Returns
+    -------
+    Fraction or None
+        None if these duals prove nothing.
+    """
+    upper = np.minimum(program.column_upper, _caps(program, below))
+    proved = safe_dual_bound(
+        program.cost,
+        program.matrix,
+        program.row_lower,
+        program.row_upper,
+        program.column_lower,
+        np.maximum(upper, program.column_lower),
+        duals,
+        relative_error=relative_error,
+    )
+    return None if proved is None else min(proved + Fraction(program.offset), Fraction(below))
+
+
+def _caps(program: LinearProgram, below: float) -> FloatArray:
+    """The most that each column can be in points whose objective is at most `below`; inf if unlimited."""
+    caps = np.full(program.columns, np.inf)
+    ends = np.where(program.cost > 0, program.column_lower, program.column_upper)
+    priced = np.flatnonzero(program.cost)
+    if not np.isfinite(ends[priced]).all():
+        return caps
+    least = {int(c): Fraction(float(program.cost[c])) * Fraction(float(ends[c])) for c in priced}
+    left = Fraction(below) - Fraction(program.offset) - sum(least.values())
+    for c in np.flatnonzero(program.cost > 0).tolist():
+        most = (left + least[c]) / Fraction(float(program.cost[c]))
+        rounded = float(most)
+        caps[c] = rounded if rounded >= most else np.nextafter(rounded, np.inf)
+    return caps
 
 
 def safe_dual_bound(
