@@ -145,7 +145,10 @@ def solve_mip(
     _run(highs, listener)
     reading = _read_mip(highs, program, listener.log)
     accepted = None if start is None else _start_accepted(start, reading.values, listener.log)
-    if confirm and reading.closes(gap):
+    if confirm and reading.status is Status.OPTIMAL and not reading.ended:
+        # Stopped just there: nobody has read it again.
+        reading = replace(reading, status=Status.FEASIBLE)
+    if confirm and reading.ended and reading.closes(gap):
         known = reading.values if feasible(program, reading.values) else start
 
         def stop_early(progress: Progress) -> bool:
