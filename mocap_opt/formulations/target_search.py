@@ -243,6 +243,9 @@ def _conclude(search: _Search) -> ProgramResult:
     )
     if raw.stop is StopReason.INTERRUPTED and not search.asked_to_stop:
         raw = replace(raw, stop=StopReason.GAP_REACHED)
+    if raw.stop is StopReason.UNCONFIRMED and search.close_enough(search.upper, search.lower):
+        # What was left unconfirmed is not needed.
+        raw = replace(raw, stop=StopReason.GAP_REACHED, message="")
     if search.infeasible:
         infeasible, why = Status.INFEASIBLE, StopReason.INFEASIBLE
         raw = replace(raw, status=infeasible, stop=why, objective=None, bound=None)
