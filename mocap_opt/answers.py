@@ -40,6 +40,7 @@ def solve(
     threads: int | None = None,
     without: Sequence[str] = (),
     only: Sequence[str] = (),
+    memory_budget_bytes: int | None = None,
 ) -> Answer:
     """Find a plan for what the instance asks, and say how far from the best possible it is.
 
@@ -48,8 +49,8 @@ def solve(
     instance : Instance or mapping
         A mapping is what an instance file holds.
     method, solver, execution, time_limit_s, deterministic_limit, gap, seed, callback, stop, threads,
-    without, only
-        As for `mocap_opt.solving.driver.solve`.  Of a period, execution, steps and what limits the effort
+    without, only, memory_budget_bytes
+        As for `mocap_opt.solving.driver.solve`.  Of a period, execution, steps, the memory budget and what limits the effort
         other than by time are refused; of a stream, method and solver as well.
 
     Returns
@@ -82,6 +83,7 @@ def solve(
             threads=threads,
             without=without,
             only=only,
+            memory_budget_bytes=memory_budget_bytes,
         )
     require_supported(
         instance,
@@ -93,6 +95,7 @@ def solve(
         threads=threads,
         without=without or None,
         only=only or None,
+        memory_budget_bytes=memory_budget_bytes,
     )
     check_limits(seed, None, time_limit_s=time_limit_s, gap=gap)
     limit_s = driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s
@@ -154,7 +157,14 @@ def evaluate(
 
 
 def bound(
-    instance: GivenInstance, *, quick: bool = False
+    instance: GivenInstance,
+    *,
+    quick: bool = False,
+    time_limit_s: float | None = None,
+    memory_budget_bytes: int | None = None,
+    stop: threading.Event | None = None,
+    on_note: Callable[[str], None] = lambda note: None,
+    on_bound: Callable[[str], None] = lambda name: None,
 ) -> tuple[Tables, list[Bound], Infeasibility | None]:
     """Compute the lower bounds that need no plan, on what the objective minimises.
 
@@ -163,6 +173,9 @@ def bound(
     instance : Instance or mapping
     quick : bool
         Leave out those that need a solver.
+    time_limit_s, memory_budget_bytes, stop, on_note, on_bound
+        As for `mocap_opt.solving.driver.bound`, 60 s by default; for the latency only, whose bounds can
+        take long.
 
     Returns
     -------
@@ -173,12 +186,23 @@ def bound(
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
-    if isinstance(instance, Tables):
-        return driver.bound(instance, quick=quick)
+    on_latency = isinstance(instance, Tables) or objective_of(as_instance(instance)) is Objective.LATENCY
+    if on_latency:
+        return driver.bound(
+            instance,
+            quick=quick,
+            time_limit_s=driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s,
+            memory_budget_bytes=memory_budget_bytes,
+            stop=stop,
+            on_note=on_note,
+            on_bound=on_bound,
+        )
+    assert not isinstance(instance, Tables)
     instance = as_instance(instance)
+    require_supported(
+        instance, "bound", time_limit_s=time_limit_s, memory_budget_bytes=memory_budget_bytes
+    )
     objective = objective_of(instance)
-    if objective is Objective.LATENCY:
-        return driver.bound(instance, quick=quick)
     found: list[Bound]
     if objective is Objective.PERIOD:
         from mocap_opt.period.answer import bound_period  # noqa: PLC0415 - loads CP-SAT

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mocap_opt.solving import steps
+from mocap_opt import failures
 
 
 @pytest.fixture(autouse=True)
-def failing_steps_raise(monkeypatch):
-    """A step of a solve that fails is a note to users; in tests it is an error, so that no defect hides."""
-    monkeypatch.setattr(steps, "failures_surface", True)
+def failures_surface(monkeypatch):
+    """A step or heuristic that fails is a note to users; in tests it is an error, so that none hides."""
+    monkeypatch.setattr(failures, "surface", True)

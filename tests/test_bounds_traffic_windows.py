@@ -12,11 +12,15 @@ from builders import make_tables
 from oracle import chunks_of, feasible_homes, partitions
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
+from mocap_opt.bench.family import make
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.bounds.few_partitions import FewPartitions
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.traffic_windows import Windows, traffic_windows
+from mocap_opt.costs import build_tables
+from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.local_search import screen
+from mocap_opt.instance import Instance
 from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
@@ -197,3 +201,22 @@ def test_an_incumbent_is_no_premise() -> None:
 def test_plans_by_brute_force_are_feasible() -> None:
     tables = next(tables for tables in pipelines() if all_plans(tables))
     assert not any(violations(tables, plan) for plan in all_plans(tables))
+
+
+def test_where_no_route_crosses_a_link_there_is_nothing_to_say() -> None:
+    tables = build_tables(Instance.from_dict(make("S-links", 0)))
+    assert traffic_windows(replace(tables, share=np.zeros_like(tables.share))) is None
+
+
+def test_pages_of_a_few_bytes_among_large_ones_are_no_failure() -> None:
+    # In parts of what a link moves they are less than 1e-9, coefficients that HiGHS does not take.
+    tables = build_tables(Instance.from_dict(make("S-links", 0)))
+    size, capacity = tables.page_bytes.copy(), tables.capacity.copy()
+    size[1] = 3
+    plan = METHODS["search-greedy"].propose(replace(tables, page_bytes=size.copy())).plan
+    assert plan is not None
+    longest = max(np.diff(plan.boundaries))
+    capacity[1] = int((tables.static + tables.reserve(int(longest)))[1]) + 1000
+    tiny = replace(tables, page_bytes=size, capacity=capacity)
+    found, feasible = traffic_windows(tiny), METHODS["search-greedy"].propose(tiny).plan
+    assert found is None or feasible is None or found.ticks <= replay_event(tiny, feasible).latency

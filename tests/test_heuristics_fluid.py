@@ -137,3 +137,19 @@ def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
         better += price(found) < price(plan)
     assert checked >= 3
     assert better >= 1
+
+
+def test_pages_of_a_few_bytes_among_large_ones_are_placed() -> None:
+    # On the links they are less than a part in 1e9 of a slot, coefficients that HiGHS does not take.
+    tables = build_tables(load_instance(BENCH / "S-links.json"))
+    size, ample = tables.page_bytes.copy(), tables.capacity * 5
+    size[0] = 3
+    plan = METHODS["uniform-greedy"].propose(replace(tables, capacity=ample.copy())).plan
+    assert plan is not None
+    indices = plan.grid_indices(tables)
+    longest = int(np.diff(tables.grid[indices]).max())
+    ample[0] = int((tables.static + tables.reserve(longest))[0]) + 30
+    tiny = replace(tables, page_bytes=size, capacity=ample, activation_bytes=tables.activation_bytes * 200)
+    pages = fluid(tiny, indices).pages
+    assert pages is not None
+    assert not violations(tiny, Plan.from_arrays(tiny, indices, pages))

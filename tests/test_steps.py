@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mocap_opt import load_instance, solve
+from mocap_opt import failures, load_instance, solve
 from mocap_opt.assess import Execution
 from mocap_opt.bench.family import make
 from mocap_opt.bounds import Bound, Evidence, Scope
@@ -22,7 +22,6 @@ from mocap_opt.instance import Instance
 from mocap_opt.report import BoundBeatenError, relative_gap
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
 from mocap_opt.solving import program_steps
-from mocap_opt.solving import steps as loop
 from mocap_opt.solving.joint import STEPS, solve_jointly
 from mocap_opt.solving.joint_search import PROGRAM_STEPS, JointSearch
 from mocap_opt.solving.state import SearchState
@@ -160,7 +159,7 @@ def failing(error):
     "error", [RuntimeError("a solver gave up"), MemoryError("Unable to allocate 38.7 GiB"), KeyError("x")]
 )
 def test_a_failing_step_is_a_note_and_the_next_one_runs(error, monkeypatch):
-    monkeypatch.setattr(loop, "failures_surface", False)
+    monkeypatch.setattr(failures, "surface", False)
     search = search_of("S-links", 60.0)
     run_steps(trial_steps(("first", failing(error), False), ("second", nothing, False)), search)
     first, second = search.state.steps
@@ -177,7 +176,7 @@ def test_in_tests_a_failing_step_raises():
 
 
 def test_a_broken_proof_is_never_a_note(monkeypatch):
-    monkeypatch.setattr(loop, "failures_surface", False)
+    monkeypatch.setattr(failures, "surface", False)
     bound = Bound("wrong", 10**18, Scope.ANY_EXECUTION, Evidence.SEARCH)
 
     def prove(search, asked_to_stop):

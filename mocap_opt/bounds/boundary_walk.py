@@ -9,6 +9,7 @@ import numpy as np
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
 from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.memory_budget import require_memory
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -38,6 +39,7 @@ class Crossing:
         if asked to stop.
         """
         steps = tables.steps
+        require_memory("the table of crossings", (steps + 1) * steps)
         stages = np.arange(s, e + 1)
         _, number = np.unique(compute_classes(tables)[stages], return_inverse=True)
         members = stages[class_members(number)]

@@ -19,6 +19,12 @@ from mocap_opt.tables import IntArray, Tables
 
 #: Stages x most chunks x grid steps up to which partitions are listed (4 x 8 x 32 is a quarter).
 MOST_WORK = 2**12
+#: Endings looked at for one target; most are dead ends where measured times rise and fall.
+MOST_ENDINGS = 60_000
+
+
+class TooManyError(Exception):
+    """There are too many partitions, or dead ends on the way to them, below a target."""
 
 
 def can_be_listed(tables: Tables) -> bool:
@@ -96,11 +102,17 @@ class FewPartitions:
         ------
         StoppedError
             If asked to stop: there may be more.
+        TooManyError
+            If more than `MOST_ENDINGS` endings were looked at: there may be more.
         """
         allowed, floor = self._chunks_below(target)
         open_endings = [_Ending((self.tables.steps,), 0, np.zeros(self.tables.stages, dtype=np.int64))]
+        looked_at = 0
         while open_endings:
             stop_if(asked_to_stop)
+            looked_at += 1
+            if looked_at > MOST_ENDINGS:
+                raise TooManyError(f"more than {MOST_ENDINGS} endings")
             ending = open_endings.pop()
             if ending.ends[-1] == 0:
                 indices = np.array(ending.ends[::-1], dtype=np.int64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.few_partitions import FewPartitions, can_be_listed
+from mocap_opt.bounds.few_partitions import FewPartitions, TooManyError, can_be_listed
 from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.lower_bound import Bound, Evidence, Scope
@@ -92,7 +92,9 @@ def least_partitions(
             found = list(islice(few.below(target, asked_to_stop), MOST_PARTITIONS + 1))
         except StoppedError:
             break
-        if len(found) > MOST_PARTITIONS:
+        except TooManyError:
+            found = None
+        if found is None or len(found) > MOST_PARTITIONS:
             stride = (target - proved) // 4
         elif found:
             found.sort(key=lambda listed: (listed[0], listed[1].tolist()))

@@ -11,6 +11,7 @@ import numpy as np
 
 from mocap_opt.bounds.chunk_travel import Setting
 from mocap_opt.flow_shop.partitions import NEVER, least_by_count
+from mocap_opt.memory_budget import require_memory
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
@@ -78,6 +79,7 @@ def _longest(tables: Tables) -> int:
 def chunk_costs(tables: Tables, send: IntArray, s: int, e: int) -> tuple[IntArray, IntArray]:
     """Cost and crossing of every chunk, two int64[end, steps - 1]; `NEVER` where it is not allowed."""
     points, longest = tables.steps + 1, _longest(tables)
+    require_memory("the tables of chunk costs", 12 * points * longest)
     b, k = (each.ravel() for each in np.meshgrid(np.arange(points), np.arange(1, longest + 1), indexing="ij"))
     tail = (b == tables.steps).astype(np.int64)
     keep = (k <= b) & tables.length_allowed[tail, k]

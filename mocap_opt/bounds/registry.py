@@ -13,6 +13,7 @@ from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
 from mocap_opt.bounds.traffic_windows import traffic_windows
 from mocap_opt.lower_bound import Bound
+from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import Tables
 
@@ -46,6 +47,7 @@ def lower_bounds(
     quick: bool = True,
     asked_to_stop: AskedToStop = never,
     without: Collection[str] = (),
+    on_decline: Callable[[str], None] = lambda reason: None,
 ) -> list[Bound]:
     """Bounds that have something to say about an instance, in the order of the registry.
 
@@ -59,12 +61,25 @@ def lower_bounds(
         first bound has something to say even then.
     without : collection of str
         Names of bounds to leave out.
+    on_decline : callable
+        Told, in words, of each bound that would outgrow the memory budget and was left out.
     """
     found: list[Bound | None] = []
-    for name, bound in BOUNDS.items():
+    for name in BOUNDS:
         if (quick and name not in QUICK) or name in without:
             continue
         if found and asked_to_stop():
             break
-        found.append(bound(tables, asked_to_stop=asked_to_stop))
+        found.append(affordable_bound(name, tables, asked_to_stop, on_decline))
     return [bound for bound in found if bound is not None]
+
+
+def affordable_bound(
+    name: str, tables: Tables, asked_to_stop: AskedToStop, on_decline: Callable[[str], None]
+) -> Bound | None:
+    """One bound by name; None also if it would outgrow the memory budget, and then `on_decline` is told."""
+    try:
+        return BOUNDS[name](tables, asked_to_stop=asked_to_stop)
+    except OverBudgetError as error:
+        on_decline(f"{name}: {error}")
+        return None

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from scipy import sparse
 
 from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.few_partitions import FewPartitions, can_be_listed
+from mocap_opt.bounds.few_partitions import FewPartitions, TooManyError, can_be_listed
 from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
 from mocap_opt.lower_bound import Bound, Evidence, Scope
-from mocap_opt.solvers.linear_program import LinearProgram
+from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -66,7 +66,8 @@ def traffic_windows(
         None if no target above what is known was proved, nothing has to move, or the instance is too large.
     """
     setting, memory = Setting(tables), PooledMemory.of(tables)
-    if not can_be_listed(tables) or tables.stages == 1 or not tables.links or not setting.counts:
+    if not can_be_listed(tables) or not tables.share.any() or not setting.counts:
+        # Also where there is one stage, or no link: then no route crosses any.
         return None
     most_bytes = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * setting.counts[-1]
     if most_bytes * tables.share_denominator >= 2**62:
@@ -85,6 +86,8 @@ def traffic_windows(
             count = _all_ruled_out(setting, memory, listing, target, asked_to_stop)
         except StoppedError:
             break
+        except TooManyError:
+            count = None
         if count is None:
             stride = (target - proved) // 2
         else:
@@ -108,6 +111,8 @@ def _all_ruled_out(
     ------
     StoppedError
         If asked to stop.
+    TooManyError
+        If there are too many dead ends on the way to them.
     """
     count = 0
     for _, indices in listing.below(target, asked_to_stop):
@@ -324,7 +329,8 @@ class Windows:
             np.zeros(columns + 1),
             np.full(columns + 1, np.inf),
             np.zeros(columns + 1, dtype=np.bool_),
-            sparse.csr_array(sparse.hstack([body, sparse.csr_array(short[:, None])])),
+            # The proof is made of the prices, in whole numbers and with every coefficient.
+            without_negligible(sparse.csr_array(sparse.hstack([body, sparse.csr_array(short[:, None])]))),
             np.full(upper.size, -np.inf),
             upper,
         )

@@ -12,8 +12,10 @@ from click.shell_completion import CompletionItem
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.memory_budget import LEAST_BYTES
 from mocap_opt.solving import STEPS
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
+from mocap_opt.units import decimal_bytes, parse_bytes
 
 SEED = click.IntRange(0, MOST_SEED)
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,6 +37,32 @@ trace_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 
 gantt_option = click.option("--gantt", is_flag=True, help="Also print the schedule as a chart in letters.")
+
+
+class _Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A size such as "4 GB" or a plain number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size."""
+        try:
+            size = parse_bytes(value if isinstance(value, int) or not value.isdigit() else int(value))
+        except ValueError as error:
+            self.fail(f"expected {error}, got {value!r}", param, ctx)
+        if size < LEAST_BYTES:
+            self.fail(f"expected at least {decimal_bytes(LEAST_BYTES)}, got {value!r}", param, ctx)
+        return size
+
+
+memory_budget_option = click.option(
+    "--memory-budget",
+    "memory_budget_bytes",
+    type=_Bytes(),
+    metavar="SIZE",
+    help='Heuristics, bounds and programs that would take more memory are left out, e.g. "16 GB".  '
+    "[default: 4 GiB]",
+)
 
 
 def solve_options(command: Command) -> Command:
@@ -74,6 +102,7 @@ def solve_options(command: Command) -> Command:
             help="Threads of a program's solver.  "
             "[default: 4 for CP-SAT, 1 for HiGHS, 1 with --deterministic-limit]",
         ),
+        memory_budget_option,
     ]
     for option in reversed(options):
         command = option(command)

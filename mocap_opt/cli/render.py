@@ -226,7 +226,9 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
         out.print()
 
 
-def print_bounds(name: str, rows: Sequence[dict[str, Any]], reason: str | None) -> None:
+def print_bounds(
+    name: str, rows: Sequence[dict[str, Any]], reason: str | None, notes: Sequence[str] = ()
+) -> None:
     """Print bounds, weakest first, or why the instance is infeasible."""
     out = console()
     if reason is not None:
@@ -240,6 +242,8 @@ def print_bounds(name: str, rows: Sequence[dict[str, Any]], reason: str | None) 
             Text(row["bound_name"]), seconds(row["lower_bound_s"]), row["bound_scope"], row["bound_evidence"]
         )
     out.print(table)
+    for note in notes:
+        out.print(Text(f"note  {note}"))
 
 
 def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from mocap_opt.cli.options import (
     gantt_option,
     json_option,
     load_instances,
+    memory_budget_option,
     print_json,
     set_option,
     solve_options,
@@ -114,6 +115,7 @@ def solve(
     gap: float,
     seed: int,
     threads: int | None,
+    memory_budget_bytes: int | None,
     out: str | None,
     log: str | None,
     trace: str | None,
@@ -149,6 +151,7 @@ def solve(
         without=without or None,
         only=only or None,
         show_steps=show_steps,
+        memory_budget=memory_budget_bytes,
     )
     objective = objective_of(instance)
     if objective is Objective.STREAM:
@@ -186,6 +189,7 @@ def solve(
                     gap=gap,
                     seed=seed,
                     threads=threads,
+                    memory_budget_bytes=memory_budget_bytes,
                     callback=progress,
                     stop=stop,
                     without=without,
@@ -258,6 +262,7 @@ def compare(
     gap: float,
     seed: int,
     threads: int | None,
+    memory_budget_bytes: int | None,
     csv_path: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -280,6 +285,7 @@ def compare(
             gap=gap,
             seed=seed,
             threads=threads,
+            memory_budget_bytes=memory_budget_bytes,
             callback=line.tell,
             stop=stop,
         ),
@@ -298,15 +304,45 @@ def compare(
 @click.command(short_help="every lower bound, or a proof that no plan exists")
 @file_argument
 @click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0),
+    help="Seconds of wall time; what a bound has proved by the end of its share stands.  [default: 60]",
+)
+@memory_budget_option
 @set_option
 @json_option
-def bound(file: str, quick: bool, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+def bound(
+    file: str,
+    quick: bool,
+    time_limit_s: float | None,
+    memory_budget_bytes: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> ExitCode:
     """Compute every lower bound on the instance FILE, or prove it infeasible.
 
     They are on what its objective minimises: the latency, the period, or the makespan of a stream.
+    Ctrl-C (or SIGTERM) stops those on the latency and prints what is proved so far.
     """
     instance = load_instance(file, overrides)
-    tables, bounds, impossible = lower_bounds_of(instance, quick=quick)
+    require_supported(
+        instance, "bound", command=True, time_limit_s=time_limit_s, memory_budget=memory_budget_bytes
+    )
+    notes: list[str] = []
+    tables, bounds, impossible = follow(
+        "bounds",
+        lambda stop, line: lower_bounds_of(
+            instance,
+            quick=quick,
+            time_limit_s=time_limit_s,
+            memory_budget_bytes=memory_budget_bytes,
+            stop=stop,
+            on_note=notes.append,
+            on_bound=line.say,
+        ),
+    )
     rows = [
         {
             "bound_name": b.name,
@@ -326,10 +362,11 @@ def bound(file: str, quick: bool, overrides: tuple[str, ...], as_json: bool) -> 
                 "status": Status.UNKNOWN.value if impossible is None else Status.INFEASIBLE.value,
                 "reason": reason,
                 "bounds": rows,
+                "notes": notes,
             }
         )
     else:
-        render.print_bounds(instance.name, rows, reason)
+        render.print_bounds(instance.name, rows, reason, notes)
     return ExitCode.ANSWERED if impossible is None else ExitCode.INFEASIBLE
 
 

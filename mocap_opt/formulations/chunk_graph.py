@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mocap_opt.formulations.memory_limits import free_bytes, pooled_bytes
 from mocap_opt.formulations.message_times import message_times
+from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables import IntArray, Tables
 
 PRECISION = 10_000
@@ -64,6 +65,7 @@ class _Pruning:
     def __post_init__(self) -> None:
         tables = self.tables
         points = tables.steps + 1
+        require_memory("the times of all chunks", 4 * tables.stages * points**2)
         a, b = np.triu_indices(points, 1)
         times = np.zeros((tables.stages, points, points), dtype=np.int64)
         sends = np.zeros_like(times)
@@ -103,6 +105,7 @@ def chunk_graph(
     layers, points = max(counts, default=0), tables.steps + 1
     if layers == 0 or layers > tables.steps:
         return ChunkGraph(layers, ([0],) * (layers + 1), ([],) * max(layers, 1))
+    require_memory("the graph of chunks", (32 + 2 * layers) * points**2, 1)
     chunk = np.zeros((points, points), dtype=np.bool_)
     a, b = np.triu_indices(points, 1)
     tail = (b == tables.steps).astype(np.int64)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables import Tables
 
 Row: TypeAlias = tuple[
@@ -203,6 +204,8 @@ class ChunkClock:
 def _measured_times(tables: Tables) -> list[list[int]]:
     """Longest tau + send over the stages, by start and end: measured times are no sum of short tables."""
     points = tables.steps + 1
+    # Lists of numbers take 40 bytes an entry, the arrays they are made from as much again.
+    require_memory("the list of measured chunk times", points**2, 80)
     start, end = np.triu_indices(points, 1)
     longest = np.zeros((points, points), dtype=np.int64)
     for i in range(tables.stages):

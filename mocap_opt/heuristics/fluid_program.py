@@ -17,7 +17,7 @@ from scipy import sparse
 
 from mocap_opt.heuristics.occupancy import produced, room
 from mocap_opt.heuristics.roads import BUSY, longest_chunks, ticks_per_byte
-from mocap_opt.solvers.linear_program import LinearProgram
+from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
 from mocap_opt.tables import IntArray, Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -117,7 +117,8 @@ class FluidProgram:
         touched = np.flatnonzero(np.diff(holds.indptr))
         traffic, limit = self._traffic(before, later, columns)
         busy = np.asarray(traffic[:, : stage.size].sum(axis=0)).ravel()
-        matrix = sparse.csr_array(sparse.vstack([stay, leave, holds[touched], traffic]))
+        # Bytes too few to matter on a link are left out: homes are made of whole pages and judged by others.
+        matrix = without_negligible(sparse.csr_array(sparse.vstack([stay, leave, holds[touched], traffic])))
         upper = np.concatenate([np.zeros(later.size), fresh, self.spare.ravel()[touched], limit])
         cost = np.ones(columns)
         cost[: stage.size] = busy * BUSY / max(len(tables.links), 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mocap_opt.heuristics.atom_dynamic import atom_dynamic
 from mocap_opt.heuristics.compose import compose
 from mocap_opt.heuristics.engine_rule import EngineRule, engine_method, read_base, split_base
 from mocap_opt.heuristics.flops_balanced import flops_balanced
 from mocap_opt.heuristics.gpipe import gpipe
 from mocap_opt.heuristics.greedy import greedy
+from mocap_opt.heuristics.guarded import guarded
 from mocap_opt.heuristics.local import local
 from mocap_opt.heuristics.mbkr import mbkr
 from mocap_opt.heuristics.mirror import mirror, mirrored
@@ -91,7 +94,9 @@ _METHODS = (
     ),
 )
 
-METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
+METHODS: dict[str, Method] = {
+    method.name: replace(method, propose=guarded(method.propose)) for method in _METHODS
+}
 
 
 def built_in_name(name: str) -> str:
@@ -122,4 +127,5 @@ def built_in_method(name: str) -> Method | None:
         return METHODS.get(name)
     what, boundaries = ENGINE_RULES[rule]
     size = read_base(name, base)
-    return engine_method(name, f"{what}, base size {size}, KV at home", boundaries, local, size)
+    method = engine_method(name, f"{what}, base size {size}, KV at home", boundaries, local, size)
+    return replace(method, propose=guarded(method.propose))

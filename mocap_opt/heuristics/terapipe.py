@@ -11,6 +11,7 @@ from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.heuristics.clock import ChunkClock, leading_stages
 from mocap_opt.heuristics.walk import least_trial
+from mocap_opt.memory_budget import require_memory
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables import IntArray, Tables
 
@@ -23,6 +24,8 @@ def slice_times(tables: Tables, longest: int, asked_to_stop: AskedToStop = never
 
     t is the longest tau + send over the stages; column d - 1 holds the slices of d grid steps.
     """
+    # The table, the starts, what is allowed, and the times of one stage with their parts.
+    require_memory("the table of slice times", 10 * (tables.steps + 1) * longest)
     end = np.arange(tables.steps + 1)[:, None]
     start = end - np.arange(1, longest + 1)[None, :]
     tail = (end == tables.steps).astype(np.int64)
@@ -101,6 +104,8 @@ def terapipe_slices(
     ------
     StoppedError
         If asked to stop.
+    OverBudgetError
+        If the table of slice times would outgrow the memory budget.
 
     Source: Li et al., TeraPipe (arXiv 2102.07988).  The published count is free; here it keeps to
     the counts of the tables.

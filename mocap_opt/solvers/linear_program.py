@@ -113,3 +113,21 @@ class LinearProgram:
             if amounts.size and amounts.max() > worst:
                 worst, where = float(amounts.max()), f"{name} {int(amounts.argmax())}"
         return worst, where
+
+
+NEGLIGIBLE = 2e-9
+"""Coefficients up to 1e-9 HiGHS ignores with a warning, which counts as a failure."""
+
+
+def without_negligible(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Leave out the coefficients that HiGHS would ignore: for programs whose answer only proposes.
+
+    Parameters
+    ----------
+    matrix : csr_array
+        Scaled so that coefficients that matter are around 1.
+    """
+    kept = matrix.copy()
+    kept.data[np.abs(kept.data) < NEGLIGIBLE] = 0.0
+    kept.eliminate_zeros()
+    return kept

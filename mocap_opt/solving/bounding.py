@@ -40,12 +40,16 @@ def settle_feasibility(state: SearchState) -> bool:
 
 def quick_bounds(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     """Compute the bounds that take a second or so at any size."""
-    search.state.add_bounds(lower_bounds(search.tables, asked_to_stop=asked_to_stop, without=SLOWER))
+    state = search.state
+    state.add_bounds(
+        lower_bounds(state.tables, asked_to_stop=asked_to_stop, without=SLOWER, on_decline=state.notes.append)
+    )
 
 
 def add_quick_bounds(state: SearchState) -> None:
     """Compute the quick bounds in the time left."""
-    state.add_bounds(lower_bounds(state.tables, asked_to_stop=state.deadline(1.0)))
+    asked_to_stop = state.deadline(1.0)
+    state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop, on_decline=state.notes.append))
 
 
 def no_energetic_traffic(search: JointSearch) -> str | None:

@@ -96,6 +96,7 @@ def _against(
         solve_s=report.solve_s,
         notes=report.notes,
         programs=report.programs,
+        steps=report.steps,
         settings=report.settings,
         execution=wanted_execution(report.settings["execution"]),
     )

@@ -9,12 +9,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mocap_opt.assess import Assessment, Execution, assess
-from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
+from mocap_opt.bounds import (
+    BOUNDS,
+    QUICK,
+    Bound,
+    Infeasibility,
+    affordable_bound,
+    lower_bounds,
+    prove_infeasible,
+)
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.given import as_instance, as_plan, as_tables
 from mocap_opt.heuristics import METHODS
 from mocap_opt.heuristics.registry import built_in_method
+from mocap_opt.memory_budget import OverBudgetError, memory_budget
 from mocap_opt.objectives import require_supported
 from mocap_opt.plan import Plan
 from mocap_opt.report import Report, make_report
@@ -39,7 +48,10 @@ METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
 EXECUTIONS = ("best", "lockstep")
 
 TIME_LIMIT_S = 60.0
-"""Wall time of a solve unless something else is said, seconds."""
+"""Wall time of a solve, or of `bound`, unless something else is said, seconds."""
+
+BOUND_SHARE = 0.4
+"""Part of the time left that each bound may take in `bound`."""
 
 
 def wanted_execution(name: str) -> Execution | None:
@@ -90,6 +102,7 @@ def solve(
     threads: int | None = None,
     without: Sequence[str] = (),
     only: Sequence[str] = (),
+    memory_budget_bytes: int | None = None,
 ) -> Solution:
     """Find a plan and say how far from the best possible it is.
 
@@ -130,6 +143,8 @@ def solve(
     without, only : sequence of str
         Steps of the joint method to leave out, or, if `only` names some, to take alone; see
         `mocap_opt.solving.STEPS`.
+    memory_budget_bytes : int, optional
+        What would take more memory is left out, and a note says so; 4 GiB by default.
 
     Returns
     -------
@@ -151,20 +166,21 @@ def solve(
     if time_limit_s is None:
         time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
     began = time.perf_counter()
-    tables = build_tables(instance)
     wanted = wanted_execution(execution)
-    state = SearchState(
-        tables,
-        time_limit_s,
-        gap,
-        callback,
-        stop or threading.Event(),
-        wanted,
-        deterministic_limit,
-        threads,
-        started=began,
-    )
-    reason, used = _run(state, method, plugin, solver, seed, without, only)
+    with memory_budget(memory_budget_bytes):
+        tables = build_tables(instance)
+        state = SearchState(
+            tables,
+            time_limit_s,
+            gap,
+            callback,
+            stop or threading.Event(),
+            wanted,
+            deterministic_limit,
+            threads,
+            started=began,
+        )
+        reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
     if state.infeasible_reason is not None and not instance.workload.requests:
         if prove_infeasible(tables, state.stop.is_set) is None:
@@ -193,6 +209,7 @@ def solve(
             "gap": gap,
             "threads": threads,
             "execution": execution,
+            "memory_budget_bytes": memory_budget_bytes,
             "without": list(without),
             "only": list(only),
             "found_by": state.best_source,
@@ -269,7 +286,10 @@ def _run(
         return proposal.reason or None, None
     if settle_feasibility(state):
         return None, None
-    return solve_plainly(state, method, seed=seed) if plugin is None else plugin.run(state, seed=seed)
+    try:
+        return solve_plainly(state, method, seed=seed) if plugin is None else plugin.run(state, seed=seed)
+    except OverBudgetError as error:
+        return f"{method}: {error}", None
 
 
 def evaluate(
@@ -325,7 +345,14 @@ def evaluate(
 
 
 def bound(
-    instance: GivenInstance, *, quick: bool = False
+    instance: GivenInstance,
+    *,
+    quick: bool = False,
+    time_limit_s: float = TIME_LIMIT_S,
+    memory_budget_bytes: int | None = None,
+    stop: threading.Event | None = None,
+    on_note: Callable[[str], None] = lambda note: None,
+    on_bound: Callable[[str], None] = lambda name: None,
 ) -> tuple[Tables, list[Bound], Infeasibility | None]:
     """Compute the lower bounds that need no plan.
 
@@ -334,6 +361,17 @@ def bound(
     instance : Instance or mapping
     quick : bool
         Leave out those that need a solver.
+    time_limit_s : float
+        Wall time, seconds; every bound in turn has `BOUND_SHARE` of what is left, and what one that is
+        stopped has proved so far stands.
+    memory_budget_bytes : int, optional
+        Bounds that would take more memory are left out; 4 GiB by default.
+    stop : threading.Event, optional
+        Set it from outside to stop early with the bounds so far.
+    on_note : callable
+        Told of bounds that were left out or cut short.
+    on_bound : callable
+        Told of every bound that is begun, by its name.
 
     Returns
     -------
@@ -343,7 +381,22 @@ def bound(
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
-    tables = as_tables(instance, "bounds on the latency")
-    impossible = prove_infeasible(tables)
-    bounds = [] if impossible else lower_bounds(tables, quick=quick)
-    return tables, sorted(bounds, key=lambda b: b.ticks), impossible
+    check_limits(0, None, time_limit_s=time_limit_s)
+    began = time.perf_counter()
+    with memory_budget(memory_budget_bytes):
+        tables = as_tables(instance, "bounds on the latency")
+        state = SearchState(tables, time_limit_s, 0.0, stop=stop or threading.Event(), started=began)
+        impossible = prove_infeasible(tables, state.out_of_grace)
+        for name in () if impossible else BOUNDS:
+            if quick and name not in QUICK:
+                continue
+            if state.bounds and state.out_of_time():
+                on_note(f"{name}: not begun, time was up")
+                continue
+            on_bound(name)
+            with state.within(BOUND_SHARE) as asked_to_stop:
+                found = affordable_bound(name, tables, asked_to_stop, on_note)
+                if asked_to_stop():
+                    on_note(f"{name}: stopped after its share of the time")
+            state.add_bounds([] if found is None else [found])
+    return tables, sorted(state.bounds, key=lambda b: b.ticks), impossible

@@ -7,13 +7,13 @@ the solve goes on with what the others find.  What every step cost and gained is
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 
+from mocap_opt import failures
 from mocap_opt.errors import InputError, MocapError, Problem
+from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.report import StepRun
 from mocap_opt.solving.joint_search import JointSearch
 from mocap_opt.solving.state import SearchState
@@ -21,9 +21,6 @@ from mocap_opt.stopping import STOPPED, AskedToStop, StoppedError
 
 STALLED = 3
 """Rounds in a row without a better plan or bound after which no further one is begun."""
-
-failures_surface = False
-"""Whether an unexpected failure of a step is raised instead of noted; tests set it, so that none hides."""
 
 
 class Raises(StrEnum):
@@ -217,23 +214,16 @@ def _caught(step: Step, search: JointSearch, asked_to_stop: AskedToStop) -> str:
         step.run(search, asked_to_stop)
     except StoppedError:
         return STOPPED
+    except OverBudgetError as error:
+        note = f"step {step.name}: {error}"
+        search.state.notes.append(note)
+        return note
     except (MocapError, AssertionError):
         raise
     except Exception as error:
-        if failures_surface:
+        if failures.surface:
             raise
-        note = f"step {step.name} failed: {described(error)}"
+        note = f"step {step.name} failed: {failures.described(error)}"
         search.state.notes.append(note)
         return note
     return ""
-
-
-def described(error: BaseException) -> str:
-    """An error in one line: its type, what it says and where in this package it was raised."""
-    package = Path(__file__).parent.parent
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if package in Path(frame.filename).parents]
-    last = (inside or frames)[-1]
-    where = "/".join(Path(last.filename).parts[-2:])
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}{': ' if text else ''}{text} ({where}:{last.lineno})"
