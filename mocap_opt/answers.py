@@ -50,8 +50,8 @@ def solve(
         A mapping is what an instance file holds.
     method, solver, execution, time_limit_s, deterministic_limit, gap, seed, callback, stop, threads,
     without, only, memory_budget_bytes
-        As for `mocap_opt.solving.driver.solve`.  Of a period, execution, steps, the memory budget and what limits the effort
-        other than by time are refused; of a stream, method and solver as well.
+        As for `mocap_opt.solving.driver.solve`.  Of a period, execution, steps, the memory budget and what
+        limits the effort other than by time are refused; of a stream, method and solver as well.
 
     Returns
     -------
@@ -199,9 +199,7 @@ def bound(
         )
     assert not isinstance(instance, Tables)
     instance = as_instance(instance)
-    require_supported(
-        instance, "bound", time_limit_s=time_limit_s, memory_budget_bytes=memory_budget_bytes
-    )
+    require_supported(instance, "bound", time_limit_s=time_limit_s, memory_budget_bytes=memory_budget_bytes)
     objective = objective_of(instance)
     found: list[Bound]
     if objective is Objective.PERIOD:
