@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from agreement_run import run
 from random_tables import Traits, classify, random_instances
 
 from mocap_opt.formulations import joint, joint_cpsat
@@ -70,6 +71,19 @@ def test_optimal_start_is_confirmed(solve: Any) -> None:
         if best is not None:
             tables = instances()[number]
             check(tables, traits(number), solve(tables, best.plan, time_limit_s=60.0, threads=1))
+
+
+def test_highs_as_it_stands_agrees_with_the_others() -> None:
+    found = run(count=40, seed=1)
+    assert found.disagreements == []
+    assert found.counts["feasible"] >= 10
+    assert found.counts["infeasible"] >= 5
+    assert found.counts["confirmed by a second run, with presolve"] >= 20
+
+
+@pytest.mark.slow
+def test_highs_as_it_stands_agrees_with_the_others_on_many() -> None:
+    assert run(count=600, seed=2).disagreements == []
 
 
 def test_instances_are_of_many_kinds() -> None:

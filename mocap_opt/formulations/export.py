@@ -149,6 +149,7 @@ def _head(export: Export, tables: Tables, program: str, fingerprint: str | None)
         f"Objective: {export.objective(tables)}. {times}",
         f"Rows, variables and why they are valid: formulations/{program}.md.",
         "Names are those of the page, with indices;",
+        "HiGHS 1.10 to 1.15: solve with presolve=off, or it may call a wrong optimum optimal.",
         "c_e_, c_l_ and c_u_ before a row's name: equal, at least, at most.",
     ]
 

@@ -1,6 +1,6 @@
 """What HiGHS claims of a mixed-integer program, and what a second run makes of the claim.
 
-Presolve of HiGHS has lost optimal solutions, and called feasible programs infeasible, in every
+Presolve of HiGHS loses optimal solutions, or calls feasible programs infeasible, in every
 release from 1.10 to 1.15 (the programs are in ``tests/test_solver_canaries.py``).  Therefore every
 mixed-integer program is solved without presolve, and a claim that would close it (an optimum, a gap
 small enough, no solution at all) stands only if a second run, with presolve and another seed, finds
