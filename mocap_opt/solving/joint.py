@@ -104,7 +104,7 @@ STEPS: tuple[Step, ...] = (
         Raises.PLAN,
         0.3,
         waiting_reduction,
-        "unless lockstep counts",
+        "unless lockstep counts; first where waiting costs more than traffic",
         no_waiting_reduction,
         rounds=True,
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mocap_opt.assess import Execution
-from mocap_opt.heuristics.estimate import estimate
+from mocap_opt.heuristics import estimate
+from mocap_opt.heuristics.estimate import contention_free_latency
 from mocap_opt.heuristics.unhindered import patient_homes, unhindered
 from mocap_opt.plan import Plan
 from mocap_opt.solving.joint_search import JointSearch
+from mocap_opt.solving.links import congested
 from mocap_opt.solving.state import SearchState
 from mocap_opt.stopping import AskedToStop
 
@@ -23,7 +25,20 @@ def no_waiting_reduction(search: JointSearch) -> str | None:
     """Why it does not apply, in words."""
     if search.state.execution is Execution.LOCKSTEP:
         return "in lockstep nothing waits for memory"
-    return "no plan is known" if search.state.best is None else None
+    if search.state.best is None:
+        return "no plan is known"
+    if search.round == 0 and congested(search.state) and _traffic_costs_more(search.state):
+        return "traffic costs more latency than waiting for memory"
+    return None
+
+
+def _traffic_costs_more(state: SearchState) -> bool:
+    """Whether traffic costs the best plan more than waiting for memory: then other steps gain more."""
+    assert state.best is not None
+    assert state.best_latency is not None
+    waiting = estimate.without_traffic(state.tables, state.best.plan)
+    alone = contention_free_latency(state.tables, Plan(state.best.plan.boundaries))
+    return state.best_latency - waiting > waiting - alone
 
 
 def waiting_reduction(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -53,15 +68,16 @@ def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_t
     tables = state.tables
     source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
     best = state.best.plan
-    known = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+    known = estimate.estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
     ranked = sorted(
-        (estimate(tables, plan.grid_indices(tables)), n, plan) for n, plan in enumerate([*plans, best])
+        (estimate.estimate(tables, plan.grid_indices(tables)), n, plan)
+        for n, plan in enumerate([*plans, best])
     )
     # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
     for alone, _, plan in ranked:
         indices = plan.grid_indices(tables)
         for pages in patient_homes(tables, indices, alone, known, seed, asked_to_stop):
-            known = estimate(tables, indices, pages)
+            known = estimate.estimate(tables, indices, pages)
             state.offer(Plan.from_arrays(tables, indices, pages), source)
     found = unhindered(
         tables,
