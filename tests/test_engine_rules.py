@@ -7,10 +7,10 @@ import pytest
 from builders import make_tables
 
 from mocap_opt import InputError, load_instance, solve
-from mocap_opt.heuristics import METHODS
+from mocap_opt.heuristics import METHODS, atom_dynamic
 from mocap_opt.heuristics.engine_rule import NoFitError, base_candidates
 from mocap_opt.heuristics.registry import ENGINE_RULES, built_in_method
-from mocap_opt.heuristics.sglang_dynamic import fit_quadratic, next_chunk, sampled_lengths
+from mocap_opt.heuristics.sglang_dynamic import dynamic_chunks, fit_quadratic, next_chunk, sampled_lengths
 from mocap_opt.verify import violations
 
 
@@ -33,6 +33,39 @@ def test_sglang_fits_prefix_free_chunks_of_a_request_with_a_prefix_and_counts_it
     a, b, _ = fit_quadratic(cached, 8192)
     assert (a, b) == pytest.approx((3, 500), rel=1e-6)
     assert next_chunk((a, b), 4096, 8192) < 8192
+
+
+def test_sglang_begins_with_the_base_size_also_after_a_cached_prefix() -> None:
+    cached = make_tables(tokens=65_536, quantum=64, linear=500, quadratic=3, prefix=16_384, max_chunks=64)
+    lengths = np.diff(cached.grid[dynamic_chunks(cached, 8192, fit_quadratic(cached, 8192))])
+    assert lengths[0] == 8192
+    # L = 16,384 + 8192: T = 3 x 8192^2 + 500 x 8192 = 3 x^2 + 147,956 x gives x = 1349.2, smoothed 3059.9.
+    assert lengths[1] == 3008
+
+
+def test_atom_sizes_the_chunks_that_its_page_shows(monkeypatch) -> None:
+    """Kimi-K2.5 on MI355X: 131,072 tokens, budget 32,768, blocks of 64, smoothing factor 1."""
+    monkeypatch.setattr(atom_dynamic, "SMOOTHING", 1.0)
+    fit = (26.1, 6.03e-3, 3.25e-7, 5.39e-4)
+    assert atom_dynamic.shrinks_usefully(fit, 32_768)
+    tables = make_tables(tokens=131_072, quantum=64, max_chunks=64)
+    indices = dynamic_chunks(tables, 32_768, fit, atom_dynamic.next_chunk, sized_first=True)
+    shown = [32768, 16192, 12416, 10368, 9088, 8192, 7488, 6912, 6464, 6080, 5760, 5504, 3840]
+    assert np.diff(tables.grid[indices]).tolist() == shown
+
+
+def test_atom_fits_the_first_stage_alone() -> None:
+    tables = make_tables(2, 4096, quantum=64, linear=[500, 900], quadratic=[3, 7], constant=1000)
+    _, b, a, _ = atom_dynamic.fit_with_prefix(tables)
+    assert (b, a) == pytest.approx((500, 3), rel=1e-6)
+
+
+def test_atom_keeps_fixed_chunks_where_sizing_them_would_change_little() -> None:
+    # Without attention, and with 2 a B far below b, the second chunk would be less than 5 % shorter.
+    for quadratic in (0, 1):
+        tables = make_tables(2, 65_536, quantum=64, linear=10**6, quadratic=quadratic, max_chunks=64)
+        lengths = np.diff(tables.grid[atom_dynamic.atom_dynamic(tables, 8192)])
+        assert set(lengths.tolist()) == {8192}
 
 
 def test_a_negative_slope_counts_as_none_and_no_growth_is_refused() -> None:

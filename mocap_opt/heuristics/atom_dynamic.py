@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
-from mocap_opt.heuristics.engine_rule import NoFitError
 from mocap_opt.heuristics.sglang_dynamic import SMOOTHING, dynamic_chunks
 from mocap_opt.tables import IntArray, Tables
 
@@ -15,6 +14,9 @@ LEAST_CHUNK = 4096
 PREFIX_SHARE = 0.2
 """Part of a chunk's time that work on the prefix may take before the chunk is made longer."""
 
+USEFUL_SHRINK = 0.05
+"""Part of the base size by which the second chunk has to be shorter for the engine to leave fixed chunks."""
+
 SAMPLES = 24
 """Lengths and starts that are timed at most, each."""
 
@@ -22,13 +24,14 @@ SAMPLES = 24
 def fit_with_prefix(tables: Tables) -> tuple[float, float, float, float]:
     """Least-squares c, b, a, gamma of t(L, x) = c + gamma L + b x + a (2 L x + x^2), ticks; none negative.
 
-    Timings are the longest stage times of chunks that the limits on lengths allow, evenly spread
-    over lengths and starts; residuals count as parts of the time.  L contains the cached prefix.
+    Timings are those of the first stage, as the engine has them, of chunks that the limits on lengths
+    allow, evenly spread over lengths and starts; residuals count as parts of the time.  L contains the
+    cached prefix.
     """
     a, b = _samples(tables)
     if not a.size:
         return 0.0, 0.0, 0.0, 0.0
-    times = tables.tau(np.arange(tables.stages)[:, None], a, b).max(axis=0)
+    times = tables.tau(0, a, b)
     weight = 1 / np.maximum(times, 1)
     columns = features(tables.grid[b] - tables.grid[a], tables.prefix + tables.grid[a]) * weight[:, None]
     c, linear, quadratic, gamma = nonnegative_least_squares(columns, times * weight).tolist()
@@ -94,8 +97,29 @@ def _solved(fit: tuple[float, ...], history: int, target: float) -> float:
     return length
 
 
+def shrinks_usefully(fit: tuple[float, ...], base: int) -> bool:
+    """Whether a chunk after one of the base size is to be shorter by a twentieth; the engine asks this once.
+
+    Where times grow with the length alone, equal times are equal lengths, and only rounding would make
+    more chunks of them.
+
+    Parameters
+    ----------
+    fit : tuple of float
+        c, b, a, gamma of `fit_with_prefix`.
+    base : int
+        Tokens.
+    """
+    _, b, a, gamma = fit
+    target = a * base * base + b * base - gamma * base
+    return a > 0 and target > 0 and _solved(fit, base, target) <= (1 - USEFUL_SHRINK) * base
+
+
 def atom_dynamic(tables: Tables, base: int) -> IntArray | None:
     """Boundaries of a base size (the engine's token budget), or None.
+
+    Where the fit shows no growth with what a chunk attends to, or too little for chunks to shrink, the
+    engine keeps chunks of the base size.
 
     Source: ATOM, dynamic chunked prefill (``ChunkLatencyCalibrator``, ``ChunkSizePredictor``); smoothing
     factor and least chunk as it has them by default.
@@ -105,13 +129,12 @@ def atom_dynamic(tables: Tables, base: int) -> IntArray | None:
     tables : Tables
     base : int
         Tokens.
-
-    Raises
-    ------
-    NoFitError
-        If times do not grow with what a chunk attends to: the engine then keeps fixed chunks.
     """
     fit = fit_with_prefix(tables)
-    if fit[2] <= 0:
-        raise NoFitError("times do not grow with what a chunk attends to (a <= 0)")
-    return dynamic_chunks(tables, base, fit, next_chunk)
+    rule = next_chunk if shrinks_usefully(fit, base) else _base_size
+    return dynamic_chunks(tables, base, fit, rule, sized_first=True)
+
+
+def _base_size(fit: tuple[float, ...], history: int, base: int) -> float:
+    """Length of every chunk where the engine does not size them."""
+    return float(base)

@@ -86,7 +86,7 @@ def fit_quadratic(tables: Tables, base: int) -> tuple[float, float, float]:
 
 
 def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
-    """Smoothed length of the next chunk after `history` tokens, those of a cached prefix included.
+    """Smoothed length of a later chunk after `history` tokens, those of a cached prefix included.
 
     x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + 0.75 (x - base), at least base / 4.
 
@@ -106,7 +106,7 @@ def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
 
 
 def dynamic_chunks(
-    tables: Tables, base: int, fit: tuple[float, ...], rule: Rule = next_chunk
+    tables: Tables, base: int, fit: tuple[float, ...], rule: Rule = next_chunk, *, sized_first: bool = False
 ) -> IntArray | None:
     """Boundaries from a base chunk size, int64[chunks + 1], or None if the limits are missed.
 
@@ -122,6 +122,9 @@ def dynamic_chunks(
         What `rule` takes.
     rule : callable
         From the fit, the tokens so far (a cached prefix included) and the base to a length.
+    sized_first : bool
+        Whether the rule sizes the first chunk too.  SGLang sizes chunks of a request that is under way:
+        the first one is of the base size, also after a cached prefix.
     """
     limits = LengthLimits.of(tables)
     unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
@@ -130,10 +133,9 @@ def dynamic_chunks(
     indices = [0]
     while indices[-1] < tables.steps:
         at = indices[-1]
-        # The tolerance keeps the first chunk, whose length is exactly the base, from being cut short.
-        wanted = max(
-            int(rule(fit, tables.prefix + int(tables.grid[at]), base) + TOLERANCE) // unit * unit, unit
-        )
+        length = rule(fit, tables.prefix + int(tables.grid[at]), base) if at or sized_first else base
+        # The tolerance keeps a chunk of exactly the base size from being cut short.
+        wanted = max(int(length + TOLERANCE) // unit * unit, unit)
         step = min(max(wanted // tables.quantum, limits.least), most)
         left = tables.steps - at
         if step >= left or left < step + limits.last_least:
