@@ -122,7 +122,7 @@ STEPS: tuple[Step, ...] = (
         "energetic_traffic",
         "proof that traffic of the partitions that could be faster does not fit in time",
         Raises.BOUND,
-        0.15,
+        0.5,
         energetic_traffic,
         "for small instances where traffic costs latency",
         no_energetic_traffic,
