@@ -33,12 +33,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENTRY = "import sys, mocap_opt.__main__ as entry; print('ready', flush=True, file=sys.stderr); entry.run()"
 
 
-def interrupt(name: str, number: signal.Signals, delay_s: float, folder: Path) -> None:
-    """Interrupt a solve after a while, and check all that it leaves."""
-    file, out, log = FAMILY / f"{name}.json", folder / "plan.json", folder / "log"
-    options = ["--json", "--gap", "0", "--time-limit", "300", "--out", str(out), "--log", str(log)]
+def signalled(arguments: list[str], number: signal.Signals, delay_s: float) -> subprocess.Popen[str]:
+    """A process of the command line that has been sent a signal a while after it was ready for one."""
     process = subprocess.Popen(
-        [sys.executable, "-c", ENTRY, "solve", str(file), *options],
+        [sys.executable, "-c", ENTRY, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -47,6 +45,14 @@ def interrupt(name: str, number: signal.Signals, delay_s: float, folder: Path) -
     assert process.stderr.readline() == "ready\n"
     time.sleep(0.05 + delay_s)
     process.send_signal(number)
+    return process
+
+
+def interrupt(name: str, number: signal.Signals, delay_s: float, folder: Path) -> None:
+    """Interrupt a solve after a while, and check all that it leaves."""
+    file, out, log = FAMILY / f"{name}.json", folder / "plan.json", folder / "log"
+    options = ["--json", "--gap", "0", "--time-limit", "300", "--out", str(out), "--log", str(log)]
+    process = signalled(["solve", str(file), *options], number, delay_s)
     answer, said = process.communicate(timeout=120)
     assert "Traceback" not in said
     assert process.returncode in (ExitCode.ANSWERED, ExitCode.NO_PLAN), said
@@ -142,16 +148,7 @@ FOUND = {
 
 def stop_command(name: str, number: signal.Signals, delay_s: float, folder: Path) -> bool:
     """Stop a command after a while and check its answer; whether it had found something."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ENTRY, *long_commands(folder)[name], "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    assert process.stderr.readline() == "ready\n"
-    time.sleep(0.05 + delay_s)
-    process.send_signal(number)
+    process = signalled([*long_commands(folder)[name], "--json"], number, delay_s)
     answer, said = process.communicate(timeout=60)
     assert "Traceback" not in said
     assert process.returncode in (ExitCode.ANSWERED, ExitCode.NO_PLAN), said
