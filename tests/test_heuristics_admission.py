@@ -24,7 +24,7 @@ from mocap_opt.solving.joint import STEPS
 from mocap_opt.solving.joint_search import JointSearch
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import choose
-from mocap_opt.stopping import never
+from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.verify import violations
 
@@ -273,7 +273,7 @@ def test_a_solve_takes_them_unless_lockstep_counts() -> None:
     tables = uneven()
     plan = Plan.from_arrays(tables, INDICES, greedy(tables, INDICES).pages)
     for execution in (None, Execution.LOCKSTEP):
-        state = SearchState(tables, 60.0, 0.0, execution=execution)
+        state = SearchState(tables, Deadline(60.0), 0.0, execution=execution)
         state.offer(plan, "greedy")
         before = state.best_latency
         search = JointSearch(state, choose(tables, execution, "auto", by_size=True))

@@ -8,7 +8,7 @@ import pytest
 
 from mocap_opt import Instance, build_tables, load_instance, solve
 from mocap_opt.solving.remedies import closest_shortage, remedies
-from mocap_opt.stopping import never
+from mocap_opt.stopping import Deadline, never
 
 
 def hopeless() -> Instance:
@@ -26,7 +26,7 @@ def test_an_infeasible_verdict_names_the_shortage_and_remedies_that_hold() -> No
 
 
 def test_nothing_is_named_once_asked_to_stop() -> None:
-    assert remedies(hopeless(), lambda: True) == []
+    assert remedies(hopeless(), Deadline(0.0)) == []
 
 
 def test_a_verdict_without_a_memory_of_its_own_says_where_close_plans_are_short() -> None:

@@ -23,6 +23,7 @@ from mocap_opt.solvers.outcome import Status, StopReason
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY
 from mocap_opt.solvers.second_reading import SECOND_READINGS, Reading, settle
 from mocap_opt.solving.state import SearchState
+from mocap_opt.stopping import Deadline
 
 CONFIRMED_BY = SECOND_READINGS[0][0]
 CASES = Path(__file__).resolve().parent / "cases"
@@ -140,7 +141,7 @@ def test_no_bound_is_told_while_the_claim_is_read_again() -> None:
 
 def searching(ticks: int, evidence: Evidence) -> SearchState:
     tables = make_tables(constant=2)
-    state = SearchState(tables, float("inf"), 0.0)
+    state = SearchState(tables, Deadline(), 0.0)
     state.add_bounds([Bound("joint", ticks, Scope.LOCKSTEP, evidence, "highs, not confirmed")])
     best = brute_force(tables)
     assert best is not None

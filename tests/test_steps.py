@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ from mocap_opt.solving.joint_search import PROGRAM_STEPS, JointSearch
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.steps import STALLED, Raises, Step, chosen_steps, run_steps
 from mocap_opt.solving.strategy import choose
-from mocap_opt.stopping import STOPPED, StoppedError
+from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.verify import violations
 
 INSTANCES = Path(__file__).parent.parent / "instances"
@@ -62,15 +63,14 @@ def starts_of(name):
     return [(each, plan) for each, plan in found if plan is not None]
 
 
-def search_of(name, time_limit_s, clock=None, execution=None):
+def search_of(name, time_limit_s, clock=time.perf_counter, execution=None):
     """A search in the middle of a solve: two heuristics have their plans."""
-    state = SearchState(tables_of(name), time_limit_s, 0.0, execution=execution)
+    state = SearchState(tables_of(name), Deadline(time_limit_s), 0.0, execution=execution)
     for source, plan in starts_of(name):
         state.offer(plan, source)
     search = JointSearch(state, choose(state.tables, execution, "auto", by_size=True))
     search.starts = list(starts_of(name))
-    if clock is not None:
-        state.clock, state.started = clock, 0.0
+    state.deadline = Deadline(time_limit_s, clock=clock)
     return search
 
 
@@ -114,11 +114,11 @@ def test_a_step_keeps_its_share_and_makes_nothing_worse(name, instance, looks):
 def test_a_program_is_given_the_share_of_its_step(program, monkeypatch):
     given = []
 
-    def run(state, program, solver, *, start, time_limit_s, seed):
-        given.append((program.name, time_limit_s))
+    def run(state, program, solver, *, start, seed):
+        given.append((program.name, state.deadline.left_s))
         assert not state.done
-        while not state.out_of_time():
-            state.elapsed_s  # noqa: B018 - a look at the clock
+        while not state.deadline.expired:
+            pass
         return ProgramResult(None, SolveOutcome("cpsat", Status.UNKNOWN, StopReason.TIME_LIMIT))
 
     monkeypatch.setattr(program_steps, "run_program", run)
@@ -137,7 +137,7 @@ def test_steps_together_keep_the_time_limit():
     assert [run.step for run in search.state.steps] == SEARCHES
     for run in search.state.steps:
         assert run.cost_s <= (run.allowed_s or 0.0) + LATE * run.runs
-    assert search.state.elapsed_s <= 400 + LATE * sum(run.runs for run in search.state.steps)
+    assert search.state.deadline.elapsed_s <= 400 + LATE * sum(run.runs for run in search.state.steps)
 
 
 def trial_steps(*rows):
@@ -206,7 +206,7 @@ def test_after_an_error_within_the_share_of_a_step_the_time_left_is_that_of_the_
     search = search_of("S-links", 100.0, TickingClock())
     with pytest.raises(KeyError, match="x"):
         run_steps(trial_steps(("first", failing(KeyError("x")), False)), search)
-    assert search.state.remaining_s > 80
+    assert search.state.deadline.left_s > 80
 
 
 def test_only_and_without_choose_steps():
@@ -293,6 +293,6 @@ def test_a_bound_on_lockstep_is_no_premise_of_one_on_any_execution(name):
 
 
 def test_without_time_limit_steps_are_given_no_seconds():
-    state = SearchState(tables_of("S-tight"), float("inf"), 1.0)
+    state = SearchState(tables_of("S-tight"), Deadline(), 1.0)
     solve_jointly(state, choose(state.tables, None, "auto", by_size=True), seed=0)
     assert {run.allowed_s for run in state.steps} == {None}

@@ -32,7 +32,7 @@ from mocap_opt.solving.joint_search import JointSearch
 from mocap_opt.solving.starts import first_heuristics
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import choose
-from mocap_opt.stopping import STOPPED, StoppedError
+from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -161,7 +161,7 @@ def test_a_proof_of_infeasibility_that_is_stopped_proves_nothing():
 
 
 def test_without_time_the_first_plan_is_still_looked_for():
-    state = SearchState(tables_of("M-tight"), 0.0, 0.0)
+    state = SearchState(tables_of("M-tight"), Deadline(0.0), 0.0)
     search = JointSearch(state, choose(state.tables, None, "auto", by_size=True))
     first_heuristics(search, lambda: True)
     assert [name for name, _ in search.starts] == ["search-greedy"]
@@ -169,8 +169,8 @@ def test_without_time_the_first_plan_is_still_looked_for():
 
 
 def test_asked_to_stop_from_outside_not_even_the_first_plan_is():
-    state = SearchState(tables_of("M-tight"), 60.0, 0.0)
-    state.stop.set()
+    state = SearchState(tables_of("M-tight"), Deadline(60.0), 0.0)
+    state.deadline.stop.set()
     reason, used = solve_jointly(state, choose(state.tables, None, "auto", by_size=True), seed=0)
     assert (reason, used) == ("no plan found", None)
     assert state.best is None
@@ -189,7 +189,7 @@ def test_a_solve_stopped_at_any_news_keeps_what_it_had(name):
             if len(news) == patience:
                 stop.set()
 
-        state = SearchState(tables, 60.0, 0.0, listen, stop)
+        state = SearchState(tables, Deadline(60.0, stop), 0.0, listen)
         solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=0)
         assert state.best is not None
         assert violations(tables, state.best.plan) == []

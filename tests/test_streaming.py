@@ -23,6 +23,7 @@ from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.program_steps import worth_building
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solving.state import Progress, SearchState
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -52,13 +53,13 @@ def test_every_plan_told_is_verified_and_replayed(program, solver):
         latency = min(replay_lockstep(tables, plan).latency, replay_event(tables, plan).latency)
         assert progress.latency_s == tables.seconds(latency)
 
-    state = SearchState(tables, 60.0, 0.0, listen, deterministic_limit=1.0)
+    state = SearchState(tables, Deadline(60.0), 0.0, listen, deterministic_limit=1.0)
     state.offer(start, "start")
-    result = run_program(state, program, solver, start=start, time_limit_s=60.0, seed=0)
+    result = run_program(state, program, solver, start=start, seed=0)
     streamed = [p for p in news if p.source == f"{program.name} ({solver.value})"]
     assert len({p.latency_s for p in streamed}) > 1
     # The first of them came while the solver still ran: the rest of its time followed.
-    assert streamed[0].elapsed_s < state.elapsed_s
+    assert streamed[0].elapsed_s < state.deadline.elapsed_s
     assert result.plan is not None
     assert [trial.source for trial in state.trials] == ["start", f"{program.name} ({solver.value})"]
     (run,) = state.runs
@@ -133,11 +134,11 @@ def test_threads_are_passed_on_and_recorded(threads, solver):
 
 
 def test_a_program_that_takes_too_long_to_build_is_declined():
-    state = SearchState(build_tables(Instance.from_dict(make("L-tight", 0))), 20.0, 0.0)
+    state = SearchState(build_tables(Instance.from_dict(make("L-tight", 0))), Deadline(20.0), 0.0)
     assert not worth_building(state, "joint", Solver.HIGHS)
     assert "joint (highs): not built, about" in state.notes[0]
     assert worth_building(state, "joint", Solver.CPSAT)
-    state.time_limit_s = state.elapsed_s + 1.0
+    state.deadline = Deadline(1.0)
     assert not worth_building(state, "joint", Solver.CPSAT)
     assert "joint (cpsat): not built, which would take about" in state.notes[1]
     plain = solve(Instance.from_dict(make("M-tight", 0)), "plain-highs", time_limit_s=2.0)

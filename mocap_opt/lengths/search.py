@@ -29,6 +29,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.state import Progress, SearchState
 from mocap_opt.solving.strategy import choose
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -165,7 +166,7 @@ class LengthSearch:
             if (best is not None and best <= allowed) or (bound is not None and bound.ticks > allowed):
                 stop.set()
 
-        state = SearchState(tables, SHARE * self.remaining_s(), 0.0, enough, stop)
+        state = SearchState(tables, Deadline(SHARE * self.remaining_s(), stop), 0.0, enough)
         solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=self.seed)
         best: Assessment | None = state.best
         if best is None or best.latency > allowed:

@@ -33,7 +33,7 @@ def infeasibility_proof(search: JointSearch, asked_to_stop: AskedToStop) -> None
 def settle_feasibility(state: SearchState) -> bool:
     """Without a plan, try to prove that there is none; whether that is proved."""
     if state.best is None:
-        impossible = prove_infeasible(state.tables, state.out_of_grace)
+        impossible = prove_infeasible(state.tables, state.grace)
         state.infeasible_reason = None if impossible is None else impossible.message
     return state.infeasible_reason is not None
 
@@ -48,7 +48,7 @@ def quick_bounds(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 def add_quick_bounds(state: SearchState) -> None:
     """Compute the quick bounds in the time left."""
-    asked_to_stop = state.deadline(1.0)
+    asked_to_stop = state.deadline.unless(state.closed)
     state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop, on_decline=state.notes.append))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -37,6 +36,7 @@ from mocap_opt.solving.remedies import closest_shortage, remedies
 from mocap_opt.solving.state import Progress, SearchState, Trial
 from mocap_opt.solving.steps import chosen_steps
 from mocap_opt.solving.strategy import choose
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -163,30 +163,20 @@ def solve(
     check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
     require_supported(instance, "this method of solving")
-    if time_limit_s is None:
-        time_limit_s = TIME_LIMIT_S if deterministic_limit is None else float("inf")
-    began = time.perf_counter()
+    if time_limit_s is None and deterministic_limit is None:
+        time_limit_s = TIME_LIMIT_S
+    deadline = Deadline(time_limit_s, stop)
     wanted = wanted_execution(execution)
     with memory_budget(memory_budget_bytes):
         tables = build_tables(instance)
-        state = SearchState(
-            tables,
-            time_limit_s,
-            gap,
-            callback,
-            stop or threading.Event(),
-            wanted,
-            deterministic_limit,
-            threads,
-            started=began,
-        )
+        state = SearchState(tables, deadline, gap, callback, wanted, deterministic_limit, threads)
         reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
     if state.infeasible_reason is not None and not instance.workload.requests:
-        if prove_infeasible(tables, state.stop.is_set) is None:
-            shortage = closest_shortage(tables, state.stop.is_set)
+        if prove_infeasible(tables, state.grace) is None:
+            shortage = closest_shortage(tables, state.grace)
             state.infeasible_reason += f": {shortage}" if shortage else ""
-        state.notes += remedies(instance, state.stop.is_set)
+        state.notes += remedies(instance, state.grace)
     report = make_report(
         instance,
         tables,
@@ -195,7 +185,7 @@ def solve(
         method="joint" if method == "auto" else method,
         solver=used,
         tolerance=gap,
-        runtime_s=state.elapsed_s,
+        runtime_s=deadline.elapsed_s,
         build_s=state.build_s,
         solve_s=state.solve_s,
         reason=state.infeasible_reason or (reason if found is None else None),
@@ -204,7 +194,7 @@ def solve(
         steps=state.steps,
         settings={
             "seed": seed,
-            "time_limit_s": None if time_limit_s == float("inf") else time_limit_s,
+            "time_limit_s": time_limit_s,
             "deterministic_limit": deterministic_limit,
             "gap": gap,
             "threads": threads,
@@ -278,7 +268,7 @@ def _run(
         return answer
     heuristic = built_in_method(method)
     if heuristic is not None:
-        proposal = heuristic.propose(state.tables, state.out_of_time)
+        proposal = heuristic.propose(state.tables, state.deadline)
         state.offer(proposal.plan, method)
         state.notes.extend(proposal.notes)
         if not settle_feasibility(state):
@@ -321,7 +311,7 @@ def evaluate(
     require_supported(instance, "a single plan")
     tables = build_tables(instance) if tables is None else tables
     plan = as_plan(plan, tables)
-    state = SearchState(tables, float("inf"), 0.0)
+    state = SearchState(tables, Deadline(), 0.0)
     if plan.fingerprint not in (None, instance.fingerprint):
         state.notes.append(
             f"the plan was made for an instance with fingerprint {plan.fingerprint}, "
@@ -336,7 +326,7 @@ def evaluate(
         found,
         known,
         method=None,
-        runtime_s=state.elapsed_s,
+        runtime_s=state.deadline.elapsed_s,
         reason=f"the plan breaks {len(broken)} rule(s)" if broken else None,
         notes=[*state.notes, *(str(violation) for violation in broken)],
         infeasible=bool(broken),
@@ -382,15 +372,15 @@ def bound(
         The proof that no plan exists, if there is one.
     """
     check_limits(0, None, time_limit_s=time_limit_s)
-    began = time.perf_counter()
+    deadline = Deadline(time_limit_s, stop)
     with memory_budget(memory_budget_bytes):
         tables = as_tables(instance, "bounds on the latency")
-        state = SearchState(tables, time_limit_s, 0.0, stop=stop or threading.Event(), started=began)
-        impossible = prove_infeasible(tables, state.out_of_grace)
+        state = SearchState(tables, deadline, 0.0)
+        impossible = prove_infeasible(tables, state.grace)
         for name in () if impossible else BOUNDS:
             if quick and name not in QUICK:
                 continue
-            if state.bounds and state.out_of_time():
+            if state.bounds and deadline.expired:
                 on_note(f"{name}: not begun, time was up")
                 continue
             on_bound(name)

@@ -53,7 +53,7 @@ def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> No
             state.tables,
             indices,
             path + path // SLACK + 1,
-            time_limit_s=None if deterministic else min(SEARCH_S, state.remaining_s),
+            time_limit_s=None if deterministic else min(SEARCH_S, state.deadline.left_s),
             deterministic_limit=SEARCH_UNITS if deterministic else None,
             seed=search.seed,
             asked_to_stop=asked_to_stop,

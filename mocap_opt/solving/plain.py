@@ -29,7 +29,7 @@ def _with_highs(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     from mocap_opt.formulations.lockstep_solution import Limits, no_plan, run_program  # noqa: PLC0415
 
     began = time.perf_counter()
-    limits = Limits(state.remaining_s, state.gap, seed, state.threads or 1, callback=listen)
+    limits = Limits(state.deadline.limit_s, state.gap, seed, state.threads or 1, callback=listen)
     model = build(state.tables)
     if model is None:
         result = no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
@@ -47,7 +47,7 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     began = time.perf_counter()
     variables = build(state.tables)
     built_s = time.perf_counter() - began
-    limits = cpsat.Limits(state.remaining_s, state.gap, seed, state.threads)
+    limits = cpsat.Limits(state.deadline.limit_s, state.gap, seed, state.threads)
     result = cpsat.solve(variables.program, limits=limits, callback=listen)
     plan = None if result.values is None else read_plan(variables, result.values)
     return plan, replace(result.outcome, build_s=built_s + result.outcome.build_s)
@@ -97,13 +97,13 @@ def solve_plainly(state: SearchState, method: str, *, seed: int) -> tuple[str | 
         The solver that was used.
     """
     solver = method.removeprefix("plain-")
-    refused = refusal(state.tables, method, state.remaining_s)
+    refused = refusal(state.tables, method, state.deadline.left_s)
     if refused is not None:
         return refused, solver
 
     def listen(news: SolverProgress) -> bool:
         _tell(state, news.incumbent, news.bound, method)
-        return state.out_of_time()
+        return state.deadline.expired
 
     plan, outcome = PLAIN_METHODS[method](state, seed, listen)
     state.record(method, outcome)
@@ -129,7 +129,7 @@ def _tell(state: SearchState, latency: float | None, bound: float | None, method
     second = float(state.tables.tick_s)
     state.callback(
         Progress(
-            elapsed_s=state.elapsed_s,
+            elapsed_s=state.deadline.elapsed_s,
             latency_s=None if latency is None else latency * second,
             bound_s=None if bound is None else bound * second,
             gap=relative_gap(latency, bound),

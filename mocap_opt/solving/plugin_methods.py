@@ -99,7 +99,7 @@ def blamed(error: BoundBeatenError, built_in: Sequence[str]) -> Exception:
 
 
 def _propose(plugin: Plugin, state: SearchState) -> tuple[str | None, str | None]:
-    proposal = plugin_method(plugin).propose(state.tables, state.out_of_time)
+    proposal = plugin_method(plugin).propose(state.tables, state.deadline)
     state.offer(proposal.plan, plugin.name)
     state.notes.extend(proposal.notes)
     return proposal.reason or None, None
@@ -109,10 +109,14 @@ def _solve(plugin: Plugin, state: SearchState, seed: int) -> tuple[str | None, s
     formulation = load_formulation(plugin)
     if formulation.solve is None:
         raise plugin.wrong("has a model, but no way to solve it")
-    limit = None if math.isinf(state.time_limit_s) else state.remaining_s
     try:
         result: Any = formulation.solve(
-            state.tables, None, time_limit_s=limit, gap=state.gap, seed=seed, callback=state.asked_to_stop
+            state.tables,
+            None,
+            time_limit_s=state.deadline.limit_s,
+            gap=state.gap,
+            seed=seed,
+            callback=state.asked_to_stop,
         )
     except (KeyboardInterrupt, MocapError):
         raise
@@ -147,7 +151,7 @@ def _add_bound(plugin: Plugin, state: SearchState, outcome: SolveOutcome, scope:
     assert outcome.bound is not None
     ticks = math.floor(outcome.bound)
     plans: list[Plan | None]
-    plans = [METHODS[name].propose(state.tables, state.out_of_time).plan for name in FIRST]
+    plans = [METHODS[name].propose(state.tables, state.deadline).plan for name in FIRST]
     found = [state.best] if state.best is not None else []
     found += [assess(state.tables, plan) for plan in plans if plan is not None]
     for each in found:

@@ -27,7 +27,6 @@ def program_step(program: Program) -> Callable[[JointSearch, AskedToStop], None]
             program,
             solver,
             start=None if start is None else start.plan,
-            time_limit_s=state.remaining_s,
             seed=search.seed,
         )
         search.solver = solver.value
@@ -72,7 +71,7 @@ def worth_building(state: SearchState, name: str, solver: Solver) -> bool:
     needed = estimated_building_s(state.tables, solver.value)
     if nonzeros > MOST_NONZEROS:
         why = f"about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
-    elif needed >= state.remaining_s:
+    elif needed >= state.deadline.left_s:
         why = f"which would take about {needed:.0f} s, longer than was left"
     else:
         return True

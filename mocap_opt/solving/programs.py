@@ -85,7 +85,6 @@ def run_program(
     solver: Solver,
     *,
     start: Plan | None,
-    time_limit_s: float,
     seed: int,
 ) -> ProgramResult:
     """Run a program from a start, and enter its plan, bound or proof of infeasibility.
@@ -93,12 +92,11 @@ def run_program(
     Parameters
     ----------
     state : SearchState
-        Receives what is found.
+        Receives what is found; its deadline holds.
     program : Program
     solver : Solver
     start : Plan or None
         A feasible plan to start from.
-    time_limit_s : float
     seed : int
 
     Returns
@@ -118,7 +116,7 @@ def run_program(
     result = program.load(solver)(
         state.tables,
         start,
-        time_limit_s=None if math.isinf(time_limit_s) else time_limit_s,
+        time_limit_s=state.deadline.limit_s,
         gap=state.gap,
         seed=seed,
         callback=partial(_follow, state, program, source, solver),
@@ -182,7 +180,7 @@ def _housed(state: SearchState, plan: Plan) -> Plan | None:
     indices = plan.grid_indices(state.tables)
     for rule in HOUSING:
         try:
-            pages = rule(state.tables, indices, state.out_of_time).pages
+            pages = rule(state.tables, indices, state.deadline).pages
         except StoppedError:
             return None
         if pages is not None:
@@ -203,4 +201,4 @@ def _follow(state: SearchState, program: Program, source: str, solver: Solver, n
         state.offer(_housed(state, news.plan), source, record=False)
     if news.bound is not None:
         state.add_bounds([solver_bound(program.name, program.scope, solver, news.bound)], source)
-    return state.out_of_time() if state.deterministic_limit is not None else state.done
+    return state.deadline.expired if state.deterministic_limit is not None else state.done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from mocap_opt.bounds import prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.heuristics import METHODS
-from mocap_opt.stopping import AskedToStop
+from mocap_opt.stopping import AskedToStop, Deadline
 from mocap_opt.tables import Tables
 from mocap_opt.units import format_tokens
 
@@ -44,26 +43,22 @@ def closest_shortage(tables: Tables, asked_to_stop: AskedToStop) -> str:
     return ""
 
 
-def remedies(instance: Instance, asked_to_stop: AskedToStop) -> list[str]:
+def remedies(instance: Instance, deadline: Deadline) -> list[str]:
     """Changes under which a plan exists, each with a plan found and verified for it.
 
     Parameters
     ----------
     instance : Instance
         Proved infeasible.
-    asked_to_stop : callable
-        Asked often; also ends after `TIME_S`.
+    deadline : Deadline
+        At most `TIME_S` of it are used.
 
     Returns
     -------
     list of str
         In words, with the option that makes the change; empty if none of those tried helps.
     """
-    until = time.monotonic() + TIME_S
-
-    def late() -> bool:
-        return asked_to_stop() or time.monotonic() >= until
-
+    late = deadline.at_most(TIME_S)
     found: list[str] = []
     for what, override in _changes(instance):
         if late():

@@ -32,8 +32,8 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         return
     search.reasons.clear()
     for name in FIRST:
-        if search.state.best is None and not search.state.out_of_grace():
-            ask_heuristics(search, [name], search.state.out_of_grace)
+        if search.state.best is None and not search.state.grace.expired:
+            ask_heuristics(search, [name], search.state.grace)
 
 
 def other_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -48,7 +48,7 @@ def heuristics_with_solver(search: JointSearch, asked_to_stop: AskedToStop) -> N
 
 def too_late_for_solver(search: JointSearch) -> str | None:
     """Why heuristics that run a solver are not worth their time, in words."""
-    if search.state.best is None or search.state.remaining_s > NEEDED_S:
+    if search.state.best is None or search.state.deadline.left_s > NEEDED_S:
         return None
     return f"a plan is known, and less than {NEEDED_S:g} s are left"
 

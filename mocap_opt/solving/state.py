@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +16,7 @@ from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.report import ProgramRun, StepRun, covering, relative_gap
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome
-from mocap_opt.stopping import AskedToStop
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 from mocap_opt.verify import violations
 
@@ -95,14 +92,12 @@ class SearchState:
     Attributes
     ----------
     tables : Tables
-    time_limit_s : float
-        Wall time allowed, from `started`.
+    deadline : Deadline
+        Of the running step, if there is one, otherwise of the whole work.
     gap : float
         Stop once the headline gap is at most this.
     callback : callable or None
         Told of every improvement, and of every step that begins.
-    stop : threading.Event
-        Set from outside to stop early.
     execution : Execution or None
         Whose latency to bring down; None: the smaller of both.
     deterministic_limit : float or None
@@ -110,23 +105,16 @@ class SearchState:
         unless the wall time runs out.
     threads : int or None
         Threads of each program's solver; None: as many as are best for it.
-    started : float or None
-        What the clock said when the work began; by default when this object was made.
-    clock : callable
-        Seconds that only grow.
     doing : str or None
         The step that is running.
-    step_ends_s : float
-        Seconds since the start at which the running step has to stop; infinite outside of steps.
     steps : list of StepRun
         What the steps so far did.
     """
 
     tables: Tables
-    time_limit_s: float
+    deadline: Deadline
     gap: float
     callback: Callable[[Progress], None] | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
     execution: Execution | None = None
     deterministic_limit: float | None = None
     threads: int | None = None
@@ -138,31 +126,17 @@ class SearchState:
     infeasible_reason: str | None = None
     notes: list[str] = field(default_factory=list)
     runs: list[ProgramRun] = field(default_factory=list)
-    started: float | None = None
-    clock: Callable[[], float] = time.perf_counter
     doing: str | None = None
-    step_ends_s: float = math.inf
     steps: list[StepRun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Start the clock."""
-        if self.started is None:
-            self.started = self.clock()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        assert self.started is not None
-        return self.clock() - self.started
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds left, of the running step if there is one, never below 0."""
-        return max(0.0, min(self.time_limit_s, self.step_ends_s) - self.elapsed_s)
+        """Measure the grace from the end of the whole work."""
+        self.grace = self.deadline.extended(GRACE_S)
+        """Until when even the search for a first plan has to end."""
 
     @contextmanager
-    def within(self, share: float) -> Iterator[AskedToStop]:
-        """Give a share of the time left to what runs in this block; `remaining_s` and `done` then mean it.
+    def within(self, share: float) -> Iterator[Deadline]:
+        """Give a share of the time left to what runs in this block; `deadline` and `done` then mean it.
 
         Under a deterministic limit only the end of all time counts: how far a step got would
         otherwise depend on the machine.
@@ -174,35 +148,16 @@ class SearchState:
 
         Yields
         ------
-        callable
-            Whether to stop, as a question to ask often.
+        Deadline
+            Over also once the gap is closed.
         """
-        before = self.step_ends_s
+        before = self.deadline
         if self.deterministic_limit is None:
-            self.step_ends_s = min(before, self.elapsed_s + share * self.remaining_s)
+            self.deadline = before.share(share)
         try:
-            yield lambda: self.done
+            yield self.deadline.unless(self.closed)
         finally:
-            self.step_ends_s = before
-
-    def deadline(self, share: float) -> AskedToStop:
-        """Whether a part of a step that may take a share of the time left has to stop, to be asked often.
-
-        Under a deterministic limit only the end of all time counts: how far a step got would
-        otherwise depend on the machine.
-        """
-        if self.deterministic_limit is not None:
-            return lambda: self.done
-        end = self.elapsed_s + share * self.remaining_s
-        return lambda: self.done or self.elapsed_s > end
-
-    def out_of_time(self) -> bool:
-        """Whether time is up or the caller asked to stop, whatever the gap."""
-        return self.stop.is_set() or self.remaining_s <= 0
-
-    def out_of_grace(self) -> bool:
-        """Whether even the search for a first plan has to stop: asked to, or the grace is over too."""
-        return self.stop.is_set() or self.elapsed_s > self.time_limit_s + GRACE_S
+            self.deadline = before
 
     @property
     def headline(self) -> Bound | None:
@@ -228,19 +183,23 @@ class SearchState:
     @property
     def done(self) -> bool:
         """Whether to stop: gap reached, time up, or asked to."""
+        return self.deadline.expired or self.closed()
+
+    def closed(self) -> bool:
+        """Whether bounds that need no further proof close the gap as far as was asked for."""
         latency = self.best_latency
         sure = best((bound for bound in self.bounds if bound.closes), covering(self.execution))
         gap = None if latency is None else relative_gap(latency, sure)
-        return self.out_of_time() or (gap is not None and gap <= self.gap)
+        return gap is not None and gap <= self.gap
 
     @property
     def why_done(self) -> str:
         """Why the work ended where it did."""
         if self.infeasible_reason is not None:
             return "there is no plan"
-        if self.stop.is_set():
+        if self.deadline.interrupted:
             return "asked to stop"
-        return "time was up" if self.remaining_s <= 0 else "the gap was closed without"
+        return "time was up" if self.deadline.expired else "the gap was closed without"
 
     def offer(self, plan: Plan | None, source: str, *, record: bool = True) -> bool:
         """Judge a plan and keep it if it is better than the best so far.
@@ -348,7 +307,7 @@ class SearchState:
         headline = self.headline
         self.callback(
             Progress(
-                elapsed_s=self.elapsed_s,
+                elapsed_s=self.deadline.elapsed_s,
                 latency_s=None if self.best_latency is None else self.tables.seconds(self.best_latency),
                 bound_s=None if headline is None else self.tables.seconds(headline.ticks),
                 gap=self.current_gap(),
@@ -359,4 +318,4 @@ class SearchState:
 
     def asked_to_stop(self, _: SolverProgress) -> bool:
         """Solver callback: True asks the solver to stop."""
-        return self.stop.is_set()
+        return self.deadline.interrupted

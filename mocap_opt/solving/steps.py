@@ -6,7 +6,6 @@ the solve goes on with what the others find.  What every step cost and gained is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -84,7 +83,7 @@ class Step:
         state = search.state
         if state.infeasible_reason is not None:
             return state.why_done
-        if state.done and not (self.owes_a_plan and state.best is None and not state.out_of_grace()):
+        if state.done and not (self.owes_a_plan and state.best is None and not state.grace.expired):
             return state.why_done
         return self.unless(search)
 
@@ -164,12 +163,11 @@ def _once(table: Iterable[Step], search: JointSearch, records: dict[str, StepRun
 def _perform(step: Step, search: JointSearch, record: StepRun) -> StepRun:
     """Run a step within its share, whatever happens in it, and add the run to its record."""
     state = search.state
-    began, latency, bound = state.elapsed_s, *_seconds(state)
+    began, latency, bound = state.deadline.elapsed_s, *_seconds(state)
     state.doing = step.name
     state.tell(step.name)
     with state.within(step.share_in(search)) as asked_to_stop:
-        limited = not math.isinf(state.remaining_s) and state.deterministic_limit is None
-        allowed = state.remaining_s if limited else None
+        allowed = state.deadline.limit_s if state.deterministic_limit is None else None
         note = _caught(step, search, asked_to_stop)
     state.doing = None
     # Here a plan that beats a bound is found out, next to the step that is to blame.
@@ -181,7 +179,7 @@ def _perform(step: Step, search: JointSearch, record: StepRun) -> StepRun:
         runs=record.runs + 1,
         skipped=None,
         allowed_s=None if allowed is None else (record.allowed_s or 0.0) + allowed,
-        cost_s=record.cost_s + state.elapsed_s - began,
+        cost_s=record.cost_s + state.deadline.elapsed_s - began,
         latency_before_s=latency if first else record.latency_before_s,
         latency_after_s=latency_after,
         latency_gain_s=record.latency_gain_s + _gain(latency_after, latency),

@@ -8,6 +8,7 @@ from mocap_opt.plan import Plan
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.state import SearchState
 from mocap_opt.solving.strategy import choose
+from mocap_opt.stopping import Deadline
 from mocap_opt.streams.incumbent import StreamSearch
 from mocap_opt.tables import Tables
 
@@ -39,7 +40,7 @@ def own_plans(search: StreamSearch, kinds: Sequence[Tables], share: float, seed:
         if late():
             found.append(None)
             continue
-        state = SearchState(tables, each_s, LEAST_GAP, stop=search.stop)
+        state = SearchState(tables, Deadline(each_s, search.stop), LEAST_GAP)
         solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=seed)
         found.append(None if state.best is None else state.best.plan)
     return found
