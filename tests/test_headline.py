@@ -350,7 +350,7 @@ def test_pictures_show_the_means(tmp_path):
 
 def test_joint_knows_the_compared_plans_even_without_time(monkeypatch):
     monkeypatch.setattr(
-        "mocap_opt.headline.answers.best_period", lambda tables, time_limit_s: PeriodSearch(tables)
+        "mocap_opt.headline.answers.best_period", lambda tables, deadline: PeriodSearch(tables)
     )
     instance = Instance.from_dict(TINY[0].data())
     least = min(answer_period(instance, name, 1.0)["value"] for name in METHODS[:-1])

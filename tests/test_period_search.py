@@ -19,13 +19,14 @@ from mocap_opt.period.local_search import climb, shake
 from mocap_opt.period.search import best_period
 from mocap_opt.period.steady import steady_period
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 
 
 def test_best_period_of_tiny_instances_is_never_worse_than_brute_force_in_lockstep() -> None:
     for number in range(0, 60, 3):
         best = least(optima(number))
-        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0)
+        search = best_period(instances()[number], deadline=Deadline(20.0), gap=0.0)
         if best is None:
             assert search.best is None
             assert search.infeasible is not None
@@ -130,7 +131,7 @@ def test_the_search_does_better_than_repeating_latency_plans() -> None:
         capacity=[17, 18, 17, 18],
         queue_depth=2,
     )
-    search = best_period(tables, time_limit_s=120.0)
+    search = best_period(tables, deadline=Deadline(120.0))
     assert search.best is not None
     repeated = [m.period for m in search.methods if m.period is not None]
     assert search.best.period < Fraction(97, 100) * min(repeated)
@@ -142,7 +143,7 @@ def test_the_search_does_better_than_repeating_latency_plans() -> None:
 def test_either_solver_runs_the_programs(solver: str) -> None:
     proved = 0
     for number in range(0, 30, 3):
-        search = best_period(instances()[number], time_limit_s=20.0, gap=0.0, solver=solver)
+        search = best_period(instances()[number], deadline=Deadline(20.0), gap=0.0, solver=solver)
         found = [bound.ticks for bound in search.bounds if bound.name == "period_program"]
         best = least(optima(number))
         if found and best is not None:

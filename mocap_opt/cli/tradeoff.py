@@ -184,7 +184,7 @@ def _curve(
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds for solving, shared by the variants; bounds come on top.",
+    help="Seconds of wall time, bounds included, shared by the variants.",
 )
 @click.option("--gap", type=click.FloatRange(min=0, max=1), default=1e-4, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)

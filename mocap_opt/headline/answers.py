@@ -15,6 +15,7 @@ from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, longest
 from mocap_opt.period.search import best_period, period_of_method
 from mocap_opt.plan import Plan
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.stopping import Deadline
 from mocap_opt.streams.answer import solve_stream
 from mocap_opt.streams.report import StreamReport, evaluate_stream
 from mocap_opt.streams.requests import build_requests
@@ -88,7 +89,7 @@ def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[
             return answer(Status.UNKNOWN, reason=found.reason)
         plan = found.assessment.periodic.plan
         return answer(Status.FEASIBLE, tables.seconds(found.assessment.period), chunks=plan.chunks)
-    search = best_period(tables, time_limit_s=time_limit_s)
+    search = best_period(tables, deadline=Deadline(time_limit_s))
     # On a busy machine the limit may pass before the search comes to a method it is compared with.
     tried = {each.name for each in search.methods}
     for name in () if search.infeasible else COMPARED:
@@ -141,7 +142,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
         if planned.makespan_s is not None:
             found.append(("stream planner", planned))
         if not any(report.gap is not None and report.gap <= NEAR for _, report in found):
-            endless = best_period(tables, time_limit_s=time_limit_s / 2).best
+            endless = best_period(tables, deadline=Deadline(time_limit_s / 2)).best
             if endless is not None:
                 periodic = endless.periodic
                 sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)

@@ -18,6 +18,7 @@ from mocap_opt.lengths.family import LengthFamily
 from mocap_opt.lengths.limits import LatencyLimit
 from mocap_opt.lengths.result import Stop
 from mocap_opt.lower_bound import Scope
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 from mocap_opt.units import format_seconds
 
@@ -101,9 +102,10 @@ def _dearer_earlier(phi: IntArray) -> int:
     return most
 
 
-def path_bound(tables: Tables) -> int | None:
+def path_bound(tables: Tables, asked_to_stop: AskedToStop = never) -> int | None:
     """The best bound that follows from path weights and pooled memory alone, ticks."""
-    bounds = [rule(tables) for rule in (stage_work, one_dimensional, one_dimensional_pooled)]
+    rules = (stage_work, one_dimensional, one_dimensional_pooled)
+    bounds = [rule(tables, asked_to_stop=asked_to_stop) for rule in rules]
     found = best([bound for bound in bounds if bound is not None], {Scope.ANY_EXECUTION})
     return None if found is None else found.ticks
 

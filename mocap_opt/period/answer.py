@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import Bound, Infeasibility, prove_infeasible
 from mocap_opt.costs import build_tables
 from mocap_opt.period.assess import assess_period
-from mocap_opt.period.bounds import ROUNDS, PartitionBound, period_bounds
+from mocap_opt.period.bounds import ROUNDS, period_bounds
 from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues, violations
 from mocap_opt.period.report import periodic_plan, report_fields
 from mocap_opt.period.search import (
@@ -23,6 +22,7 @@ from mocap_opt.period.search import (
 )
 from mocap_opt.solving.driver import JOINT_METHODS
 from mocap_opt.solving.state import Progress
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 
 if TYPE_CHECKING:
@@ -85,20 +85,15 @@ def solve_period(
     InputError
         If queues are unbounded, or there is no such method.
     """
+    deadline = Deadline(time_limit_s, stop)
     tables = build_tables(instance)
     if method in JOINT_METHODS:
         search = best_period(
-            tables,
-            time_limit_s=time_limit_s,
-            gap=gap,
-            seed=seed,
-            solver=solver,
-            callback=callback,
-            stop=stop,
+            tables, deadline=deadline, gap=gap, seed=seed, solver=solver, callback=callback
         )
     else:
         search = search_of_method(
-            tables, method, time_limit_s=time_limit_s, gap=gap, callback=callback, stop=stop
+            tables, method, deadline=deadline, gap=gap, callback=callback
         )
     return _solution(instance, search)
 
@@ -128,7 +123,9 @@ def evaluate_period(instance: Instance, given: PeriodicPlan | Mapping[str, Any])
     return _solution(instance, search)
 
 
-def bound_period(tables: Tables, *, quick: bool = False) -> tuple[list[Bound], Infeasibility | None]:
+def bound_period(
+    tables: Tables, *, quick: bool = False, deadline: Deadline | None = None
+) -> tuple[list[Bound], Infeasibility | None]:
     """Bound the period over all spacings, or prove that no periodic plan exists.
 
     Parameters
@@ -136,6 +133,8 @@ def bound_period(tables: Tables, *, quick: bool = False) -> tuple[list[Bound], I
     tables : Tables
     quick : bool
         Leave out what needs a solver: weights are not sharpened then.
+    deadline : Deadline, optional
+        What is proved by then stands.
 
     Raises
     ------
@@ -143,10 +142,11 @@ def bound_period(tables: Tables, *, quick: bool = False) -> tuple[list[Bound], I
         If queues are unbounded.
     """
     require_bounded_queues(tables)
-    impossible = prove_infeasible(tables)
+    deadline = deadline or Deadline()
+    impossible = prove_infeasible(tables, deadline)
     if impossible is not None:
         return [], impossible
-    found, by_slots = period_bounds(tables, partial(PartitionBound.sharpen, rounds=0 if quick else ROUNDS))
+    found, by_slots = period_bounds(tables, deadline, 0 if quick else ROUNDS)
     if without_room(by_slots):
         return [], Infeasibility(None, None, 0, NO_ROOM)
     return found, None

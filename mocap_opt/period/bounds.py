@@ -7,9 +7,8 @@ they are added with weights and minimised exactly over all partitions, for each 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +18,7 @@ from scipy.optimize import linprog
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.period.terms import period_free, pooled_room
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +31,9 @@ ROUNDS = 60
 
 BUDGET_S = 6.0
 """Seconds after which no further weighting is tried."""
+
+SCOPES = {Scope.ANY_EXECUTION: "work_and_memory", Scope.LOCKSTEP: "slots_and_memory"}
+"""Names of the bounds over partitions."""
 
 MOST_ARCS = 16_000_000
 """Chunks x stages with distinct times that fit into memory; beyond, only closed forms are given."""
@@ -102,21 +105,21 @@ class PartitionBound:
             found.append(_Class(allowed, room, np.zeros(len(self.counts))))
         return found
 
-    def sharpen(self, rounds: int = ROUNDS, budget_s: float = BUDGET_S) -> None:
-        """Try weightings where the bound is least, until none helps."""
-        until = time.perf_counter() + budget_s
+    def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
+        """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time."""
+        late = deadline.at_most(BUDGET_S)
         busiest = np.zeros(len(self._costs) + 1)
         busiest[int(np.argmax([work[0, -1] for work in self._costs]))] = 1.0
         for each in self.classes:
-            self._evaluate(each, busiest)
+            self._evaluate(each, busiest, deadline)
         for _ in range(rounds if self.classes else 0):
             each = min(self.classes, key=lambda c: float(c.value.min()))
-            if not each.cuts or time.perf_counter() > until:
+            if not each.cuts or late.expired:
                 return
             weights, most = _weights(each.cuts)
             if most <= float(each.value.min()) * (1 + SETTLED):
                 return
-            self._evaluate(each, weights)
+            self._evaluate(each, weights, late)
 
     def at(self, slots: int | None = None) -> int | None:
         """The bound for requests `slots` slots apart, or for any number; None if no plan is left."""
@@ -128,6 +131,13 @@ class PartitionBound:
         """The bound for requests of exactly that many chunks; None if no plan is left."""
         return self._ticks([float(each.value[self.counts.index(count)]) for each in self.classes])
 
+    def only(self, count: int) -> PartitionBound:
+        """The same for plans of exactly that many chunks."""
+        part, at = copy(self), [self.counts.index(count)]
+        part.counts = [count]
+        part.classes = [replace(each, value=each.value[at]) for each in self.classes]
+        return part
+
     def _ticks(self, values: list[float]) -> int | None:
         finite = [value for value in values if np.isfinite(value)]
         if not finite:
@@ -136,8 +146,11 @@ class PartitionBound:
         # Lockstep periods are whole ticks; event-driven ones need not be.
         return int(np.ceil(least) if self.scope is Scope.LOCKSTEP else np.floor(least))
 
-    def _evaluate(self, each: _Class, weights: FloatArray) -> None:
-        """Minimise the weighted sum over the partitions of each count, and keep the least one's sums."""
+    def _evaluate(self, each: _Class, weights: FloatArray, late: Deadline) -> None:
+        """Minimise the weighted sum over the partitions of each count, and keep the least one's sums.
+
+        Stopped before it is through it leaves what was known.
+        """
         cost = weights[-1] / max(each.room, 1) * self._occupied
         if each.room == 0 and self._occupied.any():
             cost = np.where(self._occupied > 0, np.inf, 0.0)
@@ -148,6 +161,8 @@ class PartitionBound:
         least[0] = 0.0
         reached = []
         for _ in range(self.counts[-1]):
+            if late.expired:
+                return
             way = least[:, None] + cost
             back.append(way.argmin(axis=0))
             least = way.min(axis=0)
@@ -218,15 +233,22 @@ def compute_total(tables: Tables) -> Bound:
 
 
 def period_bounds(
-    tables: Tables, sharpened: Callable[[PartitionBound], None] = PartitionBound.sharpen
+    tables: Tables,
+    deadline: Deadline | None = None,
+    rounds: int = ROUNDS,
+    known: dict[Scope, PartitionBound] | None = None,
 ) -> tuple[list[Bound], dict[Scope, PartitionBound]]:
     """Bounds over every W, and what knows them by W.
 
     Parameters
     ----------
     tables : Tables
-    sharpened : callable
-        How much work to put into the bounds over partitions.
+    deadline : Deadline, optional
+        What is not proved by then is left out.
+    rounds : int
+        Most weightings tried for the bounds over partitions.
+    known : dict of Scope to PartitionBound, optional
+        Instead of making them.
 
     Returns
     -------
@@ -234,16 +256,17 @@ def period_bounds(
     by_slots : dict of Scope to PartitionBound
         Empty for sizes beyond `MOST_ARCS`.
     """
+    deadline = deadline or Deadline()
     found = [bound for bound in (compute_total(tables), link_load(tables)) if bound is not None]
-    by_slots: dict[Scope, PartitionBound] = {}
-    if tables.stages * tables.steps**2 // 2 > MOST_ARCS or not tables.counts:
-        return found, by_slots
-    for scope, name in ((Scope.ANY_EXECUTION, "work_and_memory"), (Scope.LOCKSTEP, "slots_and_memory")):
-        partition = PartitionBound(tables, scope)
-        sharpened(partition)
-        by_slots[scope] = partition
+    by_slots = dict(known or {})
+    small = tables.stages * tables.steps**2 // 2 <= MOST_ARCS and tables.counts
+    for scope in SCOPES if small and known is None else ():
+        if not deadline.expired:
+            by_slots[scope] = PartitionBound(tables, scope)
+            by_slots[scope].sharpen(deadline, rounds)
+    for scope, partition in by_slots.items():
         ticks = partition.at()
-        if ticks is not None:
+        if ticks:
             note = "minimised over partitions, counts and longest chunks"
-            found.append(Bound(name, ticks, scope, Evidence.SEARCH, note))
+            found.append(Bound(SCOPES[scope], ticks, scope, Evidence.SEARCH, note))
     return found, by_slots

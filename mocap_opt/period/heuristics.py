@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -16,6 +16,7 @@ from mocap_opt.heuristics.walk import least_trial
 from mocap_opt.period.cycle import PeriodicPlan, smallest_slots, violations
 from mocap_opt.period.homes import home_orders, placed, pooled_fit
 from mocap_opt.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables import IntArray, Tables
 
 CAPS = (1.3, 1.6, 1.1, 2.0, 1.0, 1.45, 1.2, 1.8, 2.5, 3.0)
@@ -25,7 +26,9 @@ MOST_COUNTS = 32
 """Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
 
 
-def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | None, str]:
+def periodic_plan_of_method(
+    tables: Tables, name: str, asked_to_stop: AskedToStop = never
+) -> tuple[PeriodicPlan | None, str]:
     """The plan a latency heuristic proposes, with the fewest slots between requests that are feasible.
 
     Returns
@@ -34,7 +37,7 @@ def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | N
     reason : str
         Why there is none; empty if there is one.
     """
-    proposal = find_method(name).propose(tables)
+    proposal = find_method(name).propose(tables, asked_to_stop)
     if proposal.plan is None:
         return None, proposal.reason
     periodic = smallest_slots(tables, proposal.plan)
@@ -44,7 +47,9 @@ def periodic_plan_of_method(tables: Tables, name: str) -> tuple[PeriodicPlan | N
     return None, f"{violations(tables, apart)[0]}, however far apart requests are"
 
 
-def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> Iterator[IntArray]:
+def starting_boundaries(
+    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
+) -> Iterator[IntArray]:
     """Boundaries to start from, int64[chunks + 1] each, grid indices, no two alike.
 
     Equal chunks of every count, those of given plans, and for every count and several caps on the
@@ -53,13 +58,13 @@ def starting_boundaries(tables: Tables, plans: Sequence[Plan] = ()) -> Iterator[
     """
     seen: set[bytes] = set()
     given = [*(plan.grid_indices(tables) for plan in plans), *uniform_any_count(tables)]
-    for indices in chain(given, _even_times(tables)):
+    for indices in chain(given, _even_times(tables, asked_to_stop)):
         if indices.tobytes() not in seen:
             seen.add(indices.tobytes())
             yield indices
 
 
-def _even_times(tables: Tables) -> Iterator[IntArray]:
+def _even_times(tables: Tables, asked_to_stop: AskedToStop) -> Iterator[IntArray]:
     clock, within, counts = ChunkClock(tables), LengthLimits.of(tables), list(tables.counts)
     if len(counts) > MOST_COUNTS:
         counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
@@ -69,6 +74,8 @@ def _even_times(tables: Tables) -> Iterator[IntArray]:
 
     for times in CAPS:
         for count in counts:
+            if asked_to_stop():
+                return
             limits = within.at_most(min(math.ceil(tables.steps / count * times), tables.steps))
             walk = least_trial(clock, limits, count, tables.exact_chunks, fits)
             if walk is not None and walk.indices is not None:
@@ -76,7 +83,7 @@ def _even_times(tables: Tables) -> Iterator[IntArray]:
 
 
 def starts(
-    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: Callable[[], bool] = lambda: False
+    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
 ) -> Iterator[tuple[PeriodicPlan, IntArray]]:
     """Periodic plans to start from, each with the order in which its homes were found.
 
@@ -84,7 +91,7 @@ def starts(
     which homes are found.
     """
     orders = home_orders(tables)
-    for indices in starting_boundaries(tables, plans):
+    for indices in starting_boundaries(tables, plans, asked_to_stop):
         chunks = indices.size - 1
         for order in orders:
             if asked_to_stop():

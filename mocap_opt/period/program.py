@@ -6,7 +6,6 @@ Boundaries, homes and slot times are the families of the joint program, over cyc
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -37,8 +36,9 @@ from mocap_opt.period.lockstep import replay_lockstep_period
 from mocap_opt.period.program_cpsat import PeriodResult
 from mocap_opt.period.terms import homes_matter, may_house, positions, running
 from mocap_opt.solvers.highs import solve_mip
-from mocap_opt.solvers.outcome import SolveOutcome, Status, StopReason
+from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
 
 
@@ -158,6 +158,7 @@ def solve_period(
     gap: float = 0.0,
     seed: int = 0,
     threads: int = 1,
+    callback: Callback | None = None,
 ) -> PeriodResult:
     """Minimise the lockstep period of requests `slots` slots apart with HiGHS.
 
@@ -168,7 +169,7 @@ def solve_period(
         W.
     time_limit_s : float, optional
         For building and solving together.
-    gap, seed, threads
+    gap, seed, threads, callback
         See `mocap_opt.solvers.highs.solve_mip`.
 
     Returns
@@ -183,15 +184,14 @@ def solve_period(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    began = time.perf_counter()
+    deadline = Deadline(time_limit_s)
     model = build(tables, slots)
     if model is None:
         outcome = SolveOutcome("highs", Status.INFEASIBLE, StopReason.INFEASIBLE, confirmed_by=CHUNK_GRAPH)
         return PeriodResult(None, outcome)
     compiled = compile_model(model)
-    built_s = time.perf_counter() - began
-    left = None if time_limit_s is None else max(0.0, time_limit_s - built_s)
-    result = solve_mip(compiled.program, time_limit_s=left, gap=gap, seed=seed, threads=threads)
+    built_s = deadline.elapsed_s
+    result = solve_mip(compiled.program, time_limit_s=deadline.limit_s, gap=gap, seed=seed, threads=threads, callback=callback)
     raw = replace(result.outcome, build_s=built_s, time_limit_s=time_limit_s)
     clock = model.frame.clock
     bound = None if raw.bound is None else clock.bound_ticks(raw.bound, slots)

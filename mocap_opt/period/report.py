@@ -90,7 +90,7 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
         "lockstep_gap": lockstep_gap,
         "methods": [method_row(tables, method) for method in search.methods],
         "notes": list(search.notes),
-        "runtime_s": search.elapsed_s,
+        "runtime_s": search.deadline.elapsed_s,
     }
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,6 +24,7 @@ from mocap_opt.period.steady import steady_period
 from mocap_opt.period.terms import slot_range
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.solving.state import Progress
+from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables import IntArray, Tables
 
 NEEDS_SOLVER = frozenset({"search-program"})
@@ -48,6 +47,12 @@ SHAKEN = 3
 
 PATIENCE = 40
 """Shakes without a better plan after which the local search gives up."""
+
+TIME_LIMIT_S = 60.0
+"""Seconds of a search for which nobody says a limit."""
+
+BOUNDING = 0.4
+"""Part of the time that bounds may take before the search for plans begins."""
 
 STARTING = 0.4
 """Part of the time left that making starts may take."""
@@ -85,10 +90,9 @@ class PeriodSearch:
     Attributes
     ----------
     tables : Tables
-    time_limit_s, gap : float
+    deadline : Deadline
+    gap : float
         When to stop.
-    stop : threading.Event
-        Set from outside to stop early.
     best : PeriodAssessment or None
     found_by : str or None
     bounds : list of Bound
@@ -102,9 +106,8 @@ class PeriodSearch:
     """
 
     tables: Tables
-    time_limit_s: float = 60.0
+    deadline: Deadline = field(default_factory=Deadline)
     gap: float = 1e-4
-    stop: threading.Event = field(default_factory=threading.Event)
     callback: Callable[[Progress], None] | None = None
     best: PeriodAssessment | None = None
     found_by: str | None = None
@@ -112,15 +115,9 @@ class PeriodSearch:
     methods: list[MethodPeriod] = field(default_factory=list)
     infeasible: str | None = None
     notes: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
     _judged: dict[PeriodicPlan, PeriodAssessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
     _least: float = math.inf
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.started
 
     @property
     def judged(self) -> tuple[PeriodAssessment, ...]:
@@ -144,8 +141,7 @@ class PeriodSearch:
     def done(self) -> bool:
         """Whether to stop."""
         gap = self.current_gap
-        late = self.elapsed_s >= self.time_limit_s
-        return late or self.stop.is_set() or (gap is not None and gap <= self.gap)
+        return self.deadline.expired or (gap is not None and gap <= self.gap)
 
     def judge(self, periodic: PeriodicPlan, source: str) -> PeriodAssessment:
         """Replay a feasible periodic plan both ways and keep the best."""
@@ -172,7 +168,7 @@ class PeriodSearch:
         headline, seconds = self.headline, self.tables.seconds
         self.callback(
             Progress(
-                elapsed_s=self.elapsed_s,
+                elapsed_s=self.deadline.elapsed_s,
                 latency_s=None if self.best is None else seconds(self.best.period),
                 bound_s=None if headline is None else seconds(headline.ticks),
                 gap=self.current_gap,
@@ -183,22 +179,16 @@ class PeriodSearch:
     def run_methods(self, names: Iterable[str]) -> None:
         """Turn every method's plan periodic."""
         for name in names:
-            if self.stop.is_set() or self.elapsed_s >= self.time_limit_s:
+            if self.deadline.expired:
                 return
-            periodic, reason = periodic_plan_of_method(self.tables, name)
+            periodic, reason = periodic_plan_of_method(self.tables, name, self.deadline)
             found = None if periodic is None else self.judge(periodic, name)
             self.methods.append(MethodPeriod(name, found, reason))
 
     def try_starts(self) -> None:
         """Price equal chunks, the methods' chunks and even ones, with homes in the cycle; replay the best."""
         plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
-
-        until = self.elapsed_s + STARTING * (self.time_limit_s - self.elapsed_s)
-
-        def late() -> bool:
-            return self.stop.is_set() or self.elapsed_s >= until
-
-        for periodic, order in starts(self.tables, plans, late):
+        for periodic, order in starts(self.tables, plans, self.deadline.share(STARTING)):
             estimate = steady_period(self.tables, periodic.plan, periodic.slots)
             self._starts.append((estimate, periodic, order))
         self._starts.sort(key=lambda start: start[0])
@@ -256,8 +246,10 @@ class PeriodSearch:
             if known is not None and least >= known:
                 below.append(least)
                 continue
-            share = (self.time_limit_s - self.elapsed_s) / (len(waiting) - number)
-            result = solve_program(self.tables, slots, time_limit_s=share, seed=seed)
+            late = self.deadline.share(1 / (len(waiting) - number))
+            result = solve_program(
+                self.tables, slots, time_limit_s=late.limit_s, seed=seed, callback=lambda _, late=late: late()
+            )
             if result.periodic is not None:
                 self.judge(result.periodic, "lockstep program")
             impossible += result.outcome.status is Status.INFEASIBLE
@@ -302,20 +294,20 @@ def _program_of(solver: str) -> Callable[..., PeriodResult]:
 def best_period(
     tables: Tables,
     *,
-    time_limit_s: float = 60.0,
+    deadline: Deadline | None = None,
     gap: float = 1e-4,
     seed: int = 0,
     solver: str = "auto",
     callback: Callable[[Progress], None] | None = None,
-    stop: threading.Event | None = None,
+    known: dict[Scope, PartitionBound] | None = None,
 ) -> PeriodSearch:
     """Find a periodic plan of least period, with bounds on every other.
 
     Parameters
     ----------
     tables : Tables
-    time_limit_s : float
-        Wall time, seconds.
+    deadline : Deadline, optional
+        `TIME_LIMIT_S` from now by default.
     gap : float
         Stop once (period - bound) / period is at most this.
     seed : int
@@ -324,8 +316,8 @@ def best_period(
         Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
     callback : callable, optional
         Called with a `Progress` at every better period or bound; its ``latency_s`` is the period.
-    stop : threading.Event, optional
-        Set it from outside to stop early with the best plan so far.
+    known : dict of Scope to PartitionBound, optional
+        Bounds over partitions, if they are known already.
 
     Raises
     ------
@@ -333,13 +325,13 @@ def best_period(
         If queues are unbounded.
     """
     require_bounded_queues(tables)
-    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event(), callback)
-    impossible = prove_infeasible(tables)
+    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    impossible = prove_infeasible(tables, search.deadline)
     if impossible is not None:
         # What one request cannot do alone, requests without end cannot do either.
         search.infeasible = impossible.message
         return search
-    bounds, by_slots = period_bounds(tables)
+    bounds, by_slots = period_bounds(tables, search.deadline.share(BOUNDING), known=known)
     search.add_bounds(bounds)
     if without_room(by_slots):
         search.infeasible = NO_ROOM
@@ -360,22 +352,21 @@ def search_of_method(
     tables: Tables,
     name: str,
     *,
-    time_limit_s: float = 60.0,
+    deadline: Deadline | None = None,
     gap: float = 1e-4,
     callback: Callable[[Progress], None] | None = None,
-    stop: threading.Event | None = None,
 ) -> PeriodSearch:
     """Repeat the plan of one latency heuristic; parameters as for `best_period`."""
-    search = PeriodSearch(tables, time_limit_s, gap, stop or threading.Event(), callback)
-    found = period_of_method(tables, name)
+    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    found = period_of_method(tables, name, deadline=search.deadline)
     search.methods.append(found)
     if found.assessment is not None:
         search.judge(found.assessment.periodic, name)
-    search.add_bounds(period_bounds(tables)[0])
+    search.add_bounds(period_bounds(tables, search.deadline)[0])
     return search
 
 
-def period_of_method(tables: Tables, name: str, *, time_limit_s: float = 60.0) -> MethodPeriod:
+def period_of_method(tables: Tables, name: str, *, deadline: Deadline | None = None) -> MethodPeriod:
     """How endless identical requests fare with one method.
 
     Parameters
@@ -384,8 +375,7 @@ def period_of_method(tables: Tables, name: str, *, time_limit_s: float = 60.0) -
     name : str
         A latency heuristic of `mocap_opt.heuristics.METHODS`, whose plan is repeated with the fewest
         slots between requests that are feasible; or ``"joint"``, the best period found.
-    time_limit_s : float
-        For ``"joint"``.
+    deadline : Deadline, optional
 
     Raises
     ------
@@ -394,7 +384,7 @@ def period_of_method(tables: Tables, name: str, *, time_limit_s: float = 60.0) -
     """
     require_bounded_queues(tables)
     if name == "joint":
-        search = best_period(tables, time_limit_s=time_limit_s)
+        search = best_period(tables, deadline=deadline)
         return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
-    periodic, reason = periodic_plan_of_method(tables, name)
+    periodic, reason = periodic_plan_of_method(tables, name, deadline or never)
     return MethodPeriod(name, None if periodic is None else assess_period(tables, periodic), reason)

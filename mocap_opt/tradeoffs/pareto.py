@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,13 +18,14 @@ from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.lengths.ceiling import path_bound
 from mocap_opt.period.assess import PeriodAssessment, assess_period
-from mocap_opt.period.bounds import period_bounds
+from mocap_opt.period.bounds import PartitionBound, period_bounds
 from mocap_opt.period.cycle import PeriodicPlan, require_bounded_queues
 from mocap_opt.period.homes import home_orders, placed
 from mocap_opt.period.search import best_period
 from mocap_opt.period.terms import homes_matter
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import Tables
-from mocap_opt.tradeoffs.sweep import LEAST_SHARE, NOT_REACHED, layout_choices
+from mocap_opt.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACHED, layout_choices
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -146,7 +146,7 @@ def latency_and_period(
     layouts : bool
         Whether stages and dies per stage vary too.
     time_limit_s : float
-        Wall time for the search, shared by the variants; bounds come on top.
+        Wall time; the bounds of all variants may take `BOUNDING` of it, what they leave is shared.
     gap, seed
         As for `mocap_opt.period.search.best_period`.
     stop : threading.Event, optional
@@ -161,19 +161,19 @@ def latency_and_period(
     InputError
         If queues are unbounded, or the layout cannot be varied.
     """
-    stop = stop or threading.Event()
-    waiting = sorted(_variants(instance, layouts), key=lambda each: each[0].period_bound or 0)
-    end = time.perf_counter() + time_limit_s
+    deadline = Deadline(time_limit_s, stop)
+    found_variants = _variants(instance, layouts, deadline.share(BOUNDING), begin)
+    waiting = sorted(found_variants, key=lambda each: each[0].period_bound or 0)
     points: tuple[Point, ...] = ()
     settled: list[Variant] = []
-    for number, (variant, tables) in enumerate(waiting):
+    for number, (variant, tables, known) in enumerate(waiting):
         begin(f"variant {number + 1} of {len(waiting)}, {len(points)} points so far")
         # The first ones, of the least bounds, have time for a plan, however many are still waiting.
-        share = (end - time.perf_counter()) * max(1 / (len(waiting) - number), LEAST_SHARE)
+        share = deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
         if variant.outcome != "infeasible" and _beaten(variant, points):
             variant = replace(variant, outcome="pruned")
-        elif variant.outcome != "infeasible" and share > 0 and not stop.is_set():
-            found = list(_explored(tables, share, gap, seed, stop))
+        elif variant.outcome != "infeasible" and tables is not None and not deadline.expired:
+            found = list(_explored(tables, share, gap, seed, known))
             variant = replace(variant, outcome="searched" if found else "no plan")
             points = front([*points, *_points(found, variant, tables)])
         settled.append(variant)
@@ -190,10 +190,18 @@ def _beaten(variant: Variant, points: Sequence[Point]) -> bool:
     return any(point.latency <= latency and point.period <= period for point in points)
 
 
-def _variants(instance: Instance, layouts: bool) -> Iterator[tuple[Variant, Tables]]:
-    """Every layout that can be laid out, with every exact count and its bounds."""
-    for overrides in layout_choices(instance) if layouts else [()]:
+def _variants(
+    instance: Instance, layouts: bool, deadline: Deadline, begin: Callable[[str], None]
+) -> Iterator[tuple[Variant, Tables | None, dict[Scope, PartitionBound]]]:
+    """Every layout that can be laid out, with every exact count and its bounds as far as there is time."""
+    choices = layout_choices(instance) if layouts else [()]
+    for number, overrides in enumerate(choices):
+        begin(f"bounds of layout {number + 1} of {len(choices)}")
         laid_out = instance.replace(*overrides) if overrides else instance
+        shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0]
+        if deadline.interrupted:
+            yield Variant(overrides, *shape, laid_out.chunking.max_chunks, None, None), None, {}
+            continue
         try:
             tables = build_tables(laid_out)
         except InputError:
@@ -202,23 +210,25 @@ def _variants(instance: Instance, layouts: bool) -> Iterator[tuple[Variant, Tabl
             # Living dies may not form connected stages of this size: not a layout of this wafer.
             continue
         require_bounded_queues(tables)
-        shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0]
-        by_slots = period_bounds(tables)[1].get(Scope.ANY_EXECUTION)
+        by_slots = period_bounds(tables, deadline.share(max(1 / (len(choices) - number), LEAST_SHARE)))[1]
         for chunks in tables.counts:
             exact = replace(tables, max_chunks=chunks, exact_chunks=True)
-            period = None if by_slots is None else by_slots.of(chunks)
+            known = {scope: partition.only(chunks) for scope, partition in by_slots.items()}
+            over_all = known.get(Scope.ANY_EXECUTION)
+            period = None if over_all is None else over_all.at()
             # Bounds that know the count are silent only where they leave it no plan at all.
-            if prove_infeasible(exact) is not None or (by_slots is not None and period is None):
-                yield Variant(overrides, *shape, chunks, None, None, "infeasible"), exact
+            if (over_all is not None and period is None) or prove_infeasible(exact, deadline) is not None:
+                yield Variant(overrides, *shape, chunks, None, None, "infeasible"), exact, known
                 continue
             least = [
-                None if ticks is None else ticks * tables.tick_s for ticks in (path_bound(exact), period)
+                None if ticks is None else ticks * tables.tick_s
+                for ticks in (path_bound(exact, deadline), period)
             ]
-            yield Variant(overrides, *shape, chunks, least[0], least[1]), exact
+            yield Variant(overrides, *shape, chunks, least[0], least[1]), exact, known
 
 
 def _explored(
-    tables: Tables, time_limit_s: float, gap: float, seed: int, stop: threading.Event
+    tables: Tables, deadline: Deadline, gap: float, seed: int, known: dict[Scope, PartitionBound]
 ) -> Iterator[PeriodAssessment]:
     """Plans of a variant: all boundaries and spacings if they are few, and what the search replays.
 
@@ -228,7 +238,7 @@ def _explored(
         yield from _all_plans(tables)
         if not homes_matter(tables):
             return
-    search = best_period(tables, time_limit_s=time_limit_s, gap=gap, seed=seed, stop=stop)
+    search = best_period(tables, deadline=deadline, gap=gap, seed=seed, known=known)
     yield from search.judged
 
 

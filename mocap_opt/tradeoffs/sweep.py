@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,11 +15,15 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.lengths.ceiling import path_bound
 from mocap_opt.objectives import require_supported
 from mocap_opt.solving import Solution, solve
+from mocap_opt.stopping import Deadline
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
 
 NOT_REACHED = "not reached"
+
+BOUNDING = 0.4
+"""Part of the time that the bounds of all variants may take before any is solved."""
 
 LEAST_SHARE = 0.1
 """Part of the time left that a variant may take at least, however many are still waiting."""
@@ -149,7 +152,7 @@ def sweep(
     method, gap, seed
         As for `mocap_opt.solve`.
     time_limit_s : float
-        Wall time for solving; bounds come on top.
+        Wall time; the bounds of all variants may take `BOUNDING` of it, what they leave is shared.
     tell : callable, optional
         Called with every choice as it is settled.
     stop : threading.Event, optional
@@ -174,19 +177,16 @@ def sweep(
     if chunks:
         kinds.append(chunk_choices(instance))
     require_supported(instance, "tradeoff of chunks and layouts")
-    stop = stop or threading.Event()
-    waiting = _by_bound(instance, [sum(parts, ()) for parts in product(*kinds)], stop, begin)
-    end = time.perf_counter() + time_limit_s
+    deadline = Deadline(time_limit_s, stop)
+    variants: list[tuple[str, ...]] = [sum(parts, ()) for parts in product(*kinds)]
+    waiting = _by_bound(instance, variants, deadline.share(BOUNDING), begin)
     settled: list[Choice] = []
     winner: tuple[Choice, Solution] | None = None
     for number, choice in enumerate(waiting):
-        left = end - time.perf_counter()
-        share = left * max(1 / (len(waiting) - number), LEAST_SHARE)
+        share = deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
         known = None if winner is None else winner[0].latency
         begin(_doing(number, len(waiting), choice, known))
-        done, solution = _settle(
-            instance, choice, known, method, 0.0 if stop.is_set() else share, gap, seed, stop
-        )
+        done, solution = _settle(instance, choice, known, method, share, gap, seed)
         settled.append(done)
         if solution is not None and done.latency is not None and (known is None or done.latency < known):
             winner = done, solution
@@ -204,17 +204,17 @@ def _doing(number: int, total: int, choice: Choice, known: Fraction | None) -> s
 def _by_bound(
     instance: Instance,
     variants: Sequence[tuple[str, ...]],
-    stop: threading.Event,
+    deadline: Deadline,
     begin: Callable[[str], None],
 ) -> list[Choice]:
     """Choices with their quick bounds, least first; those that cannot be laid out are left out.
 
-    Those that are left once asked to stop have no bound.
+    Those that are left at the deadline have no bound.
     """
     choices: list[Choice] = []
     for number, overrides in enumerate(variants):
         variant = instance.replace(*overrides)
-        if stop.is_set():
+        if deadline.expired:
             shape = (variant.pipeline.stages, variant.pipeline.dies[0], variant.chunking.max_chunks)
             choices.append(Choice(overrides, *shape, None))
             continue
@@ -225,10 +225,10 @@ def _by_bound(
             # Living dies may not form connected stages of this size: not a layout of this wafer.
             continue
         shape = (variant.pipeline.stages, variant.pipeline.dies[0], variant.chunking.max_chunks)
-        if prove_infeasible(tables) is not None:
+        if prove_infeasible(tables, deadline) is not None:
             choices.append(Choice(overrides, *shape, None, outcome="infeasible"))
             continue
-        least = path_bound(tables)
+        least = path_bound(tables, deadline)
         choices.append(Choice(overrides, *shape, None if least is None else least * tables.tick_s))
     return sorted(choices, key=lambda choice: (choice.bound is not None, choice.bound or 0))
 
@@ -238,20 +238,21 @@ def _settle(
     choice: Choice,
     known: Fraction | None,
     method: str,
-    time_limit_s: float,
+    deadline: Deadline,
     gap: float,
     seed: int,
-    stop: threading.Event,
 ) -> tuple[Choice, Solution | None]:
     """Solve a choice unless it is infeasible, cannot win, or there is no time."""
     if choice.outcome == "infeasible":
         return choice, None
     if known is not None and choice.bound is not None and choice.bound >= known:
         return _with(choice, choice.bound, None, "pruned"), None
-    if time_limit_s <= 0:
+    if deadline.expired:
         return choice, None
     variant = instance.replace(*choice.overrides)
-    solution = solve(variant, method, time_limit_s=time_limit_s, gap=gap, seed=seed, stop=stop)
+    solution = solve(
+        variant, method, time_limit_s=deadline.left_s, gap=gap, seed=seed, stop=deadline.stop
+    )
     tick = solution.tables.tick_s
     proved = best(solution.bounds, {Scope.ANY_EXECUTION})
     bound = choice.bound
