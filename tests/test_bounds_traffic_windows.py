@@ -220,3 +220,27 @@ def test_pages_of_a_few_bytes_among_large_ones_are_no_failure() -> None:
     tiny = replace(tables, page_bytes=size, capacity=capacity)
     found, feasible = traffic_windows(tiny), METHODS["search-greedy"].propose(tiny).plan
     assert found is None or feasible is None or found.ticks <= replay_event(tiny, feasible).latency
+
+
+def test_no_partition_is_ruled_out_twice_and_no_target_fails_twice(monkeypatch) -> None:
+    proved: dict[tuple[int, ...], int] = {}
+    failed: list[int] = []
+    ask = Windows.ruled_out
+
+    def ruled_out(windows: Windows, asked_to_stop: object) -> bool:
+        key = tuple(windows.indices.tolist())
+        assert windows.target > proved.get(key, 0)
+        assert windows.target < min(failed, default=10**18)
+        found = ask(windows, asked_to_stop)
+        if found:
+            proved[key] = windows.target
+        else:
+            failed.append(windows.target)
+        return found
+
+    monkeypatch.setattr(Windows, "ruled_out", ruled_out)
+    found = traffic_windows(build_tables(Instance.from_dict(make("S-links", 0))))
+    assert found is not None
+    assert len(failed) >= 2
+    # Between what was proved and what failed lies a thousandth of what was known before at most.
+    assert min(failed) - found.ticks < found.ticks / 1000

@@ -5,8 +5,7 @@ Statement and proof: ``formulations/bounds.md``, `traffic_windows`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,8 +27,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Partitions below a target beyond which it is given up.
 MOST_PARTITIONS = 400
-#: Targets tried, and how far apart they are until one fails, as a part of the bound that is known.
-MOST_TARGETS = 8
+#: Targets tried, halving what is left once one fails, and how far apart they are until then, as a part of
+#: the bound that is known.
+MOST_TARGETS = 12
 STRIDE = 0.03
 #: Parts of one in which multipliers are counted.
 PARTS = 2**90
@@ -75,21 +75,22 @@ def traffic_windows(
     pooled = one_dimensional_pooled(tables, asked_to_stop)
     if pooled is None:
         return None
-    listing = FewPartitions(setting, memory)
+    survey = _Survey(setting, memory, FewPartitions(setting, memory))
     proved, ruled_out = max(known, pooled.ticks), 0
-    known, stride = proved, max(1, int(STRIDE * proved))
+    known, stride, failed = proved, max(1, int(STRIDE * proved)), None
     for _ in range(MOST_TARGETS):
-        target = proved + stride if incumbent is None else min(proved + stride, incumbent)
+        target = proved + stride if failed is None else (proved + failed) // 2
+        target = target if incumbent is None else min(target, incumbent)
         if target <= proved:
             break
         try:
-            count = _all_ruled_out(setting, memory, listing, target, asked_to_stop)
+            count = survey.all_ruled_out(target, asked_to_stop)
         except StoppedError:
             break
         except TooManyError:
             count = None
         if count is None:
-            stride = (target - proved) // 2
+            failed = target
         else:
             proved, ruled_out = target, count
     if proved <= known:
@@ -98,28 +99,57 @@ def traffic_windows(
     return Bound("traffic_windows", proved, Scope.ANY_EXECUTION, Evidence.LP_DUAL, note)
 
 
-def _all_ruled_out(
-    setting: Setting,
-    memory: PooledMemory,
-    listing: FewPartitions,
-    target: int,
-    asked_to_stop: Callable[[], bool],
-) -> int | None:
-    """How many partitions there are below a target, if none of them can keep to it; otherwise None.
+@dataclass(eq=False)
+class _Survey:
+    """What is known of partitions and targets, so that no partition is ruled out twice.
 
-    Raises
-    ------
-    StoppedError
-        If asked to stop.
-    TooManyError
-        If there are too many dead ends on the way to them.
+    Attributes
+    ----------
+    setting : Setting
+    memory : PooledMemory
+    listing : FewPartitions
+    ruled_out : dict of bytes to int
+        Of a partition the highest target that it is proved not to keep to; nor does it keep to any lower one.
+    survivor : (int, int64[chunks + 1]) or None
+        Longest path, ticks, and indices of the last partition that could not be ruled out: the next, lower
+        target is most likely to fail at it again.
     """
-    count = 0
-    for _, indices in listing.below(target, asked_to_stop):
-        count += 1
-        if count > MOST_PARTITIONS or not Windows(setting, memory, indices, target).ruled_out(asked_to_stop):
-            return None
-    return count
+
+    setting: Setting
+    memory: PooledMemory
+    listing: FewPartitions
+    ruled_out: dict[bytes, int] = field(default_factory=dict)
+    survivor: tuple[int, IntArray] | None = None
+
+    def all_ruled_out(self, target: int, asked_to_stop: AskedToStop) -> int | None:
+        """How many partitions there are below a target, if none of them can keep to it; otherwise None.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop.
+        TooManyError
+            If there are too many dead ends on the way to them.
+        """
+        if self.survivor is not None and self.survivor[0] < target:
+            survivor, self.survivor = self.survivor, None
+            if not self._is_ruled_out(*survivor, target, asked_to_stop):
+                return None
+        count = 0
+        for path, indices in self.listing.below(target, asked_to_stop):
+            count += 1
+            if count > MOST_PARTITIONS or not self._is_ruled_out(path, indices, target, asked_to_stop):
+                return None
+        return count
+
+    def _is_ruled_out(self, path: int, indices: IntArray, target: int, asked_to_stop: AskedToStop) -> bool:
+        if self.ruled_out.get(indices.tobytes(), 0) >= target:
+            return True
+        if Windows(self.setting, self.memory, indices, target).ruled_out(asked_to_stop):
+            self.ruled_out[indices.tobytes()] = target
+            return True
+        self.survivor = path, indices
+        return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,31 +344,47 @@ class Windows:
         # HiGHS is slow to load, and most instances do not come here.
         from mocap_opt.solvers.highs import solve_lp  # noqa: PLC0415
 
-        held, held_room = self.memory_rows
-        columns = held.shape[1]
-        stage, chunk, _ = self.places
-        produced = sparse.csr_array((np.ones(columns), (stage * self.chunks + chunk, np.arange(columns))))
-        fresh = np.tile(np.diff(self.tables.pages[self.indices]), self.tables.stages)
-        moved = np.array([self._row(e, w) / self.scale[e] for e, w in chosen]).reshape(len(chosen), columns)
+        cost, fixed, room = self._without_windows
+        moved = [np.append(self._row(e, w) / self.scale[e], -1.0) for e, w in chosen]
         moved_room = [self.room[e][w] / self.scale[e] for e, w in chosen]
-        upper = np.concatenate([fresh, held_room, moved_room])
-        short = np.concatenate([np.zeros(fresh.size), -np.ones(held_room.size + len(chosen))])
-        body = sparse.vstack([produced, sparse.csr_array(held), sparse.csr_array(moved)])
+        matrix = sparse.vstack([fixed, sparse.csr_array(np.array(moved))]) if chosen else fixed
         program = LinearProgram(
-            np.append(TRAFFIC * (self.jobs.sum(axis=1) / self.scale[:, None]).sum(axis=0), 1.0),
-            np.zeros(columns + 1),
-            np.full(columns + 1, np.inf),
-            np.zeros(columns + 1, dtype=np.bool_),
+            cost,
+            np.zeros(cost.size),
+            np.full(cost.size, np.inf),
+            np.zeros(cost.size, dtype=np.bool_),
             # The proof is made of the prices, in whole numbers and with every coefficient.
-            without_negligible(sparse.csr_array(sparse.hstack([body, sparse.csr_array(short[:, None])]))),
-            np.full(upper.size, -np.inf),
-            upper,
+            without_negligible(sparse.csr_array(matrix)),
+            np.full(matrix.shape[0], -np.inf),
+            np.concatenate([room, moved_room]),
         )
         found = solve_lp(program, asked_to_stop=asked_to_stop)
         stop_if(asked_to_stop)
         if found.primal is None or found.row_duals is None:
             return None
-        return float(found.primal[-1]), found.primal[:-1], np.maximum(-found.row_duals, 0.0)[fresh.size :]
+        return (
+            float(found.primal[-1]),
+            found.primal[:-1],
+            np.maximum(-found.row_duals, 0.0)[room.size - self.memory_rows[1].size :],
+        )
+
+    @cached_property
+    def _without_windows(self) -> tuple[FloatArray, sparse.csr_array, FloatArray]:
+        """The linear program before any window is chosen: costs, rows of chunks and of memory, right sides.
+
+        The last column is the shortage.
+        """
+        held, held_room = self.memory_rows
+        stage, chunk, _ = self.places
+        columns = stage.size
+        produced = sparse.csr_array(
+            (np.ones(columns), (stage * self.chunks + chunk, np.arange(columns))),
+            shape=(self.tables.stages * self.chunks, columns + 1),
+        )
+        short = np.hstack([held, np.full((held_room.size, 1), -1)])
+        fresh = np.tile(np.diff(self.tables.pages[self.indices]), self.tables.stages)
+        cost = np.append(TRAFFIC * (self.jobs.sum(axis=1) / self.scale[:, None]).sum(axis=0), 1.0)
+        return cost, sparse.vstack([produced, sparse.csr_array(short)]), np.concatenate([fresh, held_room])
 
     def _contradict(self, chosen: list[tuple[int, int]], prices: FloatArray) -> bool:
         """Whether no homes meet the weighed sum of memory rows and windows; in whole numbers."""
