@@ -34,22 +34,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mocap_opt import frames, studies
-    from mocap_opt.answers import bound, evaluate, solve
-    from mocap_opt.costs import build_tables
+    from mocap_opt.baselines import METHODS, Method, Proposal
     from mocap_opt.errors import InputError, MocapError
     from mocap_opt.formulations.models import CpModel, build_cp_model, build_model, read_plan
     from mocap_opt.formulations.registry import Formulation
-    from mocap_opt.heuristics import METHODS, Method, Proposal
     from mocap_opt.instance import Instance, load_instance
-    from mocap_opt.plan import Home, Plan
-    from mocap_opt.plan_io import load_plan, plan_from_dict, plan_to_dict, save_plan
     from mocap_opt.plugins import PluginError
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
-    from mocap_opt.report import Report
-    from mocap_opt.solving import Solution, compare
-    from mocap_opt.tables import Tables
-    from mocap_opt.verify import violations
+    from mocap_opt.schedule.plan import Home, Plan
+    from mocap_opt.schedule.plan_file import load_plan, plan_from_dict, plan_to_dict, save_plan
+    from mocap_opt.schedule.verify import violations
+    from mocap_opt.solve import Solution, compare
+    from mocap_opt.solve.api import bound, evaluate, solve
+    from mocap_opt.solve.report import Report
+    from mocap_opt.tables import build_tables
+    from mocap_opt.tables.cost_tables import Tables
 
     __version__: str
 

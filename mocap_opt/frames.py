@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mocap_opt.assess import Execution
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.given import as_instance, as_tables
 from mocap_opt.messages import show
-from mocap_opt.plan import Plan
-from mocap_opt.plan_io import plan_from_dict
-from mocap_opt.report import Report
-from mocap_opt.run_view import view_run
-from mocap_opt.verify import memory_use
+from mocap_opt.pictures.run_view import view_run
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.inputs import as_instance, as_tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.plan_file import plan_from_dict
+from mocap_opt.schedule.verify import memory_use
+from mocap_opt.solve.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mocap_opt.given import GivenInstance, GivenTables
     from mocap_opt.instance import Instance
-    from mocap_opt.solving import Solution
+    from mocap_opt.schedule.inputs import GivenInstance, GivenTables
+    from mocap_opt.solve import Solution
 
 
 def _frame(

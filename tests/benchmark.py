@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap_opt.costs import build_tables
+from mocap_opt.baselines import METHODS
+from mocap_opt.baselines.terapipe import terapipe_slices
 from mocap_opt.formulations.joint_cpsat import solve_joint
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.terapipe import terapipe_slices
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 FAMILY = Path(__file__).parent.parent / "instances" / "bench"
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 AMPLE = 10**12
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from mocap_opt.tables import IntArray
+from mocap_opt.arrays import IntArray
 
 
 def starts_from(start: IntArray, work: IntArray, send: IntArray, depth: int | None) -> IntArray:

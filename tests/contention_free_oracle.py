@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from oracle import Homes, Marks, capacities, chunk_times, own_transfers
 
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], int]:

@@ -17,24 +17,25 @@ from random_plans import random_plan
 from random_tables import MIDDLING, TINY_PAIR, random_tables
 from stream_oracle import random_stream
 
-from mocap_opt import evaluate, verify
-from mocap_opt.costs import build_tables
+from mocap_opt import evaluate
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.period.cycle import memory_use, smallest_slots, violations
-from mocap_opt.period.event import replay_event_period
-from mocap_opt.period.lockstep import replay_lockstep_period
-from mocap_opt.period.report import periodic_plan
-from mocap_opt.plan import Plan
-from mocap_opt.plan_io import plan_from_dict, plan_to_dict
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.replay.period_event import replay_event_period
+from mocap_opt.replay.period_lockstep import replay_lockstep_period
 from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
-from mocap_opt.streams.requests import Request, build_requests
-from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest
-from mocap_opt.streams.sequence_io import sequence_from_dict, sequence_to_dict
-from mocap_opt.streams.verify import sequence_memory, sequence_violations
-from mocap_opt.tables import Tables
+from mocap_opt.schedule import verify
+from mocap_opt.schedule.cycle import memory_use, smallest_slots, violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.plan_file import plan_from_dict, plan_to_dict
+from mocap_opt.schedule.requests import Request, build_requests
+from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.sequence_file import sequence_from_dict, sequence_to_dict
+from mocap_opt.schedule.verify_sequence import sequence_memory, sequence_violations
+from mocap_opt.solve.period_report import periodic_plan
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 FILE = Path(__file__).parent / "data" / "schedules.json"
 INSTANCES = Path(__file__).parent.parent / "instances"

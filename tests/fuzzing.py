@@ -19,17 +19,17 @@ from toy_instances import TOY, merged
 
 from mocap_opt.calibration import fit_timings, lattice, read_timings
 from mocap_opt.cli.progress_log import load_progress
-from mocap_opt.costs import build_tables
-from mocap_opt.headline.frame import read_csv
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.hf_config import read_config
-from mocap_opt.period.report import load_periodic_plan
-from mocap_opt.plan_io import load_plan
-from mocap_opt.streams.mooncake import read_trace
-from mocap_opt.streams.requests import build_requests
-from mocap_opt.streams.sequence_io import load_sequence
+from mocap_opt.instance.mooncake_trace import read_trace
+from mocap_opt.schedule.plan_file import load_plan
+from mocap_opt.schedule.requests import build_requests
+from mocap_opt.schedule.sequence_file import load_sequence
+from mocap_opt.solve.period_report import load_periodic_plan
 from mocap_opt.studies import load_study, tasks_of
-from mocap_opt.tables_io import load_tables, tables_to_dict
+from mocap_opt.studies.paper_comparison.frame import read_csv
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.tables_file import load_tables, tables_to_dict
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 TINY = str(INSTANCES / "tiny-pooled.json")
@@ -124,7 +124,7 @@ TRACE = [
 TIMINGS = _rows(HEADER + "1024,0,0.1\n1024,4096,0.2\n2048,0,0.2\n2048,4096,0.4\n4096,0,0.45\n4096,4096,0.8")
 BY_STAGE = [[*TIMINGS[0], "stage"], *([*row, stage] for row in TIMINGS[1:] for stage in "01")]
 PROGRESS = [
-    {"elapsed_s": 0.1, "latency_s": None, "bound_s": 2.0, "gap": None, "source": "one_dimensional"},
+    {"elapsed_s": 0.1, "latency_s": None, "bound_s": 2.0, "gap": None, "source": "crossing"},
     {"elapsed_s": 0.2, "latency_s": 2.5, "bound_s": 2.0, "gap": 0.2, "source": "mocap"},
 ]
 TIMES = {"lengths": [1024, 4096], "prefixes": [0, 8192], "seconds": [[0.5, 0.6], ["800 ms", 0.9]]}

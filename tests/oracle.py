@@ -18,8 +18,8 @@ from functools import cached_property
 from itertools import combinations, pairwise
 from math import ceil
 
-from mocap_opt.plan import Home, Plan
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 Marks = tuple[int, ...]  # boundaries, tokens
 Homes = dict[tuple[int, int, int], int]  # (stage, chunk, memory) -> pages that live away

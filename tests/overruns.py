@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mocap_opt.bench.family import SIZES, make, names
-from mocap_opt.bench.process import run_task
+from mocap_opt.studies.bench.family import SIZES, make, names
+from mocap_opt.studies.bench.process import run_task
 
 VARIANTS = ("slack", "tight", "tighter", "links", "unequal", "prefix")
 

@@ -11,12 +11,12 @@ from period_oracle import PeriodOptimum, brute_force_period
 from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.period.cycle import PeriodicPlan, smallest_slots
-from mocap_opt.period.homes import home_orders
-from mocap_opt.period.local_search import climb
-from mocap_opt.period.terms import slot_range
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
+from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.homes.periodic import home_orders
+from mocap_opt.schedule.cycle import PeriodicPlan, smallest_slots
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.period_local_search import climb
+from mocap_opt.tables.cost_tables import Tables
 
 COUNT = 200
 

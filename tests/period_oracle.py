@@ -27,8 +27,8 @@ from oracle import (
     ways,
 )
 
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 from builders import AMPLE, make_tables
 from oracle import feasible_homes, lockstep_price, partitions
 
-from mocap_opt.assess import assess
-from mocap_opt.lengths import LengthFamily
-from mocap_opt.plan import Home, Plan
-from mocap_opt.tables import Tables
+from mocap_opt.questions.max_context import LengthFamily
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 
 def random_family(rng: np.random.Generator, *, chunk_limit: bool) -> LengthFamily:

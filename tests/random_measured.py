@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from mocap_opt.bench.memory import die_memory
 from mocap_opt.instance import Instance
-from mocap_opt.wafer.layout import layout
+from mocap_opt.studies.bench.memory import die_memory
+from mocap_opt.tables.layout import layout
 
 QUANTUM = 1024
 """Grid step, tokens."""

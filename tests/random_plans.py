@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 Objective = Callable[[Tables, Plan], int | Fraction]
 

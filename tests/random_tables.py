@@ -14,7 +14,7 @@ from builders import AMPLE, make_tables
 from oracle import Optimum, brute_force, local_optimum
 from random_network import Network, random_network
 
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True)

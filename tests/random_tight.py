@@ -13,7 +13,7 @@ import numpy as np
 from oracle import partitions
 
 from mocap_opt import Instance, build_tables
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 MOST_HOMES = 60_000
 """Homes to be enumerated, over all partitions, as far as it can be told beforehand."""

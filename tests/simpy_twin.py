@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import simpy
 
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 Load = dict[str, Fraction]
 

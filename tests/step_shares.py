@@ -22,7 +22,7 @@ from typing import Any
 
 from random_measured import measured_instance
 
-from mocap_opt.bench.family import SIZES, VARIANTS, make, names
+from mocap_opt.studies.bench.family import SIZES, VARIANTS, make, names
 
 LATE_S = 1.0
 """What a step may exceed its share by: the last question of a solver or a large linear program."""

@@ -16,8 +16,8 @@ import numpy as np
 from builders import AMPLE, make_tables
 from oracle import capacities, chunk_times, own_transfers, pages_of, partitions, send_times, ways
 
-from mocap_opt.streams.requests import Request
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.requests import Request
+from mocap_opt.tables.cost_tables import Tables
 
 Marks = tuple[int, ...]
 Homes = dict[tuple[int, int, int], int]

@@ -11,9 +11,9 @@ from random_tables import Traits, classify, random_instances
 
 from mocap_opt.formulations import joint, joint_cpsat
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import ProgramResult, Status
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 COUNT = 300
 QUICK = 60

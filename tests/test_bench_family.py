@@ -9,9 +9,23 @@ import numpy as np
 import pytest
 from toy_instances import toy
 
-from mocap_opt.assess import assess
-from mocap_opt.bench.family import SIZES, TIGHT, TIGHTER, VARIANTS, make, names, uneven_layers, write_family
-from mocap_opt.bench.memory import (
+from mocap_opt.baselines import METHODS
+from mocap_opt.bounds import Scope, lower_bounds
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.instance import load_instance
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.solve import solve
+from mocap_opt.studies.bench.family import (
+    SIZES,
+    TIGHT,
+    TIGHTER,
+    VARIANTS,
+    make,
+    names,
+    uneven_layers,
+    write_family,
+)
+from mocap_opt.studies.bench.memory import (
     die_memory,
     equal_chunk,
     fixed_bytes,
@@ -19,12 +33,7 @@ from mocap_opt.bench.memory import (
     tightest_share,
     whole_cache,
 )
-from mocap_opt.bounds import Scope, lower_bounds
-from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.costs import build_tables
-from mocap_opt.heuristics import METHODS
-from mocap_opt.instance import load_instance
-from mocap_opt.solving import solve
+from mocap_opt.tables import build_tables
 
 FOLDER = Path(__file__).parent.parent / "instances" / "bench"
 SHAPES = {"S": (4, 8, 32), "M": (8, 16, 256), "L": (16, 32, 1024), "XL": (32, 128, 4096)}

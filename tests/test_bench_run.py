@@ -15,19 +15,27 @@ from click.testing import CliRunner
 from random_tables import random_tables
 from toy_instances import toy
 
-from mocap_opt.assess import assess
-from mocap_opt.bench.process import Finished, run_task
-from mocap_opt.bench.rows import COLUMNS, Row, measures, medians, shifted_geometric_mean, summary, time_to
-from mocap_opt.bench.run import PLAIN, Settings, bench
 from mocap_opt.cli import bench as command
 from mocap_opt.cli.main import cli
-from mocap_opt.costs import build_tables
 from mocap_opt.formulations import joint
 from mocap_opt.formulations.joint_cpsat import build as build_cpsat
 from mocap_opt.formulations.size import estimated_nonzeros
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.solve import Progress, plain, solve
 from mocap_opt.solvers.integer_program import Largest, Least, Sum, TableEntry
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.solving import Progress, plain, solve
+from mocap_opt.studies.bench.process import Finished, run_task
+from mocap_opt.studies.bench.rows import (
+    COLUMNS,
+    Row,
+    measures,
+    medians,
+    shifted_geometric_mean,
+    summary,
+    time_to,
+)
+from mocap_opt.studies.bench.run import PLAIN, Settings, bench
+from mocap_opt.tables import build_tables
 
 INSTANCE = toy(workload={"tokens": 40}, chunking={"max_chunks": 3})
 NEWS = [

@@ -10,14 +10,14 @@ from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
 from mocap_opt.bounds import boundary_branching as branching
-from mocap_opt.bounds import one_dimensional as pairs_of_stages
+from mocap_opt.bounds import crossing as pairs_of_stages
 from mocap_opt.bounds.boundary_branching import BoundarySearch, boundary_branching, branch_on_boundaries
-from mocap_opt.bounds.cheapest_partition import MixturePricer
-from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.path_mixture import path_mixture
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_search import PairSearch
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant": [40, 50, 60, 30]}
 
@@ -93,7 +93,7 @@ def test_never_above_random_and_descended_plans():
 
 def test_feels_the_grid_and_the_memory_where_the_mixture_does_not():
     for tables in (make_tables(4, 48, max_chunks=8, **UNEQUAL), tight_tables()):
-        whole = path_mixture(tables)
+        whole = path_relaxation(tables)
         assert whole is not None
         better = branch_on_boundaries(tables, incumbent=whole.ticks * 2, known=whole.ticks, most_programs=60)
         assert better is not None

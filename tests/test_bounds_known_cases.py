@@ -21,10 +21,10 @@ from mocap_opt.bounds import (
     prove_infeasible,
 )
 from mocap_opt.bounds.least_total import least_over_lengths
-from mocap_opt.bounds.way_out import Demand, good_weights
+from mocap_opt.bounds.transfer_time import Demand, good_weights
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def ticks(name: str, tables: Tables) -> int | None:
@@ -64,18 +64,18 @@ def closed_form(tables: Tables, marks: tuple[int, ...]) -> int:
 def test_slack_memory_gives_the_closed_form(seed: int):
     tables = alike(np.random.default_rng(seed))
     expected = min((closed_form(tables, marks) for marks in oracle.partitions(tables)), default=None)
-    assert ticks("one_dimensional", tables) == expected
-    assert ticks("one_dimensional_pooled", tables) == expected
+    assert ticks("crossing", tables) == expected
+    assert ticks("crossing_pooled_memory", tables) == expected
 
 
 def test_terapipe_trade_off_by_hand():
     # Phi = 10 x, c = 2, two stages.  m = 1: 42 + 42; m = 2: 44 + 22; m = 3: 46 + 22; m = 4: 48 + 12.
     tables = make_tables(constant=2)
-    assert ticks("one_dimensional", tables) == 60
+    assert ticks("crossing", tables) == 60
     # Stage 0: 40 + 2 m, then at least (m > 1) one token on stage 1, 12; m = 1: 42 + 42.
     assert ticks("stage_work", tables) == 56
     # c = 15, m chunks of at most k tokens: 40 + 15 m + 10 k + 15.  m = 1: 110; m = 2: 105; m = 4: 125.
-    assert ticks("one_dimensional", make_tables(constant=15)) == 105
+    assert ticks("crossing", make_tables(constant=15)) == 105
 
 
 def pooled_fits(tables: Tables, marks: tuple[int, ...]) -> bool:
@@ -107,7 +107,7 @@ def test_pooled_memory_gives_the_one_dimensional_optimum(seed: int):
     tables = tight(np.random.default_rng(seed))
     fitting = [marks for marks in oracle.partitions(tables) if pooled_fits(tables, marks)]
     expected = min((closed_form(tables, marks) for marks in fitting), default=None)
-    found = ticks("one_dimensional_pooled", tables)
+    found = ticks("crossing_pooled_memory", tables)
     if tables.tokens % tables.quantum == 0 or found is None:
         assert found == expected
     else:
@@ -121,7 +121,7 @@ def test_tight_memory_is_drawn_tight():
     seen = {"slack": 0, "binds": 0, "never fits": 0}
     for seed in range(120):
         tables = tight(np.random.default_rng(seed))
-        slack, pooled = ticks("one_dimensional", tables), ticks("one_dimensional_pooled", tables)
+        slack, pooled = ticks("crossing", tables), ticks("crossing_pooled_memory", tables)
         seen["never fits" if pooled is None else "slack" if slack == pooled else "binds"] += 1
     assert min(seen.values()) >= 15
 
@@ -137,14 +137,14 @@ def test_pooled_bound_is_attained_where_links_are_no_obstacle(seed: int):
         capacity=[int(size) for size in rng.integers(2, 7, 2)],
     )
     optimum = oracle.brute_force(tables, oracle.least_price)
-    assert ticks("one_dimensional_pooled", tables) == (None if optimum is None else optimum.value)
+    assert ticks("crossing_pooled_memory", tables) == (None if optimum is None else optimum.value)
 
 
 def test_prefix_keeps_its_room_from_pooled_memory():
     # Two stages, 4 tokens, one chunk: slot 0 holds 4 pages of stage 0, and the prefix of stage 0.
     tables = make_tables(max_chunks=1, capacity=[3, 3], prefix=2)
-    assert ticks("one_dimensional_pooled", tables) == 80  # room for 3 - 2 + 3 = 4 pages
-    assert ticks("one_dimensional_pooled", replace(tables, prefix_bytes=np.array([3, 2]))) is None
+    assert ticks("crossing_pooled_memory", tables) == 80  # room for 3 - 2 + 3 = 4 pages
+    assert ticks("crossing_pooled_memory", replace(tables, prefix_bytes=np.array([3, 2]))) is None
 
 
 # --- other parts, by hand ------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_memory_side_and_prefix_cost_enter():
     )
     assert tables.tau(0, 0, 4) == 104 + 6 + 5
     assert ticks("stage_work", tables) == 115
-    assert ticks("one_dimensional", tables) == 115
+    assert ticks("crossing", tables) == 115
 
 
 @pytest.mark.parametrize("constant", [-9, -5, 0])
@@ -182,9 +182,7 @@ def test_negative_constants_of_a_fit(constant: int):
     # Fitted coefficients: 10 l + constant >= 1 a chunk.  The optimum is 40 + 4 c + 2 (10 + c).
     tables = make_tables(stages=3, constant=constant)
     assert (
-        ticks("one_dimensional", tables)
-        == oracle.brute_force(tables, oracle.least_price).value
-        == 60 + 6 * constant
+        ticks("crossing", tables) == oracle.brute_force(tables, oracle.least_price).value == 60 + 6 * constant
     )
 
 

@@ -11,12 +11,12 @@ from oracle import brute_force, chunks_of, least_price, partitions
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 import mocap_opt
-from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.listed_partitions import Listing, least_partitions, listed_partitions
-from mocap_opt.bounds.one_dimensional import one_dimensional_pooled
+from mocap_opt.bounds.crossing import crossing_pooled_memory
+from mocap_opt.bounds.enumerated_partitions import Listing, enumerated_partitions, least_partitions
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 BENCH = Path(__file__).parent.parent / "instances" / "bench"
 
@@ -63,7 +63,7 @@ def test_the_bound_is_the_least_path_of_all_partitions_that_fit() -> None:
         assert {tuple(marks.tolist()): ticks for ticks, marks in found.partitions} == below
         assert found.bound().ticks == min([found.target, *paths.values()])
         exact += bool(found.partitions)
-        pooled = one_dimensional_pooled(tables)
+        pooled = crossing_pooled_memory(tables)
         above += pooled is not None and found.bound().ticks > pooled.ticks
     assert exact >= 20
     assert above >= 5
@@ -72,7 +72,7 @@ def test_the_bound_is_the_least_path_of_all_partitions_that_fit() -> None:
 def test_no_plan_beats_it_and_two_per_cent_more_would_be_wrong() -> None:
     near = 0
     for tables in tiny():
-        bound, best = listed_partitions(tables), brute_force(tables, least_price)
+        bound, best = enumerated_partitions(tables), brute_force(tables, least_price)
         if bound is None or best is None:
             continue
         assert bound.ticks <= best.value, tables.name
@@ -96,6 +96,6 @@ def test_asked_to_stop_it_says_nothing_it_has_not_proved() -> None:
 def test_unlike_stages_are_settled_by_listing() -> None:
     instance = mocap_opt.load_instance(BENCH / "S-unequal.json")
     report = mocap_opt.solve(instance, time_limit_s=20).report
-    assert report.bound_name == "listed_partitions"
+    assert report.bound_name == "enumerated_partitions"
     assert report.gap is not None
     assert report.gap <= 1e-4

@@ -9,14 +9,14 @@ from oracle import brute_force, least_price, price_plan
 from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.bounds.cheapest_partition import MixturePricer, Weights
-from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.one_dimensional import one_dimensional
-from mocap_opt.bounds.path_mixture import MixtureSearch, path_mixture, whole_region
+from mocap_opt.bounds.crossing import crossing
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.partition_pricing import MixturePricer, Weights
+from mocap_opt.bounds.path_relaxation import MixtureSearch, path_relaxation, whole_region
+from mocap_opt.bounds.path_weights import PathWeights, flow_along
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.bounds.unit_flow import UnitFlow, flow_along
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant": [40, 50, 60, 30]}
 
@@ -31,7 +31,7 @@ def test_never_above_brute_force_and_often_close():
         optimum = brute_force(tables, least_price)
         if optimum is None:
             continue
-        bound = path_mixture(tables)
+        bound = path_relaxation(tables)
         assert bound is not None
         assert bound.ticks <= optimum.value, tables.name
         total += 1
@@ -44,7 +44,7 @@ def test_never_above_random_and_descended_plans():
     checked = 0
     for number in range(30):
         tables = random_tables(rng, name=f"instance {number}")
-        bound = path_mixture(tables)
+        bound = path_relaxation(tables)
         for turn in range(4):
             plan = random_plan(tables, rng)
             if plan is None:
@@ -87,14 +87,14 @@ def test_identical_stages_reach_the_continuous_closed_form():
     tables = make_tables(4, 64, max_chunks=6, exact=True, linear=1000, quadratic=30, constant=500)
     whole = 1000 * 64 + 30 * 64 * 64
     continuous = whole + 6 * 500 + 3 * (whole / 6 + 500)
-    bound = path_mixture(tables)
+    bound = path_relaxation(tables)
     assert bound is not None
     assert continuous * (1 - 1e-4) <= bound.ticks <= continuous * 1.05
 
 
 def test_beats_the_pairs_of_stages_where_stages_are_unequal():
     tables = make_tables(4, 48, max_chunks=8, **UNEQUAL)
-    bound, pair = path_mixture(tables), one_dimensional(tables)
+    bound, pair = path_relaxation(tables), crossing(tables)
     assert bound is not None
     assert pair is not None
     assert bound.ticks > pair.ticks
@@ -105,7 +105,7 @@ def test_a_single_path_is_priced_by_hand():
     tables = make_tables(2, 3, max_chunks=2, exact=True, linear=[10, 20], constant=2, max_length=2)
     pricer = pricer_of(tables)
     region = whole_region(pricer, 2, 2)
-    flow = UnitFlow(1, np.array([[1, 0]]), np.array([[0], [1]]))
+    flow = PathWeights(1, np.array([[1, 0]]), np.array([[0], [1]]))
     prices = np.zeros(3, dtype=np.int64)
     # Cuts at 1 and 2: (10 + 2) + 60 + 4 = 76 and (20 + 2) + 60 + 4 = 86; the last chunk is at most 2.
     assert MixtureSearch(pricer).value(region, Weights(flow, prices)) == 76
@@ -115,14 +115,14 @@ def test_memory_prices_raise_the_bound():
     ample = make_tables(3, 24, max_chunks=6, quadratic=3, constant=20)
     # All of the cache fits the pool only because early stages are done before late ones fill.
     tight = replace(ample, capacity=np.full(3, 20))
-    free, priced = path_mixture(ample), path_mixture(tight)
+    free, priced = path_relaxation(ample), path_relaxation(tight)
     assert free is not None
     assert priced is not None
     assert priced.ticks > free.ticks
 
 
 def test_says_nothing_where_nothing_fits():
-    assert path_mixture(make_tables(2, 8, static=5, capacity=4)) is None
+    assert path_relaxation(make_tables(2, 8, static=5, capacity=4)) is None
 
 
 def test_flows_lose_nothing():
@@ -136,9 +136,9 @@ def test_flows_lose_nothing():
         skew = np.add.outer(np.arange(stages), np.arange(positions))
         assert all(flow.nodes[skew == t].sum() == 1000 for t in range(stages + positions - 1))
     with pytest.raises(ValueError, match="leave every node"):
-        UnitFlow(2, np.array([[1, 0]]), np.array([[0], [1]]))
+        PathWeights(2, np.array([[1, 0]]), np.array([[0], [1]]))
     with pytest.raises(ValueError, match="parts >= 0"):
-        UnitFlow(1, np.array([[2, -1]]), np.array([[-1], [2]]))
+        PathWeights(1, np.array([[2, -1]]), np.array([[-1], [2]]))
 
 
 def test_refuses_prices_that_are_negative_or_too_large():
@@ -154,7 +154,7 @@ def test_refuses_prices_that_are_negative_or_too_large():
 def test_the_plan_a_bound_is_attained_by_is_no_better():
     # One chunk only: every path is the same, and the bound is the latency.
     tables = make_tables(3, 8, max_chunks=1, **{name: values[:3] for name, values in UNEQUAL.items()})
-    bound = path_mixture(tables)
+    bound = path_relaxation(tables)
     plan = Plan((0, 8))
     assert bound is not None
     assert bound.ticks == price_plan(tables, plan, least_price)
@@ -162,8 +162,8 @@ def test_the_plan_a_bound_is_attained_by_is_no_better():
 
 def test_stops_when_asked_and_declines_large_instances():
     tables = make_tables(4, 48, max_chunks=8, **UNEQUAL)
-    whole, stopped = path_mixture(tables), path_mixture(tables, asked_to_stop=lambda: True)
+    whole, stopped = path_relaxation(tables), path_relaxation(tables, asked_to_stop=lambda: True)
     assert whole is not None
     assert stopped is not None
     assert stopped.ticks < whole.ticks
-    assert path_mixture(tables, most_work=8 * 48 * 48 - 1) is None
+    assert path_relaxation(tables, most_work=8 * 48 * 48 - 1) is None

@@ -13,17 +13,17 @@ from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
 from mocap_opt.bounds import BOUNDS, QUICK, Bound, Scope, lower_bounds, prove_infeasible
-from mocap_opt.heuristics.local_search import improve
-from mocap_opt.plan import Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.local_search import improve
+from mocap_opt.tables.cost_tables import Tables
 
 PLANS_EACH, STEPS = 6, 8
 TINY = 300
 
 #: Held against replays in tests of its own: it may exceed the price here, which is without contention.
-KNOW_CONTENTION = ("traffic_windows",)
+KNOW_CONTENTION = ("energetic_traffic",)
 CONTENTION_FREE = [name for name in BOUNDS if name not in KNOW_CONTENTION]
 
 
@@ -193,7 +193,7 @@ def test_more_memory_never_raises_a_bound_and_scaling_time_scales_it():
         slow = {bound.name: bound for bound in quick_bounds(twice_as_slow(case.tables))}
         # Sends over links are not tabulated alone, so they stay; everything else doubles.
         plain = replace(case.tables, activation_bytes=np.zeros_like(case.tables.activation_bytes))
-        name = "one_dimensional"
+        name = "crossing"
         found, doubled = BOUNDS[name](plain), BOUNDS[name](twice_as_slow(plain))
         assert doubled.ticks == pytest.approx(2 * found.ticks, abs=2)
         assert slow[name].ticks >= bounds[name].ticks

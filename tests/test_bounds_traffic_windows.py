@@ -12,20 +12,20 @@ from builders import make_tables
 from oracle import chunks_of, feasible_homes, partitions
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
-from mocap_opt.bench.family import make
-from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.few_partitions import FewPartitions
+from mocap_opt.baselines import METHODS
+from mocap_opt.bounds.energetic_traffic import Windows, energetic_traffic
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.partition_enumeration import FewPartitions
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.bounds.traffic_windows import Windows, traffic_windows
-from mocap_opt.costs import build_tables
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.local_search import screen
 from mocap_opt.instance import Instance
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.local_search import screen
+from mocap_opt.studies.bench.family import make
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 MOST_PLANS = 150
 
@@ -78,7 +78,7 @@ def pipelines() -> list[Tables]:
 @cache
 def proved() -> list[tuple[Tables, int]]:
     """Instances on which the bound has something to say, and what it says."""
-    found = [(tables, traffic_windows(tables)) for tables in [*pipelines(), *with_scarce_links()]]
+    found = [(tables, energetic_traffic(tables)) for tables in [*pipelines(), *with_scarce_links()]]
     return [(tables, bound.ticks) for tables, bound in found if bound is not None]
 
 
@@ -186,15 +186,15 @@ def test_higher_targets_rule_out_less_and_more_memory_rules_out_less() -> None:
 
 def test_asked_to_stop_it_says_nothing() -> None:
     tables, _ = proved()[0]
-    assert traffic_windows(tables, lambda: True) is None
+    assert energetic_traffic(tables, lambda: True) is None
 
 
 def test_an_incumbent_is_no_premise() -> None:
     for tables, ticks in proved()[:20]:
-        aimed = traffic_windows(tables, incumbent=ticks + 1)
+        aimed = energetic_traffic(tables, incumbent=ticks + 1)
         assert aimed is not None
         assert aimed.ticks <= ticks + 1
-        low = traffic_windows(tables, incumbent=ticks - 1)
+        low = energetic_traffic(tables, incumbent=ticks - 1)
         assert low is None or low.ticks <= ticks - 1
 
 
@@ -205,7 +205,7 @@ def test_plans_by_brute_force_are_feasible() -> None:
 
 def test_where_no_route_crosses_a_link_there_is_nothing_to_say() -> None:
     tables = build_tables(Instance.from_dict(make("S-links", 0)))
-    assert traffic_windows(replace(tables, share=np.zeros_like(tables.share))) is None
+    assert energetic_traffic(replace(tables, share=np.zeros_like(tables.share))) is None
 
 
 def test_pages_of_a_few_bytes_among_large_ones_are_no_failure() -> None:
@@ -218,7 +218,7 @@ def test_pages_of_a_few_bytes_among_large_ones_are_no_failure() -> None:
     longest = max(np.diff(plan.boundaries))
     capacity[1] = int((tables.static + tables.reserve(int(longest)))[1]) + 1000
     tiny = replace(tables, page_bytes=size, capacity=capacity)
-    found, feasible = traffic_windows(tiny), METHODS["search-greedy"].propose(tiny).plan
+    found, feasible = energetic_traffic(tiny), METHODS["search-greedy"].propose(tiny).plan
     assert found is None or feasible is None or found.ticks <= replay_event(tiny, feasible).latency
 
 
@@ -239,7 +239,7 @@ def test_no_partition_is_ruled_out_twice_and_no_target_fails_twice(monkeypatch) 
         return found
 
     monkeypatch.setattr(Windows, "ruled_out", ruled_out)
-    found = traffic_windows(build_tables(Instance.from_dict(make("S-links", 0))))
+    found = energetic_traffic(build_tables(Instance.from_dict(make("S-links", 0))))
     assert found is not None
     assert len(failed) >= 2
     # Between what was proved and what failed lies a thousandth of what was known before at most.

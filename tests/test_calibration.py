@@ -12,6 +12,8 @@ from builders import make_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mocap_opt.baselines.atom import atom_dynamic, fit_with_prefix, next_chunk
+from mocap_opt.baselines.engine_rule import base_candidates
 from mocap_opt.calibration import (
     NAMES,
     Fit,
@@ -25,8 +27,6 @@ from mocap_opt.calibration import (
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.errors import InputError
-from mocap_opt.heuristics.atom_dynamic import atom_dynamic, fit_with_prefix, next_chunk
-from mocap_opt.heuristics.engine_rule import base_candidates
 from mocap_opt.instance import Instance, load_instance
 
 INSTANCES = Path(__file__).parent.parent / "instances"

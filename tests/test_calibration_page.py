@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mocap_opt.assess import assess
+from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds
 from mocap_opt.calibration import NAMES, fit_timings, read_timings
-from mocap_opt.calibration.timings import COLUMNS
-from mocap_opt.costs import build_tables
-from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.plan import Plan
+from mocap_opt.instance.timings import COLUMNS
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables import build_tables
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "formulations" / "calibration.md").read_text(encoding="utf-8")

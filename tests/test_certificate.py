@@ -13,13 +13,13 @@ from oracle import brute_force
 from random_plans import random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.assess import Execution, InfeasiblePlanError, assess
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.formulations.contention_free_cpsat import solve_contention_free
-from mocap_opt.heuristics.home_search import improve_homes
-from mocap_opt.heuristics.local_search import improve
-from mocap_opt.plan import Home, Plan
-from mocap_opt.report import BoundBeatenError, relative_gap
+from mocap_opt.homes.home_search import improve_homes
+from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError, assess
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.search.local_search import improve
+from mocap_opt.solve.report import BoundBeatenError, relative_gap
 
 EACH, SOLVED_EVERY = 6, 12
 

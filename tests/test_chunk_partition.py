@@ -11,10 +11,10 @@ from oracle import brute_force, local_optimum, lockstep_price, partitions
 from random_tables import random_instances
 
 from mocap_opt.formulations.chunk_partition import Memory, solve_chunk_partition
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 
 def pooled_optimum(tables: Tables) -> int | None:

@@ -21,15 +21,15 @@ from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import contention_free, contention_free_cpsat
 from mocap_opt.formulations.contention_free_terms import resources, schedule
 from mocap_opt.formulations.joint_cpsat import solve_joint
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import ProgramResult, Progress, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 PAGE = Path(__file__).parent.parent / "formulations" / "contention_free.md"
 ROW = re.compile(r"^\|.*\| `(\w+)` \| `([\w.]+)` \|$", re.MULTILINE)

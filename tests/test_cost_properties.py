@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_instances import preset, toy
 
-from mocap_opt.costs import build_tables
-from mocap_opt.costs.rounding import Rounding, tabulate, whole
-from mocap_opt.costs.ticks import check_tick, choose_tick, loss, rate_per_tick
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
-from mocap_opt.wafer.layout import layout
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.layout import layout
+from mocap_opt.tables.rounding import Rounding, tabulate, whole
+from mocap_opt.tables.ticks import check_tick, choose_tick, loss, rate_per_tick
 
 # --- rounding --------------------------------------------------------------------------------------
 

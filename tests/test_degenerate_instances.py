@@ -13,11 +13,11 @@ from toy_instances import toy
 
 from mocap_opt import build_tables, solve
 from mocap_opt.formulations import contention_free, contention_free_cpsat, joint, joint_cpsat
-from mocap_opt.heuristics.linearised import linearised
 from mocap_opt.instance import Instance
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_slp import linearised
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.verify import violations
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "joint-highs": (joint.solve_joint, lockstep_price),

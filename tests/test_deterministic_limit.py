@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from mocap_opt.costs import build_tables
+from mocap_opt.baselines import METHODS
 from mocap_opt.formulations import contention_free, contention_free_cpsat, joint, joint_cpsat
-from mocap_opt.heuristics import METHODS
 from mocap_opt.solvers.outcome import Progress
+from mocap_opt.tables import build_tables
 from tests.toy_instances import preset, toy
 
 SOLVES = {

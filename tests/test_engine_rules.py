@@ -7,11 +7,12 @@ import pytest
 from builders import make_tables
 
 from mocap_opt import InputError, load_instance, solve
-from mocap_opt.heuristics import METHODS, atom_dynamic
-from mocap_opt.heuristics.engine_rule import NoFitError, base_candidates
-from mocap_opt.heuristics.registry import ENGINE_RULES, built_in_method
-from mocap_opt.heuristics.sglang_dynamic import dynamic_chunks, fit_quadratic, next_chunk, sampled_lengths
-from mocap_opt.verify import violations
+from mocap_opt.baselines import METHODS
+from mocap_opt.baselines import atom as atom_dynamic
+from mocap_opt.baselines.engine_rule import NoFitError, base_candidates
+from mocap_opt.baselines.registry import ENGINE_RULES, built_in_method
+from mocap_opt.baselines.sglang import dynamic_chunks, fit_quadratic, next_chunk, sampled_lengths
+from mocap_opt.schedule.verify import violations
 
 
 def test_sglang_times_lengths_up_to_a_quarter_beyond_the_base_without_the_first() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from builders import AMPLE, make_tables
 
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import EventReplay, replay_event
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 HALF = Fraction(1, 2)
 

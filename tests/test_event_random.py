@@ -10,10 +10,10 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, TINY_PAIR, TINY_TRIPLE, Size, random_tables
 
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.event import EventReplay, replay_event
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 # Fewer chunks than stages, mostly.
 LONG = Size(stages=(5, 9), steps=(3, 20), max_chunks=(2, 5), quanta=(1, 2))

@@ -14,10 +14,10 @@ from builders import make_tables
 from random_plans import random_partition, random_plan
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 Times = list[list[Fraction]]
 

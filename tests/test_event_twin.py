@@ -9,7 +9,7 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, Size, random_tables
 from simpy_twin import twin
 
 from mocap_opt.replay.event import replay_event
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 SMALL = Size(stages=(3, 5), steps=(4, 9), max_chunks=(3, 6))
 

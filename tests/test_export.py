@@ -15,7 +15,6 @@ from command_line import exit_code
 from random_tables import random_instances
 from scipy import sparse
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.export import PROGRAMS, export_program
@@ -23,7 +22,8 @@ from mocap_opt.formulations.joint import solve_joint
 from mocap_opt.instance import load_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 SOLVE = {"joint": solve_joint, "contention_free": solve_contention_free}

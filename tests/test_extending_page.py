@@ -147,7 +147,7 @@ def test_no_plan_beats_the_bound(tmp_path, monkeypatch):
 def test_lines_for_files_of_the_tree_find_their_place(tree):
     names = [name for name, _ in BLOCKS if not name.startswith(BESIDE)]
     assert {name for name in names if (ROOT / name).exists()} == {
-        "mocap_opt/heuristics/registry.py",
+        "mocap_opt/baselines/registry.py",
         "formulations/heuristics.md",
         "mocap_opt/formulations/registry.py",
         "formulations/README.md",

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 import mocap_opt.files as files
-from mocap_opt.bench.family import make
-from mocap_opt.bench.process import run_task
-from mocap_opt.bench.rows import measures
 from mocap_opt.cli import main
 from mocap_opt.cli.outputs import line_writer
 from mocap_opt.errors import ExitCode, InputError
 from mocap_opt.files import STALE_S, write_text_atomically
+from mocap_opt.studies.bench.family import make
+from mocap_opt.studies.bench.process import run_task
+from mocap_opt.studies.bench.rows import measures
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 TINY = str(INSTANCES / "tiny-slack.json")
@@ -207,7 +207,7 @@ def test_a_benchmark_whose_run_is_killed_says_so(monkeypatch: pytest.MonkeyPatch
         threading.Timer(0.2, child.kill).start()
         return child
 
-    monkeypatch.setattr("mocap_opt.bench.process.subprocess.Popen", killed)
+    monkeypatch.setattr("mocap_opt.studies.bench.process.subprocess.Popen", killed)
     task = {"instance": make("S-tight"), "method": "auto", "options": {"time_limit_s": 60.0}}
     left = run_task(task, 60.0)
     assert (left.result, left.killed, left.error) == (None, False, "ended by signal 9")

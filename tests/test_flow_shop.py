@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from cell_recursion import starts_from
+from mocap_opt.arrays import IntArray
 from random_tables import TINY_PAIR, random_tables
 
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits, within_limits
@@ -19,7 +20,6 @@ from mocap_opt.flow_shop.recursion import (
     machine_ends,
     unqueued_ends,
 )
-from mocap_opt.tables import IntArray
 
 
 def times(rng: np.random.Generator, stages: int, chunks: int) -> tuple[IntArray, IntArray]:

@@ -19,20 +19,27 @@ import pytest
 from click.testing import CliRunner
 
 import mocap_opt.cli.reproduce as command
+from mocap_opt.baselines import METHODS as HEURISTICS
 from mocap_opt.cli.main import cli
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
-from mocap_opt.headline import ratios, tables
-from mocap_opt.headline.answers import answer_period, answer_run, repeated
-from mocap_opt.headline.family import FAMILY, METHODS, QUICK, REQUESTS, TIMES, Case
-from mocap_opt.headline.frame import COLUMNS, BoundBeatenError, frame_of, read_csv, typed, write_csv
-from mocap_opt.headline.study import run_family, tasks_of_case, tasks_of_family
-from mocap_opt.heuristics import METHODS as HEURISTICS
 from mocap_opt.instance import Instance
-from mocap_opt.period.search import PeriodSearch
-from mocap_opt.plan import Plan
-from mocap_opt.solving import solve
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solve import solve
+from mocap_opt.solve.period_search import PeriodSearch
 from mocap_opt.studies.execution import Outcome, perform
+from mocap_opt.studies.paper_comparison import ratios, tables
+from mocap_opt.studies.paper_comparison.answers import answer_period, answer_run, repeated
+from mocap_opt.studies.paper_comparison.family import FAMILY, METHODS, QUICK, REQUESTS, TIMES, Case
+from mocap_opt.studies.paper_comparison.frame import (
+    COLUMNS,
+    BoundBeatenError,
+    frame_of,
+    read_csv,
+    typed,
+    write_csv,
+)
+from mocap_opt.studies.paper_comparison.study import run_family, tasks_of_case, tasks_of_family
+from mocap_opt.tables import build_tables
 
 README = Path(__file__).parent.parent / "README.md"
 SHIPPED = Path(__file__).parent.parent / "notebooks" / "headline.csv"
@@ -247,7 +254,7 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_rows(tmp_path):
     tasks = list(tasks_of_case(TINY[0], 2.0))
     whole = frame_of(run_family(tasks, tmp_path / "whole.sqlite", Here()))
     script = (
-        "from mocap_opt.headline.family import *; from mocap_opt.headline.study import *\n"
+        "from mocap_opt.studies.paper_comparison.family import *; from mocap_opt.studies.paper_comparison.study import *\n"
         "from mocap_opt.studies.local import LocalRunner\n"
         f"case = Case(*{dataclasses.astuple(TINY[0])!r})\n"
         "run_family(tasks_of_family([case], 2.0), 'cut.sqlite', LocalRunner(1, grace_s=60, retries=0))\n"
@@ -336,7 +343,7 @@ def test_the_table_in_the_readme_is_that_of_the_rows():
 
 
 def test_pictures_show_the_means(tmp_path):
-    plotting = pytest.importorskip("mocap_opt.plotting")
+    plotting = pytest.importorskip("mocap_opt.pictures")
     figure = plotting.headline_figure(BY_HAND)
     left, right = figure.axes
     heights = [patch.get_height() for patch in left.patches]
@@ -350,7 +357,8 @@ def test_pictures_show_the_means(tmp_path):
 
 def test_joint_knows_the_compared_plans_even_without_time(monkeypatch):
     monkeypatch.setattr(
-        "mocap_opt.headline.answers.best_period", lambda tables, deadline: PeriodSearch(tables)
+        "mocap_opt.studies.paper_comparison.answers.best_period",
+        lambda tables, deadline: PeriodSearch(tables),
     )
     instance = Instance.from_dict(TINY[0].data())
     least = min(answer_period(instance, name, 1.0)["value"] for name in METHODS[:-1])

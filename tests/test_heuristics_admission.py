@@ -6,27 +6,28 @@ import numpy as np
 import pytest
 from builders import make_tables
 from cell_recursion import starts_from
+from mocap_opt.arrays import IntArray
 from random_plans import random_plan
 from random_tables import random_tables
 
-from mocap_opt.assess import Execution
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
-from mocap_opt.heuristics.admission import admission_predecessors, noncritical_predecessors
-from mocap_opt.heuristics.estimate import contention_free_latency, estimate, without_traffic
-from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.patient import patient
-from mocap_opt.heuristics.room_search import bytes_short, least_latency, make_room
-from mocap_opt.heuristics.timely import harmless_ends, timely
-from mocap_opt.heuristics.unhindered import unhindered
-from mocap_opt.plan import Plan
+from mocap_opt.homes.admission_aware_cpsat import harmless_ends, timely
+from mocap_opt.homes.admission_aware_greedy import patient
+from mocap_opt.homes.greedy import greedy
+from mocap_opt.replay.admission import admission_predecessors, noncritical_predecessors
+from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate, without_traffic
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.event import replay_event
-from mocap_opt.solving.joint import STEPS
-from mocap_opt.solving.joint_search import JointSearch
-from mocap_opt.solving.state import SearchState
-from mocap_opt.solving.strategy import choose
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.memory_repair import bytes_short, least_latency, repair_memory
+from mocap_opt.search.waiting_reduction import unhindered
+from mocap_opt.solve.incumbent import SearchState
+from mocap_opt.solve.joint import STEPS
+from mocap_opt.solve.search_state import JointSearch
+from mocap_opt.solve.strategy import choose
 from mocap_opt.stopping import Deadline, never
-from mocap_opt.tables import IntArray, Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 FAST = 10**12
 LAYERS = [3, 4, 3, 3, 4, 3]
@@ -240,12 +241,12 @@ def test_room_is_made_by_moving_boundaries() -> None:
     least = least_latency(tables, indices, 2 * alone)
     assert least is not None
     assert alone < least
-    moved, latency = make_room(tables, indices, least)
+    moved, latency = repair_memory(tables, indices, least)
     assert latency < least
     assert estimate(tables, moved) <= latency
     assert bytes_short(tables, moved[None], latency)[0] <= 0
     assert least_latency(tables, indices, alone) is None
-    moved, latency = make_room(tables, indices, least, asked_to_stop=lambda: True)
+    moved, latency = repair_memory(tables, indices, least, asked_to_stop=lambda: True)
     assert np.array_equal(moved, indices)
     assert latency == least
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from builders import make_tables
 
+from mocap_opt.baselines import BOUNDARY_RULES
+from mocap_opt.baselines.gpipe import gpipe
+from mocap_opt.baselines.seq1f1b import equal_compute, flops_balanced
+from mocap_opt.baselines.sglang import dynamic_chunks, fit_quadratic, next_chunk, sglang_dynamic
+from mocap_opt.baselines.uniform import equal_chunks, uniform, uniform_any_count
+from mocap_opt.chunking.boundary_rules import snap
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.heuristics import BOUNDARY_RULES
-from mocap_opt.heuristics.flops_balanced import equal_compute, flops_balanced
-from mocap_opt.heuristics.gpipe import gpipe
-from mocap_opt.heuristics.limits import snap
-from mocap_opt.heuristics.sglang_dynamic import dynamic_chunks, fit_quadratic, next_chunk, sglang_dynamic
-from mocap_opt.heuristics.uniform import equal_chunks, uniform, uniform_any_count
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def partitions(tables: Tables, count: int) -> list[tuple[int, ...]]:

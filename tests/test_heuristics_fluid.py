@@ -10,22 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_tables
+from mocap_opt.arrays import IntArray
 from random_tables import MIDDLING, random_tables
 
 from mocap_opt import load_instance
-from mocap_opt.assess import assess
-from mocap_opt.costs import build_tables
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.contended_search import improve_contended
-from mocap_opt.heuristics.fluid import fluid
-from mocap_opt.heuristics.fluid_program import FluidProgram
-from mocap_opt.heuristics.placing import SlotPlacement
-from mocap_opt.heuristics.spread import spread
-from mocap_opt.plan import Plan
+from mocap_opt.baselines import METHODS
+from mocap_opt.homes.link_balanced_greedy import spread
+from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.link_balancing_program import LinkBalancingProgram
+from mocap_opt.homes.slot_placement import SlotPlacement
+from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.replayed_boundary_search import improve_contended
 from mocap_opt.stopping import StoppedError
-from mocap_opt.tables import IntArray, Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 BENCH = Path(__file__).parents[1] / "instances" / "bench"
 
@@ -66,7 +67,7 @@ def test_where_links_bind_slots_get_shorter_than_one_after_the_other() -> None:
 
 def test_what_the_program_wants_fits_and_stays() -> None:
     for tables, indices in congested(43, 12):
-        program = FluidProgram(tables, indices)
+        program = LinkBalancingProgram(tables, indices)
         linear = program.build()
         held = np.zeros(linear.columns)
         assert linear.rows == linear.row_upper.size

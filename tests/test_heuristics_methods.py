@@ -13,20 +13,20 @@ from builders import make_tables
 from oracle import brute_force, contention_free_price, is_feasible, price_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.heuristics import BOUNDARY_RULES, HOME_RULES, METHODS
-from mocap_opt.heuristics.estimate import contention_free_latency, estimate
-from mocap_opt.heuristics.lbcp import reallocation
-from mocap_opt.heuristics.mbkr import half_apart
-from mocap_opt.heuristics.mocap import mocap
-from mocap_opt.heuristics.program import program
-from mocap_opt.heuristics.registry import ENGINE_RULES
-from mocap_opt.heuristics.thresholds import greatest_thresholds
-from mocap_opt.heuristics.uniform import equal_chunks
-from mocap_opt.plan import Plan
+from mocap_opt.baselines import BOUNDARY_RULES, HOME_RULES, METHODS
+from mocap_opt.baselines.lbcp import reallocation
+from mocap_opt.baselines.mbkr import half_apart
+from mocap_opt.baselines.mocap import mocap
+from mocap_opt.baselines.registry import ENGINE_RULES
+from mocap_opt.baselines.uniform import equal_chunks
+from mocap_opt.homes.placement_program import program
+from mocap_opt.homes.thresholds import greatest_thresholds
+from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 SOLVER_FREE = [name for name in METHODS if name != "search-program"]
 REALLOCATING = [

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_tables
+from mocap_opt.arrays import IntArray
 from random_tables import Size, random_tables
 
+from mocap_opt.baselines import METHODS
+from mocap_opt.chunking import chunk_count_search as sweeping
+from mocap_opt.chunking.bottleneck_partition import min_max_partition
+from mocap_opt.chunking.chunk_count_search import _Sweep
+from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.trial_pruning import Refutation
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics import sweep as sweeping
-from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.occupancy import pooled_shortage
-from mocap_opt.heuristics.refutation import Refutation
-from mocap_opt.heuristics.sweep import _Sweep
-from mocap_opt.heuristics.walk import least_trial
-from mocap_opt.plan import Plan
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 LONG = Size(stages=(4, 10), steps=(60, 160), max_chunks=(8, 40), quanta=(1, 4))
 
@@ -46,10 +47,10 @@ def trials(
     def counted(*args: object, **options: object) -> object:
         nonlocal searched
         searched += 1
-        return least_trial(*args, **options)  # type: ignore[arg-type]
+        return min_max_partition(*args, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "least_trial", counted)
+        patch.setattr(sweeping, "min_max_partition", counted)
         plans = [METHODS[name].propose(tables).plan for tables in instances]
     return plans, searched
 

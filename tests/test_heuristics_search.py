@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 from builders import make_tables
 from cell_recursion import starts_from
+from mocap_opt.arrays import IntArray
 from oracle import contention_free_price, price_plan
 from random_plans import random_plan
 from random_tables import random_tables
 
+from mocap_opt.chunking.bottleneck_partition import bottleneck_partition, min_max_partition
+from mocap_opt.chunking.bottleneck_search import search
+from mocap_opt.chunking.longest_chunk_time import ChunkClock, leading_stages
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
-from mocap_opt.heuristics.admission import admission_predecessors
-from mocap_opt.heuristics.clock import ChunkClock, leading_stages
-from mocap_opt.heuristics.estimate import contention_free_latency, durations, estimate
-from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.local import local
-from mocap_opt.heuristics.occupancy import pooled_shortage
-from mocap_opt.heuristics.search import search
-from mocap_opt.heuristics.walk import backward_walk, least_trial
+from mocap_opt.homes.greedy import greedy
+from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.homes.local import local
+from mocap_opt.replay.admission import admission_predecessors
+from mocap_opt.replay.contention_free_makespan import contention_free_latency, durations, estimate
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def every_partition(tables: Tables) -> Iterator[IntArray]:
@@ -143,15 +144,15 @@ def test_a_walk_by_hand() -> None:
     # Phi = x^2, S = 12, D = 45: Phi(a) >= 99 at a = 10; then >= 55 at a = 8; then >= 19 at a = 5; then 0.
     tables = make_tables(tokens=12, linear=0, quadratic=1)
     clock, limits = ChunkClock(tables), LengthLimits.of(tables)
-    walk = backward_walk(clock, limits, 45, 4, exact=False)
+    walk = bottleneck_partition(clock, limits, 45, 4, exact=False)
     assert walk.indices is not None
     assert walk.indices.tolist() == [0, 5, 8, 10, 12]
     assert walk.longest == 44
     # The first change is at D = 48 = 64 - 16, where [4, 8) becomes short enough.
     assert walk.onward == 48
-    assert backward_walk(clock, limits, 45, 3, exact=False).indices is None
+    assert bottleneck_partition(clock, limits, 45, 3, exact=False).indices is None
     # With six chunks owed, room for the others is left: boundary k is at least k.
-    exact = backward_walk(clock, limits, 45, 6, exact=True)
+    exact = bottleneck_partition(clock, limits, 45, 6, exact=True)
     assert exact.indices is not None
     assert exact.indices.tolist() == [0, 1, 2, 5, 8, 10, 12]
 
@@ -167,7 +168,7 @@ def test_the_least_trial_is_the_least_longest_chunk(limited: bool) -> None:
         for count in limits.counts(tables):
             best = min((longest(tables, p) for p in there if p.size - 1 == count), default=None)
             for exact in (True, False):
-                walk = least_trial(clock, limits, count, exact)
+                walk = min_max_partition(clock, limits, count, exact)
                 if not exact:
                     fewer = (longest(tables, p) for p in there if p.size - 1 <= count)
                     best = min(fewer, default=None)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.heuristics import HOME_RULES, METHODS
-from mocap_opt.heuristics.greedy import greedy
-from mocap_opt.heuristics.spread import spread
-from mocap_opt.plan import Plan
+from mocap_opt.baselines import HOME_RULES, METHODS
+from mocap_opt.homes.greedy import greedy
+from mocap_opt.homes.link_balanced_greedy import spread
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
 
 
 def test_homes_are_feasible_and_found_wherever_the_nearest_are() -> None:

@@ -9,16 +9,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 from builders import make_tables
+from mocap_opt.arrays import IntArray
 from random_tables import random_tables
 
-from mocap_opt.assess import assess
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.clock import leading_stages
-from mocap_opt.heuristics.estimate import estimate
-from mocap_opt.heuristics.terapipe import terapipe, terapipe_slices
-from mocap_opt.heuristics.uniform import equal_chunks
-from mocap_opt.plan import Plan
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.baselines import METHODS
+from mocap_opt.baselines.terapipe import terapipe, terapipe_slices
+from mocap_opt.baselines.uniform import equal_chunks
+from mocap_opt.chunking.longest_chunk_time import leading_stages
+from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 
 def objective(tables: Tables, indices: IntArray) -> int:

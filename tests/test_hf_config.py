@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.instance import MODELS, Instance, ModelSpec, load_instance
 from mocap_opt.instance.hf_config import model_from_config
+from mocap_opt.tables import build_tables
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

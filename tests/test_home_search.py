@@ -9,11 +9,11 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.assess import assess
-from mocap_opt.heuristics.home_search import improve_homes, moves
-from mocap_opt.plan import Home, Plan
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.homes.home_search import improve_homes, moves
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 
 def price_of(tables: Tables):

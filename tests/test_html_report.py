@@ -16,15 +16,15 @@ import pytest
 from test_cli import INSTANCES, run, run_json
 
 from mocap_opt import METHODS, build_tables, load_instance, load_plan, solve
-from mocap_opt.assess import Execution, assess
-from mocap_opt.contenders import Contender
-from mocap_opt.html_report import html_report
-from mocap_opt.html_report.text import in_one_unit, script_json
-from mocap_opt.plan_io import save_plan
-from mocap_opt.report import make_report
-from mocap_opt.run_view import SAMPLES, RunView, view_run
+from mocap_opt.pictures.html import html_report
+from mocap_opt.pictures.html.text import in_one_unit, script_json
+from mocap_opt.pictures.run_view import SAMPLES, RunView, view_run
+from mocap_opt.replay.evaluation import Execution, assess
+from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.schedule.verify import memory_use
+from mocap_opt.solve.report import make_report
+from mocap_opt.solve.side_by_side import Contender
 from mocap_opt.units import format_percent
-from mocap_opt.verify import memory_use
 
 EVIL = '</script><img src=x onerror="window.hacked=1">&amp;'
 KEYS = ("status", "latency_s", "lower_bound_s", "gap", "execution", "lockstep_latency_s", "event_latency_s")

@@ -16,15 +16,15 @@ import pytest
 from mocap_opt import compare, load_instance
 from mocap_opt.cli.interrupt import interruptible
 from mocap_opt.cli.progress_log import load_progress
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
-from mocap_opt.lengths import LengthFamily, longest_equal
-from mocap_opt.plan_io import load_plan
+from mocap_opt.questions.max_context import LengthFamily, longest_equal
+from mocap_opt.questions.tradeoffs.sweep import sweep
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.solving import Progress
-from mocap_opt.tradeoffs.sweep import sweep
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan_file import load_plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.solve import Progress
+from mocap_opt.tables import build_tables
 
 FAMILY = Path(__file__).parent.parent / "instances" / "bench"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -11,16 +11,17 @@ from builders import make_tables
 from oracle import brute_force, lockstep_price, price_plan
 from random_tables import random_instances
 
-from mocap_opt.formulations import joint_cpsat, steps_cpsat
-from mocap_opt.formulations.carriers import undominated
+from mocap_opt.formulations import cpsat_decomposition as steps_cpsat
+from mocap_opt.formulations import joint_cpsat
 from mocap_opt.formulations.joint_cpsat import FAMILIES, build, solve_joint
 from mocap_opt.formulations.plan_cpsat import decisions, read_plan
-from mocap_opt.plan import Home, Plan
+from mocap_opt.formulations.resources import undominated
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.outcome import Progress, Status, StopReason
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 ONE = Limits(threads=1)
 

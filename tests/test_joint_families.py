@@ -15,7 +15,7 @@ from mocap_opt.formulations.chunk_partition import Memory
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 NAMES = [name for name, _ in joint.FAMILIES]
 

@@ -18,13 +18,13 @@ from mocap_opt.formulations.chunk_graph import chunk_graph, least_latency
 from mocap_opt.formulations.joint import read_plan, solve_joint, start_values
 from mocap_opt.formulations.lockstep_price import slot_times
 from mocap_opt.formulations.lockstep_solution import lockstep_latency
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Progress, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 WORKED = make_tables(
     2, 3, max_chunks=3, constant=4, token_bytes=26, capacity=[52, 78], link_rate=1

@@ -16,13 +16,13 @@ from mocap_opt.formulations import kv_placement
 from mocap_opt.formulations.kv_placement import FAMILIES, build, read_plan, solve_kv_placement, start_values
 from mocap_opt.formulations.lockstep_solution import lockstep_latency
 from mocap_opt.formulations.page_rounding import solve_by_rounding
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Progress, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 WORKED = make_tables(2, 3, max_chunks=3, constant=4, token_bytes=26, capacity=[52, 78], link_rate=1)
 THREE = np.array([0, 1, 2, 3])  # optimum 68, see formulations/kv_placement.md

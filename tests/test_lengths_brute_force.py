@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from random_lengths import longest_by_force, longest_within, random_family
 
-from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, longest_equal, longest_prompt
-from mocap_opt.verify import violations
+from mocap_opt.questions.max_context import (
+    LatencyLimit,
+    LengthFamily,
+    LongestPrompt,
+    longest_equal,
+    longest_prompt,
+)
+from mocap_opt.schedule.verify import violations
 
 FAMILIES = 200
 

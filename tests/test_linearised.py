@@ -8,12 +8,12 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.heuristics.estimate import estimate
-from mocap_opt.heuristics.linearised import linearised
-from mocap_opt.heuristics.local_search import improve
-from mocap_opt.plan import Plan
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.local_search import improve
+from mocap_opt.tables.cost_tables import Tables
 
 
 def price(tables: Tables, plan: Plan) -> int:

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from mocap_opt.cli.live import Line, live_line
-from mocap_opt.solving import Progress
+from mocap_opt.solve import Progress
 
 
 def shown(line: Line, width: int = 100) -> str:
@@ -32,8 +32,8 @@ def test_what_is_being_done_is_shown_in_brackets_not_eaten_as_markup() -> None:
     line.tell(Progress(1.0, 2.0, 1.5, 0.25, "mocap + local search", None))
     assert "[mocap + local search]" in shown(line)
     assert "best 2.0000 s  bound 1.5000 s  gap 25.00 %" in shown(line)
-    line.tell(Progress(1.0, 2.0, 1.5, 0.25, "mocap", "path_mixture"))
-    assert "[path_mixture]" in shown(line)
+    line.tell(Progress(1.0, 2.0, 1.5, 0.25, "mocap", "path_relaxation"))
+    assert "[path_relaxation]" in shown(line)
     line.say("variant 2 of 9")
     assert "best" not in shown(line)
 

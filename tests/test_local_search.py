@@ -9,10 +9,10 @@ from oracle import brute_force, contention_free_price
 from random_plans import random_plan
 from random_tables import MIDDLING, random_instances, random_tables
 
-from mocap_opt.heuristics.estimate import estimate
-from mocap_opt.heuristics.local_search import improve, perturb, recounts, screen, shifts
-from mocap_opt.plan import Plan
-from mocap_opt.verify import violations
+from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.local_search import improve, perturb, recounts, screen, shifts
 
 
 def test_it_finds_the_shrinking_chunks_by_hand():

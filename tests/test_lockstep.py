@@ -10,8 +10,8 @@ from builders import make_tables
 from random_plans import random_partition, random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.plan import Home, Plan
 
 HALVES = Plan((0, 1, 2))
 

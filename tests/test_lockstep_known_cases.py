@@ -7,9 +7,9 @@ import oracle
 import pytest
 from builders import make_tables
 
-from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.verify import memory_use, violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import memory_use, violations
 
 # --- memory: M equal chunks, pages of one token, `pages` of them to a chunk ----------------------
 

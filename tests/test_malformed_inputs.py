@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import BASE, BROKEN_FILES, MALFORMED, changed
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance, checks, load_instance
 from mocap_opt.instance.checks import CHECKS
-from mocap_opt.plan_io import plan_from_dict
+from mocap_opt.schedule.plan_file import plan_from_dict
+from mocap_opt.tables import build_tables
 
 
 def test_base_is_well_formed() -> None:

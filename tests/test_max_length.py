@@ -13,15 +13,15 @@ from builders import make_tables
 from test_cli import run, run_json
 from toy_instances import toy
 
-from mocap_opt.assess import assess
-from mocap_opt.costs import build_tables
+from mocap_opt.baselines import METHODS
 from mocap_opt.errors import InputError
-from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import load_instance
-from mocap_opt.lengths import LatencyLimit, LengthFamily, longest_equal, longest_prompt
-from mocap_opt.lengths.bisection import last_found
-from mocap_opt.lengths.ceiling import Shift, latency_ceiling, memory_ceiling
-from mocap_opt.lengths.family import shorten
+from mocap_opt.questions.max_context import LatencyLimit, LengthFamily, longest_equal, longest_prompt
+from mocap_opt.questions.max_context.bisection import last_found
+from mocap_opt.questions.max_context.instance_family import shorten
+from mocap_opt.questions.max_context.upper_bounds import Shift, latency_ceiling, memory_ceiling
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.tables import build_tables
 
 LONGEST = Path(__file__).resolve().parent.parent / "instances" / "gpt3-175b-watos-longest.json"
 

@@ -12,17 +12,17 @@ import pytest
 from builders import make_tables
 from test_residual import with_residual
 
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, least_with_crossing
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
-from mocap_opt.costs import build_tables
-from mocap_opt.costs.envelope import largest_envelope
-from mocap_opt.costs.measured import MOST_CELLS
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
-from mocap_opt.lengths.family import LengthFamily
-from mocap_opt.streams.requests import build_requests
-from mocap_opt.tables import Tables
+from mocap_opt.questions.max_context.instance_family import LengthFamily
+from mocap_opt.schedule.requests import build_requests
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.envelope import largest_envelope
+from mocap_opt.tables.measured import MOST_CELLS
 
 LENGTHS, PREFIXES = [1024, 2048, 4096], [0, 4096, 8192]
 TIMES = [[0.010, 0.030, 0.040], [0.018, 0.040, 0.064], [0.034, 0.080, 0.120]]

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from mocap_opt import bound, failures, load_instance, solve
-from mocap_opt.bounds.boundary_walk import Crossing
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.baselines.guarded import guarded
+from mocap_opt.baselines.terapipe import slice_times
+from mocap_opt.bounds.earliest_boundaries import Crossing
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.cli.main import main
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.chunk_graph import chunk_graph
-from mocap_opt.heuristics.guarded import guarded
-from mocap_opt.heuristics.proposal import Proposal
-from mocap_opt.heuristics.terapipe import slice_times
+from mocap_opt.homes.proposal import Proposal
 from mocap_opt.instance import Instance
 from mocap_opt.memory_budget import (
     DEFAULT_BYTES,
@@ -25,7 +24,8 @@ from mocap_opt.memory_budget import (
     memory_budget,
     require_memory,
 )
-from mocap_opt.solving import STEPS
+from mocap_opt.solve import STEPS
+from mocap_opt.tables import build_tables
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 FINE = ["chunking.quantum=1", "workload.tokens=16k"]
@@ -95,7 +95,7 @@ def test_bounds_that_would_outgrow_it_are_noted(capsys):
     instance = load_instance(INSTANCES / "gpt3-175b-watos-slack.json", ["chunking.quantum=24"])
     _, bounds, _ = bound(instance, quick=True, memory_budget_bytes=LEAST_BYTES, on_note=notes.append)
     assert "stage_work" in {each.name for each in bounds}
-    assert [note.partition(":")[0] for note in notes] == ["one_dimensional", "one_dimensional_pooled"]
+    assert [note.partition(":")[0] for note in notes] == ["crossing", "crossing_pooled_memory"]
     assert all("would take" in note for note in notes)
 
 

@@ -12,8 +12,8 @@ from oracle import brute_force, contention_free_price, least_price, lockstep_pri
 from random_plans import descend, random_partition, random_plan
 from random_tables import classify, random_instances, random_tables
 
-from mocap_opt.plan import Home, Plan
-from mocap_opt.verify import memory_use, violations
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import memory_use, violations
 
 
 def test_partitions_by_hand():

@@ -14,20 +14,21 @@ from random_plans import random_plan
 from random_tables import random_tables, with_unlimited_rates
 
 from mocap_opt.errors import InputError
-from mocap_opt.period import program, program_cpsat
-from mocap_opt.period.assess import assess_period
-from mocap_opt.period.cycle import PeriodicPlan, memory_use, smallest_slots, violations
-from mocap_opt.period.event import replay_event_period
-from mocap_opt.period.lockstep import replay_lockstep_period
-from mocap_opt.period.program_cpsat import PeriodResult
-from mocap_opt.period.search import best_period, period_of_method
-from mocap_opt.plan import Plan
+from mocap_opt.formulations import period as program
+from mocap_opt.formulations import period_cpsat as program_cpsat
+from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.event import run_messages
-from mocap_opt.replay.messages import sequence_messages
+from mocap_opt.replay.period_evaluation import assess_period
+from mocap_opt.replay.period_event import replay_event_period
+from mocap_opt.replay.period_lockstep import replay_lockstep_period
+from mocap_opt.replay.transfers import sequence_messages
+from mocap_opt.schedule.cycle import PeriodicPlan, memory_use, smallest_slots, violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.sequence import identical_requests
+from mocap_opt.solve.period_search import best_period, period_of_method
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.streams.sequence import identical_requests
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 QUICK = 30
 

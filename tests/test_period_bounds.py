@@ -10,11 +10,11 @@ from builders import make_tables
 from period_cases import COUNT, adversaries, instances, least, optima
 
 from mocap_opt.bounds import Bound, Scope
-from mocap_opt.period.assess import assess_period
-from mocap_opt.period.bounds import period_bounds
-from mocap_opt.period.cycle import PeriodicPlan
-from mocap_opt.period.search import best_period
-from mocap_opt.tables import Tables
+from mocap_opt.bounds.period import period_bounds
+from mocap_opt.replay.period_evaluation import assess_period
+from mocap_opt.schedule.cycle import PeriodicPlan
+from mocap_opt.solve.period_search import best_period
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True)

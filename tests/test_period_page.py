@@ -10,9 +10,10 @@ import pytest
 from builders import make_tables
 from period_oracle import brute_force_period
 
-from mocap_opt.period import program, program_cpsat
-from mocap_opt.period.bounds import period_bounds
-from mocap_opt.period.search import best_period
+from mocap_opt.bounds.period import period_bounds
+from mocap_opt.formulations import period as program
+from mocap_opt.formulations import period_cpsat as program_cpsat
+from mocap_opt.solve.period_search import best_period
 from mocap_opt.solvers.outcome import Status
 
 PAGE = (Path(__file__).parent.parent / "formulations" / "period.md").read_text(encoding="utf-8")

@@ -11,16 +11,16 @@ from period_cases import adversaries, instances, least, optima
 from random_plans import random_plan
 from random_tables import with_unlimited_rates
 
-from mocap_opt.period.cycle import PeriodicPlan, violations
-from mocap_opt.period.event import replay_event_period
-from mocap_opt.period.heuristics import starts
-from mocap_opt.period.homes import home_orders, placed, pooled_fit
-from mocap_opt.period.local_search import climb, shake
-from mocap_opt.period.search import best_period
-from mocap_opt.period.steady import steady_period
-from mocap_opt.plan import Plan
+from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.replay.period_event import replay_event_period
+from mocap_opt.schedule.cycle import PeriodicPlan, violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.search.period_pricing import steady_period
+from mocap_opt.search.period_starts import starts
+from mocap_opt.solve.period_search import best_period
 from mocap_opt.stopping import Deadline
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def test_best_period_of_tiny_instances_is_never_worse_than_brute_force_in_lockstep() -> None:

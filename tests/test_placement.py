@@ -10,7 +10,7 @@ from test_wafer import topology
 from toy_instances import toy
 
 from mocap_opt.errors import InputError
-from mocap_opt.wafer.layout import layout
+from mocap_opt.tables.layout import layout
 from mocap_opt.wafer.placement import balanced_layers, place_on_snake, snake
 
 

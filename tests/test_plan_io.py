@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap_opt.errors import InputError
-from mocap_opt.plan import Home, Plan
-from mocap_opt.plan_io import load_plan, plan_from_dict, plan_to_dict, save_plan
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.plan_file import load_plan, plan_from_dict, plan_to_dict, save_plan
 
 # Three stages, grid 0 4 8 10, pages of 2 tokens.
 TABLES = make_tables(3, 10, quantum=4, page=2)

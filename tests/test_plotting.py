@@ -17,10 +17,8 @@ from matplotlib.figure import Figure
 from test_cli import run, run_json
 from toy_instances import toy
 
-from mocap_opt import plotting
-from mocap_opt.assess import Execution
-from mocap_opt.costs import build_tables
-from mocap_opt.palette import (
+from mocap_opt import pictures as plotting
+from mocap_opt.pictures.palette import (
     ACTIVITY_COLOURS,
     MEMORY_COLOURS,
     READ_COLOUR,
@@ -28,13 +26,15 @@ from mocap_opt.palette import (
     byte_unit,
     time_unit,
 )
-from mocap_opt.plan import Home, Plan
+from mocap_opt.pictures.run_view import RunView, view_run
+from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.replay.activity import WAITS, Activity
-from mocap_opt.run_view import RunView, view_run
-from mocap_opt.solving import Progress
-from mocap_opt.tables import Tables
-from mocap_opt.wafer.drawing import draw_wafer
-from mocap_opt.wafer.layout import layout
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.solve import Progress
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import layout
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 # The worked example of formulations/replay.md: 8 ticks of a nanosecond.

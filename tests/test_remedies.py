@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mocap_opt import Instance, build_tables, load_instance, solve
-from mocap_opt.solving.remedies import closest_shortage, remedies
+from mocap_opt.solve.remedies import closest_shortage, remedies
 from mocap_opt.stopping import Deadline, never
 
 

@@ -15,24 +15,25 @@ from period_oracle import brute_force_period
 from random_plans import random_plan
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
+from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, lower_bounds, prove_infeasible
+from mocap_opt.bounds.period import period_bounds
+from mocap_opt.chunking.bottleneck_partition import min_max_partition
+from mocap_opt.chunking.longest_chunk_time import ChunkClock
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.formulations import contention_free_cpsat
+from mocap_opt.formulations import period as program
+from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.joint import solve_joint as solve_with_highs
 from mocap_opt.formulations.joint_cpsat import solve_joint as solve_with_cpsat
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.clock import ChunkClock
-from mocap_opt.heuristics.walk import least_trial
-from mocap_opt.lengths.family import shorten
-from mocap_opt.period import program, program_cpsat
-from mocap_opt.period.bounds import period_bounds
-from mocap_opt.period.terms import slot_range
-from mocap_opt.plan_io import plan_to_dict
+from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.questions.max_context.instance_family import shorten
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.tables import Tables
-from mocap_opt.tables_io import tables_from_dict, tables_to_dict
+from mocap_opt.schedule.plan_file import plan_to_dict
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.tables_file import tables_from_dict, tables_to_dict
 
 
 def with_residual(rng: np.random.Generator, tables: Tables) -> Tables:
@@ -169,7 +170,7 @@ def test_a_search_ends_although_shorter_chunks_are_slower() -> None:
     residual = np.zeros((2, 4, 4), dtype=np.int64)
     residual[:, 2, 3] = 231
     tables = replace(tables, residual=residual)
-    walk = least_trial(ChunkClock(tables), LengthLimits.of(tables), 3, exact=True)
+    walk = min_max_partition(ChunkClock(tables), LengthLimits.of(tables), 3, exact=True)
     assert walk is not None
     assert walk.indices is not None
     assert (walk.indices.tolist(), walk.longest) == ([0, 1, 2, 3], 241)

@@ -11,16 +11,16 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import random_tables
 
-from mocap_opt.assess import Execution, InfeasiblePlanError
-from mocap_opt.plan import Home, Plan
+from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.activity import Activity, event_activity, event_transfers, lockstep_activity
+from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.load import event_load, lockstep_load
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.replay.memory_history import event_memory, lockstep_memory
-from mocap_opt.replay.messages import Kind
-from mocap_opt.run_view import view_run
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Kind
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
 
 # The worked example of formulations/replay.md: two messages share link 1>2 from 1 to 3.
 EXAMPLE = make_tables(3, 3, linear=1, link_rate={"1>2": 1})

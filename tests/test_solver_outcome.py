@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.outcome import (
     ProgramResult,
     Progress,

@@ -11,25 +11,25 @@ from pathlib import Path
 import pytest
 
 from mocap_opt import failures, load_instance, solve
-from mocap_opt.assess import Execution
-from mocap_opt.bench.family import make
+from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.cli.main import main
 from mocap_opt.cli.progress_log import load_progress
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
-from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance
-from mocap_opt.report import BoundBeatenError, relative_gap
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.verify import violations
+from mocap_opt.solve import program_steps
+from mocap_opt.solve.incumbent import SearchState
+from mocap_opt.solve.joint import STEPS, solve_jointly
+from mocap_opt.solve.report import BoundBeatenError, relative_gap
+from mocap_opt.solve.search_state import PROGRAM_STEPS, JointSearch
+from mocap_opt.solve.steps import STALLED, Raises, Step, chosen_steps, run_steps
+from mocap_opt.solve.strategy import choose
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
-from mocap_opt.solving import program_steps
-from mocap_opt.solving.joint import STEPS, solve_jointly
-from mocap_opt.solving.joint_search import PROGRAM_STEPS, JointSearch
-from mocap_opt.solving.state import SearchState
-from mocap_opt.solving.steps import STALLED, Raises, Step, chosen_steps, run_steps
-from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
-from mocap_opt.verify import violations
+from mocap_opt.studies.bench.family import make
+from mocap_opt.tables import build_tables
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 TINY = INSTANCES / "tiny-unequal.json"
@@ -282,7 +282,7 @@ def test_an_unknown_step_is_bad_input(capsys):
     assert "without: expected one of first_heuristics" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["boundary_branching", "partition_enumeration", "energetic_traffic"])
+@pytest.mark.parametrize("name", ["boundary_branching", "partition_enumeration", "traffic_proofs"])
 def test_a_bound_on_lockstep_is_no_premise_of_one_on_any_execution(name):
     search = search_of("S-links", 10.0, execution=Execution.LOCKSTEP)
     state = search.state

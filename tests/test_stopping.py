@@ -11,30 +11,30 @@ from typing import Any
 import pytest
 from builders import make_tables
 
-from mocap_opt.bench.family import make
+from mocap_opt.baselines import METHODS
+from mocap_opt.baselines.registry import HOME_RULES
 from mocap_opt.bounds import BOUNDS, branch_on_boundaries, lower_bounds, prove_infeasible
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.region_search import PairSearch
-from mocap_opt.costs import build_tables
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.contended_search import improve_contended
-from mocap_opt.heuristics.fluid import fluid
-from mocap_opt.heuristics.home_search import improve_homes
-from mocap_opt.heuristics.linearised import linearised
-from mocap_opt.heuristics.local_search import improve, perturb
-from mocap_opt.heuristics.registry import HOME_RULES
+from mocap_opt.homes.home_search import improve_homes
+from mocap_opt.homes.link_balancing_lp import fluid
 from mocap_opt.instance import Instance
-from mocap_opt.plan import Plan
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.report import covering, relative_gap
-from mocap_opt.solving.joint import solve_jointly
-from mocap_opt.solving.joint_search import JointSearch
-from mocap_opt.solving.starts import first_heuristics
-from mocap_opt.solving.state import SearchState
-from mocap_opt.solving.strategy import choose
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.local_search import improve, perturb
+from mocap_opt.search.replayed_boundary_search import improve_contended
+from mocap_opt.solve.incumbent import SearchState
+from mocap_opt.solve.joint import solve_jointly
+from mocap_opt.solve.report import covering, relative_gap
+from mocap_opt.solve.search_state import JointSearch
+from mocap_opt.solve.start_steps import first_heuristics
+from mocap_opt.solve.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.studies.bench.family import make
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 LATE = 8
 """Questions that may follow the first yes: those on the way out."""

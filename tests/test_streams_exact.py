@@ -12,17 +12,17 @@ import pytest
 from builders import make_tables
 from stream_oracle import Best, brute_force, random_stream
 
+from mocap_opt.bounds.makespan import completion_bounds, makespan_bounds, ranked_bound
 from mocap_opt.instance import load_instance
-from mocap_opt.plan import Plan
 from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
-from mocap_opt.streams.bounds import completion_bounds, makespan_bounds, ranked_bound
-from mocap_opt.streams.exact import UnfinishedError, solve_exactly
-from mocap_opt.streams.incumbent import Planned, StreamSearch
-from mocap_opt.streams.planner import plan_stream
-from mocap_opt.streams.requests import Request, build_requests
-from mocap_opt.streams.sequence import RequestSequence
-from mocap_opt.streams.verify import sequence_violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.requests import Request, build_requests
+from mocap_opt.schedule.sequence import RequestSequence
+from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.search.stream_enumeration import UnfinishedError, solve_exactly
+from mocap_opt.solve.stream_incumbent import Planned, StreamSearch
+from mocap_opt.solve.stream_planner import plan_stream
 
 Case = tuple[tuple[Request, ...], bool, Best | None, RequestSequence | None]
 

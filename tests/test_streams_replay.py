@@ -10,16 +10,16 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, TINY_PAIR, random_tables
 
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.replay.sequence_event import replay_sequence_event
 from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
-from mocap_opt.streams.sequence import RequestSequence, ScheduledRequest, identical_requests
-from mocap_opt.streams.verify import sequence_memory, sequence_violations
-from mocap_opt.tables import Tables
-from mocap_opt.verify import memory_use
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest, identical_requests
+from mocap_opt.schedule.verify import memory_use
+from mocap_opt.schedule.verify_sequence import sequence_memory, sequence_violations
+from mocap_opt.tables.cost_tables import Tables
 
 HALVES = Plan((0, 2, 4))
 

@@ -12,12 +12,16 @@ import pytest
 from matplotlib.figure import Figure
 from table_cells import cells_of_latex, cells_of_markdown
 
-from mocap_opt import plotting
-from mocap_opt.plotting import studies as pictures
-from mocap_opt.scores import performance_profile, ratios_to_best, shifted_geometric_mean
+from mocap_opt import pictures as plotting
+from mocap_opt.pictures import studies as pictures
 from mocap_opt.studies import summary, tables
 from mocap_opt.studies.execution import FAILED, OK, Outcome
 from mocap_opt.studies.frames import frame_of
+from mocap_opt.studies.performance_profiles import (
+    performance_profile,
+    ratios_to_best,
+    shifted_geometric_mean,
+)
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 NAN = math.nan

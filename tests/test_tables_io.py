@@ -17,16 +17,16 @@ from random_plans import random_plan
 from random_tables import random_instances
 
 from mocap_opt.cli import main
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
-from mocap_opt.plan import Home, Plan
-from mocap_opt.plan_io import plan_to_dict, save_plan
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.table_fields import AXES, FIELDS
-from mocap_opt.tables import Tables
-from mocap_opt.tables_io import load_tables, save_tables, tables_from_dict, tables_to_dict
-from mocap_opt.verify import memory_use, violations
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.plan_file import plan_to_dict, save_plan
+from mocap_opt.schedule.verify import memory_use, violations
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.table_fields import AXES, FIELDS
+from mocap_opt.tables.tables_file import load_tables, save_tables, tables_from_dict, tables_to_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = sorted((ROOT / "instances").glob("*.json"))

@@ -9,11 +9,11 @@ import pytest
 from builders import make_tables
 from test_cli import run
 
-from mocap_opt.assess import Execution
 from mocap_opt.cli.text_gantt import WAIT_SIGNS, text_gantt
-from mocap_opt.plan import Home, Plan
+from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.activity import WAITS
-from mocap_opt.run_view import view_run
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Home, Plan
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 

@@ -17,9 +17,9 @@ from mocap_opt import build_tables, load_instance, solve
 from mocap_opt.bounds import prove_infeasible
 from mocap_opt.formulations import joint, joint_cpsat
 from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import ProgramResult, Status
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 

@@ -16,15 +16,15 @@ from command_line import exit_code
 from random_plans import random_plan
 from random_tables import random_instances
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
-from mocap_opt.plan import Home, Plan
 from mocap_opt.replay.accounting import StageAccount
 from mocap_opt.replay.event import EventReplay, replay_event
 from mocap_opt.replay.trace import trace_events, write_trace
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 POOLED = INSTANCES / "tiny-pooled.json"

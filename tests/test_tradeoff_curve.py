@@ -18,15 +18,15 @@ from period_oracle import cyclic_homes, period_price
 from test_cli import INSTANCES, run, run_json
 from toy_instances import toy
 
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import InputError
+from mocap_opt.formulations.period_terms import homes_matter
 from mocap_opt.instance import Instance
-from mocap_opt.period.assess import assess_period
-from mocap_opt.period.cycle import PeriodicPlan
-from mocap_opt.period.terms import homes_matter
-from mocap_opt.plan import Home, Plan
-from mocap_opt.tables import Tables
-from mocap_opt.tradeoffs.pareto import Curve, latency_and_period
+from mocap_opt.questions.tradeoffs.pareto import Curve, latency_and_period
+from mocap_opt.replay.period_evaluation import assess_period
+from mocap_opt.schedule.cycle import PeriodicPlan
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 COUNT = 18
 PLANS = 150

@@ -9,8 +9,8 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.plan import Home, Plan
-from mocap_opt.verify import Violation, memory_use, violations
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import Violation, memory_use, violations
 
 
 def rules(tables, plan):

@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from mocap_opt.bounds.cheapest_partition import MixturePricer, PartitionRegion, Weights
-from mocap_opt.bounds.chunk_travel import Setting
-from mocap_opt.bounds.mixture_program import MixtureProgram
-from mocap_opt.bounds.one_dimensional import MOST_STEPS, one_dimensional, promising_pairs
+from mocap_opt.bounds.crossing import MOST_STEPS, crossing, promising_pairs
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.multiplier_program import MultiplierProgram
 from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
-from mocap_opt.bounds.path_mixture import whole_region
+from mocap_opt.bounds.partition_pricing import MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.path_relaxation import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.region_limits import within_crossings, within_memory
 from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 #: Linear programs in all, and for the first target, fewer if they are large; twice as many whenever targets
 #: came too close.
@@ -92,7 +92,7 @@ def branch_on_boundaries(
     except StoppedError:
         return None
     search = BoundarySearch(MixturePricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
-    whole = one_dimensional(tables, asked_to_stop)
+    whole = crossing(tables, asked_to_stop)
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
     best: Bound | None = None
@@ -144,9 +144,9 @@ class BoundarySearch:
     opened: int = 0
 
     @cached_property
-    def program(self) -> MixtureProgram:
+    def program(self) -> MultiplierProgram:
         """Finds weights."""
-        return MixtureProgram(self.pricer)
+        return MultiplierProgram(self.pricer)
 
     def prove(self, target: int, most_programs: int, known: int = 0) -> int:
         """Return the target if no plan is faster, else what holds for all that may be; ticks.

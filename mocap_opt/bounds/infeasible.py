@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
 
 

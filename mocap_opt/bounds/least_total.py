@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, sums_of
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 MOST_SUMS_EACH = 2**24
 """Sums of the dynamic program for a pair of stages, of which there may be hundreds: 0.1 s each."""

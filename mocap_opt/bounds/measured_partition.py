@@ -1,6 +1,6 @@
 """Partition and longest crossing together, by dynamic programs that need no structure of the tables.
 
-Statement and proof: ``formulations/bounds.md``, `one_dimensional`, measured times.
+Statement and proof: ``formulations/bounds.md``, `crossing`, measured times.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import heapq
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.flow_shop.partitions import NEVER, least_by_count
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 MOST_SUMS = 2**27
 """Sums of one dynamic program, chunks x ends x lengths, beyond which there is no bound."""

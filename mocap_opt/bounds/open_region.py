@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mocap_opt.bounds.cheapest_partition import PartitionRegion, Weights
+from mocap_opt.bounds.partition_pricing import PartitionRegion, Weights
 
 
 @dataclass(order=True, frozen=True)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
 class PooledMemory:
-    """The memory rows added over all memories (formulations/bounds.md, `one_dimensional_pooled`).
+    """The memory rows added over all memories (formulations/bounds.md, `crossing_pooled_memory`).
 
     Attributes
     ----------

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mocap_opt.bounds.cheapest_partition import MixturePricer, PartitionRegion
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.partition_pricing import MixturePricer, PartitionRegion
 from mocap_opt.bounds.region_search import PairSearch
-from mocap_opt.tables import IntArray
 
 #: Go over the boundaries again when a round takes more than this part of their intervals away.
 WORTHWHILE = 0.1

@@ -1,6 +1,6 @@
 """Best-first search over counts, greatest crossings and longest chunks.
 
-Statement and proof: ``formulations/bounds.md``, `one_dimensional` and `one_dimensional_pooled`.
+Statement and proof: ``formulations/bounds.md``, `crossing` and `crossing_pooled_memory`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mocap_opt.bounds.boundary_walk import Crossing, LeastBoundaries
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.earliest_boundaries import Crossing, LeastBoundaries
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import IntArray
 
 #: Walks per pair of stages before the search settles for what it has; where the reserve grows with the
 #: longest chunk, 32 stages x 128 chunks x 4096 steps take some 20,000 of them, five seconds.

@@ -6,28 +6,28 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from mocap_opt.bounds.boundary_branching import boundary_branching
-from mocap_opt.bounds.listed_partitions import listed_partitions
-from mocap_opt.bounds.one_dimensional import one_dimensional, one_dimensional_pooled
-from mocap_opt.bounds.path_mixture import path_mixture
+from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
+from mocap_opt.bounds.energetic_traffic import energetic_traffic
+from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
+from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
-from mocap_opt.bounds.traffic_windows import traffic_windows
 from mocap_opt.lower_bound import Bound
 from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 #: Bounds in the order of formulations/bounds.md; None where a bound has nothing to say.
 BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
     {
         "stage_work": stage_work,
         "streaming": streaming,
-        "one_dimensional": one_dimensional,
-        "one_dimensional_pooled": one_dimensional_pooled,
-        "path_mixture": path_mixture,
+        "crossing": crossing,
+        "crossing_pooled_memory": crossing_pooled_memory,
+        "path_relaxation": path_relaxation,
         "boundary_branching": boundary_branching,
-        "listed_partitions": listed_partitions,
-        "traffic_windows": traffic_windows,
+        "enumerated_partitions": enumerated_partitions,
+        "energetic_traffic": energetic_traffic,
     }
 )
 
@@ -36,9 +36,9 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
 QUICK = (
     "stage_work",
     "streaming",
-    "one_dimensional",
-    "one_dimensional_pooled",
-    "path_mixture",
+    "crossing",
+    "crossing_pooled_memory",
+    "path_relaxation",
 )
 
 

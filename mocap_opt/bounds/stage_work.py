@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, never
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.bounds.chunk_travel import Setting
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.stage_work import work_by_count
-from mocap_opt.bounds.way_out import Demand, Weights, good_weights
+from mocap_opt.bounds.transfer_time import Demand, Weights, good_weights
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def streaming(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:

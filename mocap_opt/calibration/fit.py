@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.calibration.timings import Timings
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.timings import Timings
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mocap_opt.calibration.timings import MOST_SECONDS, Timings
-from mocap_opt.costs import build_tables
+from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.instance.timings import MOST_SECONDS, Timings
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -86,7 +87,7 @@ def _lattice(tables: Tables) -> tuple[IntArray, IntArray]:
 
 
 def timings_csv(timings: Timings, comments: Iterable[str] = ()) -> str:
-    """Write timings as `mocap_opt.calibration.timings.parse_timings` reads them; nine digits."""
+    """Write timings as `mocap_opt.instance.timings.parse_timings` reads them; nine digits."""
     lines = [f"# {comment}" for comment in comments]
     staged = timings.stage is not None
     lines.append("chunk_tokens,prefix_tokens,seconds" + (",stage" if staged else ""))

@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from mocap_opt import units
-from mocap_opt.bench.family import SIZES, VARIANTS, make, names, write_family
-from mocap_opt.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
-from mocap_opt.bench.run import Settings, bench
 from mocap_opt.cli.options import SEED, json_option, load_instances, print_json
 from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.instance import Instance
+from mocap_opt.studies.bench.family import SIZES, VARIANTS, make, names, write_family
+from mocap_opt.studies.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
+from mocap_opt.studies.bench.run import Settings, bench
 
 
 def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:

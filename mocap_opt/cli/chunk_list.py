@@ -7,7 +7,7 @@ from itertools import pairwise
 import click
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
 
 chunk_list_option = click.option(
     "--chunk-list",

@@ -6,13 +6,13 @@ import click
 
 from mocap_opt.cli import render
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
 from mocap_opt.files import source_name
 from mocap_opt.instance import json_schema, load_instance
-from mocap_opt.overview import overview
+from mocap_opt.schedule.instance_summary import overview
+from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
-from mocap_opt.streams.requests import build_requests
+from mocap_opt.tables import build_tables
 
 
 @click.command(short_help="list every problem of an instance file")

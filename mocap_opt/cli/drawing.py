@@ -9,28 +9,28 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mocap_opt.assess import Execution
+from mocap_opt.baselines.registry import built_in_name
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.methods import complete_methods
 from mocap_opt.cli.options import file_argument, set_option, solve_options
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.progress_log import load_progress
-from mocap_opt.contenders import Contender, judge_plans, run_methods
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
-from mocap_opt.extras import require
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
-from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.objectives import require_supported
-from mocap_opt.plan import Plan
-from mocap_opt.plan_io import load_plan
-from mocap_opt.run_view import RunView, view_run
-from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve
-from mocap_opt.solving.plugin_methods import plugin_names
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
-from mocap_opt.wafer.layout import layout
+from mocap_opt.instance.objectives import require_supported
+from mocap_opt.optional_dependencies import require
+from mocap_opt.pictures.run_view import RunView, view_run
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.plan_file import load_plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.solve import METHOD_NAMES, Progress, Solution, solve
+from mocap_opt.solve.plugin_methods import plugin_names
+from mocap_opt.solve.side_by_side import Contender, judge_plans, run_methods
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import layout
 
 KINDS = ("gantt", "memory", "mesh", "bounds", "compare")
 FORMATS = ("png", "svg", "pdf")
@@ -118,7 +118,7 @@ def plot(
     _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans, *([] if source is None else [source])])
     require("matplotlib", "plots")
-    from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+    from mocap_opt import pictures as plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     instance = load_instance(file, overrides)
     require_supported(instance, "plot")
@@ -253,7 +253,7 @@ def report(
     _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans])
     require("bokeh", "report")
-    from mocap_opt.html_report import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
+    from mocap_opt.pictures.html import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 
     instance = load_instance(file, overrides)
     require_supported(instance, "report")

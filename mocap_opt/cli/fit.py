@@ -23,9 +23,9 @@ from mocap_opt.cli.options import file_argument, json_option, print_json, set_op
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.extras import require
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.optional_dependencies import require
 from mocap_opt.units import format_percent
 
 FORMATS = ("png", "svg", "pdf")
@@ -98,7 +98,9 @@ def fit(
     written = {"costs": costs} if file is None else _with_costs(load_instance(file), costs)
     if plot is not None:
         require("matplotlib", "plots")
-        from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+        from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
+            pictures as plotting,
+        )
 
         plotting.save_figure(plotting.residuals_figure(timings.source, fits), plot)
     if out is not None:

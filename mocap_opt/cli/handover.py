@@ -6,11 +6,11 @@ import click
 
 from mocap_opt.cli.options import file_argument, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import load_instance
-from mocap_opt.objectives import require_supported
-from mocap_opt.tables_io import save_tables
+from mocap_opt.instance.objectives import require_supported
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.tables_file import save_tables
 from mocap_opt.units import format_seconds
 
 

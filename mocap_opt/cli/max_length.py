@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.methods import MethodChoice
@@ -18,13 +19,19 @@ from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
-from mocap_opt.heuristics import METHODS
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.lengths import LatencyLimit, LengthFamily, LongestPrompt, Point, longest_equal, longest_prompt
-from mocap_opt.objectives import require_supported
-from mocap_opt.plan_io import save_plan
+from mocap_opt.instance.objectives import require_supported
 from mocap_opt.plugins import HEURISTICS
-from mocap_opt.report import relative_gap
+from mocap_opt.questions.max_context import (
+    LatencyLimit,
+    LengthFamily,
+    LongestPrompt,
+    Point,
+    longest_equal,
+    longest_prompt,
+)
+from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.solve.report import relative_gap
 from mocap_opt.units import exact, format_percent
 
 CURVE_POINTS = 12

@@ -8,12 +8,12 @@ import click
 
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import Instance
-from mocap_opt.period.answer import evaluate_period, solve_period
-from mocap_opt.period.report import load_periodic_plan, save_periodic_plan
+from mocap_opt.solve.period import evaluate_period, solve_period
+from mocap_opt.solve.period_report import load_periodic_plan, save_periodic_plan
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.tables import build_tables
 from mocap_opt.units import format_percent
 
 DEFAULT_TIME_LIMIT_S = 60.0

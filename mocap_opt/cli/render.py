@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mocap_opt.assess import Execution
 from mocap_opt.bounds import best
 from mocap_opt.cli.fitting_table import FittingTable
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
-from mocap_opt.report import Report, covering, relative_gap
-from mocap_opt.run_view import RunView
+from mocap_opt.pictures.run_view import RunView
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.solve import Solution, wanted_execution
+from mocap_opt.solve.report import Report, covering, relative_gap
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import Solution, wanted_execution
 from mocap_opt.units import decimal_bytes, format_chunks, format_percent
 
 WIDEST_GANTT = 160

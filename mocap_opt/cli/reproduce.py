@@ -11,11 +11,17 @@ from mocap_opt.cli.options import json_option, print_json
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.study_progress import InterruptedStudyError, progress
 from mocap_opt.errors import ExitCode, InputError, Problem
-from mocap_opt.extras import require
-from mocap_opt.headline.family import FAMILY, QUICK
-from mocap_opt.headline.frame import frame_of, read_csv, write_csv
-from mocap_opt.headline.study import GRACE_S, TIME_LIMIT_S, results_path, run_family, tasks_of_family
+from mocap_opt.optional_dependencies import require
 from mocap_opt.studies.local import LocalRunner, available_cores
+from mocap_opt.studies.paper_comparison.family import FAMILY, QUICK
+from mocap_opt.studies.paper_comparison.frame import frame_of, read_csv, write_csv
+from mocap_opt.studies.paper_comparison.study import (
+    GRACE_S,
+    TIME_LIMIT_S,
+    results_path,
+    run_family,
+    tasks_of_family,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +70,7 @@ def reproduce(
 ) -> ExitCode:
     """Set latency, throughput and longest prompts of five methods against the MOCAP paper's ratios.
 
-    The family of instances is this project's own (mocap_opt/headline/family.py), as the paper's is not
+    The family of instances is this project's own (mocap_opt/studies/paper_comparison/family.py), as the paper's is not
     public.  On two cores the whole takes about 12 minutes.  A study that was stopped in any way goes on
     where it was when started again; to do all runs anew, remove the file of finished runs.
     """
@@ -77,7 +83,9 @@ def reproduce(
         require("matplotlib", "plots")
     frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
     if picture is not None:
-        from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+        from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
+            pictures as plotting,
+        )
 
         plotting.save_figure(plotting.headline_figure(frame), picture)
     _show(frame, as_json)
@@ -101,7 +109,7 @@ def _run(out: str, quick: bool, cores: int | None, time_limit_s: float) -> pd.Da
 
 
 def _show(frame: pd.DataFrame, as_json: bool) -> None:
-    from mocap_opt.headline import ratios, tables  # noqa: PLC0415 - they load pandas
+    from mocap_opt.studies.paper_comparison import ratios, tables  # noqa: PLC0415 - they load pandas
 
     if not as_json:
         click.echo(tables.report(frame), nl=False)

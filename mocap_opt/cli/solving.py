@@ -6,7 +6,6 @@ import threading
 
 import click
 
-from mocap_opt.answers import bound as lower_bounds_of
 from mocap_opt.cli import render, streams
 from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
 from mocap_opt.cli.interrupt import interruptible
@@ -26,20 +25,21 @@ from mocap_opt.cli.options import (
 )
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.progress_log import log_progress
-from mocap_opt.costs import build_tables
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
-from mocap_opt.objectives import Objective, objective_of, require_supported
-from mocap_opt.plan_io import load_plan, save_plan
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
+from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
-from mocap_opt.report import Report
-from mocap_opt.run_view import view_run
+from mocap_opt.schedule.plan_file import load_plan, save_plan
+from mocap_opt.solve import EXECUTIONS, METHOD_NAMES, Progress, Solution
+from mocap_opt.solve import compare as compare_methods
+from mocap_opt.solve import evaluate as evaluate_plan
+from mocap_opt.solve import solve as solve_instance
+from mocap_opt.solve.api import bound as lower_bounds_of
+from mocap_opt.solve.report import Report
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
-from mocap_opt.solving import compare as compare_methods
-from mocap_opt.solving import evaluate as evaluate_plan
-from mocap_opt.solving import solve as solve_instance
+from mocap_opt.tables import build_tables
 
 
 def exit_code(report: Report) -> ExitCode:

@@ -15,21 +15,21 @@ from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.errors import ExitCode
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance
+from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
+from mocap_opt.schedule.requests import build_requests
+from mocap_opt.schedule.sequence_file import load_sequence, save_sequence
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.streams.mooncake import read_trace, trace_instance
-from mocap_opt.streams.requests import build_requests
-from mocap_opt.streams.sequence_io import load_sequence, save_sequence
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
-    from mocap_opt.streams.report import StreamSolution
+    from mocap_opt.solve.stream_report import StreamSolution
 
 
 def solve(
     instance: Instance, *, time_limit_s: float | None, gap: float, seed: int, out: str | None, as_json: bool
 ) -> ExitCode:
     """Plan a stream, write the plan and show what it costs."""
-    from mocap_opt.streams.answer import solve_stream  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.solve.stream import solve_stream  # noqa: PLC0415 - loads CP-SAT
 
     limit = 60.0 if time_limit_s is None else time_limit_s
     solution = follow(
@@ -45,7 +45,7 @@ def solve(
 
 def evaluate(instance: Instance, plan: str, as_json: bool) -> ExitCode:
     """Read a plan of a stream, verify and replay it."""
-    from mocap_opt.streams.report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.solve.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
 
     requests = build_requests(instance)
     sequence, order = load_sequence(plan, requests)

@@ -11,8 +11,8 @@ from mocap_opt.cli.options import json_option, print_json
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.study_progress import InterruptedStudyError, counts, progress
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
-from mocap_opt.extras import require
 from mocap_opt.files import write_text_atomically
+from mocap_opt.optional_dependencies import require
 from mocap_opt.studies.cluster import DaskRunner
 from mocap_opt.studies.driver import Runner, run_study
 from mocap_opt.studies.frames import failed, frame_of, outcomes, write_frame
@@ -218,7 +218,7 @@ def plot(study: str, kind: str, out: str) -> ExitCode:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
     require_outputs([out], [study])
     require("matplotlib", "plots")
-    from mocap_opt import plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
+    from mocap_opt import pictures as plotting  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     frame, given = _held(study)
     title = PurePath(study).name.split(".")[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from math import ceil
 
-from mocap_opt.palette import label_step, time_unit
+from mocap_opt.pictures.palette import label_step, time_unit
+from mocap_opt.pictures.run_view import RunView
 from mocap_opt.replay.activity import Activity
-from mocap_opt.run_view import RunView
 
 CHUNK_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Chunk j is letter j mod 36."""

@@ -17,15 +17,15 @@ from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.objectives import Objective, objective_of, require_supported
-from mocap_opt.plan_io import save_plan
-from mocap_opt.tradeoffs import Choice, Sweep, sweep
-from mocap_opt.tradeoffs.any_layout import load_for_any_layout
-from mocap_opt.tradeoffs.sweep import NOT_REACHED
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
+from mocap_opt.questions.tradeoffs import Choice, Sweep, sweep
+from mocap_opt.questions.tradeoffs.any_layout import load_for_any_layout
+from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED
+from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
-    from mocap_opt.tradeoffs.pareto import Curve, Point, Variant
+    from mocap_opt.questions.tradeoffs.pareto import Curve, Point, Variant
 
 EXAMPLE = """\b
 Example:
@@ -138,7 +138,7 @@ def _curve(
     as_json: bool,
 ) -> ExitCode:
     """Latency against period: search, print, and write the curve."""
-    from mocap_opt.tradeoffs.pareto import latency_and_period  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.questions.tradeoffs.pareto import latency_and_period  # noqa: PLC0415 - loads CP-SAT
 
     curve = follow(
         "bounds of every variant",

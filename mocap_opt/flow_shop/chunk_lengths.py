@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 
 def chunk_times(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mocap_opt.tables import IntArray
+from mocap_opt.arrays import IntArray
 
 NEVER = 2**61
 """More than any cost, little enough that sums of two stay within int64."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray
+from mocap_opt.arrays import IntArray
 
 NONE = -1
 """No predecessor in memory."""

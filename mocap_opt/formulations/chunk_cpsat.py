@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mocap_opt.formulations.carriers import Carrier
+from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.plan_cpsat import PlanVariables
+from mocap_opt.formulations.resources import Carrier
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def groups(*tables: IntArray) -> list[int]:

@@ -17,7 +17,6 @@ import pyomo.environ as pyo
 
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries, room_units
 from mocap_opt.formulations.chunk_graph import chunk_graph
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     add_latency,
@@ -29,14 +28,15 @@ from mocap_opt.formulations.home_families import (
 )
 from mocap_opt.formulations.lockstep_solution import Limits, read_plan, start_values
 from mocap_opt.formulations.memory_limits import page_unit
+from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.formulations.target_search import search_by_targets
-from mocap_opt.plan import Plan
-from mocap_opt.solvers.garbage import without_collection
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import Violation, violations
+from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, SolveOutcome
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
-from mocap_opt.verify import Violation, violations
 
 __all__ = [
     "FAMILIES",

@@ -12,20 +12,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyomo.environ as pyo
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends, stage_classes
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries
-from mocap_opt.formulations.carriers import Carrier, links, ports
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.contention_free_solution import run_program
 from mocap_opt.formulations.contention_free_terms import resources, schedule
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
 from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_plan, node_limit
+from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.resources import Carrier, links, ports
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
-from mocap_opt.plan import Plan
-from mocap_opt.solvers.garbage import without_collection
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def sends_take_their_time(model: pyo.ConcreteModel) -> Iterator[Row]:

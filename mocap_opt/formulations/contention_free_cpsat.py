@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.carriers import links, ports
 from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.contention_free_terms import resources
+from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
 from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
-from mocap_opt.formulations.steps_cpsat import solve_in_steps
-from mocap_opt.plan import Plan
+from mocap_opt.formulations.resources import links, ports
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.solvers.outcome import Callback, ProgramResult
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass

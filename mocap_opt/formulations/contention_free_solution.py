@@ -10,9 +10,10 @@ import numpy as np
 import pyomo.environ as pyo
 
 from mocap_opt.formulations.contention_free_terms import schedule
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.lockstep_solution import Limits, passing_on, read_plan, without_beaten
-from mocap_opt.plan import Plan
+from mocap_opt.formulations.model_data import Frame
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import (
     RELATIVE_TOLERANCE,
@@ -24,8 +25,7 @@ from mocap_opt.solvers.outcome import (
     relative_gap,
 )
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 
 def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.ComponentMap:

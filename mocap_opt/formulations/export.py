@@ -18,10 +18,10 @@ import pyomo.environ as pyo
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.formulations import contention_free, joint
-from mocap_opt.formulations.frame import Frame
+from mocap_opt.formulations.model_data import Frame
 from mocap_opt.messages import show
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_seconds
 
 PROGRAMS: dict[str, tuple[Callable[[Tables], pyo.ConcreteModel | None], str]] = {

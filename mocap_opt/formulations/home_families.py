@@ -17,11 +17,11 @@ import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import room_units
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.memory_limits import free_bytes, local_homes_always_fit, page_unit
 from mocap_opt.formulations.message_times import message_times
+from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Family, Row, Terms
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 
 def possible_homes(tables: Tables) -> tuple[tuple[int, ...], ...]:

@@ -15,7 +15,6 @@ from mocap_opt.formulations.boundary_families import (
     declare_boundaries,
 )
 from mocap_opt.formulations.chunk_graph import chunk_graph
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
@@ -33,12 +32,13 @@ from mocap_opt.formulations.lockstep_solution import (
     read_plan,
     start_values,
 )
+from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Clock, Family, add_families
 from mocap_opt.formulations.target_search import search_by_targets
-from mocap_opt.plan import Plan
-from mocap_opt.solvers.garbage import without_collection
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 __all__ = ["FAMILIES", "build", "read_plan", "solve_joint", "start_values"]
 

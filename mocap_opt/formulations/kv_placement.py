@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.boundary_families import held_tokens
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
@@ -34,12 +34,13 @@ from mocap_opt.formulations.lockstep_solution import (
 )
 from mocap_opt.formulations.memory_limits import free_bytes
 from mocap_opt.formulations.message_times import message_times
+from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.page_rounding import solve_by_rounding
 from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
-from mocap_opt.plan import Plan
-from mocap_opt.solvers.garbage import without_collection
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.tables.cost_tables import Tables
 
 __all__ = ["FAMILIES", "FixedChunks", "build", "read_plan", "solve_kv_placement", "start_values"]
 

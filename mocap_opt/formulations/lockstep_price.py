@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 WORD = 2**62
 

@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.frame import Frame
 from mocap_opt.formulations.lockstep_price import slot_times
-from mocap_opt.plan import Plan
+from mocap_opt.formulations.model_data import Frame
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import Violation, violations
 from mocap_opt.solvers.highs import HighsResult, solve_mip
 from mocap_opt.solvers.highs_listener import OnSolution
 from mocap_opt.solvers.linear_program import FloatArray
@@ -30,8 +31,7 @@ from mocap_opt.solvers.outcome import (
     relative_gap,
 )
 from mocap_opt.solvers.pyomo_form import CompiledModel, compile_model
-from mocap_opt.tables import Tables
-from mocap_opt.verify import Violation, violations
+from mocap_opt.tables.cost_tables import Tables
 
 Check = Callable[[Tables, Plan], list[Violation]]
 
@@ -171,7 +171,7 @@ def attempt(
     solve : callable
         `mocap_opt.solvers.highs.solve_mip`, or something with its signature.
     check : callable
-        Lists what a plan breaks; usually `mocap_opt.verify.violations`.
+        Lists what a plan breaks; usually `mocap_opt.schedule.verify.violations`.
     """
     frame: Frame = model.frame
     compiled = compile_model(model)

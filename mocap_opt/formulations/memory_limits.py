@@ -7,7 +7,8 @@ from math import gcd
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 
 def free_bytes(tables: Tables, longest: int) -> IntArray:

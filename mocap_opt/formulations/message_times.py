@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 
 def message_times(tables: Tables, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:

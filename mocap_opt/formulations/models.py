@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.formulations.registry import BUILT_IN, find_formulation
-from mocap_opt.given import as_tables
 from mocap_opt.messages import show
-from mocap_opt.plan import Plan
 from mocap_opt.plugins import FORMULATIONS, plugin_named
+from mocap_opt.schedule.inputs import as_tables
+from mocap_opt.schedule.plan import Plan
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
     from mocap_opt.formulations.plan_cpsat import PlanVariables
-    from mocap_opt.given import GivenTables
+    from mocap_opt.schedule.inputs import GivenTables
 
 CP_SAT = ("joint", "contention_free")
 """The programs that CP-SAT is given too."""

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 SURE = Affine({}, 1)
 """Whether a chunk that no plan leaves empty is used."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.lower_bound import Scope
-from mocap_opt.plan import Plan
 from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_named
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.solvers.outcome import ProgramResult

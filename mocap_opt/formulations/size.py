@@ -6,7 +6,7 @@ import numpy as np
 
 from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
-from mocap_opt.tables import Tables
+from mocap_opt.tables.cost_tables import Tables
 
 MOST_NONZEROS = 5_000_000
 """Larger programs are refused before they are built."""

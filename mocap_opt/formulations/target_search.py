@@ -26,10 +26,10 @@ from mocap_opt.formulations.lockstep_solution import (
     settle,
     without_beaten,
 )
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
-from mocap_opt.tables import Tables
-from mocap_opt.verify import violations
+from mocap_opt.tables.cost_tables import Tables
 
 STEPS = 16
 """The first target stands this part of the way from the least to the best known latency."""
@@ -172,7 +172,7 @@ def search_by_targets(
         Builds the model of the plans no worse than a target, or of all plans; None if the chunk
         graph is empty.
     check : callable
-        Lists what a plan breaks; usually `mocap_opt.verify.violations`.
+        Lists what a plan breaks; usually `mocap_opt.schedule.verify.violations`.
     """
     if start is None and chunk_graph(tables).empty:
         return no_plan(began, limits, "no boundaries keep to the limits and fit in memory")

@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.errors import MocapError
-from mocap_opt.replay.messages import Messages
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.replay.transfers import Messages
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
 
 

@@ -13,12 +13,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.plan import Plan
 from mocap_opt.replay.event import EventReplay, MessageRecord
 from mocap_opt.replay.lockstep import LockstepReplay
-from mocap_opt.replay.messages import Kind, plan_messages
 from mocap_opt.replay.traffic import kv_traffic, stretch
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Kind, plan_messages
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 
 class Activity(Enum):

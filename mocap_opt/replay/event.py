@@ -10,13 +10,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.plan import Plan
 from mocap_opt.replay.accounting import Ledger, StageAccount, Timeline, account, busy_time
-from mocap_opt.replay.clock import Clock, Stamp
-from mocap_opt.replay.messages import Messages, Route, plan_messages
+from mocap_opt.replay.event_queue import Clock, Stamp
 from mocap_opt.replay.network import Flow
 from mocap_opt.replay.run import Run
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Messages, Route, plan_messages
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 REFINEMENT = 512
 """Bits that fair sharing may add to the common denominator of all times before it rounds."""
@@ -103,7 +103,7 @@ def replay_event(
     ----------
     tables : Tables
     plan : Plan
-        Feasible: check with `mocap_opt.verify.violations`.
+        Feasible: check with `mocap_opt.schedule.verify.violations`.
     log : bool
         Whether to record every message with its rates, for `mocap_opt.replay.trace`.
     refinement : int
@@ -125,7 +125,7 @@ def replay_event(
 
 
 def run_messages(tables: Tables, messages: Messages, *, log: bool, refinement: int) -> EventReplay:
-    """Run what `mocap_opt.replay.messages` spells out, on the machine of `tables`."""
+    """Run what `mocap_opt.replay.transfers` spells out, on the machine of `tables`."""
     run = Run(tables, messages, refinement)
     run.execute()
     return _summary(tables, messages, run, log)

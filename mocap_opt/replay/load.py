@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mocap_opt.replay.event import EventReplay
 from mocap_opt.replay.lockstep import LockstepReplay
-from mocap_opt.replay.messages import Kind
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Kind
+from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap_opt.plan import Plan
+from mocap_opt.arrays import IntArray
 from mocap_opt.replay.traffic import (
     Whole,
     ceil_div,
@@ -23,8 +23,9 @@ from mocap_opt.replay.traffic import (
     stretch,
     whole_type,
 )
-from mocap_opt.tables import IntArray, Tables
-from mocap_opt.verify import memory_use
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import memory_use
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class LockstepReplay:
         Load of every memory's port in the work phase: its own stage's traffic and what other
         stages write and read there.
     memory : int64[memory, slot], bytes
-        What every memory holds, by `mocap_opt.verify.memory_use`.
+        What every memory holds, by `mocap_opt.schedule.verify.memory_use`.
     """
 
     work: IntArray
@@ -78,7 +79,7 @@ def replay_lockstep(tables: Tables, plan: Plan) -> LockstepReplay:
     """Price a plan in lockstep.
 
     The price depends on boundaries and homes only, so a plan that overfills a memory is priced
-    like any other: `mocap_opt.verify.violations` tells whether it may run.
+    like any other: `mocap_opt.schedule.verify.violations` tells whether it may run.
 
     Parameters
     ----------

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from mocap_opt.plan import Plan
+from mocap_opt.arrays import IntArray
 from mocap_opt.replay.event import EventReplay
 from mocap_opt.replay.lockstep import LockstepReplay
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)

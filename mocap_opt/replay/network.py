@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd, lcm
 
-from mocap_opt.replay.clock import Clock, Stamp
-from mocap_opt.replay.messages import Route
-from mocap_opt.replay.sharing import Resources, Way, progressive_filling
-from mocap_opt.tables import Tables
+from mocap_opt.replay.event_queue import Clock, Stamp
+from mocap_opt.replay.max_min_fairness import Resources, Way, progressive_filling
+from mocap_opt.replay.transfers import Route
+from mocap_opt.tables.cost_tables import Tables
 
 MESSAGE = 0
 """Kind of the clock's events at which a message's last byte arrives."""

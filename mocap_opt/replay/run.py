@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import lcm
 
 from mocap_opt.replay.accounting import Ledger, ReplayError
-from mocap_opt.replay.clock import Clock, Stamp
-from mocap_opt.replay.messages import Kind, Messages
+from mocap_opt.replay.event_queue import Clock, Stamp
 from mocap_opt.replay.network import MESSAGE, Flow, Network, common_scale
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Kind, Messages
+from mocap_opt.tables.cost_tables import Tables
 
 COMPUTE, ARRIVAL = 1, 2
 """Kinds of events beside `MESSAGE`; at equal instants they come in this order."""

@@ -10,8 +10,8 @@ from fractions import Fraction
 from itertools import accumulate
 
 from mocap_opt.replay.event import REFINEMENT, EventReplay, run_messages
-from mocap_opt.replay.messages import sequence_messages
-from mocap_opt.streams.sequence import RequestSequence
+from mocap_opt.replay.transfers import sequence_messages
+from mocap_opt.schedule.sequence import RequestSequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def replay_sequence_event(
     Parameters
     ----------
     sequence : RequestSequence
-        Feasible: check with `mocap_opt.streams.verify.sequence_violations`.
+        Feasible: check with `mocap_opt.schedule.verify_sequence.sequence_violations`.
     log : bool
         Whether to record every message with its rates.
     refinement : int

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, price_slots, slot_rows
 from mocap_opt.replay.traffic import Whole, whole_type
-from mocap_opt.streams.sequence import RequestSequence
-from mocap_opt.streams.verify import sequence_memory
-from mocap_opt.tables import IntArray
+from mocap_opt.schedule.sequence import RequestSequence
+from mocap_opt.schedule.verify_sequence import sequence_memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,11 @@ from itertools import pairwise
 from typing import Any
 
 from mocap_opt.files import write_text_atomically
-from mocap_opt.plan import Plan
 from mocap_opt.replay.activity import Activity, event_activity
 from mocap_opt.replay.event import EventReplay, MessageRecord, replay_event
-from mocap_opt.replay.messages import Kind
-from mocap_opt.tables import Tables
+from mocap_opt.replay.transfers import Kind
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_bandwidth, format_bytes
 
 STAGES, MEMORIES, LINKS, PORTS = 1, 2, 3, 4

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.tables import IntArray, Tables
+from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 # Whole numbers: int64 where they are sure to fit, Python integers (dtype object) where they may not.
 Whole = npt.NDArray[Any]

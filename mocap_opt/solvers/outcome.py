@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from mocap_opt.plan import Plan
+from mocap_opt.schedule.plan import Plan
 
 RELATIVE_TOLERANCE = 1e-6
 """How far a bound in floating point may stand above the objective before it is called unsound."""
@@ -194,7 +194,7 @@ class ProgramResult:
     Attributes
     ----------
     plan : Plan or None
-        The best plan found, checked by `mocap_opt.verify`; None if none was found.
+        The best plan found, checked by `mocap_opt.schedule.verify`; None if none was found.
     outcome : SolveOutcome
         Its objective is the program's exact objective of `plan`, in ticks.
 

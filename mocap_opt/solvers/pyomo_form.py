@@ -11,7 +11,7 @@ import pyomo.environ as pyo
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from scipy import sparse
 
-from mocap_opt.solvers.garbage import without_collection
+from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from mocap_opt.errors import MocapError
-from mocap_opt.extras import require
+from mocap_opt.optional_dependencies import require
 from mocap_opt.studies.execution import Outcome, failure, perform
 from mocap_opt.studies.tasks import Task
 

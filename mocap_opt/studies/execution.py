@@ -10,7 +10,7 @@ from typing import Any
 
 from mocap_opt.errors import InputError, MocapError
 from mocap_opt.instance import Instance
-from mocap_opt.solving import Progress, solve
+from mocap_opt.solve import Progress, solve
 from mocap_opt.studies.tasks import Task
 
 OK, FAILED = "ok", "failed"
@@ -74,9 +74,9 @@ Answer = Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]
 
 
 def answer_headline(instance: Instance, task: Task, note: Callable[[Progress], None]) -> dict[str, Any]:
-    """What the headline study asks of a method; see `mocap_opt.headline.answers`."""
+    """What the headline study asks of a method; see `mocap_opt.studies.paper_comparison.answers`."""
     # It loads both solvers, and no other kind of run needs it.
-    from mocap_opt.headline.answers import ANSWERS  # noqa: PLC0415
+    from mocap_opt.studies.paper_comparison.answers import ANSWERS  # noqa: PLC0415
 
     return dict(ANSWERS[task.kind](instance, task.settings.method, task.settings.time_limit_s))
 

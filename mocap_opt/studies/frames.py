@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.extras import require
 from mocap_opt.files import shown_path, write_bytes_atomically, write_text_atomically
+from mocap_opt.optional_dependencies import require
 from mocap_opt.studies.execution import FAILED, Outcome
 from mocap_opt.studies.schema import SUFFIX, load_study
 from mocap_opt.studies.store import read_outcomes

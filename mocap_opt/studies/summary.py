@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.scores import ratios_to_best, shifted_geometric_mean
 from mocap_opt.studies.execution import FAILED, Curve, Outcome
+from mocap_opt.studies.performance_profiles import ratios_to_best, shifted_geometric_mean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,16 +14,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from mocap_opt.baselines import METHODS
+from mocap_opt.baselines.registry import built_in_name
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import shown_path
-from mocap_opt.heuristics import METHODS
-from mocap_opt.heuristics.registry import built_in_name
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance.objectives import require_supported
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
-from mocap_opt.objectives import require_supported
+from mocap_opt.solve import METHOD_NAMES
+from mocap_opt.solve.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.solvers.versions import versions
-from mocap_opt.solving import METHOD_NAMES
-from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.studies.schema import Instances, StudyFile
 
 MOST_RUNS = 1_000_000

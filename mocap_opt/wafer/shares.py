@@ -8,7 +8,7 @@ from math import lcm
 
 import numpy as np
 
-from mocap_opt.tables import IntArray
+from mocap_opt.arrays import IntArray
 from mocap_opt.wafer.routing import Router
 from mocap_opt.wafer.topology import Die, Topology
 

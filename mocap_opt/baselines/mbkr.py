@@ -1,0 +1,39 @@
+"""MBKR as it can be read from what is public: pairs of stages half the pipeline apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.homes.proposal import Homes
+from mocap_opt.homes.thresholds import threshold_homes
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+
+def half_apart(stages: int) -> IntArray:
+    """Partner of every stage, int64[stage].
+
+    Even N: i and i + N/2 are each other's partners.  Odd N: i and i + (N+1)/2 are, and the stage
+    in the middle, left over, sends to the last one, which is its half of the pipeline away.
+    A single stage has only itself.
+    """
+    half = (stages + 1) // 2
+    stage = np.arange(stages, dtype=np.int64)
+    partner = np.where(stage + half < stages, stage + half, stage - half)
+    if stages % 2:
+        partner[stages // 2] = stages - 1
+    return partner
+
+
+def mbkr(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+    """Keep KV local up to a threshold, send the rest to the stage half the pipeline away.
+
+    Of all thresholds that fit, the greatest, hence the least traffic; they exist exactly if
+    thresholds that minimise the pair's peak fit.  Unlike page sizes, memories and prefixes enter
+    through the memory rows, in bytes.
+
+    Source: MOCAP (arXiv 2606.22968), whose own thresholds are not public; this is the natural
+    reading of "keep what fits, send the rest to the partner".
+    """
+    return threshold_homes(tables, indices, half_apart(tables.stages), asked_to_stop)

@@ -1,0 +1,393 @@
+"""The cheapest partition for a mixture of paths and prices on pooled memory, exact.
+
+Statement and proof: ``formulations/bounds.md``, `path_relaxation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.path_weights import PathWeights
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
+from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.tables.cost_tables import Tables
+
+#: Ends of chunks looked at together.
+BLOCK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionRegion:
+    """Partitions with a range of counts whose boundaries and lengths lie in intervals.
+
+    A partition with fewer chunks than positions leaves the first positions empty, at boundary 0.
+
+    Attributes
+    ----------
+    fewest : int
+        Least count; the greatest is the number of positions.
+    low, high : int64[position + 1]
+        Interval of each boundary, grid indices; both 0 first and G last.
+    short, long : int
+        Interval of the longest chunk, grid steps.
+    starts : int32[2, position, G + 1] or None
+        Earliest and latest start of the chunk at a position, by its end; None leaves them to the
+        boundaries.
+    """
+
+    fewest: int
+    low: IntArray
+    high: IntArray
+    short: int
+    long: int
+    starts: npt.NDArray[np.int32] | None = None
+
+    @property
+    def positions(self) -> int:
+        """Greatest count."""
+        return int(self.low.size - 1)
+
+    @property
+    def optional(self) -> int:
+        """Leading positions that may be empty."""
+        return self.positions - self.fewest
+
+    def lengths(self) -> tuple[IntArray, IntArray]:
+        """Least and most steps of a non-empty chunk by position, two int64[position]."""
+        least, most = np.maximum(self.low[1:] - self.high[:-1], 0), self.high[1:] - self.low[:-1]
+        if self.starts is not None:
+            for j in range(self.positions):
+                ends = np.arange(self.low[j + 1], self.high[j + 1] + 1)
+                earliest, latest = self.starts[:, j, ends]
+                some = earliest <= latest
+                if some.any():
+                    most[j] = min(most[j], (ends - earliest)[some].max())
+                    least[j] = max(least[j], (ends - latest)[some].min())
+        return least, np.minimum(most, self.long)
+
+
+@dataclass(frozen=True, eq=False)
+class StageKinds:
+    """Stages with equal compute and memory side, together.
+
+    Attributes
+    ----------
+    kind : int64[stage]
+        Number of each stage's kind.
+    first : int64[kind]
+        A stage of each kind.
+    binds_from : int64[kind, G + 1]
+        Least start a from which the memory side of a chunk [a, b) is ever slower, by ``[., b]``;
+        G if it never is.
+    """
+
+    kind: IntArray
+    first: IntArray
+    binds_from: IntArray
+
+    @classmethod
+    def of(cls, tables: Tables) -> StageKinds:
+        """Group the stages; O(G^2) per kind with a memory side."""
+        kind = compute_classes(tables)
+        first = class_members(kind)
+        steps = tables.steps
+        binds_from = np.full((first.size, steps + 1), steps, dtype=np.int64)
+        for c, i in enumerate(first):
+            phi, memory = tables.phi[i], tables.memory_side[i]
+            for b in range(1, steps + 1):
+                tail = int(b == steps)
+                compute = phi[b] - phi[:b] + tables.full_block[i, tail, b:0:-1]
+                slower = np.flatnonzero((compute < memory[b]) & tables.length_allowed[tail, b:0:-1])
+                if slower.size:
+                    binds_from[c, b] = slower[0]
+        return cls(kind, first, binds_from)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What is mixed: paths, and rows of the pooled memory.
+
+    Attributes
+    ----------
+    flow : PathWeights
+    slot_prices : int64[slot]
+        Price of a unit of pooled memory by slot, parts of a tick; none negative.
+    """
+
+    flow: PathWeights
+    slot_prices: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class MixturePricer:
+    """Prices partitions of one instance under mixtures.
+
+    Attributes
+    ----------
+    setting : Setting
+    memory : PooledMemory
+    """
+
+    setting: Setting
+    memory: PooledMemory
+
+    @property
+    def tables(self) -> Tables:
+        """The instance."""
+        return self.setting.tables
+
+    @cached_property
+    def kinds(self) -> StageKinds:
+        """Stages that are alike."""
+        return StageKinds.of(self.tables)
+
+    @cached_property
+    def most_parts(self) -> int:
+        """Parts a unit of flow may have so that all sums stay below 2^59; a power of two."""
+        tables = self.tables
+        chunk = sum(
+            int(np.abs(part).max())
+            for part in (
+                2 * tables.phi,
+                tables.full_block,
+                tables.memory_side,
+                tables.prefix_cost,
+                tables.length_cost,
+                tables.send,
+                *(() if tables.residual is None else (tables.residual,)),
+            )
+        )
+        # A path has N + M - 1 nodes, and so has a mixture of paths.
+        whole = max(1, chunk * (tables.stages + max(tables.counts)))
+        return 1 << max(0, 58 - whole.bit_length())
+
+    def room(self, region: PartitionRegion) -> IntArray | None:
+        """Units of KV that fit the pool, int64[slot], at least; None if some memory has no room.
+
+        Slots are counted from that of the first position, empty or not.
+        """
+        longest = int(self.tables.lengths[1, region.short])
+        # Surely there are only the last `fewest` chunks, and with them the prefixes.
+        room = self.memory.room(region.fewest, longest)
+        if room is None:
+            return None
+        without_prefix = self.memory.free(longest) // self.memory.unit * self.memory.unit
+        lead = np.full(region.optional, int(without_prefix.sum()), dtype=np.int64)
+        units: IntArray = np.concatenate([lead, room]) // self.memory.unit
+        return units
+
+    def ample(self, region: PartitionRegion) -> bool:
+        """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
+        most, least = self.room(region), self.room(replace(region, short=region.long))
+        if most is None or least is None:
+            return False
+        need = self.memory.need(region.high) // self.memory.unit
+        return bool((need <= least).all()) or np.array_equal(least, most)
+
+    def price(self, region: PartitionRegion, weights: Weights) -> PricedPartitions:
+        """Tabulate what a mixture asks for chunks and boundaries of a region."""
+        tables, flow = self.tables, weights.flow
+        nodes, last = flow.nodes, region.positions - 1
+        room = self.room(region)
+        if room is None or room.size != weights.slot_prices.size:
+            raise ValueError("expected a region with room, and a price for each of its slots")
+        unit_pages = tables.page_bytes // self.memory.unit
+        worst = sum(weights.slot_prices.tolist()) * max(
+            int(unit_pages.sum()) * int(tables.pages[-1]), int(room.max())
+        )
+        if (weights.slot_prices < 0).any() or flow.parts > self.most_parts or worst >= 2**59:
+            raise ValueError("expected prices >= 0, and parts and prices whose sums stay below 2^59")
+        # Chunk by chunk: all that depends on the length alone, on the start alone, on the end alone.
+        tail = (np.arange(region.positions) == last).astype(np.int64)
+        by_length = np.einsum("ij,ijk->jk", nodes, tables.length_cost[:, tail])
+        by_length[:, :] += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
+        by_start = nodes.T @ tables.prefix_cost
+        per_kind = np.zeros((self.kinds.first.size, region.positions), dtype=np.int64)
+        np.add.at(per_kind, self.kinds.kind, nodes)
+        per_page = np.correlate(weights.slot_prices, unit_pages, mode="valid")
+        return PricedPartitions(
+            self,
+            region,
+            flow.parts,
+            by_length,
+            by_start,
+            per_kind,
+            per_page,
+            sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PricedPartitions:
+    """Partitions of a region with a cost for every chunk and every boundary, in parts of a tick.
+
+    Attributes
+    ----------
+    pricer : MixturePricer
+    region : PartitionRegion
+    parts : int
+        Parts of a tick.
+    by_length : int64[position, G + 1]
+        Cost by steps of a chunk.
+    by_start : int64[position, G + 1]
+        Cost by where a chunk starts.
+    per_kind : int64[kind, position]
+        Weight of the time on stages of a kind.
+    per_page : int64[position]
+        Price of a page of positions before a chunk's end.
+    room_value : int
+        Price of all the room there is.
+    """
+
+    pricer: MixturePricer
+    region: PartitionRegion
+    parts: int
+    by_length: IntArray
+    by_start: IntArray
+    per_kind: IntArray
+    per_page: IntArray
+    room_value: int
+
+    def least_cost(self) -> int:
+        """Cost of the cheapest partition, parts of a tick; `NEVER` if there is none."""
+        return int(self.before()[-1][0])
+
+    def before(self) -> list[IntArray]:
+        """Least cost of the chunks before each boundary, by position, over the boundary's interval."""
+        region = self.region
+        values = [np.zeros(1, dtype=np.int64)]
+        for j in range(region.positions):
+            low, high = int(region.low[j + 1]), int(region.high[j + 1])
+            reached = np.full(high + 1 - low, NEVER, dtype=np.int64)
+            for first, after in _blocks(low, high):
+                costs, start = self._costs(j, first, after)
+                if costs.size:
+                    costs += values[-1][start : start + costs.shape[1]][::-1]
+                    costs.min(axis=1, out=reached[first - low : after - low])
+            if j < region.optional and low == 0:
+                reached[0] = 0  # still no chunk
+            reached[reached > NEVER // 2] = NEVER
+            values.append(reached)
+        return values
+
+    def below(self, before: list[IntArray], limit: int) -> PartitionRegion | None:
+        """What is left of the region without boundaries and chunks that cost `limit` or more.
+
+        Parameters
+        ----------
+        before : list of int64
+            From `before`.
+        limit : int
+            Parts of a tick.  A chunk costs that with the cheapest chunks before and after it.
+
+        Returns
+        -------
+        PartitionRegion or None
+            None if nothing is left.
+        """
+        region, steps = self.region, self.pricer.tables.steps
+        low, high = region.low.copy(), region.high.copy()
+        starts = np.empty((2, region.positions, steps + 1), dtype=np.int32)
+        starts[0], starts[1] = steps, -1
+        after = np.zeros(1, dtype=np.int64)
+        for j in range(region.positions - 1, -1, -1):
+            origin, end_low, end_high = int(region.low[j]), int(region.low[j + 1]), int(region.high[j + 1])
+            here = np.full(int(region.high[j]) + 1 - origin, NEVER, dtype=np.int64)
+            for first, past in _blocks(end_low, end_high):
+                costs, start = self._costs(j, first, past)
+                if not costs.size:
+                    continue
+                window = slice(start, start + costs.shape[1])
+                costs += after[first - end_low : past - end_low, None]
+                np.minimum(here[window], costs.min(axis=0)[::-1], out=here[window])
+                costs += before[j][window][::-1]
+                alive = costs < limit
+                some = alive.any(axis=1)
+                ends = np.arange(first, past)[some]
+                top = origin + start + costs.shape[1] - 1
+                starts[1, j, ends] = top - alive[some].argmax(axis=1)
+                starts[0, j, ends] = origin + start + alive[some, ::-1].argmax(axis=1)
+            if j < region.optional and end_low == 0 and origin == 0:
+                here[0] = min(int(here[0]), int(after[0]))
+            here[here > NEVER // 2] = NEVER
+            kept = np.flatnonzero(before[j] + here < limit)
+            if not kept.size:
+                return None
+            low[j], high[j] = origin + kept[0], origin + kept[-1]
+            after = here
+        return replace(region, low=low, high=high, starts=starts)
+
+    def _costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
+        """Cost of the chunks at a position that end within a range, and the first start looked at.
+
+        Parameters
+        ----------
+        j : int
+        first_end, after_end : int
+            Ends to look at: first_end .. after_end - 1.
+
+        Returns
+        -------
+        costs : int64[end, start]
+            Starts descend; `NEVER` or more where there is no such chunk.
+        first_start : int
+            Least start, counted from the interval's least.
+        """
+        tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
+        origin = int(region.low[j])
+        low, high = max(origin, first_end - region.long), min(int(region.high[j]), after_end - 2)
+        if region.starts is not None:
+            low = max(low, int(region.starts[0, j, first_end:after_end].min()))
+            high = min(high, int(region.starts[1, j, first_end:after_end].max()))
+        if low > high:
+            return np.empty((after_end - first_end, 0), dtype=np.int64), 0
+        # Starts descend, so that the lengths of one end after another are windows of one row.
+        lengths = np.arange(first_end - high, after_end - low)
+        inside = np.clip(lengths, 0, tables.steps)
+        tail = int(j == region.positions - 1)
+        possible = (lengths > 0) & (lengths <= region.long) & tables.length_allowed[tail, inside]
+        starts, ends = slice(high, low - 1 if low else None, -1), slice(first_end, after_end)
+        by_length = self.by_length[j, inside]
+        start = self.by_start[j, starts].copy()
+        end = self.per_page[j] * tables.pages[ends]
+        reading = []
+        for c, i in enumerate(kinds.first):
+            weight = int(self.per_kind[c, j])
+            if weight and (kinds.binds_from[c, ends] <= high).any():
+                reading.append((weight, i))
+            elif weight:
+                by_length += weight * tables.full_block[i, tail, inside]
+                start -= weight * tables.phi[i, starts]
+                end += weight * tables.phi[i, ends]
+        view = np.lib.stride_tricks.sliding_window_view
+        costs: IntArray = view(np.where(possible, by_length, NEVER), start.size) + start
+        costs += end[:, None]
+        for weight, i in reading:
+            compute = view(tables.full_block[i, tail, inside], start.size) - tables.phi[i, starts]
+            compute += tables.phi[i, ends, None]
+            costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
+        if tables.residual is not None:
+            for c, i in enumerate(kinds.first):
+                if weight := int(self.per_kind[c, j]):
+                    costs += weight * tables.residual[i, starts, ends].T
+        if region.starts is not None:
+            at = np.arange(high, low - 1, -1)
+            earliest, latest = region.starts[:, j, ends, None]
+            costs[(at < earliest) | (at > latest)] = NEVER
+        return costs, low - origin
+
+    def ticks(self, cost: int) -> int:
+        """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""
+        return -(-(cost - self.room_value) // self.parts)
+
+
+def _blocks(low: int, high: int) -> list[tuple[int, int]]:
+    """Ranges of at most `BLOCK` ends that cover low .. high."""
+    return [(first, min(first + BLOCK, high + 1)) for first in range(low, high + 1, BLOCK)]

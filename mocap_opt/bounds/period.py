@@ -1,0 +1,272 @@
+"""Lower bounds on the period of every feasible periodic plan (formulations/period.md).
+
+What a request needs of a stage's time, of a link, and of all memories over time must fit into one
+period, whoever executes the plan and however.  The first and the last depend on the boundaries;
+they are added with weights and minimised exactly over all partitions, for each count of chunks.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
+from mocap_opt.formulations.period_terms import period_free, pooled_room
+from mocap_opt.lower_bound import Bound, Evidence, Scope
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables.cost_tables import Tables
+
+FloatArray = npt.NDArray[np.float64]
+
+BUCKETS = 10
+"""Ranges of the longest chunk: longer chunks leave less memory, shorter ones cost more overhead."""
+
+ROUNDS = 60
+"""Most weightings tried in all."""
+
+BUDGET_S = 6.0
+"""Seconds after which no further weighting is tried."""
+
+SCOPES = {Scope.ANY_EXECUTION: "work_and_memory", Scope.LOCKSTEP: "slots_and_memory"}
+"""Names of the bounds over partitions."""
+
+MOST_ARCS = 16_000_000
+"""Chunks x stages with distinct times that fit into memory; beyond, only closed forms are given."""
+
+SETTLED = 1e-5
+"""A bound this close to what any weighting could give is not sharpened further."""
+
+SAFE = 1 - 2.0**-36
+"""Taken off for rounding: a sum of n terms, none negative, errs by less than n 2^-52 of itself."""
+
+
+@dataclass
+class _Class:
+    """Partitions whose longest chunk lies in one range, and what is known of each count."""
+
+    allowed: npt.NDArray[np.bool_]
+    room: int
+    value: FloatArray
+    cuts: list[FloatArray] = field(default_factory=list)
+
+
+class PartitionBound:
+    """Bounds by count of chunks, sharpened weighting by weighting.
+
+    Parameters
+    ----------
+    tables : Tables
+    scope : Scope
+        Lockstep adds the sends, which then take their own phase.
+    """
+
+    def __init__(self, tables: Tables, scope: Scope) -> None:
+        self._tables, self.scope = tables, scope
+        self.counts = list(tables.counts)
+        points = tables.steps + 1
+        a, b = np.triu_indices(points, 1)
+        stages = np.arange(tables.stages)[:, None]
+        times = tables.tau(stages, a, b)
+        sends = tables.send_time(stages, a, b) if scope is Scope.LOCKSTEP else np.zeros_like(times)
+        classes = stage_classes(times, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
+        first = class_members(classes)
+        # One stage for all chunks: in the slots of a single stage no two chunks meet.
+        sender = sends[int(sends.sum(axis=1).argmax())]
+        held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]
+        self._costs: list[FloatArray] = [_square(points, a, b, times[i] + sender) for i in first]
+        occupied = np.zeros(a.size)
+        for c, i in enumerate(first):
+            occupied += float((classes == c).sum()) * held[i, b] * (times[i] + sends[i]).astype(np.float64)
+        self._occupied = _square(points, a, b, occupied)
+        self.classes = self._ranges(points, a, b)
+
+    def _ranges(self, points: int, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> list[_Class]:
+        """One class for each range of the longest chunk that some memory does not rule out."""
+        tables = self._tables
+        length = tables.grid[b] - tables.grid[a]
+        within = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
+        least = -(-tables.tokens // max(self.counts, default=1))
+        possible = np.unique(length[within & (length >= least)])
+        if not possible.size:
+            return []
+        found = []
+        edges = np.unique(np.linspace(0, possible.size, BUCKETS + 1).astype(int))
+        for low, high in pairwise(edges.tolist()):
+            shortest = int(possible[low])
+            room = pooled_room(tables, shortest)
+            if room is None or (period_free(tables, shortest) < tables.prefix_bytes).any():
+                continue
+            allowed = _square(points, a, b, within & (length <= possible[high - 1])) > 0
+            found.append(_Class(allowed, room, np.zeros(len(self.counts))))
+        return found
+
+    def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
+        """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time."""
+        late = deadline.at_most(BUDGET_S)
+        busiest = np.zeros(len(self._costs) + 1)
+        busiest[int(np.argmax([work[0, -1] for work in self._costs]))] = 1.0
+        for each in self.classes:
+            self._evaluate(each, busiest, deadline)
+        for _ in range(rounds if self.classes else 0):
+            each = min(self.classes, key=lambda c: float(c.value.min()))
+            if not each.cuts or late.expired:
+                return
+            weights, most = _weights(each.cuts)
+            if most <= float(each.value.min()) * (1 + SETTLED):
+                return
+            self._evaluate(each, weights, late)
+
+    def at(self, slots: int | None = None) -> int | None:
+        """The bound for requests `slots` slots apart, or for any number; None if no plan is left."""
+        fits = [n for n, count in enumerate(self.counts) if slots is None or count <= slots]
+        values = [float(each.value[n]) for each in self.classes for n in fits]
+        return self._ticks(values)
+
+    def of(self, count: int) -> int | None:
+        """The bound for requests of exactly that many chunks; None if no plan is left."""
+        return self._ticks([float(each.value[self.counts.index(count)]) for each in self.classes])
+
+    def only(self, count: int) -> PartitionBound:
+        """The same for plans of exactly that many chunks."""
+        part, at = copy(self), [self.counts.index(count)]
+        part.counts = [count]
+        part.classes = [replace(each, value=each.value[at]) for each in self.classes]
+        return part
+
+    def _ticks(self, values: list[float]) -> int | None:
+        finite = [value for value in values if np.isfinite(value)]
+        if not finite:
+            return None
+        least = min(finite) * SAFE
+        # Lockstep periods are whole ticks; event-driven ones need not be.
+        return int(np.ceil(least) if self.scope is Scope.LOCKSTEP else np.floor(least))
+
+    def _evaluate(self, each: _Class, weights: FloatArray, late: Deadline) -> None:
+        """Minimise the weighted sum over the partitions of each count, and keep the least one's sums.
+
+        Stopped before it is through it leaves what was known.
+        """
+        cost = weights[-1] / max(each.room, 1) * self._occupied
+        if each.room == 0 and self._occupied.any():
+            cost = np.where(self._occupied > 0, np.inf, 0.0)
+        for weight, work in zip(weights[:-1], self._costs, strict=True):
+            cost = cost + weight * work
+        cost = np.where(each.allowed, cost, np.inf)
+        least, back = np.full(cost.shape[0], np.inf), []
+        least[0] = 0.0
+        reached = []
+        for _ in range(self.counts[-1]):
+            if late.expired:
+                return
+            way = least[:, None] + cost
+            back.append(way.argmin(axis=0))
+            least = way.min(axis=0)
+            reached.append(least[-1])
+        values = np.array([reached[count - 1] for count in self.counts])
+        each.value = np.maximum(each.value, values)
+        at = int(values.argmin())
+        if not np.isfinite(values[at]):
+            return
+        sums, end = np.zeros(weights.size), cost.shape[0] - 1
+        for layer in reversed(back[: self.counts[at]]):
+            start = int(layer[end])
+            sums += [
+                *(work[start, end] for work in self._costs),
+                self._occupied[start, end] / max(each.room, 1),
+            ]
+            end = start
+        each.cuts.append(sums)
+
+
+def _square(
+    points: int, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], values: npt.ArrayLike
+) -> FloatArray:
+    """Values of chunks [a, b) as a square array; 0 elsewhere."""
+    square = np.zeros((points, points))
+    square[a, b] = values
+    return square
+
+
+def _weights(cuts: list[FloatArray]) -> tuple[FloatArray, float]:
+    """Weights, adding up to 1, that make the least of the known partitions' sums greatest; and that sum."""
+    size = cuts[0].size
+    scale = max(float(np.max(cuts)), 1.0)
+    answer = linprog(
+        np.r_[np.zeros(size), -1.0],
+        A_ub=np.c_[-np.array(cuts) / scale, np.ones(len(cuts))],
+        b_ub=np.zeros(len(cuts)),
+        A_eq=np.r_[np.ones(size), 0.0][None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * (size + 1),
+    )
+    chosen = np.full(size, 1 / size) if answer.x is None else np.maximum(answer.x[:size], 0.0)
+    # Weights that add up to no more than 1 keep the bound valid whatever the solver's tolerance.
+    weights: FloatArray = chosen / (chosen.sum() * (1 + 1e-12))
+    return weights, min(float(cut @ weights) for cut in cuts)
+
+
+def link_load(tables: Tables) -> Bound | None:
+    """Bound any execution by the busiest link: all activations of a request cross it once a period."""
+    best, name = 0, ""
+    for e, link in enumerate(tables.links):
+        units = sum(
+            int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in range(tables.stages - 1)
+        )
+        ticks = units * tables.tokens // (int(tables.link_rate[e]) * tables.share_denominator)
+        if ticks > best:
+            best, name = ticks, link
+    if not best:
+        return None
+    return Bound("link_load", best, Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"link {name}")
+
+
+def compute_total(tables: Tables) -> Bound:
+    """Bound any execution by the compute of the slowest stage, whatever the chunks."""
+    stage = int((tables.phi[:, -1] - tables.phi[:, 0]).argmax())
+    ticks = int(tables.phi[stage, -1] - tables.phi[stage, 0])
+    return Bound("compute_total", max(ticks, 0), Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {stage}")
+
+
+def period_bounds(
+    tables: Tables,
+    deadline: Deadline | None = None,
+    rounds: int = ROUNDS,
+    known: dict[Scope, PartitionBound] | None = None,
+) -> tuple[list[Bound], dict[Scope, PartitionBound]]:
+    """Bounds over every W, and what knows them by W.
+
+    Parameters
+    ----------
+    tables : Tables
+    deadline : Deadline, optional
+        What is not proved by then is left out.
+    rounds : int
+        Most weightings tried for the bounds over partitions.
+    known : dict of Scope to PartitionBound, optional
+        Instead of making them.
+
+    Returns
+    -------
+    bounds : list of Bound
+    by_slots : dict of Scope to PartitionBound
+        Empty for sizes beyond `MOST_ARCS`.
+    """
+    deadline = deadline or Deadline()
+    found = [bound for bound in (compute_total(tables), link_load(tables)) if bound is not None]
+    by_slots = dict(known or {})
+    small = tables.stages * tables.steps**2 // 2 <= MOST_ARCS and tables.counts
+    for scope in SCOPES if small and known is None else ():
+        if not deadline.expired:
+            by_slots[scope] = PartitionBound(tables, scope)
+            by_slots[scope].sharpen(deadline, rounds)
+    for scope, partition in by_slots.items():
+        ticks = partition.at()
+        if ticks:
+            note = "minimised over partitions, counts and longest chunks"
+            found.append(Bound(SCOPES[scope], ticks, scope, Evidence.SEARCH, note))
+    return found, by_slots

@@ -1,0 +1,178 @@
+"""Backward walks: the partition of a trial longest chunk time, and the least such time.
+
+For a trial D walk back from S, each time to the least start that keeps the chunk within D.  The
+walk makes every boundary, counted from the end, least at once and uses the fewest chunks; it
+reaches 0 within the count if any partition within D does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Outcome of one trial.
+
+    Attributes
+    ----------
+    indices : int64[chunks + 1] or None
+        The boundaries as grid indices, None if 0 is not reached.
+    trial : int
+        The longest chunk time that was allowed, ticks.
+    longest : int
+        The longest chunk time there is, ticks.
+    onward : int
+        The least trial above this one that can give another outcome, ticks.
+    """
+
+    indices: IntArray | None
+    trial: int
+    longest: int
+    onward: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """KV traffic by a chunk's end, as it lengthens the chunk: int per grid index, ticks.
+
+    Attributes
+    ----------
+    shown : sequence of int
+        Added to the chunk's time, the part (1 - f) x that does not overlap.
+    whole : sequence of int
+        x itself; no chunk is shorter.
+    """
+
+    shown: Sequence[int]
+    whole: Sequence[int]
+
+
+def bottleneck_partition(
+    clock: ChunkClock,
+    limits: LengthLimits,
+    trial: int,
+    count: int,
+    exact: bool,
+    traffic: Traffic | None = None,
+) -> Walk:
+    """Walk back from S with chunks of at most `trial` ticks.
+
+    Parameters
+    ----------
+    count : int
+        Chunks allowed; used up exactly if `exact`, leaving room for those still owed.
+    traffic : Traffic, optional
+        KV traffic that counts towards the chunk times.
+    """
+    at, longest, onward, near = clock.steps, 0, 2 * trial + 1, 1
+    backwards = [at]
+    # Plain comparisons: this loop is most of what a search costs.
+    for left in range(count - 1, -1, -1):
+        tail = at == clock.steps
+        least, most = (limits.last_least, limits.last_most) if tail else (limits.least, limits.most)
+        shown, whole = (traffic.shown[at], traffic.whole[at]) if traffic else (0, 0)
+        floor, ceiling = at - most if at > most else 0, at - least
+        if ceiling < floor or whole > trial:
+            return Walk(None, trial, longest, min(onward, max(whole, trial + 1)))
+        remaining = clock.remaining[at]
+        if remaining > trial * (left + 1):
+            return Walk(None, trial, longest, min(onward, -(-remaining // (left + 1))))
+        found = clock.least_start(at, trial - shown, floor, ceiling, near)
+        if found is None:
+            return Walk(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
+        start, taken, beyond = found
+        if start > floor and beyond + shown < onward:
+            onward = beyond + shown
+        if exact or start > 0:
+            least_possible = start
+            if exact:
+                start = max(start, left * limits.least) if left else start
+                reached = start <= left * limits.most
+            else:
+                # A start is useful only if whole chunks fill what lies before it.
+                pieces = -(-start // limits.most) if limits.least <= limits.most else left + 1
+                start = max(start, pieces * limits.least)
+                reached = pieces <= left
+            if not reached or start > ceiling:
+                return Walk(None, trial, longest, max(onward, trial + 1))
+            if start > least_possible:
+                taken = clock.time(start, at)
+        if taken + shown > longest:
+            longest = taken + shown
+        if whole > longest:
+            longest = whole
+        backwards.append(start)
+        at, near = start, at - start
+        if at == 0 and (not exact or left == 0):
+            return Walk(np.array(backwards[::-1], dtype=np.int64), trial, longest, max(onward, trial + 1))
+    return Walk(None, trial, longest, max(onward, trial + 1))
+
+
+def min_max_partition(
+    clock: ChunkClock,
+    limits: LengthLimits,
+    count: int,
+    exact: bool,
+    fits: Callable[[IntArray], bool] | None = None,
+    traffic: Traffic | None = None,
+    above: int = 0,
+    most: int | None = None,
+) -> Walk | None:
+    """Find the walk of the least trial that reaches 0 within the count and fits the memories.
+
+    Bisection over whole ticks.  Exact if `fits`, once true, stays true as the trial grows: so it
+    does with pooled or paired memories and a fixed reserve, for all boundaries move down.
+
+    Parameters
+    ----------
+    fits : callable, optional
+        Whether boundaries fit the memories.
+    above : int
+        Trials below this are known to fail, ticks.
+    most : int, optional
+        Trials above this are of no interest, ticks.
+
+    Returns
+    -------
+    Walk or None
+        None if no trial works.
+    """
+    if exact and limits.windows(count) is None:
+        return None
+    last = clock.time(0, clock.steps)
+    if traffic:
+        last += max(traffic.shown) + max(traffic.whole)
+
+    def attempt(trial: int) -> tuple[Walk, bool]:
+        walk = bottleneck_partition(clock, limits, trial, count, exact, traffic)
+        return walk, walk.indices is not None and (fits is None or fits(walk.indices))
+
+    low = max(above, -(-clock.remaining[clock.steps] // count), 1)
+    trial, stride = low, max(1, low // 64)
+    last = last if most is None else min(last, most)
+    while True:
+        best, good = attempt(trial)
+        if good:
+            break
+        if trial >= last:
+            return None
+        low = max(trial + 1, best.onward)
+        trial, stride = min(max(low, trial + stride), max(low, last)), 2 * stride
+    high = best.longest
+    while low < high:
+        middle = (low + high) // 2
+        walk, good = attempt(middle)
+        if good:
+            # Where shorter chunks are slower, a chunk cut short for those still owed may exceed the trial.
+            best, high = walk, min(walk.longest, middle)
+        else:
+            low = max(middle + 1, walk.onward)
+    return best

@@ -1,9 +1,0 @@
-"""Heuristics: boundary rules, home rules and the named methods made of them.
-
-No method loads a solver, except those with program homes when they run.
-"""
-
-from mocap_opt.heuristics.proposal import Homes, Method, Proposal, Shortage
-from mocap_opt.heuristics.registry import BOUNDARY_RULES, HOME_RULES, METHODS
-
-__all__ = ["BOUNDARY_RULES", "HOME_RULES", "METHODS", "Homes", "Method", "Proposal", "Shortage"]

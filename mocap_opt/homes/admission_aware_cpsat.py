@@ -1,0 +1,140 @@
+"""Homes that hold nobody up: behind a slow stage, admission in slot order may make chunks wait.
+
+Homes are sought for which no chunk waits longer than a latency allows.  Which waits are too long is told
+by `mocap_opt.replay.admission.noncritical_predecessors`; a program over whole pages then keeps each
+late chunk out of the memories where it would wait so long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.homes.live_kv import pooled_shortage, room
+from mocap_opt.homes.proposal import Homes
+from mocap_opt.replay.admission import noncritical_predecessors
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+if TYPE_CHECKING:
+    from mocap_opt.solvers.integer_program import Affine
+
+TIME_LIMIT_S = 20.0
+"""Wall time of the program unless something else is said, seconds."""
+
+
+def harmless_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
+    """The last stage whose end each chunk can wait for, int64[stage, chunk]; `NONE` if there is none.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    latency : int, ticks
+        What the request may take; kept even if all wait so long.
+    """
+    work, send = chunk_times(tables, indices)
+    return noncritical_predecessors(work, send, tables.queue_depth, latency)
+
+
+def timely(
+    tables: Tables,
+    indices: IntArray,
+    latency: int,
+    *,
+    time_limit_s: float | None = TIME_LIMIT_S,
+    deterministic_limit: float | None = None,
+    seed: int = 0,
+    asked_to_stop: AskedToStop = never,
+) -> Homes:
+    """Homes with which a latency is kept, as far as the recursion without KV traffic can tell.
+
+    Nothing is freed before slot `chunks`, so all KV of a stage from before then is placed together, and
+    split among its chunks afterwards, the last ones away from home: they are read least often.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    latency : int, ticks
+    time_limit_s : float or None
+        Wall time of the solver.
+    deterministic_limit : float, optional
+        CP-SAT's deterministic time instead, with one worker.
+    seed : int
+    asked_to_stop : callable
+        Asked by the solver.
+
+    Returns
+    -------
+    Homes
+        Without pages if the solver found none; the reason says whether there are none.
+    """
+    # Solvers are slow to load, and only this function needs one.
+    from mocap_opt.solvers.cpsat import Limits, solve  # noqa: PLC0415
+    from mocap_opt.solvers.integer_program import IntegerProgram, total  # noqa: PLC0415
+    from mocap_opt.solvers.outcome import Status  # noqa: PLC0415
+
+    short = pooled_shortage(tables, indices)
+    if short is not None:
+        return Homes(None, short)
+    stages, chunks = tables.stages, indices.size - 1
+    held, fresh = tables.pages[indices], np.diff(tables.pages[indices])
+    harmless = harmless_ends(tables, indices, latency)
+    unit = max(1, int(np.gcd.reduce(tables.page_bytes)))
+    size, free = (tables.page_bytes // unit).tolist(), room(tables, indices) // unit
+    program = IntegerProgram()
+    uses = [
+        [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(stages)] for i in range(stages)
+    ]
+
+    def spread_over(name: str, pages: int, open_to: list[Affine]) -> list[Affine]:
+        parts = [program.decision(f"{name},{k}]", 0, pages) for k in range(stages)]
+        for part, gate in zip(parts, open_to, strict=True):
+            program.require(f"only_where_open[{name}]", pages * gate - part)
+        program.require(f"all_placed[{name}]", total((1, part) for part in parts) - pages, equality=True)
+        return parts
+
+    # placed: stage, slot, pages by memory
+    placed: list[tuple[int, int, list[Affine]]] = []
+    for i in range(stages):
+        before = int(held[max(0, chunks - i)])
+        placed.append((i, chunks - 1, spread_over(f"early[{i}", before, uses[i])))
+        for j in range(max(0, chunks - i), chunks):
+            ends = range(int(harmless[i, j]) + 1, i + j - chunks + 1)
+            open_to = uses[i]
+            if ends:
+                open_to = [program.decision(f"open[{i},{j},{k}]", 0, 1) for k in range(stages)]
+                for k, gate in enumerate(open_to):
+                    program.require(f"used[{i},{j},{k}]", uses[i][k] - gate)
+                    for s in ends:
+                        program.require(f"no_wait[{i},{j},{k},{s}]", 1 - gate - uses[s][k])
+            placed.append((i, i + j, spread_over(f"late[{i},{j}", int(fresh[j]), open_to)))
+    for k in range(stages):
+        for t in range(chunks - 1, chunks + stages - 1):
+            there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
+            program.require(f"memory[{k},{t}]", int(free[k, t]) - there)
+    limits = Limits(time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, seed=seed)
+    result = solve(program, limits=limits, callback=lambda _: asked_to_stop())
+    if result.values is None:
+        proved = result.outcome.status is Status.INFEASIBLE
+        return Homes(None, reason="no such homes" if proved else "no such homes found in time")
+    values = result.values
+    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
+    for i, slot, parts in placed:
+        amounts = [part.value(values) for part in parts]
+        amounts[i] = 0
+        if slot >= chunks:
+            pages[i, slot - i] = amounts
+            continue
+        for j in range(chunks - 1 - i, -1, -1):
+            left = int(fresh[j])
+            for k in range(stages):
+                moved = min(left, amounts[k])
+                pages[i, j, k] = moved
+                amounts[k] -= moved
+                left -= moved
+    return Homes(pages)

@@ -1,0 +1,90 @@
+"""Local search on homes alone, judged by a price that sees contention.
+
+The contention-free recursion cannot tell two homes apart whose transfers hide behind compute; on the
+wafer they may share a link with activations.  A move gives a remote home to another chunk of the same
+stage, another memory, or back to the stage itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+
+def moves(tables: Tables, plan: Plan) -> Iterator[Plan]:
+    """Plans with one home moved: to other chunks (nearest first), to other memories, or back home.
+
+    Feasibility is not checked.
+    """
+    for home in plan.homes:
+        others = [other for other in plan.homes if other is not home]
+        yield _with(plan, others)
+        nearest = sorted((abs(chunk - home.chunk), chunk) for chunk in range(plan.chunks))
+        for distance, chunk in nearest:
+            if distance:
+                yield _with(plan, [*others, replace(home, chunk=chunk)])
+        for memory in range(tables.stages):
+            if memory not in (home.memory, home.stage):
+                yield _with(plan, [*others, replace(home, memory=memory)])
+
+
+def improve_homes(
+    tables: Tables,
+    plan: Plan,
+    price: Callable[[Plan], Fraction],
+    *,
+    target: Fraction,
+    most: int = 200,
+    asked_to_stop: AskedToStop = never,
+) -> Plan:
+    """Descend on homes, first improvement first.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Feasible.
+    price : callable
+        Latency of a feasible plan, ticks.
+    target : Fraction
+        Stop when the price is down to this: no homes of these boundaries can do better.
+    most : int
+        Plans priced at most.
+    asked_to_stop : callable
+        Checked before each pricing.
+
+    Returns
+    -------
+    Plan
+        The best found; `plan` itself if nothing was better.
+    """
+    best, latency, priced = plan, price(plan), 0
+    improved = True
+    while improved and latency > target:
+        improved = False
+        for candidate in moves(tables, best):
+            if priced >= most or asked_to_stop():
+                return best
+            if violations(tables, candidate):
+                continue
+            priced += 1
+            found = price(candidate)
+            if found < latency:
+                best, latency, improved = candidate, found, True
+                break
+    return best
+
+
+def _with(plan: Plan, homes: list[Home]) -> Plan:
+    """The plan with these homes, those of the same place added up."""
+    pages: dict[tuple[int, int, int], int] = {}
+    for home in homes:
+        place = (home.stage, home.chunk, home.memory)
+        pages[place] = pages.get(place, 0) + home.pages
+    return replace(plan, homes=tuple(sorted(Home(*place, count) for place, count in pages.items())))

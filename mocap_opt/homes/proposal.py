@@ -1,0 +1,120 @@
+"""What heuristics take and give: homes or a shortage, a plan or a reason, and named methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.units import decimal_bytes
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A memory row that cannot be met.
+
+    Attributes
+    ----------
+    memory : int or None
+        The memory that is too small; None if all memories together are.
+    slot : int
+        The slot in which it is.
+    bytes_short : int
+        By how much, bytes, > 0.
+    """
+
+    memory: int | None
+    slot: int
+    bytes_short: int
+
+    def __str__(self) -> str:
+        """Return the shortage in words."""
+        where = "the memories together are" if self.memory is None else f"memory {self.memory} is"
+        return f"{where} {decimal_bytes(self.bytes_short)} short in slot {self.slot}"
+
+
+@dataclass(frozen=True)
+class Homes:
+    """Where the KV of given boundaries lives, or why no place was found.
+
+    Attributes
+    ----------
+    pages : int64[stage, chunk, memory] or None
+        Pages away from their stage; entries on the stage's own memory are 0.
+    shortage : Shortage or None
+        The row that fails, if `pages` is None and the rule knows it.
+    reason : str
+        Any other cause, if `pages` is None.
+    """
+
+    pages: IntArray | None
+    shortage: Shortage | None = None
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """The cause of a failure in words; empty if there are homes."""
+        return str(self.shortage) if self.shortage is not None else self.reason
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a heuristic found.
+
+    Attributes
+    ----------
+    plan : Plan or None
+        A feasible plan (checked by `mocap_opt.schedule.verify`), or None.
+    reason : str
+        Why there is no plan: the memory, the slot and the bytes short, or the limit on counts or
+        lengths that no boundaries of the rule meet.  Empty if there is one.
+    notes : tuple of str
+        Remarks on how the plan came about.
+    """
+
+    plan: Plan | None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A heuristic with a name.
+
+    Attributes
+    ----------
+    name : str
+    summary : str
+        One line: boundaries, count of chunks, homes.
+    propose : callable
+        Tables to a `Proposal`; deterministic unless asked to stop, and then it ends soon with the
+        best whole plan so far, or none and `mocap_opt.stopping.STOPPED` as the reason.
+    """
+
+    name: str
+    summary: str
+    propose: Propose
+
+
+class Propose(Protocol):
+    """Finds a plan."""
+
+    def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
+        """Propose a plan, or say why there is none."""
+
+
+class BoundaryRule(Protocol):
+    """Lists candidates of grid indices int64[chunks + 1], all within the limits on counts and lengths."""
+
+    def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
+        """List them; a rule that is asked to stop raises `StoppedError` or lists those it has."""
+
+
+class HomeRule(Protocol):
+    """Finds homes for given grid indices."""
+
+    def __call__(self, tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+        """Find homes for all KV, or none; a rule that is asked to stop raises `StoppedError`."""

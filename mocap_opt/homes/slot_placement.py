@@ -1,0 +1,170 @@
+"""Giving KV homes slot by slot: what every stage keeps, what is left, and where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.homes.live_kv import produced, room, worst
+from mocap_opt.homes.proposal import Homes, Shortage
+from mocap_opt.stopping import AskedToStop, never, stop_if
+from mocap_opt.tables.cost_tables import Tables
+
+
+@dataclass(frozen=True, eq=False)
+class SlotPlacement:
+    """Homes in the making.
+
+    KV already placed never grows, so a page that fits now fits for its whole life (prefixes still to
+    come are left room for).
+
+    Attributes
+    ----------
+    tables : Tables
+    chunks : int
+    fresh : int64[chunk], pages
+    future : int64[stage, slot], bytes
+        What each stage has produced and not yet freed.
+    free : int64[memory, slot], bytes
+        Room left; changed as pages are placed.
+    pages : int64[stage, chunk, memory]
+        Pages away from their stage; changed likewise.
+    """
+
+    tables: Tables
+    chunks: int
+    fresh: IntArray
+    future: IntArray
+    free: IntArray
+    pages: IntArray
+
+    @classmethod
+    def begin(cls, tables: Tables, indices: IntArray) -> SlotPlacement | Homes:
+        """Nothing placed yet; or the answer, if all fits at home or some memory has no room for the rest.
+
+        Parameters
+        ----------
+        indices : int64[chunks + 1]
+            Grid indices of the boundaries.
+        """
+        free = room(tables, indices)
+        alone = worst(-free)
+        if alone is not None:
+            return Homes(None, alone)
+        placement = cls.within(tables, indices, free)
+        return Homes(placement.pages) if placement.keep_all() else placement
+
+    @classmethod
+    def within(cls, tables: Tables, indices: IntArray, free: IntArray) -> SlotPlacement:
+        """Nothing placed yet, within given room.
+
+        Parameters
+        ----------
+        indices : int64[chunks + 1]
+            Grid indices of the boundaries.
+        free : int64[memory, slot], bytes
+            Room for the KV alone in the request's own slots; changed as pages are placed.
+        """
+        stages, chunks = tables.stages, indices.size - 1
+        future = tables.page_bytes[:, None] * produced(tables, indices)
+        pages = np.zeros((stages, chunks, stages), dtype=np.int64)
+        return cls(tables, chunks, np.diff(tables.pages[indices]), future, free, pages)
+
+    def keep_all(self) -> bool:
+        """Place everything at home if it fits there; nothing otherwise."""
+        fits = bool(np.all(self.future <= self.free))
+        if fits:
+            np.subtract(self.free, self.future, out=self.free)
+        return fits
+
+    def in_order(self, order: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+        """Home first; what does not fit goes to the first memory with room to spare, then with any.
+
+        Parameters
+        ----------
+        order : int64[stage, memory]
+            In which order memories are asked.
+        asked_to_stop : callable
+            Asked before every slot.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop.
+        """
+        ranked = order.tolist()
+        for t in self.slots:
+            stop_if(asked_to_stop)
+            for i, left in self.keep(t):
+                for available in self.rooms(i, t):
+                    for k in ranked[i]:
+                        moved = min(left, int(available[k]))
+                        if moved:
+                            self.put(i, t, k, moved)
+                            left -= moved
+                    if left == 0:
+                        break
+                if left:
+                    return self.short(i, t, left)
+        return Homes(self.pages)
+
+    @property
+    def slots(self) -> range:
+        """The slots in order."""
+        return range(self.chunks + self.tables.stages - 1)
+
+    def running(self, slot: int) -> range:
+        """Stages that work on a chunk in a slot."""
+        return range(max(0, slot - self.chunks + 1), min(self.tables.stages - 1, slot) + 1)
+
+    def size(self, stage: int) -> int:
+        """Bytes of a page of a stage, at least 1."""
+        return max(int(self.tables.page_bytes[stage]), 1)
+
+    def keep(self, slot: int, sent: IntArray | None = None) -> list[tuple[int, int]]:
+        """Let every stage keep what fits of its new pages, and list the stages and pages left over.
+
+        Parameters
+        ----------
+        sent : int64[stage], pages, optional
+            Not to be kept even where they fit.
+        """
+        spill: list[tuple[int, int]] = []
+        for i in self.running(slot):
+            new = int(self.fresh[slot - i])
+            wanted = new if sent is None else max(new - int(sent[i]), 0)
+            kept = min(wanted, self.most(i, slot, i))
+            self.free[i, slot : i + self.chunks] -= kept * int(self.tables.page_bytes[i])
+            if kept < new:
+                spill.append((i, new - kept))
+        return spill
+
+    def rooms(self, stage: int, slot: int) -> Iterator[IntArray]:
+        """Pages that each memory can take for as long as the stage needs them, int64[memory].
+
+        First those with room to spare: room left after all that their own stage is still to produce
+        within that time.  Then any.
+        """
+        life = slice(slot, stage + self.chunks)
+        coming = np.maximum(self.future[:, life] - self.future[:, slot : slot + 1], 0)
+        for foreseen in (coming, 0):
+            available: IntArray = (self.free[:, life] - foreseen).min(axis=1) // self.size(stage)
+            available[stage] = 0
+            yield np.maximum(available, 0)
+
+    def most(self, stage: int, slot: int, memory: int) -> int:
+        """Pages that a memory can take for as long as the stage needs them."""
+        least = int(self.free[memory, slot : stage + self.chunks].min())
+        return max(least, 0) // self.size(stage)
+
+    def put(self, stage: int, slot: int, memory: int, pages: int) -> None:
+        """Place pages of the chunk that a stage works on in a slot."""
+        self.pages[stage, slot - stage, memory] += pages
+        self.free[memory, slot : stage + self.chunks] -= pages * int(self.tables.page_bytes[stage])
+
+    def short(self, stage: int, slot: int, pages: int) -> Homes:
+        """No homes: pages that fit nowhere."""
+        return Homes(None, Shortage(stage, slot, pages * int(self.tables.page_bytes[stage])))

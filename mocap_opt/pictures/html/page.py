@@ -1,0 +1,245 @@
+"""The page: head, pictures, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from bokeh.embed import components
+from bokeh.resources import Resources
+
+from mocap_opt.instance import Instance
+from mocap_opt.pictures.html import text
+from mocap_opt.pictures.html.panels import (
+    LINK_COLOURS,
+    PORT_COLOURS,
+    memory_panel,
+    sample_sources,
+    wafer_panel,
+)
+from mocap_opt.pictures.html.scenes import Scene, make_scenes, page_units
+from mocap_opt.pictures.html.timeline import timeline
+from mocap_opt.pictures.palette import (
+    ACTIVITY_COLOURS,
+    IDLE_COLOUR,
+    LIMIT_COLOUR,
+    MEMORY_COLOURS,
+    MEMORY_NAMES,
+    READ_COLOUR,
+    WRITE_COLOUR,
+)
+from mocap_opt.replay.activity import Activity
+from mocap_opt.schedule.instance_summary import overview
+from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import layout
+from mocap_opt.units import format_seconds
+
+ABOUT_GAPS = (
+    "A gap is (latency - bound) / latency; its bound covers every execution of every feasible plan, that of "
+    "the lockstep gap the lockstep executions.  The latency is the smaller of the two executions."
+)
+ABOUT_STAGES = (
+    "Reserve, room and times are those of {whose}; the peak is that of the fastest plan, slot by slot."
+)
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+{library}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def html_report(instance: Instance, tables: Tables, contenders: Sequence[Contender]) -> str:
+    """Write the page about plans of an instance.
+
+    Parameters
+    ----------
+    instance : Instance
+    tables : Tables
+        Of `instance`.
+    contenders : sequence of Contender
+        In the order of the table; the fastest ones are drawn.
+
+    Returns
+    -------
+    str
+        One HTML document that needs nothing else: no network, no other file.
+    """
+    fastest = _fastest(contenders)
+    sections = overview(instance, None if fastest is None else fastest.report.boundaries)
+    whose = "equal chunks, as many as the instance allows"
+    if fastest is not None:
+        whose = f"the chunks of the fastest plan, {fastest.name}"
+    scenes = make_scenes(tables, contenders)
+    library, pictures = _pictures(instance, tables, scenes) if scenes else ("", _nothing(contenders))
+    body = [
+        f"<h1>{escape(instance.name)}</h1>",
+        f'<p class="muted">{escape(instance.description or "")}</p>',
+        f'<p class="muted">fingerprint {escape(instance.fingerprint)}</p>',
+        "<h2>Plans and gaps</h2>",
+        text.methods_table(contenders),
+        f'<p class="muted">{ABOUT_GAPS}</p>',
+        _notes(contenders),
+        pictures,
+        text.chunks_table(contenders),
+        "<h2>Stages</h2>",
+        text.stages_table(sections["stages"], None if fastest is None else fastest.report.peak_memory_bytes),
+        f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}</p>',
+        '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
+        text.pairs(text.fields(instance), "instance"),
+        "</div><div><h2>Sizes</h2>",
+        text.pairs(text.sizes(sections["sizes"]), "sizes"),
+        "<h2>Settings</h2>",
+        text.pairs(_settings(contenders, instance.fingerprint), "settings"),
+        "<h2>Versions</h2>",
+        text.pairs(_versions(contenders), "versions"),
+        "</div></div>",
+        _embedded("mocap-reports", [{"name": c.name, **c.report.to_dict()} for c in contenders]),
+    ]
+    title = escape(f"{instance.name} - mocap-opt")
+    return PAGE.format(title=title, style=_resource("page.css"), library=library, body="\n".join(body))
+
+
+def _pictures(instance: Instance, tables: Tables, scenes: Sequence[Scene]) -> tuple[str, str]:
+    """What goes into the head, and the section with the pictures."""
+    units = page_units(tables, min(scene.view.latency_s for scene in scenes))
+    plots = {
+        "timeline": timeline(scenes, units, sample_sources(scenes, units)),
+        "memory": memory_panel(tables, units),
+        "wafer": wafer_panel(layout(instance)),
+    }
+    script, divs = components(plots)
+    # No widgets, tables or formulas: the core library alone, a third smaller.
+    library = Resources(mode="inline", components=["bokeh"]).render()
+    described = [
+        {
+            "latency": f"{format_seconds(scene.view.latency_s)} {scene.view.execution.value}",
+            "latency_s": scene.view.latency_s,
+            "slots": scene.view.execution.value == "lockstep",
+            "unit": units.time,
+        }
+        for scene in scenes
+    ]
+    options = "".join(
+        f'<option value="{n}">{escape(scene.name)}, {escape(scene.view.execution.value)}</option>'
+        for n, scene in enumerate(scenes)
+    )
+    body = f"""<h2>Timeline, memory and wafer</h2>
+<div class="controls">
+<label>show <select id="scene">{options}</select></label> <span id="scene-latency"></span>
+<label for="instant">instant</label><input id="instant" type="range" min="0" value="0" step="1">
+<span id="readout" role="status"></span>
+</div>
+{_timeline_legend(scenes)}
+{divs["timeline"]}
+<p class="muted">Point at a bar for its times, bytes and waits; tap to move the instant there; drag to scroll;
+choose the wheel's tool to zoom.</p>
+<div class="panels"><div>{_memory_legend(scenes)}{divs["memory"]}</div>
+<div>{_wafer_legend()}{divs["wafer"]}</div></div>
+<p class="muted">Memory is that of the slot, or of the fullest moment of the interval; loads are bytes moved
+in it over the bytes that could have moved.</p>
+{_embedded("mocap-scenes", described)}
+{script}
+<script>{_resource("page.js")}</script>"""
+    return library, body
+
+
+def _legend(entries: Sequence[tuple[str, str]], before: str = "") -> str:
+    parts = [f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in entries]
+    return f'<div class="legend">{before}{"".join(parts)}</div>'
+
+
+def _timeline_legend(scenes: Sequence[Scene]) -> str:
+    seen = {interval.activity for scene in scenes for interval in scene.view.intervals}
+    entries = [(a.value, c) for a, c in ACTIVITY_COLOURS.items() if a in seen and a is not Activity.COMPUTE]
+    if any(scene.view.transfers for scene in scenes):
+        entries += [("remote KV read (below)", READ_COLOUR), ("remote KV write (above)", WRITE_COLOUR)]
+    gradient = "linear-gradient(90deg,#471365,#2d708e,#1f968b,#9bd93c)"
+    return _legend(
+        entries, f'<span><i class="chunks" style="background:{gradient}"></i>chunks, first to last</span>'
+    )
+
+
+def _memory_legend(scenes: Sequence[Scene]) -> str:
+    shown = [name for name in MEMORY_COLOURS if any(getattr(s.view.memory, name).any() for s in scenes)]
+    entries = [(MEMORY_NAMES[name], MEMORY_COLOURS[name]) for name in shown]
+    return _legend([*entries, ("capacity", LIMIT_COLOUR), ("peak of the run (diamond)", "#000000")])
+
+
+def _wafer_legend() -> str:
+    parts = ""
+    for name, kind, colours in (("links", "link", LINK_COLOURS), ("ports (dies)", "port", PORT_COLOURS)):
+        gradient = f"linear-gradient(90deg,{','.join(colours[::24])})"
+        ramp = f'<i class="chunks" style="background:{gradient}"></i>'
+        parts += f'<span>load of {name} 0 {ramp}<b id="{kind}-most"></b></span>'
+    return _legend([("no traffic", IDLE_COLOUR)], f"{parts}<span>a line per direction, on its right</span>")
+
+
+def _nothing(contenders: Sequence[Contender]) -> str:
+    reasons = "".join(
+        f"<p>{escape(c.name)}: {escape(c.report.reason)}</p>"
+        for c in contenders
+        if c.report.reason is not None
+    )
+    return f"<h2>No plan to draw</h2>{reasons}"
+
+
+def _notes(contenders: Sequence[Contender]) -> str:
+    notes = [
+        f"{c.name}: {note}"
+        for c in contenders
+        for note in (c.report.reason, *c.report.notes)
+        if note is not None
+    ]
+    if not notes:
+        return ""
+    rows = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    count = f"{len(notes)} note{'s' if len(notes) != 1 else ''}"
+    return f"<details><summary>{count}</summary><ul>{rows}</ul></details>"
+
+
+def _fastest(contenders: Sequence[Contender]) -> Contender | None:
+    known = [(c.report.latency_s, n) for n, c in enumerate(contenders) if c.report.latency_s is not None]
+    return contenders[min(known)[1]] if known else None
+
+
+def _settings(contenders: Sequence[Contender], fingerprint: str) -> list[tuple[str, str]]:
+    """How each method was run; of a given plan, what it was made for and how it was judged."""
+    rows = []
+    for c in contenders:
+        rows += [(f"{c.name}: {key}", text.plain(value)) for key, value in c.report.settings.items()]
+        if c.report.method is None:
+            made_for = None if c.assessment is None else c.assessment.plan.fingerprint
+            origin = "not said" if made_for is None else f"an instance with fingerprint {made_for}"
+            rows += [
+                (f"{c.name}: made for", "this instance" if made_for == fingerprint else origin),
+                (f"{c.name}: execution", "the faster one, both replayed"),
+                (f"{c.name}: bounds", "those that need no plan"),
+            ]
+    return rows
+
+
+def _versions(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
+    found: dict[str, Any] = dict(contenders[0].report.versions) if contenders else {}
+    return [(name, value or "not installed") for name, value in {**found, "bokeh": version("bokeh")}.items()]
+
+
+def _embedded(name: str, value: Any) -> str:
+    return f'<script type="application/json" id="{name}">{text.script_json(value)}</script>'
+
+
+def _resource(name: str) -> str:
+    return files("mocap_opt.pictures.html").joinpath(name).read_text(encoding="utf-8")

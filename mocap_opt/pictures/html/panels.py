@@ -1,0 +1,194 @@
+"""Memory and wafer at one instant; `page.js` fills them in for the instant looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+from bokeh.palettes import Blues256, Magma256
+from bokeh.plotting import figure
+
+from mocap_opt.pictures.html.scenes import Scene, Units
+from mocap_opt.pictures.palette import (
+    DEAD_COLOUR,
+    IDLE_COLOUR,
+    LIMIT_COLOUR,
+    MEMORY_COLOURS,
+    MEMORY_NAMES,
+    label_step,
+)
+from mocap_opt.pictures.wafer_geometry import draw_wafer
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import Layout
+
+PORT_COLOURS, LINK_COLOURS = Blues256[::-1][8:155], Magma256[::-1][26:230]
+CHANGING = ("reserve", "prefix", "own", "hosted")
+
+
+def memory_panel(tables: Tables, units: Units) -> figure:
+    """Stacked bars per memory, its capacity as a line, the peak of the whole run as a mark."""
+    stages = tables.stages
+    top = float(tables.capacity.max()) * units.per_byte
+    plot = figure(
+        name="memory",
+        height=min(720, max(440, 110 + 12 * stages)),
+        sizing_mode="stretch_width",
+        x_range=Range1d(0, 1.04 * top),
+        y_range=Range1d(stages - 0.45, -0.55),
+        x_axis_label=f"memory, {units.size}",
+        y_axis_label="stage",
+        tools="save",
+    )
+    plot.toolbar.logo = None
+    plot.ygrid.visible = False
+    plot.yaxis.ticker = list(range(0, stages, label_step(stages, 16)))
+    zero = np.zeros(stages)
+    source = ColumnDataSource(
+        {
+            "stage": np.arange(stages, dtype=np.int32),
+            "static": tables.static * units.per_byte,
+            **dict.fromkeys(CHANGING, zero),
+            **{f"{side}_{name}": zero for name in MEMORY_COLOURS for side in ("from", "to")},
+            "total": zero,
+            "peak": zero,
+            "capacity": tables.capacity * units.per_byte,
+        },
+        name="memory-now",
+    )
+    bars = [
+        plot.hbar(
+            y="stage",
+            left=f"from_{name}",
+            right=f"to_{name}",
+            height=0.8,
+            fill_color=colour,
+            line_color=None,
+            source=source,
+        )
+        for name, colour in MEMORY_COLOURS.items()
+    ]
+    edges = {"y0": np.arange(stages) - 0.45, "y1": np.arange(stages) + 0.45}
+    limits = ColumnDataSource({**edges, "x": tables.capacity * units.per_byte})
+    plot.segment(x0="x", x1="x", y0="y0", y1="y1", line_color=LIMIT_COLOUR, line_width=2, source=limits)
+    plot.scatter(x="peak", y="stage", marker="diamond", size=7, color="black", source=source)
+    rows = [("stage", "@stage"), ("held", f"@total{{0.000}} {units.size}")]
+    rows += [(MEMORY_NAMES[name], f"@{name}{{0.000}} {units.size}") for name in MEMORY_COLOURS]
+    rows += [
+        ("peak of the run", f"@peak{{0.000}} {units.size}"),
+        ("capacity", f"@capacity{{0.000}} {units.size}"),
+    ]
+    plot.add_tools(HoverTool(tooltips=rows, renderers=bars, visible=False, point_policy="follow_mouse"))
+    return plot
+
+
+def wafer_panel(layout: Layout) -> figure:
+    """Dies coloured by the load of their stage's port, links by their own."""
+    drawing = draw_wafer(layout)
+    plot = figure(
+        name="wafer",
+        height=440,
+        sizing_mode="stretch_width",
+        match_aspect=True,
+        x_range=Range1d(drawing.left, drawing.right),
+        y_range=Range1d(drawing.bottom, drawing.top),
+        x_axis_label="column of dies",
+        y_axis_label="row of dies",
+        tools="pan,wheel_zoom,reset,save",
+        active_scroll=None,
+    )
+    plot.toolbar.logo = None
+    plot.grid.visible = False
+    plot.xaxis.ticker = list(range(0, drawing.cols, label_step(drawing.cols, 16)))
+    plot.yaxis.ticker = list(range(0, drawing.rows, label_step(drawing.rows, 16)))
+    alive = [die for die in drawing.dies if not die.dead]
+    owned = [die for die in alive if die.stage is not None]
+    side = 2 * drawing.half
+    plot.rect(
+        [d.x for d in alive], [d.y for d in alive], side, side, fill_color="white", line_color="#888888"
+    )
+    port_map = LinearColorMapper(PORT_COLOURS, low=0, high=1, name="port-map")
+    ports = ColumnDataSource(
+        {
+            "x": [die.x for die in owned],
+            "y": [die.y for die in owned],
+            "stage": np.array([die.stage for die in owned], dtype=np.int32),
+            "load": np.zeros(len(owned)),
+            "held": np.zeros(len(owned)),
+        },
+        name="ports-now",
+    )
+    fill = {"field": "load", "transform": port_map}
+    dies = plot.rect("x", "y", side, side, fill_color=fill, line_color="#888888", source=ports)
+    dead = [die for die in drawing.dies if die.dead]
+    plot.rect(
+        [d.x for d in dead],
+        [d.y for d in dead],
+        side,
+        side,
+        fill_color="white",
+        hatch_pattern="x",
+        line_color=DEAD_COLOUR,
+    )
+    plot.segment(
+        [a[0] for a, _ in drawing.borders],
+        [a[1] for a, _ in drawing.borders],
+        [b[0] for _, b in drawing.borders],
+        [b[1] for _, b in drawing.borders],
+        line_color="#222222",
+        line_width=1.5,
+    )
+    link_map = LinearColorMapper(
+        Magma256[::-1][26:230], low=1e-12, high=1, low_color=IDLE_COLOUR, name="link-map"
+    )
+    links = ColumnDataSource(
+        {
+            **{
+                end: np.array([getattr(link, end) for link in drawing.links])
+                for end in ("x0", "y0", "x1", "y1")
+            },
+            "name": [link.name for link in drawing.links],
+            "load": np.zeros(len(drawing.links)),
+        },
+        name="links-now",
+    )
+    colour = {"field": "load", "transform": link_map}
+    lines = plot.segment("x0", "y0", "x1", "y1", line_color=colour, line_width=3, source=links)
+    plot.scatter(
+        [x for x, _ in drawing.cuts],
+        [y for _, y in drawing.cuts],
+        marker="x",
+        size=9,
+        color=DEAD_COLOUR,
+        line_width=2,
+    )
+    labels = drawing.labels
+    size = "11px" if max(drawing.rows, drawing.cols) <= 10 else "8px"
+    plot.text(
+        [x for x, _ in labels],
+        [y for _, y in labels],
+        [str(i) for i in range(len(labels))],
+        text_align="center",
+        text_baseline="middle",
+        text_font_size=size,
+    )
+    tips = [("stage", "@stage"), ("load of its port", "@load{0.0000} %"), ("memory held", "@held{0.0} %")]
+    plot.add_tools(HoverTool(tooltips=tips, renderers=[dies], visible=False))
+    tips = [("link", "@name"), ("load", "@load{0.0000} %")]
+    plot.add_tools(HoverTool(tooltips=tips, renderers=[lines], visible=False, line_policy="interp"))
+    return plot
+
+
+def sample_sources(scenes: Sequence[Scene], units: Units) -> list[ColumnDataSource]:
+    """What `page.js` looks up for an instant: five sources per scene, by name."""
+    found = []
+    for n, scene in enumerate(scenes):
+        peak, reserve = scene.view.memory.peak * units.per_byte, scene.view.memory.reserve * units.per_byte
+        found += [
+            ColumnDataSource({"edge": scene.edges}, name=f"edges-{n}"),
+            ColumnDataSource(scene.memory, name=f"held-{n}"),
+            ColumnDataSource({"link": scene.link}, name=f"link-{n}"),
+            ColumnDataSource({"port": scene.port}, name=f"port-{n}"),
+            ColumnDataSource({"peak": peak, "reserve": reserve}, name=f"fixed-{n}"),
+        ]
+    return found

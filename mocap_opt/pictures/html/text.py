@@ -1,0 +1,220 @@
+"""Tables of the page; every text is escaped here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pydantic import BaseModel
+
+from mocap_opt.pictures.palette import byte_unit, time_unit
+from mocap_opt.solve.report import Report
+from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.units import (
+    format_bandwidth,
+    format_bytes,
+    format_chunks,
+    format_flops,
+    format_percent,
+    format_seconds,
+    format_tokens,
+)
+
+WRITTEN: dict[str, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "s": format_seconds,
+    "bytes/s": format_bandwidth,
+    "FLOP/s": format_flops,
+    "tokens": format_tokens,
+}
+"""How people write figures of a unit."""
+
+Cell = tuple[str, str, Any]
+"""Key, text and value of a cell; the value is kept in the page for programs to read."""
+
+
+def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], name: str) -> str:
+    """A table; headers say whether their column holds numbers."""
+    head = "".join(f"<th{_number(number)}>{escape(text)}</th>" for text, number in headers)
+    body = "".join(
+        "<tr>"
+        + "".join(_cell(cell, number) for cell, (_, number) in zip(row, headers, strict=True))
+        + "</tr>\n"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table id="{escape(name)}"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _number(number: bool) -> str:
+    return ' class="number"' if number else ""
+
+
+def _cell(cell: Cell, number: bool) -> str:
+    key, text, value = cell
+    kept = escape(json.dumps(value, allow_nan=False))
+    shape = ' class="number"' if number else ' class="text"'
+    return f'<td{shape} data-key="{escape(key)}" data-value="{kept}">{escape(text)}</td>'
+
+
+def pairs(rows: Iterable[tuple[str, str]], name: str) -> str:
+    """Names and what they are."""
+    body = "".join(f'<tr><td>{escape(a)}</td><td class="text">{escape(b)}</td></tr>\n' for a, b in rows)
+    return f'<div class="scroll"><table id="{escape(name)}"><tbody>{body}</tbody></table></div>'
+
+
+def fields(section: BaseModel, path: str = "") -> list[tuple[str, str]]:
+    """Dotted paths and values of an instance, as ``--set`` takes them, figures with their units."""
+    rows = []
+    for key, held in type(section).model_fields.items():
+        value, here = getattr(section, key), f"{path}.{key}" if path else key
+        if isinstance(value, BaseModel):
+            rows += fields(value, here)
+            continue
+        extra = held.json_schema_extra
+        unit = extra.get("unit") if isinstance(extra, dict) else None
+        rows.append((here, _with_unit(value, unit)))
+    return rows
+
+
+def _with_unit(value: Any, unit: object) -> str:
+    if isinstance(unit, str) and unit in WRITTEN and isinstance(value, int | float):
+        return WRITTEN[unit](value)
+    return plain(value)
+
+
+def plain(value: Any) -> str:
+    """A value without a unit as people write it."""
+    if value is None or value == "" or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            f"({plain(each)})" if isinstance(each, list | tuple) else plain(each) for each in value
+        )
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{key} {each}" for key, each in fields(value))
+    return str(value)
+
+
+def sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sizes of `mocap_opt.schedule.instance_summary`."""
+    return [
+        ("tick", format_seconds(value)) if key == "tick_s" else (key.replace("_", " "), plain(value))
+        for key, value in values.items()
+    ]
+
+
+def in_one_unit(values: Iterable[float | None], scale: float) -> list[str]:
+    """Figures of a column, all in one unit and with as many decimals as its largest needs for five digits."""
+    scaled = [None if value is None else value * scale for value in values]
+    most = max((abs(value) for value in scaled if value is not None), default=0.0)
+    whole = 1 if 0 < most < 1 else 1 + math.floor(math.log10(most)) if most else 5
+    return ["-" if value is None else f"{value:,.{max(0, 5 - whole)}f}" for value in scaled]
+
+
+def chunks_table(contenders: Sequence[Contender]) -> str:
+    """The lengths of each plan's chunks."""
+    rows = []
+    for c in contenders:
+        lengths = None if c.report.boundaries is None else format_chunks(c.report.boundaries)
+        rows.append([("name", c.name, c.name), ("lengths", lengths or "-", c.report.boundaries)])
+    return table([("plan", False), ("lengths of its chunks, tokens", False)], rows, "chunks")
+
+
+def methods_table(contenders: Sequence[Contender]) -> str:
+    """A row per plan or method with the figures of its report."""
+    reports = [c.report for c in contenders]
+    times = ("latency_s", "lower_bound_s", "lockstep_latency_s", "event_latency_s")
+    known = [getattr(r, key) for r in reports for key in times if getattr(r, key) is not None]
+    scale, unit = time_unit(max(known, default=1.0))
+    written = {key: in_one_unit([getattr(r, key) for r in reports], scale) for key in times}
+    # What matters most stands where narrow windows show it.
+    headers = [
+        ("plan", False),
+        ("status", False),
+        (f"latency, {unit}", True),
+        (f"lower bound, {unit}", True),
+        ("gap", True),
+        ("execution", False),
+        (f"lockstep, {unit}", True),
+        (f"event-driven, {unit}", True),
+        ("lockstep gap", True),
+        ("bound", False),
+        ("chunks", True),
+        ("run time, s", True),
+    ]
+    rows = [
+        _method(c.name, c.report, {key: texts[n] for key, texts in written.items()})
+        for n, c in enumerate(contenders)
+    ]
+    return table(headers, rows, "methods")
+
+
+def _method(name: str, report: Report, times: Mapping[str, str]) -> list[Cell]:
+    bound = "-" if report.bound_name is None else f"{report.bound_name} ({report.bound_evidence})"
+    chunks = None if report.boundaries is None else len(report.boundaries) - 1
+    return [
+        ("name", name, name),
+        ("status", report.status_text, report.status.value),
+        ("latency_s", times["latency_s"], report.latency_s),
+        ("lower_bound_s", times["lower_bound_s"], report.lower_bound_s),
+        ("gap", format_percent(report.gap), report.gap),
+        ("execution", report.execution or "-", report.execution),
+        ("lockstep_latency_s", times["lockstep_latency_s"], report.lockstep_latency_s),
+        ("event_latency_s", times["event_latency_s"], report.event_latency_s),
+        ("lockstep_gap", format_percent(report.lockstep_gap), report.lockstep_gap),
+        ("bound_name", bound, report.bound_name),
+        ("chunks", "-" if chunks is None else str(chunks), chunks),
+        ("runtime_s", f"{report.runtime_s:.2f}", report.runtime_s),
+    ]
+
+
+STAGE_COLUMNS = (
+    ("memory", "memory_bytes"),
+    ("weights", "weight_bytes"),
+    ("reserve", "reserve_bytes"),
+    ("prefix", "prefix_bytes"),
+    ("room for KV", "kv_room_bytes"),
+    ("request's KV", "kv_bytes"),
+    ("peak of the fastest plan", "peak_memory_bytes"),
+    ("work", "work_s"),
+    ("compute", "compute_s"),
+    ("chunk costs", "chunk_costs_s"),
+    ("sends", "send_s"),
+)
+
+
+def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -> str:
+    """A row per stage: sizes and times of `mocap_opt.schedule.instance_summary`, and the peak of the best plan.
+
+    Every column has one unit, which its header names.
+    """
+    full = [{**row, "peak_memory_bytes": None if peak is None else peak[row["stage"]]} for row in stages]
+    headers = [("stage", True), ("dies", True), ("layers", True)]
+    columns: list[list[Cell]] = [
+        [("stage", str(row["stage"]), row["stage"]) for row in full],
+        [("dies", str(len(row["dies"])), len(row["dies"])) for row in full],
+        [("layers", str(row["layers"]), row["layers"]) for row in full],
+    ]
+    for name, key in STAGE_COLUMNS:
+        values = [row[key] for row in full]
+        most = max((abs(value) for value in values if value is not None), default=0)
+        scale, unit = (byte_unit if key.endswith("_bytes") else time_unit)(most or 1)
+        headers.append((f"{name}, {unit}", True))
+        columns.append([(key, *pair) for pair in zip(in_one_unit(values, scale), values, strict=True)])
+    return table(headers, zip(*columns, strict=True), "stages")
+
+
+def script_json(value: Any) -> str:
+    """JSON that may stand inside a script element: no ``<`` in it can end the element."""
+    text = json.dumps(value, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,125 @@
+"""Latency of a plan without contention between stages: the yardstick inside the heuristics.
+
+The recursion of `mocap_opt.flow_shop.recursion` with d = max(tau + (1 - f) x, x) as a chunk's work, where
+x is the time of the chunk's own KV traffic alone on the wafer.
+Contention only adds to it, so it ranks plans and bounds the replays of one plan, not those of others.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.recursion import flow_shop_makespan
+from mocap_opt.replay.admission import admission_predecessors
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def traffic_times(tables: Tables, pages: IntArray) -> FloatArray:
+    """Time each chunk's own KV messages take on an idle wafer.
+
+    Parameters
+    ----------
+    pages : int64[stage, chunk, memory]
+        Pages by home; entries on the stage's own memory are ignored.
+
+    Returns
+    -------
+    float64[stage, chunk], ticks
+        The largest, over links and ports, of the chunk's own bytes / capacity.
+    """
+    times = np.zeros(pages.shape[:2])
+    rate = np.maximum(tables.link_rate, 1) * float(tables.share_denominator)
+    for i in range(tables.stages):
+        used = np.flatnonzero(pages[i].any(axis=0))
+        used = used[used != i]
+        if used.size == 0:
+            continue
+        written = pages[i][:, used] * float(tables.page_bytes[i])
+        read = np.cumsum(written, axis=0) - written
+        times[i] = ((written + read) / tables.port_rate[used]).max(axis=1)
+        if rate.size:
+            out, back = tables.share[:, i, used].T / rate, tables.share[:, used, i].T[:, :] / rate
+            touched = np.flatnonzero(out.any(axis=0) | back.any(axis=0))
+            if touched.size:
+                load = written @ out[:, touched] + read @ back[:, touched]
+                times[i] = np.maximum(times[i], load.max(axis=1))
+    return times
+
+
+def durations(
+    tables: Tables, indices: IntArray, pages: IntArray | None = None, *, below: bool = False
+) -> IntArray:
+    """d, the time each chunk occupies each stage, int64[stage, chunk], ticks.
+
+    Rounded up to whole ticks, or down (and safely so) if `below`.
+    """
+    tau, _ = chunk_times(tables, indices)
+    if pages is None or not pages.any():
+        return tau
+    x = traffic_times(tables, pages)
+    shown = float(Fraction(1) - tables.overlap) * x
+    if below:
+        x, shown = np.floor(x * (1 - 1e-9)), np.floor(shown * (1 - 1e-9))
+    slower: IntArray = np.maximum(tau + np.ceil(shown).astype(np.int64), np.ceil(x).astype(np.int64))
+    return slower
+
+
+def estimate(tables: Tables, indices: IntArray, pages: IntArray | None = None) -> int:
+    """Latency of boundaries and homes without contention between stages, ticks.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    pages : int64[stage, chunk, memory], optional
+        Pages by home; None means all at their own stage.
+    """
+    _, send = chunk_times(tables, indices)
+    gate = None if pages is None or not pages.any() else admission_predecessors(tables, indices, pages)
+    return flow_shop_makespan(durations(tables, indices, pages), send, tables.queue_depth, gate)
+
+
+def contention_free_latency(tables: Tables, plan: Plan) -> int:
+    """Whole ticks that no execution of a plan stays below.
+
+    The recursion with every KV time rounded down and a tick less for every send, since tabulated sends
+    may be rounded up.  In lockstep, slot order keeps the rules of queues and admission by itself.
+
+    Parameters
+    ----------
+    plan : Plan
+        Boundaries on the grid, 0 first and S last.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    indices = plan.grid_indices(tables)
+    _, send = chunk_times(tables, indices)
+    pages = plan.remote_pages(tables)
+    gate = admission_predecessors(tables, indices, pages) if plan.homes else None
+    work = durations(tables, indices, pages, below=True)
+    return flow_shop_makespan(work, np.maximum(send - 1, 0), tables.queue_depth, gate)
+
+
+def without_traffic(tables: Tables, plan: Plan) -> int:
+    """The same if KV passed in no time: only compute, sends, full queues and waiting for memory are left.
+
+    Parameters
+    ----------
+    plan : Plan
+        Boundaries on the grid, 0 first and S last.
+    """
+    indices = plan.grid_indices(tables)
+    _, send = chunk_times(tables, indices)
+    gate = admission_predecessors(tables, indices, plan.remote_pages(tables)) if plan.homes else None
+    return flow_shop_makespan(durations(tables, indices), np.maximum(send - 1, 0), tables.queue_depth, gate)

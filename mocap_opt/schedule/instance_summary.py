@@ -1,0 +1,102 @@
+"""Where an instance's memory and time go, before anything is scheduled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mocap_opt.schedule.requests import longest_alone
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import Layout, layout
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+
+def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dict[str, Any]:
+    """Sizes, memory and time of an instance, per stage.
+
+    The reserve and the times are those of given chunks, or else of equal chunks, as many as the instance
+    allows; of a stream, those of its longest request alone.
+
+    Parameters
+    ----------
+    instance : Instance
+    boundaries : sequence of int, optional
+        Those of a plan of the instance, tokens; 0 first, the prompt's length last.
+
+    Returns
+    -------
+    dict
+        ``sizes``, ``stages`` (a list of one dict per stage, bytes and seconds), ``unused_dies`` and
+        ``memory_pressure``: the KV of the whole request over the room for it, all stages together.
+
+    Raises
+    ------
+    InputError
+        If the pipeline does not fit the wafer.
+    """
+    instance = longest_alone(instance)
+    laid_out = layout(instance)
+    tables = build_tables(instance, laid_out)
+    cuts = _equal_cuts(tables) if boundaries is None else np.searchsorted(tables.grid, boundaries)
+    longest = int(np.diff(tables.grid[cuts]).max())
+    rows = [_stage_row(tables, laid_out, i, cuts, longest) for i in range(tables.stages)]
+    room = sum(max(0, row["kv_room_bytes"]) for row in rows)
+    need = sum(row["kv_bytes"] for row in rows)
+    return {
+        "sizes": {
+            "stages": tables.stages,
+            "most_chunks": tables.max_chunks,
+            "grid_steps": tables.steps,
+            "tokens": tables.tokens,
+            "cached_prefix": tables.prefix,
+            "tick_s": float(tables.tick_s),
+            "memories": tables.stages,
+            "links": len(tables.links),
+            "equal_chunk_tokens" if boundaries is None else "longest_chunk_tokens": longest,
+        },
+        "stages": rows,
+        "unused_dies": [list(die) for die in laid_out.unused],
+        "memory_pressure": need / room if room else None,
+    }
+
+
+def _equal_cuts(tables: Tables) -> np.ndarray:
+    chunks = max(tables.counts, default=tables.max_chunks)
+    return np.unique(np.round(np.linspace(0, tables.steps, chunks + 1)).astype(np.int64))
+
+
+def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longest: int) -> dict[str, Any]:
+    reserve = int(tables.reserve(longest)[i])
+    used = int(tables.static[i]) + reserve + int(tables.prefix_bytes[i])
+    times = tables.tau(i, cuts[:-1], cuts[1:])
+    compute = tables.phi[i, cuts[1:]] - tables.phi[i, cuts[:-1]]
+    if tables.residual is not None:
+        compute = compute + tables.residual[i, cuts[:-1], cuts[1:]]
+    return {
+        "stage": i,
+        "dies": [list(die) for die in laid_out.dies[i]],
+        "layers": len(laid_out.layers[i]),
+        "memory_bytes": int(tables.capacity[i]),
+        "weight_bytes": int(tables.static[i]),
+        "reserve_bytes": reserve,
+        "prefix_bytes": int(tables.prefix_bytes[i]),
+        "kv_room_bytes": int(tables.capacity[i]) - used,
+        "kv_bytes": int(tables.page_bytes[i] * tables.pages[-1]),
+        "kv_bytes_per_token": int(tables.page_bytes[i]) / tables.page,
+        "work_s": tables.seconds(int(times.sum())),
+        "compute_s": tables.seconds(int(compute.sum())),
+        "chunk_costs_s": tables.seconds(int(_length_costs(tables, i, cuts).sum())),
+        "memory_bound_chunks": int((tables.memory_side[i, cuts[1:]] > compute).sum()),
+        "send_s": tables.seconds(int(tables.send_time(i, cuts[:-1], cuts[1:]).sum())),
+    }
+
+
+def _length_costs(tables: Tables, i: int, cuts: np.ndarray) -> np.ndarray:
+    tail = (cuts[1:] == tables.steps).astype(np.int64)
+    costs: np.ndarray = tables.length_cost[i, tail, np.diff(cuts)]
+    return costs

@@ -1,0 +1,267 @@
+"""Plans as JSON: boundaries and homes in tokens, never times.
+
+::
+
+    {"version": 1, "kind": "plan", "instance": "name", "fingerprint": "0123456789abcdef",
+     "boundaries": [0, 4096, 8192],
+     "homes": [{"stage": 0, "chunk": 1, "memory": 2, "tokens": 1024}]}
+
+``tokens`` of a home are pages times the page, so a partial page at the end of the prompt counts
+as a whole one.  Whether a plan keeps to the instance's counts, lengths and memories is for
+:mod:`mocap_opt.schedule.verify` to say; what is refused here cannot be read as a plan of the instance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mocap_opt import units
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_json, source_name, write_text_atomically
+from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.tables.cost_tables import Tables
+
+VERSION = 1
+# A home takes about 60 bytes: room for 64 stages and 1024 chunks with a few homes each.
+MAX_BYTES = 64 * 2**20
+
+_KEYS = ("version", "kind", "instance", "fingerprint", "boundaries", "homes")
+_HOME_KEYS = ("stage", "chunk", "memory", "tokens")
+
+
+class _Reader:
+    """Reads the parts of a plan and gathers what is wrong with them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.problems: list[Problem] = []
+
+    def problem(self, path: str, found: str, expected: str, remedy: str = "") -> None:
+        self.problems.append(Problem(path, found, expected, remedy))
+
+    def keys(
+        self, data: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...], *path: object
+    ) -> None:
+        # A suggestion takes a while to find, and a wrong file may hold any number of keys.
+        for key in islice((key for key in data if key not in known), MOST_PROBLEMS):
+            remedy = close_to(key, known) or "remove it"
+            expected = f"no such key; the keys here are {', '.join(known)}"
+            self.problem(join_path(*path, key), show(data[key]), expected, remedy)
+        for key in required:
+            if key not in data:
+                self.problem(join_path(*path, key), "nothing", "this required key")
+
+    def tokens(self, value: object, path: str) -> int | None:
+        try:
+            return units.parse_tokens(value)
+        except ValueError as error:
+            self.problem(path, show(value), str(error))
+            return None
+
+    def index(self, value: object, path: str, count: int, noun: str) -> int | None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+            self.problem(path, show(value), f"a {noun} from 0 to {count - 1}")
+            return None
+        return value
+
+    def text(self, data: Mapping[str, Any], key: str) -> str | None:
+        value = data.get(key)
+        if value is not None and (not isinstance(value, str) or len(value) > 200 or not value.isprintable()):
+            self.problem(key, show(value), "a printable text of at most 200 characters, or null")
+            return None
+        return value
+
+    def boundaries(self, value: object) -> tuple[int, ...] | None:
+        """Read the boundaries, if they are those of some division of the prompt along the grid."""
+        if not isinstance(value, list) or len(value) < 2:
+            expected = f"a list of tokens from 0 to {self.tables.tokens}"
+            self.problem(
+                "boundaries", show(value), expected, f"write [0, {self.tables.tokens}] for one chunk"
+            )
+            return None
+        if len(value) > self.tables.steps + 1:
+            expected = f"at most {self.tables.steps + 1} boundaries, one for each grid point"
+            self.problem("boundaries", f"{len(value):,}", expected)
+            return None
+        before = len(self.problems)
+        read = [self.tokens(item, f"boundaries[{n}]") for n, item in enumerate(value)]
+        points = [point for point in read if point is not None]
+        if len(points) < len(read):
+            return None
+        if points[0] != 0:
+            self.problem("boundaries[0]", str(points[0]), "0, the start of the prompt")
+        if points[-1] != self.tables.tokens:
+            expected = f"{self.tables.tokens}, the end of the prompt"
+            self.problem(f"boundaries[{len(points) - 1}]", str(points[-1]), expected)
+        for n in range(1, len(points)):
+            if points[n] <= points[n - 1]:
+                expected = f"more than the boundary before ({points[n - 1]})"
+                self.problem(f"boundaries[{n}]", str(points[n]), expected, "leave empty chunks out")
+            elif n < len(points) - 1 and points[n] % self.tables.quantum:
+                expected = f"a multiple of the quantum ({self.tables.quantum})"
+                self.problem(f"boundaries[{n}]", str(points[n]), expected)
+        return tuple(points) if len(self.problems) == before else None
+
+    def home(self, value: object, n: int, chunks: int | None) -> Home | None:
+        """Read one home; `chunks` is None if the boundaries cannot be read."""
+        path = f"homes[{n}]"
+        if not isinstance(value, dict):
+            self.problem(path, show(value), f"an object with {', '.join(_HOME_KEYS)}")
+            return None
+        before = len(self.problems)
+        self.keys(value, _HOME_KEYS, _HOME_KEYS, "homes", n)
+        stages = self.tables.stages
+        most = self.tables.steps if chunks is None else chunks
+        stage = self.index(value["stage"], f"{path}.stage", stages, "stage") if "stage" in value else None
+        memory = (
+            self.index(value["memory"], f"{path}.memory", stages, "memory") if "memory" in value else None
+        )
+        chunk = self.index(value["chunk"], f"{path}.chunk", most, "chunk") if "chunk" in value else None
+        tokens = self.tokens(value["tokens"], f"{path}.tokens") if "tokens" in value else None
+        if stage is not None and stage == memory:
+            remedy = "leave it out: what has no other home lives there"
+            self.problem(f"{path}.memory", str(memory), "another memory than the stage's own", remedy)
+        page = self.tables.page
+        if tokens is not None and (tokens <= 0 or tokens % page):
+            self.problem(f"{path}.tokens", str(tokens), f"a multiple of the page ({page}), > 0")
+        if len(self.problems) > before or stage is None or chunk is None or memory is None or tokens is None:
+            return None
+        return Home(stage, chunk, memory, tokens // page)
+
+    def homes(self, value: object, boundaries: tuple[int, ...] | None) -> tuple[Home, ...]:
+        if not isinstance(value, list):
+            self.problem("homes", show(value), "a list of homes", "write [] if all KV lives in its own stage")
+            return ()
+        chunks = None if boundaries is None else len(boundaries) - 1
+        read = []
+        for n, item in enumerate(value):
+            read.append((n, self.home(item, n, chunks)))
+            if len(self.problems) > MOST_PROBLEMS:
+                break
+        first: dict[tuple[int, int, int], int] = {}
+        placed: dict[tuple[int, int], int] = {}
+        homes = []
+        for n, home in read:
+            if home is None:
+                continue
+            here = (home.stage, home.chunk, home.memory)
+            if here in first:
+                found = f"stage {home.stage}, chunk {home.chunk}, memory {home.memory} again"
+                self.problem(f"homes[{n}]", found, f"what homes[{first[here]}] does not place", "add them up")
+            first.setdefault(here, n)
+            placed[here[:2]] = placed.get(here[:2], 0) + home.pages
+            homes.append(home)
+        if boundaries is not None:
+            self.placed(placed, boundaries)
+        return tuple(sorted(homes))
+
+    def placed(self, placed: Mapping[tuple[int, int], int], boundaries: tuple[int, ...]) -> None:
+        """Require that no chunk has more KV elsewhere than it has."""
+        page = self.tables.page
+        produced = np.diff([-(-point // page) for point in boundaries])
+        for (stage, chunk), pages in placed.items():
+            if pages > produced[chunk]:
+                expected = (
+                    f"at most {produced[chunk] * page} tokens of stage {stage}, chunk {chunk}, elsewhere"
+                )
+                self.problem("homes", f"{pages * page}", expected, "the chunk is no longer")
+
+
+def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
+    """Read a plan of the instance that `tables` describe.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    if "kind" not in data and "wafer" in data:
+        remedy = "`mocap-opt solve --out` writes plans"
+        raise InputError([Problem("kind", "an instance", '"plan"', remedy)])
+    read = _Reader(tables)
+    read.keys(data, _KEYS, ("version", "kind", "boundaries"))
+    if "version" in data and (isinstance(data["version"], bool) or data["version"] != VERSION):
+        read.problem("version", show(data["version"]), str(VERSION))
+    if "kind" in data and data["kind"] != "plan":
+        read.problem("kind", show(data["kind"]), '"plan"')
+    read.text(data, "instance")
+    fingerprint = read.text(data, "fingerprint")
+    boundaries = read.boundaries(data["boundaries"]) if "boundaries" in data else None
+    homes = read.homes(data.get("homes", []), boundaries)
+    if read.problems or boundaries is None:
+        raise InputError(capped(read.problems, "plan"))
+    return Plan(boundaries, homes, fingerprint)
+
+
+def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
+    """Return a plan of the instance called `name` as JSON holds it; `plan_from_dict` reads it back."""
+    return {
+        "version": VERSION,
+        "kind": "plan",
+        "instance": name,
+        "fingerprint": plan.fingerprint,
+        "boundaries": list(plan.boundaries),
+        "homes": [
+            {
+                "stage": home.stage,
+                "chunk": home.chunk,
+                "memory": home.memory,
+                "tokens": home.pages * tables.page,
+            }
+            for home in plan.homes
+        ],
+    }
+
+
+def load_plan(path: str | os.PathLike[str], tables: Tables) -> Plan:
+    """Read a plan file.
+
+    Whether the plan was made for this instance is not asked: compare ``plan.fingerprint``.
+
+    Raises
+    ------
+    InputError
+        Listing every problem, each with the file's name.
+    """
+    data = read_json(path, max_bytes=MAX_BYTES)
+    try:
+        return plan_from_dict(data, tables)
+    except InputError as error:
+        source = source_name(path)
+        raise InputError(
+            [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
+        ) from None
+
+
+def save_plan(path: str | os.PathLike[str], plan: Plan, name: str, tables: Tables) -> None:
+    """Write a plan file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    plan : Plan
+    name : str
+        The instance's name, for people who find the file.
+    tables : Tables
+        The instance's, for the size of a page.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written.
+    """
+    data = plan_to_dict(plan, name, tables)
+    # One home a line: such files are compared with one another.
+    homes = ",".join(f"\n    {json.dumps(home)}" for home in data.pop("homes"))
+    head = json.dumps({**data, "boundaries": None}, indent=2).removesuffix("null\n}")
+    closing = "\n  ]" if homes else "]"
+    write_text_atomically(
+        path, f'{head}{json.dumps(data["boundaries"])},\n  "homes": [{homes}{closing}\n}}\n'
+    )

@@ -1,0 +1,78 @@
+"""The requests of an instance as tables, all on one tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import layout
+from mocap_opt.units import exact
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A request before it is planned.
+
+    Attributes
+    ----------
+    tables : Tables
+        Requests of the same tokens, prefix and batch share theirs.
+    release : int, ticks
+        Rounded up: no execution starts it earlier.
+    name : str
+    """
+
+    tables: Tables
+    release: int
+    name: str
+
+
+def alone(instance: Instance, number: int) -> Instance:
+    """Return the instance whose one prompt is a request of the stream."""
+    request = instance.workload.requests[number]
+    workload = instance.workload.model_copy(
+        update={
+            "tokens": request.tokens,
+            "cached_prefix": request.prefix,
+            "batch": request.batch,
+            "requests": (),
+            "order": "given",
+        }
+    )
+    return instance.model_copy(update={"workload": workload, "objective": "latency"})
+
+
+def longest_alone(instance: Instance) -> Instance:
+    """Return the instance itself, or for a stream that of its longest request alone."""
+    requests = instance.workload.requests
+    if not requests:
+        return instance
+    return alone(instance, max(range(len(requests)), key=lambda number: requests[number].tokens))
+
+
+def build_requests(instance: Instance) -> tuple[Request, ...]:
+    """Turn the requests of an instance into tables, in the order listed.
+
+    The tick depends on the wafer's rates only, so that all tables have the same.
+
+    Raises
+    ------
+    InputError
+        As `mocap_opt.tables.build_tables`.
+    """
+    laid_out = layout(instance)
+    known: dict[tuple[int, int, int], Tables] = {}
+    found: list[Request] = []
+    for number, request in enumerate(instance.workload.requests):
+        key = request.tokens, request.prefix, request.batch
+        if key not in known:
+            known[key] = build_tables(alone(instance, number), laid_out)
+        tables = known[key]
+        release = -(-exact(request.release) // tables.tick_s)
+        found.append(Request(tables, int(release), request.name or f"#{number}"))
+    return tuple(found)

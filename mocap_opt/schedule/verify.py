@@ -1,0 +1,208 @@
+"""Is a plan feasible?  The specification, with no solver in it.
+
+A plan is judged slot by slot (``formulations/replay.md``): in slot t stage i works on chunk
+j = t - i, KV cache is charged to its home from the start of its chunk until its stage has
+processed the last chunk, and every memory must hold what is charged to it in every slot.
+Programs, heuristics and bounds are measured against this module and share no code with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.units import format_shortage
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that a plan breaks.
+
+    Attributes
+    ----------
+    rule : str
+        ``"boundaries"`` (from 0 to S, strictly increasing), ``"grid"`` (each boundary a grid
+        point), ``"count"`` (a number of chunks that is allowed), ``"length"`` (each chunk within
+        the limits), ``"homes"`` (each home names a stage, a chunk and another memory once, and
+        they add up to no more than the chunk) or ``"capacity"``.
+    message : str
+        What is wrong, in words; also ``str()`` of the violation.
+    memory, slot : int or None
+        Where, for ``"capacity"``.
+    bytes_short : int or None
+        By how much, for ``"capacity"``.
+    """
+
+    rule: str
+    message: str
+    memory: int | None = None
+    slot: int | None = None
+    bytes_short: int | None = None
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
+def memory_use(tables: Tables, plan: Plan) -> IntArray:
+    """Bytes in every memory in every slot.
+
+    Row (k, t) is the left-hand side of the memory row: static + reserve of the plan's longest
+    chunk + the prefix of stage k while it works on the request + the KV cache whose home is k.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Boundaries on the grid, 0 first and S last; homes within range.
+
+    Returns
+    -------
+    int64[memory, slot], bytes
+        Slots are 0 .. chunks + stages - 2.
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    fixed = tables.static + tables.reserve(plan.longest)
+    return fixed[:, None] + cache_use(tables, plan)
+
+
+def cache_use(tables: Tables, plan: Plan) -> IntArray:
+    """Bytes of prefixes and of KV cache in every memory in every slot: `memory_use` without what is constant.
+
+    Returns
+    -------
+    int64[memory, slot], bytes
+
+    Raises
+    ------
+    ValueError
+        If a boundary is not on the grid.
+    """
+    held = np.cumsum(plan.all_pages(tables), axis=1)
+    chunks = plan.chunks
+    use = np.zeros((tables.stages, chunks + tables.stages - 1), dtype=np.int64)
+    for i in range(tables.stages):
+        alive = slice(i, i + chunks)
+        use[i, alive] += tables.prefix_bytes[i]
+        use[:, alive] += tables.page_bytes[i] * held[i].T
+    return use
+
+
+def violations(tables: Tables, plan: Plan) -> list[Violation]:
+    """Everything that makes a plan infeasible; an empty list means feasible.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Anything of the right types; a malformed plan is reported, not raised.
+
+    Returns
+    -------
+    list of Violation
+        All of them, in the order of the rules; capacity by memory, then slot.  Capacity is
+        judged only where it has a meaning: not while a boundary or a home is malformed.
+    """
+    shape = [*_boundaries(tables, plan), *_grid(tables, plan)]
+    found = [*shape, *_count(tables, plan), *_length(tables, plan)]
+    homes = _homes(tables, plan, count_pages=not shape)
+    found += homes
+    if not shape and not homes:
+        found += _capacity(tables, plan)
+    return found
+
+
+def _boundaries(tables: Tables, plan: Plan) -> list[Violation]:
+    marks = plan.boundaries
+    if len(marks) < 2:
+        return [
+            Violation("boundaries", f"{len(marks)} boundaries: at least 2 are needed, 0 and {tables.tokens}")
+        ]
+    found = []
+    if marks[0] != 0:
+        found.append(Violation("boundaries", f"the first boundary is {marks[0]}, not 0"))
+    if marks[-1] != tables.tokens:
+        found.append(Violation("boundaries", f"the last boundary is {marks[-1]}, not S = {tables.tokens}"))
+    for j, (start, end) in enumerate(pairwise(marks)):
+        if end <= start:
+            found.append(
+                Violation("boundaries", f"chunk {j} runs from {start} to {end}: it must not be empty")
+            )
+    return found
+
+
+def _grid(tables: Tables, plan: Plan) -> list[Violation]:
+    points = frozenset(tables.grid.tolist())
+    return [
+        Violation(
+            "grid", f"boundary {mark} is neither a multiple of {tables.quantum} in the prompt nor its end"
+        )
+        for mark in plan.boundaries
+        if mark not in points
+    ]
+
+
+def _count(tables: Tables, plan: Plan) -> list[Violation]:
+    if plan.chunks in tables.counts:
+        return []
+    allowed = tables.counts
+    wanted = f"exactly {allowed[0]}" if tables.exact_chunks else f"1 to {allowed[-1]}"
+    return [Violation("count", f"{plan.chunks} chunks, but the instance asks for {wanted}")]
+
+
+def _length(tables: Tables, plan: Plan) -> list[Violation]:
+    found = []
+    for j, (start, end) in enumerate(pairwise(plan.boundaries)):
+        if not tables.min_length <= end - start <= tables.max_length:
+            limits = f"{tables.min_length} to {tables.max_length}"
+            found.append(Violation("length", f"chunk {j} has {end - start} tokens; allowed are {limits}"))
+    return found
+
+
+def _homes(tables: Tables, plan: Plan, count_pages: bool) -> list[Violation]:
+    found = []
+    placed: Counter[tuple[int, int]] = Counter()
+    times: Counter[tuple[int, int, int]] = Counter()
+    for home in plan.homes:
+        if home.stage not in range(tables.stages) or home.memory not in range(tables.stages):
+            found.append(Violation("homes", f"{home}: stages and memories are 0 to {tables.stages - 1}"))
+        elif home.chunk not in range(plan.chunks):
+            found.append(Violation("homes", f"{home}: chunks are 0 to {plan.chunks - 1}"))
+        elif home.stage == home.memory:
+            found.append(Violation("homes", f"{home}: what stays on its own stage is not listed"))
+        elif home.pages <= 0:
+            found.append(Violation("homes", f"{home}: pages must be positive"))
+        else:
+            placed[home.stage, home.chunk] += home.pages
+            times[home.stage, home.chunk, home.memory] += 1
+    for (i, j, k), count in times.items():
+        if count > 1:
+            found.append(Violation("homes", f"stage {i}, chunk {j}, memory {k} is listed {count} times"))
+    if count_pages:
+        there = np.diff(tables.pages[plan.grid_indices(tables)]).tolist()
+        for (i, j), pages in placed.items():
+            if pages > there[j]:
+                text = f"stage {i}, chunk {j}: {pages} pages placed elsewhere, but it has {there[j]}"
+                found.append(Violation("homes", text))
+    return found
+
+
+def _capacity(tables: Tables, plan: Plan) -> list[Violation]:
+    use = memory_use(tables, plan)
+    short = use - tables.capacity[:, None]
+    found = []
+    for memory, slot in zip(*(where.tolist() for where in np.nonzero(short > 0)), strict=True):
+        needed, there = int(use[memory, slot]), int(tables.capacity[memory])
+        text = f"memory {memory}, slot {slot}: {format_shortage(needed, there)}"
+        found.append(Violation("capacity", text, memory, slot, needed - there))
+    return found

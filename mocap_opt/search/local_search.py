@@ -1,0 +1,233 @@
+"""Local search on boundaries and homes: moves screened by the recursion, the best few placed.
+
+A move shifts a run of neighbouring boundaries by a few grid steps, drops a boundary or adds one.
+All moves from a plan are priced at once by the contention-free recursion without KV traffic, which
+no homes can beat; only moves that could improve the plan get homes, and the first that does is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.chunk_lengths import within_limits
+from mocap_opt.flow_shop.recursion import unqueued_ends
+from mocap_opt.homes.greedy import greedy
+from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.homes.proposal import HomeRule
+from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+MOST_ENTRIES = 4_000_000
+"""Largest stages x chunks x moves priced at once; more moves are sampled."""
+
+SHAKE = 3
+"""Grid steps by which a shaken boundary moves at most."""
+
+PLACED = 24
+"""Moves that get homes before the search gives up on a neighbourhood."""
+
+
+def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
+    """Boundaries after shifting each run of inner boundaries by each step.
+
+    Returns
+    -------
+    int64[move, chunks + 1]
+        Grid indices that keep to the limits on lengths; a sample if there are too many.
+    """
+    chunks = indices.size - 1
+    if chunks < 2:
+        return np.empty((0, indices.size), dtype=np.int64)
+    first, last = np.triu_indices(chunks - 1)
+    sizes = 2 ** np.arange(max(1, int(tables.steps).bit_length() - 3))
+    steps = np.concatenate([sizes, -sizes])
+    run, step = (axis.ravel() for axis in np.meshgrid(np.arange(first.size), steps, indexing="ij"))
+    most = max(1, MOST_ENTRIES // (tables.stages * chunks))
+    if run.size > most:
+        kept = np.sort(rng.choice(run.size, most, replace=False))
+        run, step = run[kept], step[kept]
+    position = np.arange(1, chunks)
+    moved = np.broadcast_to(indices, (run.size, indices.size)).copy()
+    inside = (position >= first[run][:, None] + 1) & (position <= last[run][:, None] + 1)
+    moved[:, 1:-1] += np.where(inside, step[:, None], 0)
+    allowed: IntArray = moved[within_limits(tables, moved)]
+    return allowed
+
+
+def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:
+    """Boundaries with one boundary fewer, and with one more in the middle of a chunk.
+
+    Returns
+    -------
+    list of int64[move, chunks] and int64[move, chunks + 2]
+        Those among them that the instance allows.
+    """
+    chunks = indices.size - 1
+    inner = range(1, chunks)
+    fewer = [np.delete(indices, j) for j in inner]
+    middle = (indices[:-1] + indices[1:]) // 2
+    more = [np.insert(indices, j + 1, middle[j]) for j in range(chunks) if middle[j] > indices[j]]
+    found = [
+        np.array(moves)
+        for moves, count in ((fewer, chunks - 1), (more, chunks + 1))
+        if moves and count in tables.counts
+    ]
+    return [moves[within_limits(tables, moves)] for moves in found]
+
+
+def screen(tables: Tables, moves: IntArray) -> IntArray:
+    """Price boundaries by the recursion without KV traffic and with unbounded queues.
+
+    Parameters
+    ----------
+    moves : int64[move, chunks + 1]
+        Grid indices.
+
+    Returns
+    -------
+    int64[move], ticks
+        No more than `mocap_opt.replay.contention_free_makespan.estimate` of the same boundaries with any homes.
+    """
+    *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
+    priced: IntArray = ends[-1]
+    return priced
+
+
+def _stage_by_stage(tables: Tables, moves: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    start, end = moves.T[:-1], moves.T[1:]
+    for stage in range(tables.stages):
+        yield tables.tau(stage, start, end), tables.send_time(stage, start, end)
+
+
+def improve(
+    tables: Tables,
+    plan: Plan,
+    *,
+    seed: int = 0,
+    rules: Sequence[HomeRule] = (greedy,),
+    asked_to_stop: AskedToStop = never,
+) -> list[Plan]:
+    """Climb from a plan to a local optimum of the contention-free estimate.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Where to start; feasible.
+    seed : int
+        For sampling moves where there are too many.
+    rules : sequence of callable
+        Home rules to try on every move, in order.
+    asked_to_stop : callable
+        Checked between moves.
+
+    Returns
+    -------
+    list of Plan
+        The plans on the way, best estimate first; without the start.  They meet the memory rows
+        by their home rule; replay and verify them before use.
+    """
+    rng = np.random.default_rng(seed)
+    indices = plan.grid_indices(tables)
+    best = _estimate_of(tables, plan)
+    found: list[Plan] = []
+    while not asked_to_stop():
+        step = _best_move(tables, indices, best, rng, rules, asked_to_stop)
+        if step is None:
+            break
+        indices, pages, best = step
+        found.append(Plan.from_arrays(tables, indices, pages, plan.fingerprint))
+    return found[::-1]
+
+
+def perturb(
+    tables: Tables,
+    plan: Plan,
+    *,
+    rounds: int,
+    seed: int = 0,
+    asked_to_stop: AskedToStop = never,
+) -> Plan:
+    """Shake a run of boundaries and climb again, some rounds long; keep what is better.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Feasible.
+    rounds : int
+        Shakes; their outcome depends on `seed` alone unless the search is stopped.
+    seed : int
+    asked_to_stop : callable
+        Checked between moves.
+
+    Returns
+    -------
+    Plan
+        The best by the contention-free estimate; `plan` itself if nothing was better.
+    """
+    rng = np.random.default_rng(seed)
+    best, ticks = plan, _estimate_of(tables, plan)
+    for _ in range(rounds):
+        if best.chunks < 3 or asked_to_stop():
+            break
+        indices = best.grid_indices(tables).copy()
+        first, last = np.sort(rng.integers(1, best.chunks, 2))
+        indices[first : last + 1] += rng.integers(-SHAKE, SHAKE + 1, last + 1 - first)
+        indices = np.sort(indices)
+        if not within_limits(tables, indices):
+            continue
+        pages = greedy(tables, indices).pages
+        if pages is None:
+            continue
+        shaken = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
+        for found in [*improve(tables, shaken, seed=seed, asked_to_stop=asked_to_stop)[:1], shaken]:
+            value = _estimate_of(tables, found)
+            if value < ticks:
+                best, ticks = found, value
+    return best
+
+
+def _estimate_of(tables: Tables, plan: Plan) -> int:
+    return estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+
+
+def _best_move(
+    tables: Tables,
+    indices: IntArray,
+    best: int,
+    rng: np.random.Generator,
+    rules: Sequence[HomeRule],
+    asked_to_stop: AskedToStop,
+) -> tuple[IntArray, IntArray, int] | None:
+    """The first move, in the order of their screened prices, that improves the estimate."""
+    promising: list[tuple[int, IntArray]] = []
+    for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+        if moves.size == 0:
+            continue
+        if asked_to_stop():
+            return None
+        prices = screen(tables, moves)
+        order = np.argsort(prices, kind="stable")
+        promising += [(int(prices[m]), moves[m]) for m in order if prices[m] < best]
+    promising.sort(key=lambda priced: priced[0])
+    placed = 0
+    for _, moved in promising:
+        if asked_to_stop() or placed == PLACED:
+            return None
+        if pooled_shortage(tables, moved) is not None:
+            continue
+        placed += 1
+        for rule in rules:
+            pages = rule(tables, moved).pages
+            if pages is None:
+                continue
+            ticks = estimate(tables, moved, pages)
+            if ticks < best:
+                return moved, pages, ticks
+    return None

@@ -1,0 +1,129 @@
+"""Local search on boundaries for room: what must come in before a stage's end has to fit by then.
+
+For a trial latency the recursion tells which chunks cannot wait for a stage's end.  Their KV comes in
+beside what the stages before it have not freed; the bytes short, all memories taken together, are what
+the search brings down.  Once nothing is short the trial latency falls.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.homes.live_kv import room
+from mocap_opt.replay.admission import noncritical_predecessors
+from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.search.local_search import screen, shifts
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+FALL = 2.5e-4
+"""Part by which a latency reached falls for the next trial."""
+
+TRIED = 256
+"""Neighbours looked at in a step, at most."""
+
+MOST_ENTRIES = 500_000
+"""Largest stages x chunks x neighbours looked at at once."""
+
+STUCK = 4
+"""Samples of neighbours without a better one after which the search ends."""
+
+PARTS = 64
+"""Latencies tried in one look for the least."""
+
+
+def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> IntArray:
+    """Bytes by which all memories together are too small for a latency, at their worst.
+
+    Parameters
+    ----------
+    indices : int64[partition, chunks + 1]
+        Grid indices of boundaries.
+    latency : int or int64[partition], ticks
+
+    Returns
+    -------
+    int64[partition]
+        Not above 0 if what comes in before each stage's end fits.
+    """
+    stages, chunks = tables.stages, indices.shape[1] - 1
+    work, send = chunk_times(tables, indices.T)
+    waits = noncritical_predecessors(work, send, tables.queue_depth, latency)
+    fresh = np.diff(tables.pages[indices], axis=1).T
+    brought = np.zeros((stages, indices.shape[0]), dtype=np.int64)
+    for level in range(stages):
+        brought[level] = np.tensordot(tables.page_bytes, ((waits < level) * fresh).sum(axis=1), axes=1)
+    freed = np.concatenate([[0], np.cumsum(tables.page_bytes[:-1])]) * tables.pages[-1]
+    longest = np.diff(tables.grid[indices], axis=1).max(axis=1)
+    sizes, which = np.unique(longest, return_inverse=True)
+    free = [np.maximum(room(tables, indices[0], int(n)), 0).sum(axis=0)[chunks - 1 :] for n in sizes]
+    short: IntArray = (brought - freed[:, None] - np.stack(free, axis=1)[:, which]).max(axis=0)
+    return short
+
+
+def least_latency(tables: Tables, indices: IntArray, most: int) -> int | None:
+    """Least latency, of a few tried, for which all memories together have room; None if none below `most`.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    most : int, ticks
+    """
+    alone = estimate(tables, indices)
+    if alone >= most:
+        return None
+    trials = alone + (most - alone) * np.arange(PARTS) // PARTS
+    fits = bytes_short(tables, np.tile(indices, (PARTS, 1)), trials) <= 0
+    return int(trials[fits.argmax()]) if fits.any() else None
+
+
+def repair_memory(
+    tables: Tables,
+    indices: IntArray,
+    latency: int,
+    *,
+    seed: int = 0,
+    asked_to_stop: AskedToStop = never,
+) -> tuple[IntArray, int]:
+    """Move boundaries until a lower latency leaves room.
+
+    Parameters
+    ----------
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries to start from.
+    latency : int, ticks
+        One for which they leave room.
+    seed : int
+        For sampling neighbours.
+    asked_to_stop : callable
+        Checked at every step.
+
+    Returns
+    -------
+    indices : int64[chunks + 1]
+    latency : int, ticks
+        One for which they leave room; what was given if nothing better was found.
+    """
+    rng = np.random.default_rng(seed)
+    best, at = indices, indices
+    target = int(latency * (1 - FALL))
+    short, stuck = int(bytes_short(tables, at[None], target)[0]), 0
+    most = min(TRIED, max(1, MOST_ENTRIES // (tables.stages * (indices.size - 1))))
+    while stuck < STUCK and not asked_to_stop():
+        moves = shifts(tables, at, rng)
+        moves = moves[screen(tables, moves) <= target]
+        if moves.shape[0] > most:
+            moves = moves[rng.choice(moves.shape[0], most, replace=False)]
+        lacking = bytes_short(tables, moves, target) if moves.size else np.array([short])
+        if lacking.min() >= short:
+            stuck += 1
+            continue
+        stuck, at, short = 0, moves[lacking.argmin()], int(lacking.min())
+        if short <= 0:
+            best, latency = at, least_latency(tables, at, target + 1) or target
+            target = int(latency * (1 - FALL))
+            short = int(bytes_short(tables, at[None], target)[0])
+    return best, latency

@@ -1,0 +1,155 @@
+"""Local search on periodic plans: moves screened with the homes kept, the best few placed anew.
+
+A move shifts a run of neighbouring boundaries, drops a boundary or adds one.  All moves of a plan
+are priced at once as if the KV stayed in the memories it is in; those that promise something get
+homes of their own and are priced with them, and the first that is better is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.schedule.cycle import PeriodicPlan
+from mocap_opt.search.local_search import recounts, shifts
+from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
+from mocap_opt.tables.cost_tables import Tables
+
+BATCH = 250_000
+"""Moves x stages x chunks priced at once."""
+
+PLACED = 24
+"""Moves that get homes before the search gives up on a neighbourhood."""
+
+SHAKEN = 3
+"""Boundaries that a shake moves at most, each by as many grid steps at most."""
+
+
+def climb(
+    tables: Tables,
+    periodic: PeriodicPlan,
+    order: IntArray,
+    *,
+    rng: np.random.Generator,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> tuple[PeriodicPlan, float]:
+    """Take better neighbours until there are none.
+
+    Parameters
+    ----------
+    tables : Tables
+    periodic : PeriodicPlan
+        Feasible.  Idle slots are kept.
+    order : int64[stage, memory]
+        In which order memories are asked for room, see `mocap_opt.homes.periodic.cyclic_homes`.
+    rng : numpy.random.Generator
+        For sampling moves where there are too many.
+    asked_to_stop : callable
+        Checked between moves.
+
+    Returns
+    -------
+    periodic : PeriodicPlan
+        Never worse by the estimate; it meets the memory rows.
+    estimate : float, ticks
+        By `mocap_opt.search.period_pricing.steady_period`.
+    """
+    best, value = periodic, steady_period(tables, periodic.plan, periodic.slots)
+    while not asked_to_stop():
+        step = _better(tables, best, value, order, rng, asked_to_stop)
+        if step is None:
+            break
+        best, value = step
+    return best, value
+
+
+def shake(
+    tables: Tables, periodic: PeriodicPlan, order: IntArray, rng: np.random.Generator
+) -> tuple[PeriodicPlan, IntArray] | None:
+    """Move a few boundaries at random, sometimes the spacing, sometimes the order of homes.
+
+    Returns
+    -------
+    periodic : PeriodicPlan
+    order : int64[stage, memory]
+        None instead of both if the result finds no homes.
+    """
+    indices = periodic.plan.grid_indices(tables).copy()
+    chunks, slots = indices.size - 1, periodic.slots
+    draw = rng.random()
+    if draw < 0.1:
+        orders = home_orders(tables)
+        order = orders[int(rng.integers(len(orders)))]
+    elif draw < 0.4:
+        order = order.copy()
+        order[int(rng.integers(tables.stages))] = rng.permutation(tables.stages)
+    elif draw < 0.5:
+        slots = int(np.clip(slots + rng.integers(-1, 2), chunks, chunks + tables.stages - 1))
+    if chunks > 1:
+        count = int(rng.integers(1, SHAKEN + 1))
+        most = max(1, min(SHAKEN, tables.steps // (4 * chunks)))
+        np.add.at(indices, rng.integers(1, chunks, count), rng.integers(-most, most + 1, count))
+    found = placed(tables, indices, slots, order)
+    return None if found is None else (found, order)
+
+
+def _better(
+    tables: Tables,
+    best: PeriodicPlan,
+    value: float,
+    order: IntArray,
+    rng: np.random.Generator,
+    asked_to_stop: Callable[[], bool],
+) -> tuple[PeriodicPlan, float] | None:
+    """The first neighbour, in the order of the screened prices, with a better estimate."""
+    indices = best.plan.grid_indices(tables)
+    residence = Residence.of(tables, indices, best.plan.remote_pages(tables))
+    promising: list[tuple[float, IntArray]] = []
+    for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+        slots = best.idle + moves.shape[1] - 1
+        moves = moves[pooled_fit(tables, moves, slots)] if moves.size else moves
+        same = moves.shape[1] == indices.size
+        prices = screen(tables, moves, residence if same else None, slots)
+        promising += [(float(prices[m]), moves[m]) for m in np.flatnonzero(prices < value)]
+    promising.sort(key=lambda priced: priced[0])
+    for _, moved in promising[:PLACED]:
+        if asked_to_stop():
+            return None
+        found = placed(tables, moved, best.idle + moved.size - 1, order)
+        if found is None:
+            continue
+        estimate = steady_period(tables, found.plan, found.slots)
+        if estimate < value:
+            return found, estimate
+    return None
+
+
+def screen(
+    tables: Tables, moves: IntArray, residence: Residence | None, slots: int
+) -> npt.NDArray[np.float64]:
+    """Price boundaries without KV traffic, float64[move], ticks.
+
+    Parameters
+    ----------
+    moves : int64[move, chunks + 1]
+        Grid indices.
+    residence : Residence or None
+        Where KV is taken to live; None: all at home, where nothing waits for memory.
+    slots : int
+    """
+    chunks = moves.shape[1] - 1
+    if residence is None:
+        home = np.eye(tables.stages, dtype=np.bool_)
+        residence = Residence(np.repeat(home[:, None], chunks, axis=1), home)
+    stage = np.arange(tables.stages)[:, None]
+    most = max(1, BATCH // (tables.stages * chunks))
+    found = []
+    for first in range(0, moves.shape[0], most):
+        part = moves[first : first + most, None]
+        work, send = (of(stage, part[..., :-1], part[..., 1:]) for of in (tables.tau, tables.send_time))
+        found.append(steady_periods(tables, work, send, residence, slots))
+    return np.concatenate(found) if found else np.zeros(0)

@@ -1,0 +1,106 @@
+"""Periodic plans without a solver: methods' plans made periodic, and plans to start a search from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.baselines.plugin import find_method
+from mocap_opt.baselines.uniform import uniform_any_count
+from mocap_opt.chunking.bottleneck_partition import min_max_partition
+from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.schedule.cycle import PeriodicPlan, smallest_slots, violations
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+CAPS = (1.3, 1.6, 1.1, 2.0, 1.0, 1.45, 1.2, 1.8, 2.5, 3.0)
+"""Longest chunk of a start, times that of equal chunks; in the order in which they are tried."""
+
+MOST_COUNTS = 32
+"""Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
+
+
+def periodic_plan_of_method(
+    tables: Tables, name: str, asked_to_stop: AskedToStop = never
+) -> tuple[PeriodicPlan | None, str]:
+    """The plan a latency heuristic proposes, with the fewest slots between requests that are feasible.
+
+    Returns
+    -------
+    periodic : PeriodicPlan or None
+    reason : str
+        Why there is none; empty if there is one.
+    """
+    proposal = find_method(name).propose(tables, asked_to_stop)
+    if proposal.plan is None:
+        return None, proposal.reason
+    periodic = smallest_slots(tables, proposal.plan)
+    if periodic is not None:
+        return periodic, ""
+    apart = PeriodicPlan(proposal.plan, proposal.plan.chunks + tables.stages - 1)
+    return None, f"{violations(tables, apart)[0]}, however far apart requests are"
+
+
+def starting_boundaries(
+    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
+) -> Iterator[IntArray]:
+    """Boundaries to start from, int64[chunks + 1] each, grid indices, no two alike.
+
+    Equal chunks of every count, those of given plans, and for every count and several caps on the
+    length of a chunk those of the least longest chunk time that all memories together can hold: the
+    cap keeps the reserve small, even times keep stages from waiting for each other.
+    """
+    seen: set[bytes] = set()
+    given = [*(plan.grid_indices(tables) for plan in plans), *uniform_any_count(tables)]
+    for indices in chain(given, _even_times(tables, asked_to_stop)):
+        if indices.tobytes() not in seen:
+            seen.add(indices.tobytes())
+            yield indices
+
+
+def _even_times(tables: Tables, asked_to_stop: AskedToStop) -> Iterator[IntArray]:
+    clock, within, counts = ChunkClock(tables), LengthLimits.of(tables), list(tables.counts)
+    if len(counts) > MOST_COUNTS:
+        counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
+
+    def fits(indices: IntArray) -> bool:
+        return bool(pooled_fit(tables, indices[None], indices.size - 1)[0])
+
+    for times in CAPS:
+        for count in counts:
+            if asked_to_stop():
+                return
+            limits = within.at_most(min(math.ceil(tables.steps / count * times), tables.steps))
+            walk = min_max_partition(clock, limits, count, tables.exact_chunks, fits)
+            if walk is not None and walk.indices is not None:
+                yield walk.indices
+
+
+def starts(
+    tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
+) -> Iterator[tuple[PeriodicPlan, IntArray]]:
+    """Periodic plans to start from, each with the order in which its homes were found.
+
+    Every boundaries of `starting_boundaries` with every order of `home_orders`, each at the least W at
+    which homes are found.
+    """
+    orders = home_orders(tables)
+    for indices in starting_boundaries(tables, plans, asked_to_stop):
+        chunks = indices.size - 1
+        for order in orders:
+            if asked_to_stop():
+                return
+            spacings = range(chunks, chunks + tables.stages)
+            tried = (placed(tables, indices, slots, order) for slots in spacings)
+            periodic = next((found for found in tried if found is not None), None)
+            if periodic is not None:
+                yield periodic, order
+            if periodic is None or not periodic.plan.homes:
+                break

@@ -1,0 +1,89 @@
+"""Local search on boundaries where links are scarce: homes that share them out, priced by the replays.
+
+`mocap_opt.search.local_search` looks at hundreds of moves at a price that knows no contention.  Here
+every move gets homes of its own by the program of `mocap_opt.homes.link_balancing_lp`, and is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
+from mocap_opt.search.local_search import recounts, screen, shifts
+from mocap_opt.stopping import AskedToStop, StoppedError, never
+from mocap_opt.tables.cost_tables import Tables
+
+PLACED = 40
+"""Moves that get homes before the search gives up on a neighbourhood."""
+
+
+def improve_contended(
+    tables: Tables,
+    plan: Plan,
+    price: Callable[[Plan], Fraction],
+    *,
+    seed: int = 0,
+    asked_to_stop: AskedToStop = never,
+) -> Plan:
+    """Descend on boundaries, first improvement first, in the order of what they take without traffic.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Feasible.
+    price : callable
+        Latency of a feasible plan, ticks; no less than `screen` says of its boundaries.
+    seed : int
+        For sampling moves where there are too many.
+    asked_to_stop : callable
+        Checked before each placing, and within.
+
+    Returns
+    -------
+    Plan
+        The best found; `plan` itself if nothing was better.
+    """
+    rng = np.random.default_rng(seed)
+    best, latency = plan, price(plan)
+    tried = {plan.boundaries}
+    improved = True
+    while improved:
+        improved, placed = False, 0
+        for ticks, moved in _moves(tables, best, rng):
+            if ticks >= latency or placed == PLACED:
+                break
+            boundaries = tuple(tables.grid[moved].tolist())
+            if boundaries in tried or pooled_shortage(tables, moved) is not None:
+                continue
+            tried.add(boundaries)
+            placed += 1
+            try:
+                pages = fluid(tables, moved, asked_to_stop).pages
+            except StoppedError:
+                return best
+            candidate = None if pages is None else Plan.from_arrays(tables, moved, pages, plan.fingerprint)
+            if candidate is None or violations(tables, candidate):
+                continue
+            found = price(candidate)
+            if found < latency:
+                best, latency, improved = candidate, found, True
+                break
+    return best
+
+
+def _moves(tables: Tables, plan: Plan, rng: np.random.Generator) -> list[tuple[int, IntArray]]:
+    """Boundaries one move away, and what they take at least, ticks; least first."""
+    indices = plan.grid_indices(tables)
+    moves: list[tuple[int, IntArray]] = []
+    for some in (shifts(tables, indices, rng), *recounts(tables, indices)):
+        if some.size:
+            moves += zip(screen(tables, some).tolist(), some, strict=True)
+    return sorted(moves, key=lambda move: move[0])

@@ -1,0 +1,229 @@
+"""From an order and a division of every request to a feasible sequence and its lockstep price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.homes.stream import FreeMemory
+from mocap_opt.replay.lockstep import SlotRows, price_slots, slot_rows
+from mocap_opt.replay.sequence_lockstep import overlap_rows, replay_sequence_lockstep, slot_starts
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.requests import Request
+from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest, sequence_reserve
+from mocap_opt.tables.cost_tables import Tables
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A feasible sequence and what it costs in lockstep.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Requests, by their number in the stream.
+    indices : tuple of int64[chunks + 1]
+        Boundaries of every request, in that order.
+    kept : tuple of Plan or None
+        Plans whose homes were kept; the homes of the others are greedy.
+    sequence : RequestSequence
+    makespan, total : int, ticks
+        When the last has left; the sum of all completions.
+    """
+
+    order: tuple[int, ...]
+    indices: tuple[IntArray, ...]
+    kept: tuple[Plan | None, ...]
+    sequence: RequestSequence
+    makespan: int
+    total: int
+
+    @classmethod
+    def of(cls, sequence: RequestSequence, order: Sequence[int]) -> Candidate:
+        """A feasible sequence as it is, all its homes kept."""
+        indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
+        ends = replay_sequence_lockstep(sequence).completion
+        kept = tuple(request.plan for request in sequence)
+        return cls(tuple(order), indices, kept, sequence, max(ends), sum(ends))
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """What makes one better than another: makespan, then mean completion."""
+        return self.makespan, self.total
+
+
+@dataclass(eq=False)
+class Pricer:
+    """Places and prices candidates of one stream; remembers the rows of plans it has seen.
+
+    Attributes
+    ----------
+    requests : sequence of Request
+    fingerprint : str or None
+        For the plans.
+    """
+
+    requests: Sequence[Request]
+    fingerprint: str | None = None
+    _plans: dict[tuple[int, bytes, bytes], tuple[Plan, SlotRows]] = field(default_factory=dict)
+
+    def candidate(
+        self,
+        order: Sequence[int],
+        indices: Sequence[IntArray],
+        kept: Sequence[Plan | None] | None = None,
+    ) -> Candidate | None:
+        """Schedule every request in the first slot in which it fits; None if one never does.
+
+        Slots that would be over before a request is released run before it.
+
+        Parameters
+        ----------
+        order : sequence of int
+        indices : sequence of int64[chunks + 1]
+            Boundaries of every request, in that order.
+        kept : sequence of Plan or None, optional
+            Plans with these boundaries whose homes are kept; the others get greedy ones.
+        """
+        chosen = [self.requests[r] for r in order]
+        plans = [None] * len(chosen) if kept is None else list(kept)
+        machine = chosen[0].tables
+        longest = [
+            int(np.diff(request.tables.grid[cut]).max()) for request, cut in zip(chosen, indices, strict=True)
+        ]
+        reserve = sequence_reserve([request.tables for request in chosen], longest)
+        free = machine.capacity - machine.static - reserve
+        if np.any(free < 0):
+            return None
+        room, timeline = FreeMemory(free), _Timeline(machine)
+        scheduled: list[ScheduledRequest] = []
+        slot = 0
+        for request, cut, known in zip(chosen, indices, plans, strict=True):
+            earliest = max(slot, timeline.over_by(request.release, slot))
+            found = None
+            for start in range(earliest, slot + machine.stages):
+                found = self._placed(room, request.tables, cut, known, start)
+                if found is not None:
+                    break
+            if found is None:
+                return None
+            plan, rows = found
+            timeline.add(rows, start, request.release)
+            scheduled.append(ScheduledRequest(request.tables, plan, start, request.release, request.name))
+            slot = start + plan.chunks
+        done = timeline.done()
+        ends = [int(done[each.last_slot]) for each in scheduled]
+        sequence = RequestSequence(tuple(scheduled))
+        return Candidate(tuple(order), tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
+
+    def _placed(
+        self, room: FreeMemory, tables: Tables, cut: IntArray, known: Plan | None, slot: int
+    ) -> tuple[Plan, SlotRows] | None:
+        """Take the room of a request from a slot on: its plan and rows, None if there is none."""
+        if known is not None:
+            return self._rows(tables, cut, known) if room.take(tables, known, slot) else None
+        pages = room.place(tables, cut, slot)
+        return None if pages is None else self._plan(tables, cut, pages)
+
+    def _rows(self, tables: Tables, cut: IntArray, plan: Plan) -> tuple[Plan, SlotRows]:
+        return self._plan(tables, cut, plan.remote_pages(tables) if plan.homes else None)
+
+    def _plan(self, tables: Tables, cut: IntArray, pages: IntArray | None) -> tuple[Plan, SlotRows]:
+        away = b"" if pages is None or not pages.any() else pages.tobytes()
+        key = id(tables), cut.tobytes(), away
+        if key not in self._plans:
+            plan = Plan.from_arrays(tables, cut, pages if away else None, self.fingerprint)
+            self._plans[key] = plan, slot_rows(tables, plan)
+        return self._plans[key]
+
+
+class _Timeline:
+    """Lockstep times of the requests scheduled so far."""
+
+    def __init__(self, machine: Tables) -> None:
+        self._machine = machine
+        self._rows: list[SlotRows] = []
+        self._slots: list[int] = []
+        self._release: list[int] = []
+        # Slots before this one no longer change: what they take, and when the first after them begins.
+        self._settled: list[tuple[IntArray, IntArray]] = []
+        self._from, self._clock = 0, 0
+
+    def add(self, rows: SlotRows, slot: int, release: int) -> None:
+        """Schedule one more; the slots before its first are settled now."""
+        if slot > self._from:
+            self._settle(slot)
+        self._rows.append(rows)
+        self._slots.append(slot)
+        self._release.append(release)
+
+    def over_by(self, release: int, slot: int) -> int:
+        """Return the first slot that would not be over by `release`, at most N - 1 after `slot`."""
+        if not self._rows:
+            return slot
+        drained = slot + self._machine.stages - 1
+        if release <= self._clock:
+            return slot
+        start, _, duration = self._price(drained)
+        over = np.flatnonzero(start + duration > release)
+        return drained if over.size == 0 else min(max(slot, self._from + int(over[0])), drained)
+
+    def done(self) -> IntArray:
+        """When the work phase of every slot ends, int64[slot], ticks."""
+        last = max(slot + rows.busy.shape[1] for slot, rows in zip(self._slots, self._rows, strict=True))
+        start, work, _ = self._price(last)
+        settled = [begin + took for begin, took in self._settled]
+        return np.concatenate([*settled, start + work])
+
+    def _price(self, until: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Starts, work phases and durations of the open slots before `until`."""
+        count = until - self._from
+        zero = np.zeros(0, dtype=np.int64)
+        if count <= 0:
+            return zero, zero, zero
+        parts = [_tail(rows, self._from - slot) for slot, rows in zip(self._slots, self._rows, strict=True)]
+        offsets = [max(slot - self._from, 0) for slot in self._slots]
+        width = max(
+            count, *(offset + part.busy.shape[1] for offset, part in zip(offsets, parts, strict=True))
+        )
+        rows = overlap_rows(parts, offsets, width)
+        memory = np.zeros((self._machine.stages, width), dtype=np.int64)
+        priced = price_slots(self._machine, rows, memory)
+        release = np.zeros(width, dtype=np.int64)
+        for slot, time in zip(self._slots, self._release, strict=True):
+            if slot >= self._from:
+                release[slot - self._from] = time
+        release[0] = max(int(release[0]), self._clock)
+        start = slot_starts(priced.duration, release)
+        return start[:count], priced.work[:count], priced.duration[:count]
+
+    def _settle(self, until: int) -> None:
+        start, work, duration = self._price(until)
+        self._settled.append((start, work))
+        self._clock = int(start[-1] + duration[-1])
+        self._from = until
+        kept = [
+            n
+            for n, (slot, rows) in enumerate(zip(self._slots, self._rows, strict=True))
+            if slot + rows.busy.shape[1] > until
+        ]
+        self._rows = [self._rows[n] for n in kept]
+        self._slots = [self._slots[n] for n in kept]
+        self._release = [self._release[n] for n in kept]
+
+
+def _tail(rows: SlotRows, begun: int) -> SlotRows:
+    """Rows from a request's slot `begun` on."""
+    if begun <= 0:
+        return rows
+    return SlotRows(
+        busy=rows.busy[:, begun:],
+        alone=rows.alone[:, begun:],
+        link_kv=rows.link_kv[:, begun:],
+        link_activation=rows.link_activation[:, begun:],
+        port=rows.port[:, begun:],
+        delay=rows.delay[:, begun:],
+    )

@@ -1,0 +1,169 @@
+"""Short streams solved exactly in lockstep: every order, division and idle slot that may win."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, permutations, product
+from math import comb, factorial, prod
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.errors import MocapError
+from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, price_slots, slot_rows
+from mocap_opt.replay.sequence_lockstep import overlap_rows, slot_starts
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.requests import Request
+from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.stopping import AskedToStop, StoppedError, never
+from mocap_opt.tables.cost_tables import Tables
+
+MOST_SCHEDULES = 20_000
+"""Orders x divisions x idle slots that are worth going through."""
+
+
+def schedules(requests: Sequence[Request], order_given: bool) -> int:
+    """Count the schedules that `solve_exactly` would go through, at most."""
+    orders = 1 if order_given else factorial(len(requests))
+    divisions = prod(
+        sum(comb(request.tables.steps - 1, m - 1) for m in request.tables.counts) for request in requests
+    )
+    idle: int = requests[0].tables.stages ** (len(requests) - 1)
+    return orders * divisions * idle
+
+
+class UnfinishedError(MocapError):
+    """The search was asked to stop before it had proved anything; the message says how far it had come."""
+
+
+def solve_exactly(
+    requests: Sequence[Request],
+    order_given: bool,
+    fingerprint: str | None = None,
+    asked_to_stop: AskedToStop = never,
+    tell: Callable[[RequestSequence], None] = lambda _: None,
+) -> RequestSequence | None:
+    """Find a sequence of least lockstep makespan; None proves that none is feasible.
+
+    With all KV at home a schedule is never dearer than with any other homes, so schedules are taken
+    in the order of that price until it reaches the best makespan; where homes are needed, a program
+    finds them.  More than N - 1 idle slots between requests never help: the stages are empty then.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    order_given : bool
+        Whether they must run in this order.
+    fingerprint : str, optional
+        For the plans.
+    asked_to_stop : callable
+        Checked between schedules, and while homes are sought.
+    tell : callable
+        Called with every sequence that is better than those before.
+
+    Raises
+    ------
+    UnfinishedError
+        If asked to stop before the end.
+    ValueError
+        If there are more than `MOST_SCHEDULES` schedules.
+    """
+    if (count := schedules(requests, order_given)) > MOST_SCHEDULES:
+        raise ValueError(f"{count} schedules are too many to go through; at most {MOST_SCHEDULES}")
+    best: RequestSequence | None = None
+    least = np.iinfo(np.int64).max
+    priced: list[tuple[int, RequestSequence, LockstepReplay]] = []
+    for each in _priced(requests, order_given, fingerprint):
+        if asked_to_stop():
+            raise UnfinishedError(f"stopped after pricing {len(priced)} of at most {count} schedules")
+        priced.append(each)
+    priced.sort(key=lambda each: each[0])
+    for tried, (makespan, sequence, slots) in enumerate(priced):
+        if makespan >= least:
+            break
+        if asked_to_stop():
+            raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules")
+        if not sequence_violations(sequence):
+            best, least = sequence, makespan
+            tell(best)
+            continue
+        try:
+            found = _with_homes(sequence, slots, min(least, _worst(sequence, slots)), asked_to_stop)
+        except StoppedError as error:
+            raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules") from error
+        if found is not None and found[0] < least:
+            least, best = found
+            tell(best)
+    return best
+
+
+def _with_homes(
+    sequence: RequestSequence, slots: LockstepReplay, below: int, asked_to_stop: AskedToStop
+) -> tuple[int, RequestSequence] | None:
+    # OR-Tools takes a second to load, and only tight memories need it.
+    from mocap_opt.formulations.stream_homes import best_homes  # noqa: PLC0415
+
+    found = best_homes(sequence, slots, below, asked_to_stop)
+    if found is None:
+        return None
+    rows = [slot_rows(request.tables, request.plan) for request in found]
+    return _makespan(found, rows)[0], found
+
+
+def _worst(sequence: RequestSequence, slots: LockstepReplay) -> int:
+    """Above any makespan: all KV written once and read with every later chunk, over one slow link."""
+    machine = sequence.machine
+    rates = [*machine.link_rate.tolist(), *machine.port_rate.tolist()]
+    moved = sum(
+        int(request.tables.page_bytes.sum()) * int(request.tables.pages[-1]) * request.plan.chunks
+        for request in sequence
+    )
+    share = max(int(machine.share.max(initial=1)), 1)
+    slowest = -(-(moved * share + int(slots.port_bytes.sum())) // min(rates))
+    ends = sum(request.release for request in sequence) + slots.latency
+    return int(ends + 2 * sequence.slots * (slowest + 1))
+
+
+def divisions(tables: Tables) -> Iterator[IntArray]:
+    """Every division that keeps to counts and lengths, int64[chunks + 1], grid indices."""
+    for count in tables.counts:
+        for cuts in combinations(range(1, tables.steps), count - 1):
+            indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
+            tail = np.zeros(count, dtype=np.int64)
+            tail[-1] = 1
+            if tables.length_allowed[tail, np.diff(indices)].all():
+                yield indices
+
+
+def _priced(
+    requests: Sequence[Request], order_given: bool, fingerprint: str | None
+) -> Iterator[tuple[int, RequestSequence, LockstepReplay]]:
+    """Every schedule with all KV at home, its makespan and its slots."""
+    plans: list[list[tuple[Plan, SlotRows]]] = []
+    for request in requests:
+        made = [Plan.from_arrays(request.tables, cut, None, fingerprint) for cut in divisions(request.tables)]
+        plans.append([(plan, slot_rows(request.tables, plan)) for plan in made])
+    numbers = tuple(range(len(requests)))
+    for order in [numbers] if order_given else permutations(numbers):
+        for chosen in product(*(plans[r] for r in order)):
+            for idle in product(range(requests[0].tables.stages), repeat=len(requests) - 1):
+                slot, scheduled = 0, []
+                for r, (plan, _), gap in zip(order, chosen, (*idle, 0), strict=True):
+                    request = requests[r]
+                    scheduled.append(
+                        ScheduledRequest(request.tables, plan, slot, request.release, request.name)
+                    )
+                    slot += plan.chunks + gap
+                sequence = RequestSequence(tuple(scheduled))
+                makespan, slots = _makespan(sequence, [rows for _, rows in chosen])
+                yield makespan, sequence, slots
+
+
+def _makespan(sequence: RequestSequence, rows: Sequence[SlotRows]) -> tuple[int, LockstepReplay]:
+    offsets = [request.slot for request in sequence]
+    memory = np.zeros((sequence.stages, sequence.slots), dtype=np.int64)
+    slots = price_slots(sequence.machine, overlap_rows(rows, offsets, sequence.slots), memory)
+    release = np.zeros(sequence.slots, dtype=np.int64)
+    np.maximum.at(release, offsets, [request.release for request in sequence])
+    return int((slot_starts(slots.duration, release) + slots.work)[-1]), slots

@@ -1,0 +1,170 @@
+"""The best sequence and the bounds of a stream so far, and when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from mocap_opt.bounds import Bound
+from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
+from mocap_opt.schedule.requests import Request
+from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.search.stream_candidate import Candidate
+from mocap_opt.solve.incumbent import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A sequence with both its replays, verified.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    event : SequenceEvent
+    """
+
+    candidate: Candidate
+    event: SequenceEvent
+
+    @property
+    def rank(self) -> tuple[Fraction, Fraction]:
+        """Makespan of the better replay, and the sum of its completions, ticks."""
+        event = Fraction(self.event.makespan), Fraction(sum(self.event.completion))
+        makespan, total = self.candidate.rank
+        return min(event, (Fraction(makespan), Fraction(total)))
+
+    @property
+    def makespan(self) -> Fraction:
+        """Makespan of the better replay, ticks."""
+        return self.rank[0]
+
+
+@dataclass(eq=False)
+class StreamSearch:
+    """What a search knows so far; every sequence and every bound goes through it.
+
+    Attributes
+    ----------
+    requests : sequence of Request
+    order_given : bool
+        Whether they must run in this order.
+    fingerprint : str or None
+        Of the instance, for the plans.
+    time_limit_s : float
+        Wall time allowed, from `started`.
+    gap : float
+        Stop once (makespan - bound) / makespan is at most this.
+    callback : callable or None
+        Told of every better makespan or bound.
+    stop : threading.Event
+        Set from outside to stop early.
+    best : Planned or None
+    bounds : list of Bound
+        On the makespan.
+    infeasible : str or None
+        Why there is no sequence, if that is proved.
+    notes : list of str
+        What there is to say about how the search went.
+    started : float
+        `time.perf_counter` when the work began.
+    """
+
+    requests: Sequence[Request]
+    order_given: bool
+    fingerprint: str | None = None
+    time_limit_s: float = 60.0
+    gap: float = 0.0
+    callback: Callable[[Progress], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    best: Planned | None = None
+    bounds: list[Bound] = field(default_factory=list)
+    infeasible: str | None = None
+    notes: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.time_limit_s - self.elapsed_s)
+
+    @property
+    def bound(self) -> Bound | None:
+        """The best bound on the makespan."""
+        return max(self.bounds, key=lambda each: each.ticks, default=None)
+
+    @property
+    def current_gap(self) -> float | None:
+        """(makespan - bound) / makespan; None while either is unknown."""
+        bound = self.bound
+        if self.best is None or bound is None:
+            return None
+        makespan = self.best.makespan
+        return float(1 - bound.ticks / makespan) if makespan else 0.0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the gap is reached."""
+        gap = self.current_gap
+        return gap is not None and gap <= self.gap
+
+    def out_of_time(self) -> bool:
+        """Whether time is up or the caller asked to stop, whatever the gap."""
+        return self.stop.is_set() or self.remaining_s <= 0
+
+    def done(self) -> bool:
+        """Whether to stop: gap reached, time up, or asked to."""
+        return self.out_of_time() or self.closed
+
+    def deadline(self, share: float) -> Callable[[], bool]:
+        """Whether a step that may take a share of the time left has to stop, as a question to ask often."""
+        end = self.elapsed_s + share * self.remaining_s
+        return lambda: self.done() or self.elapsed_s > end
+
+    def offer(self, candidate: Candidate, source: str) -> bool:
+        """Verify a sequence, run it without barriers, and keep it if it is better; tell whether it is.
+
+        Raises
+        ------
+        AssertionError
+            If it breaks a rule: a defect of whoever made it.
+        """
+        wrong = sequence_violations(candidate.sequence)
+        if wrong:
+            raise AssertionError(f"{source} made an infeasible sequence: {wrong[0]}")
+        planned = Planned(candidate, replay_sequence_event(candidate.sequence))
+        if self.best is not None and planned.rank >= self.best.rank:
+            return False
+        self.best = planned
+        self.tell(source)
+        return True
+
+    def add_bounds(self, bounds: Iterable[Bound]) -> None:
+        """Take bounds in; tell of a better one."""
+        before = self.bound
+        self.bounds.extend(bounds)
+        after = self.bound
+        if after is not None and (before is None or after.ticks > before.ticks):
+            self.tell(after.name)
+
+    def tell(self, source: str) -> None:
+        """Pass the present state on to the callback."""
+        if self.callback is None:
+            return
+        seconds, bound = self.requests[0].tables.seconds, self.bound
+        self.callback(
+            Progress(
+                elapsed_s=self.elapsed_s,
+                latency_s=None if self.best is None else seconds(self.best.makespan),
+                bound_s=None if bound is None else seconds(bound.ticks),
+                gap=self.current_gap,
+                source=source,
+            )
+        )

@@ -1,1 +1,0 @@
-"""Sequences of requests: what they are, when they are feasible, how good they can be."""

@@ -1,0 +1,221 @@
+"""An instance as integer tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.tables import memory, transfer
+from mocap_opt.tables.compute import StageTimes, coefficient_times, roofline_times
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import Layout, layout
+from mocap_opt.tables.measured import measured_tables
+from mocap_opt.tables.rounding import LIMIT, Polynomial, Rounding, tabulate_stages, whole
+from mocap_opt.tables.ticks import check_tick, choose_tick, rate_per_tick
+from mocap_opt.units import exact
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+
+def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
+    """Turn an instance into ticks, bytes and pages; every number is rounded once, here.
+
+    Parameters
+    ----------
+    instance : Instance
+    laid_out : Layout, optional
+        The instance's own `layout`, if it is already known.
+
+    Returns
+    -------
+    Tables
+
+    Raises
+    ------
+    InputError
+        If the pipeline does not fit the wafer, if the tick is too short for the rates, if a number
+        reaches 2^62, or if the instance is a stream (see `mocap_opt.schedule.requests`).
+    """
+    if requests := instance.workload.requests:
+        expected = "one prompt; a stream is for check, show, solve, evaluate and bound"
+        raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
+    laid_out = layout(instance) if laid_out is None else laid_out
+    workload, chunking = instance.workload, instance.chunking
+    topology, shares = laid_out.topology, laid_out.shares
+    port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in laid_out.dies]
+    link_bandwidth = [link.bandwidth for link in topology.links]
+    tick = tick_length(instance, [*port_bandwidth, *link_bandwidth])
+    port_rate = np.array([rate_per_tick(rate, tick) for rate in port_bandwidth], dtype=np.int64)
+    link_rate = [rate_per_tick(rate, tick) for rate in link_bandwidth]
+
+    grid = np.array([*range(0, workload.tokens, chunking.quantum), workload.tokens], dtype=np.int64)
+    steps = np.arange(grid.size, dtype=np.int64)
+    lengths = np.stack([steps * chunking.quantum, workload.tokens - grid[::-1]])
+    message = [transfer.activation_bytes(instance)] * laid_out.stages
+    hops = transfer.hop_ticks(shares, topology.hop_latency, tick)
+    send = transfer.send_times(shares, hops, message, link_rate)
+    own = own_traffic(instance, laid_out, grid)
+    shortest, longest = chunking.length_limits(workload.tokens)
+    queue = instance.pipeline.queue_depth
+    tables = Tables(
+        name=instance.name,
+        tick_s=tick,
+        max_chunks=chunking.max_chunks,
+        exact_chunks=chunking.exact,
+        quantum=chunking.quantum,
+        page=chunking.page_tokens,
+        min_length=shortest,
+        max_length=longest,
+        prefix=workload.cached_prefix,
+        grid=grid,
+        # Up, and of the very bytes and rates that replays use: then a chunk's own traffic alone
+        # never takes longer than the chunk's tau.
+        memory_side=-(-own // port_rate[:, None]),
+        # Up for the same reason: then links that nobody else uses never take longer than send.
+        send=tabulate_stages(send, lengths, Rounding.UP, "send time in ticks"),
+        activation_bytes=np.array(message, dtype=np.int64),
+        queue_depth=queue if isinstance(queue, int) else None,
+        own_traffic=own,
+        port_rate=port_rate,
+        links=tuple(link.name for link in topology.links),
+        link_rate=np.array(link_rate, dtype=np.int64),
+        share_denominator=shares.denominator,
+        share=shares.numerators,
+        hop_ticks=hops,
+        overlap=exact(instance.overlap),
+        **compute_tables(instance, laid_out, tick, grid, lengths),
+        **memory_tables(instance, laid_out),
+    )
+    check_totals(tables)
+    return tables
+
+
+def compute_tables(
+    instance: Instance, laid_out: Layout, tick: Fraction, grid: IntArray, lengths: IntArray
+) -> dict[str, IntArray]:
+    """Tabulate Phi, full blocks, gamma and c, each rounded once to the nearest tick.
+
+    Returns
+    -------
+    dict
+        ``phi``, ``full_block``, ``prefix_cost`` and ``length_cost`` of `Tables`; where times are
+        measured, ``residual`` too.
+    """
+    if instance.costs.kind == "measured":
+        return measured_tables(instance, laid_out.stages, tick, grid, lengths)
+    times = [stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
+
+    def in_ticks(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
+        scaled = [tuple(c / tick for c in polynomial) for polynomial in polynomials]
+        return tabulate_stages(scaled, at, Rounding.NEAREST, f"{what} in ticks")
+
+    return {
+        "phi": in_ticks((t.compute for t in times), grid, "compute time"),
+        "full_block": in_ticks((t.full_block for t in times), lengths, "full-block time"),
+        "prefix_cost": in_ticks((t.prefix_cost for t in times), grid, "prefix cost"),
+        "length_cost": in_ticks((t.length_cost for t in times), lengths, "fixed costs"),
+    }
+
+
+def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
+    """Return the sizes of memories and of what they hold, rounded up to whole bytes.
+
+    Returns
+    -------
+    dict
+        ``page_bytes``, ``prefix_bytes``, ``capacity``, ``static``, ``staging`` and
+        ``working_bytes`` of `Tables`.
+    """
+    stages, page = range(laid_out.stages), instance.chunking.page_tokens
+    dies = [len(owned) for owned in laid_out.dies]
+    kappa = [memory.kv_bytes_per_token(instance, laid_out, i) for i in stages]
+    page_bytes = sizes((each * page for each in kappa), "KV of a page")
+    prefix_pages = -(-instance.workload.cached_prefix // page)
+    return {
+        "page_bytes": page_bytes,
+        "prefix_bytes": sizes((each * prefix_pages for each in page_bytes.tolist()), "KV of the prefix"),
+        "capacity": sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
+        "static": sizes((memory.static_bytes(instance, laid_out, i) for i in stages), "weights"),
+        "staging": sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
+        "working_bytes": sizes((memory.working_bytes(instance, laid_out, i) for i in stages), "activations"),
+    }
+
+
+def tick_length(instance: Instance, rates: list[Fraction]) -> Fraction:
+    """Return the tick the instance asks for, checked, or the shortest round one that keeps the rates."""
+    if instance.tick is None:
+        return choose_tick(rates)
+    return check_tick(exact(instance.tick), rates)
+
+
+def stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
+    """Return a stage's compute times, from the roofline or from coefficients."""
+    costs = instance.costs
+    if costs.kind == "roofline":
+        return roofline_times(instance, costs, laid_out, stage)
+    if costs.kind == "coefficients":
+        return coefficient_times(instance, costs.of_stage(stage))
+    raise TypeError("measured times are no polynomials")
+
+
+def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArray:
+    """Bytes a chunk moves through its stage's own memory port, int64[stage, G + 1], by the chunk's end.
+
+    Weights + kappa (P + b); nothing where times are given as coefficients or measured: they contain it.
+    """
+    if instance.costs.kind != "roofline":
+        return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
+    moved: list[Polynomial] = []
+    for i, layers in enumerate(laid_out.layers):
+        kappa = memory.kv_bytes_per_token(instance, laid_out, i)
+        weights = memory.layer_weight_bytes(instance, layers)
+        moved.append((weights + kappa * instance.workload.cached_prefix, kappa))
+    return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
+
+
+def sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
+    """Round sizes up to whole bytes, int64[stage].
+
+    Raises
+    ------
+    InputError
+        If one reaches 2^62.
+    """
+    return np.array([whole(Fraction(value), Rounding.UP, what) for value in values], dtype=np.int64)
+
+
+def check_totals(tables: Tables) -> None:
+    """Make sure that sums over a whole plan fit int64 wherever they are formed.
+
+    Raises
+    ------
+    InputError
+        If one memory could be asked for 2^62 bytes, or all chunk and send times together reach
+        2^62 ticks.
+    """
+    pages = int(tables.pages[-1])
+    each = [tables.static, tables.staging, tables.prefix_bytes]
+    longest = [tables.memory_side, tables.prefix_cost, tables.length_cost, tables.send, tables.full_block]
+    if tables.residual is not None:
+        longest.append(tables.residual)
+    chunk = sum(int(table.max()) for table in longest) + int(tables.hop_ticks.max())
+    totals = {
+        "bytes in a memory": sum(tables.page_bytes.tolist()) * pages
+        + sum(int(table.max()) for table in each)
+        + int(tables.working_bytes.max()) * tables.tokens,
+        "ticks of all chunks": tables.stages * (int(tables.phi.max()) + tables.max_chunks * chunk),
+    }
+    remedy = "use fewer tokens, a smaller batch or a longer tick"
+    problems = [
+        Problem(f"workload: {what}", f"up to {float(total):.3g}", "less than 2^62", remedy)
+        for what, total in totals.items()
+        if total >= LIMIT
+    ]
+    if problems:
+        raise InputError(problems)

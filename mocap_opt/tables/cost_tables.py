@@ -1,0 +1,245 @@
+"""The integer tables: every number that programs, bounds, heuristics and replays may read.
+
+Rounding happens once, when :mod:`mocap_opt.tables` fills these tables from an instance.
+After that, times are whole ticks, sizes whole bytes and KV cache whole pages.
+The symbols are those of ``formulations/notation.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """An instance in ticks, bytes and pages.
+
+    Boundaries are indices into ``grid`` (0 .. G).  Tables over a chunk's length are indexed
+    ``[stage, tail, k]`` with ``k = b - a`` in grid steps and ``tail = 1`` for the chunk that ends
+    at the last grid point, whose step may be shorter than the others.  Memories are numbered like
+    the stages they belong to (memory ``k`` is the dies of stage ``k`` together).
+
+    Attributes
+    ----------
+    name : str
+        The instance's name, for messages only.
+    tick_s : Fraction
+        Length of a tick, seconds.
+    max_chunks : int
+        M, the most chunks a plan may use.
+    exact_chunks : bool
+        True if a plan must use exactly M chunks.
+    quantum, page : int
+        Grid step and page, tokens; ``page`` divides ``quantum``.
+    min_length, max_length : int
+        Limits on a chunk's length, tokens.
+    prefix : int
+        P, tokens cached before the prompt.
+    grid : int64[G + 1], tokens
+        Admissible boundaries: 0, q, 2q, ..., S.
+    phi : int64[stage, G + 1], ticks
+        Phi_i, cumulative compute time.
+    full_block : int64[stage, 2, G + 1], ticks
+        Extra time of counting attention in full blocks, by ``[stage, tail, k]``; inside the max.
+    memory_side : int64[stage, G + 1], ticks
+        omega_i + rho_i (P + b), by the chunk's end.
+    prefix_cost : int64[stage, G + 1], ticks
+        gamma_i (P + a), by the chunk's start.
+    length_cost : int64[stage, 2, G + 1], ticks
+        c_i, by ``[stage, tail, k]``; entry ``k = 0`` is never read.
+    send : int64[stage, 2, G + 1], ticks
+        Uncontended time of a chunk's activations to the next stage, hops included; 0 after the last.
+    activation_bytes : int64[stage], bytes per token
+        Size of a chunk's activations as a message, per token of its length.
+    page_bytes : int64[stage], bytes
+        kappa_i x page, KV of one page of positions on stage i.
+    prefix_bytes : int64[memory], bytes
+        KV of the cached prefix, in whole pages.
+    capacity, static : int64[memory], bytes
+        Size of the memory; bytes always there (weights).
+    staging : int64[memory], bytes
+        Staging buffers, part of the reserve.
+    working_bytes : int64[memory], bytes per token
+        Activations a stage holds per token of its queues, all its dies together.
+    queue_depth : int or None
+        Q; None if unbounded.
+    own_traffic : int64[stage, G + 1], bytes
+        Bytes that running a chunk ending at b moves through the stage's own memory port
+        (weights + kappa (P + b)); already counted in ``memory_side``.
+    port_rate : int64[memory], bytes per tick
+        R_k.
+    links : tuple of str
+        Names of the living directed links, e.g. ``"0,1>0,2"``.
+    link_rate : int64[link], bytes per tick
+        B_e.
+    share_denominator : int
+        Common denominator of ``share``.
+    share : int64[link, memory, memory]
+        Numerators of lambda: a unit from memory (stage) a to b puts
+        ``share[e, a, b] / share_denominator`` on link e.
+    hop_ticks : int64[memory, memory], ticks
+        Latency of the longest route from a to b, hops x latency of a hop.
+    overlap : Fraction
+        f, the part of a chunk's KV transfers that overlaps with its compute.
+    residual : int64[stage, G + 1, G + 1] or None, ticks
+        What a measured chunk [a, b) takes beyond the other tables, by ``[stage, a, b]``; never negative,
+        so that leaving it out relaxes a problem.  None if times are not measured.
+    """
+
+    name: str
+    tick_s: Fraction
+    max_chunks: int
+    exact_chunks: bool
+    quantum: int
+    page: int
+    min_length: int
+    max_length: int
+    prefix: int
+    grid: IntArray
+    phi: IntArray
+    full_block: IntArray
+    memory_side: IntArray
+    prefix_cost: IntArray
+    length_cost: IntArray
+    send: IntArray
+    activation_bytes: IntArray
+    page_bytes: IntArray
+    prefix_bytes: IntArray
+    capacity: IntArray
+    static: IntArray
+    staging: IntArray
+    working_bytes: IntArray
+    queue_depth: int | None
+    own_traffic: IntArray
+    port_rate: IntArray
+    links: tuple[str, ...]
+    link_rate: IntArray
+    share_denominator: int
+    share: IntArray
+    hop_ticks: IntArray
+    overlap: Fraction
+    residual: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and types, and make the arrays read-only."""
+        stages, points, links = self.phi.shape[0], self.grid.size, len(self.links)
+        shapes = {
+            "phi": (stages, points),
+            "full_block": (stages, 2, points),
+            "memory_side": (stages, points),
+            "prefix_cost": (stages, points),
+            "length_cost": (stages, 2, points),
+            "send": (stages, 2, points),
+            "own_traffic": (stages, points),
+            "link_rate": (links,),
+            "share": (links, stages, stages),
+            "hop_ticks": (stages, stages),
+        }
+        per_stage = "activation_bytes page_bytes prefix_bytes capacity static staging working_bytes"
+        shapes |= dict.fromkeys([*per_stage.split(), "port_rate"], (stages,))
+        if self.residual is not None:
+            shapes["residual"] = (stages, points, points)
+            if self.residual.min(initial=0) < 0:
+                raise ValueError("residual: expected no negative entry")
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != np.int64:
+                raise ValueError(f"{name}: expected int64{list(shape)}, got {array.dtype}{list(array.shape)}")
+            array.flags.writeable = False
+        if self.quantum % self.page:
+            raise ValueError(f"page {self.page} does not divide quantum {self.quantum}")
+
+    @property
+    def stages(self) -> int:
+        """N, the number of stages (and of memories)."""
+        return int(self.phi.shape[0])
+
+    @property
+    def steps(self) -> int:
+        """G, the number of grid steps; grid indices run from 0 to G."""
+        return int(self.grid.size - 1)
+
+    @property
+    def tokens(self) -> int:
+        """S, tokens to prefill."""
+        return int(self.grid[-1])
+
+    @property
+    def counts(self) -> range:
+        """The numbers of non-empty chunks a plan may have."""
+        most = min(self.max_chunks, self.steps)
+        if self.exact_chunks:
+            return range(self.max_chunks, self.max_chunks + 1)
+        return range(1, most + 1)
+
+    @cached_property
+    def pages(self) -> IntArray:
+        """Pages needed for the first ``grid[g]`` tokens, int64[G + 1]; a partial page is whole."""
+        return -(-self.grid // self.page)
+
+    @cached_property
+    def length_allowed(self) -> npt.NDArray[np.bool_]:
+        """bool[2, G + 1]: whether a chunk of length ``[tail, k]`` keeps to the limits."""
+        lengths = self.lengths
+        allowed = (lengths >= self.min_length) & (lengths <= self.max_length)
+        allowed[:, 0] = False
+        if self.tokens % self.quantum:
+            allowed[0, self.steps] = False
+        return allowed
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """Tokens of a chunk of k grid steps, int64[2, G + 1], by ``[tail, k]``."""
+        steps = np.arange(self.steps + 1, dtype=np.int64)
+        return np.stack([steps * self.quantum, self.tokens - self.grid[::-1]])
+
+    def tau(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
+        """Time of chunks on stages, before any KV traffic.
+
+        Parameters
+        ----------
+        stage, start, end : array_like of int
+            Stage and grid indices of the chunk's ends, ``start < end``; broadcast together.
+
+        Returns
+        -------
+        int64 array, ticks
+            max(Phi(b) - Phi(a) + full block, memory side) + gamma (P + a) + c(b - a), and the residual
+            of measured times.
+        """
+        i, a, b = np.broadcast_arrays(stage, start, end)
+        tail = (b == self.steps).astype(np.int64)
+        compute = self.phi[i, b] - self.phi[i, a] + self.full_block[i, tail, b - a]
+        slowest = np.maximum(compute, self.memory_side[i, b])
+        total: IntArray = slowest + self.prefix_cost[i, a] + self.length_cost[i, tail, b - a]
+        if self.residual is not None:
+            total += self.residual[i, a, b]
+        return total
+
+    def send_time(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
+        """Uncontended time of chunks' activations to the next stage, ticks; broadcasts like `tau`."""
+        i, a, b = np.broadcast_arrays(stage, start, end)
+        times: IntArray = self.send[i, (b == self.steps).astype(np.int64), b - a]
+        return times
+
+    def reserve(self, longest: int) -> IntArray:
+        """Bytes of every memory kept for staging and activations, int64[memory].
+
+        Parameters
+        ----------
+        longest : int
+            The plan's longest chunk, tokens.
+        """
+        held = self.tokens if self.queue_depth is None else min(2 * self.queue_depth * longest, self.tokens)
+        return self.staging + held * self.working_bytes
+
+    def seconds(self, ticks: float | Fraction) -> float:
+        """Ticks as seconds."""
+        return float(Fraction(ticks) * self.tick_s)

@@ -1,0 +1,286 @@
+"""Tables as JSON: every integer that programs, bounds and replays read, for programs that are not ours.
+
+The format is written down in ``formulations/notation.md``, the fields in
+:mod:`mocap_opt.tables.table_fields`.
+Reading is exact: integers are JSON integers of any size up to 64 bits, fractions are texts ``"p/q"``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_json, source_name, write_text_atomically
+from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.table_fields import AXES, FIELDS, Field
+
+VERSION = 1
+MAX_BYTES = 256 * 2**20
+"""Largest file that is read: 20 million numbers and more."""
+
+OPTIONAL = "integers or none"
+"""Kind of the fields that a file may leave out."""
+
+_FRACTION = re.compile(r"[0-9]{1,40}(?:/(?!0+$)[0-9]{1,40})?")
+
+
+def tables_to_dict(tables: Tables, fingerprint: str | None = None) -> dict[str, Any]:
+    """Return tables as JSON holds them; `tables_from_dict` reads them back.
+
+    Parameters
+    ----------
+    tables : Tables
+    fingerprint : str, optional
+        Of the instance they were made from.
+    """
+    return {
+        "version": VERSION,
+        "kind": "tables",
+        "fingerprint": fingerprint,
+        "dimensions": _dimensions(tables),
+        "fields": {
+            field.name: _described(field, value)
+            for field in FIELDS
+            if (value := getattr(tables, field.name)) is not None or field.kind != OPTIONAL
+        },
+    }
+
+
+def _dimensions(tables: Tables) -> dict[str, int]:
+    stages, points = tables.stages, tables.steps + 1
+    sizes = {"point": points, "length": points, "tail": 2, "link": len(tables.links)}
+    return {axis: sizes.get(axis, stages) for axis in AXES}
+
+
+def _described(field: Field, value: Any) -> dict[str, Any]:
+    if field.kind in ("integers", OPTIONAL):
+        value = value.tolist()
+    elif field.kind == "fraction":
+        value = str(value)
+    elif field.kind == "texts":
+        value = list(value)
+    about: dict[str, Any] = {"unit": field.unit} if field.unit else {}
+    if field.axes:
+        about["axes"] = list(field.axes)
+    return {**about, "meaning": field.meaning, "value": value}
+
+
+def tables_from_dict(data: Mapping[str, Any]) -> Tables:
+    """Read tables.
+
+    Units and axes, where the file gives them, must be those of `FIELDS`; texts about meanings are
+    not looked at.
+
+    Raises
+    ------
+    InputError
+        Listing every problem.
+    """
+    read = _Reader()
+    read.keys(data, ("version", "kind", "fingerprint", "dimensions", "fields"), ("version", "kind", "fields"))
+    if "version" in data and (isinstance(data["version"], bool) or data["version"] != VERSION):
+        read.problem("version", show(data["version"]), str(VERSION))
+    if "kind" in data and data["kind"] != "tables":
+        read.problem("kind", show(data["kind"]), '"tables"')
+    fields = data.get("fields")
+    if not isinstance(fields, dict):
+        if "fields" in data:
+            read.problem("fields", show(fields), "an object with the fields")
+        raise InputError(capped(read.problems, "tables"))
+    names = tuple(field.name for field in FIELDS)
+    required = tuple(field.name for field in FIELDS if field.kind != OPTIONAL)
+    read.keys(fields, names, required, "fields")
+    values = {field.name: read.field(field, fields[field.name]) for field in FIELDS if field.name in fields}
+    if not read.problems:
+        read.sizes(data.get("dimensions"))
+    if not read.problems:
+        read.problems.extend(_contradictions(values))
+    if read.problems:
+        raise InputError(capped(read.problems, "tables"))
+    return Tables(**values)
+
+
+class _Reader:
+    """Reads the fields one by one and gathers what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        # Size of every axis met so far, and the field that set it.
+        self.size: dict[str, tuple[int, str]] = {"tail": (2, "")}
+
+    def problem(self, path: str, found: str, expected: str, remedy: str = "") -> None:
+        self.problems.append(Problem(path, found, expected, remedy))
+
+    def keys(
+        self, data: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...], *path: object
+    ) -> None:
+        for key in islice((key for key in data if key not in known), MOST_PROBLEMS):
+            remedy = close_to(key, known) or "remove it"
+            self.problem(join_path(*path, key), show(data[key]), "no such key", remedy)
+        for key in required:
+            if key not in data:
+                self.problem(join_path(*path, key), "nothing", "this required key")
+
+    def field(self, field: Field, entry: Any) -> Any:
+        """Value of a field, or None with a problem noted."""
+        path = join_path("fields", field.name)
+        if not isinstance(entry, dict) or "value" not in entry:
+            self.problem(path, show(entry), 'an object with the key "value"')
+            return None
+        self.keys(entry, ("unit", "axes", "meaning", "value"), (), "fields", field.name)
+        for key, expected in (("unit", field.unit), ("axes", list(field.axes))):
+            if key in entry and entry[key] != expected:
+                self.problem(f"{path}.{key}", show(entry[key]), show(expected))
+        value, path = entry["value"], f"{path}.value"
+        if field.axes:
+            return self.array(field, value, path)
+        return self.single(field, value, path)
+
+    def single(self, field: Field, value: Any, path: str) -> Any:
+        match field.kind:
+            case "text":
+                good, expected = isinstance(value, str), "a text"
+            case "boolean":
+                good, expected = isinstance(value, bool), "true or false"
+            case "fraction":
+                good = isinstance(value, str) and re.fullmatch(_FRACTION, value) is not None
+                expected = 'a fraction, such as "1/1000"'
+                value = Fraction(value) if good else None
+            case _:
+                null = value is None and field.kind.endswith("null")
+                good = null or (_whole(value) and field.least <= value < 2**63)
+                expected = f"a whole number from {field.least}" + (
+                    ", or null" if field.kind.endswith("null") else ""
+                )
+        if not good:
+            self.problem(path, show(value), expected)
+            return None
+        return value
+
+    def array(self, field: Field, value: Any, path: str) -> IntArray | tuple[str, ...] | None:
+        layer: list[Any] = [value]
+        for depth, axis in enumerate(field.axes):
+            where = f"{path}, level {depth + 1}" if depth else path
+            for item in layer:
+                if not isinstance(item, list):
+                    self.problem(where, show(item), f"a list over axis {axis}")
+                    return None
+                size, setter = self.size.setdefault(axis, (len(item), field.name))
+                if len(item) != size:
+                    since = f", as in {setter}" if setter else ""
+                    self.problem(where, f"{len(item)}", f"{size} entries over axis {axis}{since}")
+                    return None
+            layer = [entry for item in layer for entry in item]
+        if field.kind == "texts":
+            wrong = [entry for entry in layer if not isinstance(entry, str)]
+            if wrong or len(set(layer)) < len(layer):
+                self.problem(path, show(wrong[0]) if wrong else "one of them twice", "different texts")
+                return None
+            return tuple(layer)
+        wrong = [n for n in layer if not (_whole(n) and field.least <= n < 2**63)]
+        if wrong:
+            self.problem(path, show(wrong[0]), f"whole numbers from {field.least} to 2^63 - 1")
+            return None
+        shape = tuple(self.size[axis][0] for axis in field.axes)
+        return np.array(layer, dtype=np.int64).reshape(shape)
+
+    def sizes(self, given: Any) -> None:
+        """Require that axes over the same things are equally long, and as long as the file says."""
+        same = (("stage", ("memory", "from", "to")), ("point", ("length",)))
+        for axis, others in same:
+            for other in others:
+                if self.size[other][0] != self.size[axis][0]:
+                    self.problem(
+                        join_path("fields", self.size[other][1]),
+                        f"{self.size[other][0]}",
+                        f"{self.size[axis][0]} entries over axis {other}, as over axis {axis}",
+                    )
+        found = {axis: size for axis, (size, _) in self.size.items()}
+        if given is not None and given != found:
+            self.problem("dimensions", show(given), show(found), "it must agree with the fields")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """What each field may be on its own and all of them together may not."""
+    grid, quantum, page = values["grid"], values["quantum"], values["page"]
+
+    def problem(name: str, found: object, expected: str) -> Problem:
+        return Problem(f"fields.{name}.value", show(found), expected)
+
+    if quantum % page:
+        yield problem("page", page, f"a divisor of the quantum ({quantum})")
+    if grid.size < 2 or grid[-1] == 0:
+        yield problem("grid", grid.tolist(), "at least one step")
+    elif not np.array_equal(grid[:-1], np.arange(grid.size - 1) * quantum) or not (
+        0 < grid[-1] - grid[-2] <= quantum
+    ):
+        yield problem(
+            "grid", grid.tolist(), f"multiples of the quantum ({quantum}) and a last step not longer"
+        )
+    if values["tick_s"] <= 0:
+        yield problem("tick_s", str(values["tick_s"]), "more than 0")
+    if values["overlap"] > 1:
+        yield problem("overlap", str(values["overlap"]), "at most 1")
+    if (values["share"] > values["share_denominator"]).any():
+        most = int(values["share"].max())
+        yield problem("share", most, f"at most share_denominator ({values['share_denominator']})")
+
+
+def load_tables(path: str | os.PathLike[str]) -> Tables:
+    """Read a file of tables.
+
+    Raises
+    ------
+    InputError
+        Listing every problem, each with the file's name.
+    """
+    data = read_json(path, max_bytes=MAX_BYTES)
+    try:
+        return tables_from_dict(data)
+    except InputError as error:
+        source = source_name(path)
+        raise InputError(
+            [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
+        ) from None
+
+
+def save_tables(path: str | os.PathLike[str], tables: Tables, fingerprint: str | None = None) -> None:
+    """Write a file of tables, whole or not at all; one line for every innermost row of numbers.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written.
+    """
+    data = tables_to_dict(tables, fingerprint)
+    fields = data.pop("fields")
+    head = json.dumps(data, indent=2).removesuffix("\n}")
+    body = ",\n".join(_lines(fields.items()))
+    write_text_atomically(path, f'{head},\n  "fields": {{\n{body}\n  }}\n}}\n')
+
+
+def _lines(fields: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    for name, entry in fields:
+        about = json.dumps({**entry, "value": None}).removesuffix("null}")
+        yield f"    {json.dumps(name)}: {about}{_rows(entry['value'], '      ')}}}"
+
+
+def _rows(value: Any, indent: str) -> str:
+    if not (isinstance(value, list) and value and isinstance(value[0], list)):
+        return json.dumps(value)
+    inner = f",\n{indent}".join(_rows(item, indent + "  ") for item in value)
+    return f"[\n{indent}{inner}]"
