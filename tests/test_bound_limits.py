@@ -9,8 +9,7 @@ from random_measured import measured_instance
 
 from mocap_opt import bound, load_instance
 from mocap_opt.baselines import METHODS
-from mocap_opt.bounds import BOUNDS
-from mocap_opt.bounds import partition_enumeration as partition_enumeration
+from mocap_opt.bounds import BOUNDS, partition_enumeration
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.enumerated_partitions import least_partitions
 from mocap_opt.bounds.heads_and_tails import Setting

@@ -7,9 +7,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from cell_recursion import starts_from
-from mocap_opt.arrays import IntArray
 from random_tables import TINY_PAIR, random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits, within_limits
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
 from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count

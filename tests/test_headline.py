@@ -254,7 +254,8 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_rows(tmp_path):
     tasks = list(tasks_of_case(TINY[0], 2.0))
     whole = frame_of(run_family(tasks, tmp_path / "whole.sqlite", Here()))
     script = (
-        "from mocap_opt.studies.paper_comparison.family import *; from mocap_opt.studies.paper_comparison.study import *\n"
+        "from mocap_opt.studies.paper_comparison.family import *\n"
+        "from mocap_opt.studies.paper_comparison.study import *\n"
         "from mocap_opt.studies.local import LocalRunner\n"
         f"case = Case(*{dataclasses.astuple(TINY[0])!r})\n"
         "run_family(tasks_of_family([case], 2.0), 'cut.sqlite', LocalRunner(1, grace_s=60, retries=0))\n"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from builders import make_tables
 from cell_recursion import starts_from
-from mocap_opt.arrays import IntArray
 from random_plans import random_plan
 from random_tables import random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
 from mocap_opt.homes.admission_aware_cpsat import harmless_ends, timely
 from mocap_opt.homes.admission_aware_greedy import patient

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_tables
-from mocap_opt.arrays import IntArray
 from random_tables import MIDDLING, random_tables
 
 from mocap_opt import load_instance
+from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.homes.link_balanced_greedy import spread
 from mocap_opt.homes.link_balancing_lp import fluid

@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 from builders import make_tables
-from mocap_opt.arrays import IntArray
 from oracle import is_feasible
 from random_tables import random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.bpipe import mirror, mirrored
 from mocap_opt.baselines.mbkr import half_apart, mbkr
 from mocap_opt.baselines.uniform import equal_chunks, uniform_any_count

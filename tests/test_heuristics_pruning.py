@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_tables
-from mocap_opt.arrays import IntArray
 from random_tables import Size, random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.chunking import chunk_count_search as sweeping
 from mocap_opt.chunking.bottleneck_partition import min_max_partition

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from builders import make_tables
 from cell_recursion import starts_from
-from mocap_opt.arrays import IntArray
 from oracle import contention_free_price, price_plan
 from random_plans import random_plan
 from random_tables import random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.chunking.bottleneck_partition import bottleneck_partition, min_max_partition
 from mocap_opt.chunking.bottleneck_search import search
 from mocap_opt.chunking.longest_chunk_time import ChunkClock, leading_stages

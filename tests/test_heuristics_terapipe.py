@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 from builders import make_tables
-from mocap_opt.arrays import IntArray
 from random_tables import random_tables
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.terapipe import terapipe, terapipe_slices
 from mocap_opt.baselines.uniform import equal_chunks

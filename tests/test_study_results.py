@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from table_cells import cells_of_latex, cells_of_markdown
 
-from mocap_opt import pictures as plotting
-from mocap_opt.pictures import studies as pictures
+from mocap_opt import pictures
+from mocap_opt.pictures import studies as study_pictures
 from mocap_opt.studies import summary, tables
 from mocap_opt.studies.execution import FAILED, OK, Outcome
 from mocap_opt.studies.frames import frame_of
@@ -238,7 +238,7 @@ def axes():
 
 
 def test_a_profile_draws_the_shares():
-    ax = pictures.profile(axes(), summary.latencies(FRAME))
+    ax = study_pictures.profile(axes(), summary.latencies(FRAME))
     drawn = {line.get_label(): line for line in ax.lines}
     assert set(drawn) == {"fast", "slow"}
     assert drawn["fast"].get_ydata() == pytest.approx([2 / 3] * 3)
@@ -249,10 +249,10 @@ def test_a_profile_draws_the_shares():
 
 
 def test_gaps_are_drawn_where_they_are_and_unknown_ones_not_at_all():
-    ax = pictures.gap_per_instance(axes(), summary.gaps(FRAME))
+    ax = study_pictures.gap_per_instance(axes(), summary.gaps(FRAME))
     assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B", "C"]
     drawn = {line.get_label(): line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 3}
-    assert drawn["slow"] == pytest.approx([0.25, pictures.LEAST_GAP, 0.2])
+    assert drawn["slow"] == pytest.approx([0.25, study_pictures.LEAST_GAP, 0.2])
     assert np.isnan(drawn["fast"][2])
     # The first instance is on top.
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
@@ -260,7 +260,7 @@ def test_gaps_are_drawn_where_they_are_and_unknown_ones_not_at_all():
 
 def test_gaps_over_time_are_steps_between_improvements():
     times = np.array([0.1, 1.0, 2.0])
-    ax = pictures.gap_over_time(axes(), times, summary.median_gaps(FRAME, RUNS, times))
+    ax = study_pictures.gap_over_time(axes(), times, summary.median_gaps(FRAME, RUNS, times))
     drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
     assert drawn["fast"] == pytest.approx([1, 1, 0.1])
     assert ax.get_xlabel().startswith("wall time of a run, s")
@@ -269,17 +269,17 @@ def test_gaps_over_time_are_steps_between_improvements():
 @pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
 @pytest.mark.parametrize("runs", [RUNS, RUNS[:1]], ids=["many", "one"])
 def test_every_kind_is_drawn_of_many_runs_and_of_one(kind, runs, tmp_path):
-    figure = plotting.study_figure("study", kind, frame_of(runs), runs)
-    plotting.save_figure(figure, tmp_path / "x.png")
+    figure = pictures.study_figure("study", kind, frame_of(runs), runs)
+    pictures.save_figure(figure, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 2000
 
 
 @pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
 def test_where_no_run_has_an_answer_there_is_nothing_to_draw(kind):
-    with pytest.raises(pictures.NothingToDrawError, match="study: no run has an answer"):
-        plotting.study_figure("study", kind, frame_of(RUNS[4:5]), RUNS[4:5])
+    with pytest.raises(study_pictures.NothingToDrawError, match="study: no run has an answer"):
+        pictures.study_figure("study", kind, frame_of(RUNS[4:5]), RUNS[4:5])
 
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="'pie' is no picture of a study"):
-        plotting.study_figure("study", "pie", FRAME, RUNS)
+        pictures.study_figure("study", "pie", FRAME, RUNS)

@@ -1,1 +1,1 @@
-"""chunking."""
+"""Chunk boundaries: least longest chunk times, and searches over counts of chunks."""

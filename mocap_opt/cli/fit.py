@@ -99,10 +99,10 @@ def fit(
     if plot is not None:
         require("matplotlib", "plots")
         from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
-            pictures as plotting,
+            pictures,
         )
 
-        plotting.save_figure(plotting.residuals_figure(timings.source, fits), plot)
+        pictures.save_figure(pictures.residuals_figure(timings.source, fits), plot)
     if out is not None:
         write_text_atomically(out, json.dumps(written, indent=2) + "\n")
     if as_json:

@@ -70,9 +70,9 @@ def reproduce(
 ) -> ExitCode:
     """Set latency, throughput and longest prompts of five methods against the MOCAP paper's ratios.
 
-    The family of instances is this project's own (mocap_opt/studies/paper_comparison/family.py), as the paper's is not
-    public.  On two cores the whole takes about 12 minutes.  A study that was stopped in any way goes on
-    where it was when started again; to do all runs anew, remove the file of finished runs.
+    The family of instances is this project's own (mocap_opt/studies/paper_comparison/family.py), as the
+    paper's is not public.  On two cores the whole takes about 12 minutes.  A study that was stopped in any
+    way goes on where it was when started again; to do all runs anew, remove the file of finished runs.
     """
     if PurePath(out).suffix.lower() != ".csv":
         raise InputError([Problem("--out", repr(out), "a name that ends in .csv")])
@@ -84,10 +84,10 @@ def reproduce(
     frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
     if picture is not None:
         from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
-            pictures as plotting,
+            pictures,
         )
 
-        plotting.save_figure(plotting.headline_figure(frame), picture)
+        pictures.save_figure(pictures.headline_figure(frame), picture)
     _show(frame, as_json)
     return ExitCode.ANSWERED
 

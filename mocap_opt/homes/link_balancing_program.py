@@ -1,9 +1,9 @@
 """A linear program that shares out links: where pages of given boundaries should live, as a fluid.
 
-It only proposes; `mocap_opt.homes.link_balancing_lp` makes whole pages of it.  Of the placement program it keeps
-what matters where links are scarce, and little enough to be solved in a second for 16 stages x 32 chunks:
-a stage's later chunks alone may leave it, for memories that are near or have room to spare, and a
-slot is one phase in which KV and activations share links and ports.
+It only proposes; `mocap_opt.homes.link_balancing_lp` makes whole pages of it.  Of the placement program
+it keeps what matters where links are scarce, and little enough to be solved in a
+second for 16 stages x 32 chunks: a stage's later chunks alone may leave it, for memories that are near
+or have room to spare, and a slot is one phase in which KV and activations share links and ports.
 """
 
 from __future__ import annotations

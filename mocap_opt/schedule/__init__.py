@@ -1,1 +1,1 @@
-"""Throughput: identical requests without end, a fixed number of slots apart (formulations/period.md)."""
+"""Decisions of a plan, of a stream of requests and of a period; whether they are feasible; their files."""

@@ -91,7 +91,7 @@ def screen(tables: Tables, moves: IntArray) -> IntArray:
     Returns
     -------
     int64[move], ticks
-        No more than `mocap_opt.replay.contention_free_makespan.estimate` of the same boundaries with any homes.
+        No more than `contention_free_makespan.estimate` of the same boundaries with any homes.
     """
     *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
     priced: IntArray = ends[-1]

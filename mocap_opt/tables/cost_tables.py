@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from mocap_opt.arrays import IntArray
 
 
 @dataclass(frozen=True, eq=False)

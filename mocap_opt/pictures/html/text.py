@@ -194,7 +194,7 @@ STAGE_COLUMNS = (
 
 
 def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -> str:
-    """A row per stage: sizes and times of `mocap_opt.schedule.instance_summary`, and the peak of the best plan.
+    """A row per stage: the figures of `schedule.instance_summary`, and the peak of the best plan.
 
     Every column has one unit, which its header names.
     """

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from mocap_opt.arrays import IntArray
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import HOME_RULES
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from mocap_opt.arrays import IntArray
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.bounds import best
 from mocap_opt.bounds.crossing import MOST_STEPS, crossing, crossing_pooled_memory
 from mocap_opt.bounds.infeasible import prove_infeasible
