@@ -8,11 +8,16 @@ nothing half done raises `StoppedError` where it stands, and whoever knows what 
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import TypeAlias
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that ask the whole program to stop."""
 
 STOPPED = "stopped at the time limit"
 """What the notes or the reason of something unfinished say."""
@@ -40,6 +45,29 @@ def stop_if(asked_to_stop: AskedToStop) -> None:
     """
     if asked_to_stop():
         raise StoppedError(STOPPED)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Serve signals that come during the block at its end.
+
+    The start of a compiled extension turns a KeyboardInterrupt into an ImportError, which would say that
+    the extension is broken.  Only the main thread serves signals, so others have nothing to hold back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, lambda n, frame: arrived.append(n))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in arrived:
+            signal.raise_signal(late)
 
 
 class Deadline:

@@ -23,6 +23,7 @@ from mocap_opt.schedule.verify_sequence import sequence_violations
 from mocap_opt.search.stream_enumeration import UnfinishedError, solve_exactly
 from mocap_opt.solve.stream_incumbent import Planned, StreamSearch
 from mocap_opt.solve.stream_planner import plan_stream
+from mocap_opt.stopping import Deadline
 
 Case = tuple[tuple[Request, ...], bool, Best | None, RequestSequence | None]
 
@@ -79,9 +80,9 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
 def planned_by_search(
     requests: tuple[Request, ...], order_given: bool, time_limit_s: float, *, stopped: bool = False
 ) -> Planned | None:
-    search = StreamSearch(requests, order_given, time_limit_s=time_limit_s)
+    search = StreamSearch(requests, order_given, deadline=Deadline(time_limit_s))
     if stopped:
-        search.stop.set()
+        search.deadline.stop.set()
     plan_stream(search)
     return search.best
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ from mocap_opt.bounds.makespan_memory import work_and_memory
 from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
+from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -40,8 +42,14 @@ class Needs:
     crossing: IntArray
 
     @classmethod
-    def of(cls, tables: Tables) -> Needs | None:
-        """Least needs over all counts; None if no plan keeps to counts and lengths."""
+    def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> Needs | None:
+        """Least needs over all counts; None if no plan keeps to counts and lengths.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop.
+        """
         setting = Setting(tables)
         counts, limits, stages = setting.counts, setting.limits, tables.stages
         if not counts:
@@ -50,6 +58,7 @@ class Needs:
         last = [limits.latest_last_start(m) for m in counts]
         totals = np.empty((stages, len(counts)), dtype=np.int64)
         for i in range(stages):
+            stop_if(asked_to_stop)
             total = LeastTotal.of(tables, limits, counts, i, i)
             totals[i] = [total.at(boundaries) for boundaries in least]
         ends = LeastTotal.of(tables, limits, counts, 0, stages - 1)
@@ -63,17 +72,25 @@ class Needs:
         )
 
 
-def least_needs(requests: Sequence[Request]) -> list[Needs] | None:
-    """Needs of every request; None if one of them has no plan."""
+def least_needs(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[Needs] | None:
+    """Needs of every request; None if one of them has no plan.
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop.
+    """
     known: dict[int, Needs | None] = {}
     for request in requests:
         if id(request.tables) not in known:
-            known[id(request.tables)] = Needs.of(request.tables)
+            known[id(request.tables)] = Needs.of(request.tables, asked_to_stop)
     found = [known[id(request.tables)] for request in requests]
     return None if None in found else [each for each in found if each is not None]
 
 
-def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Bound]:
+def makespan_bounds(
+    requests: Sequence[Request], order_given: bool, asked_to_stop: AskedToStop = never
+) -> list[Bound]:
     """Bound the time at which the last request has left.
 
     Parameters
@@ -81,17 +98,26 @@ def makespan_bounds(requests: Sequence[Request], order_given: bool) -> list[Boun
     requests : sequence of Request
     order_given : bool
         Whether they run in this order; if not, the bounds cover every order.
+    asked_to_stop : callable
+        Once it says so, what is proved stands and no further bound is begun.
     """
-    needs = least_needs(requests)
-    if needs is None:
-        return []
-    found = [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
-    with_memory = work_and_memory(requests)
-    return found if with_memory is None else [*found, with_memory]
+    found: list[Bound] = []
+    with suppress(StoppedError):
+        needs = least_needs(requests, asked_to_stop)
+        if needs is None:
+            return []
+        found += [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
+        with_memory = work_and_memory(requests, asked_to_stop)
+        found += [] if with_memory is None else [with_memory]
+    return found
 
 
 def bound_stream(
-    requests: Sequence[Request], order_given: bool, *, quick: bool = False
+    requests: Sequence[Request],
+    order_given: bool,
+    *,
+    quick: bool = False,
+    asked_to_stop: AskedToStop = never,
 ) -> tuple[list[Bound], Infeasibility | None]:
     """Bound the makespan, or prove that there is no sequence: a request without a plan alone has none.
 
@@ -101,6 +127,8 @@ def bound_stream(
     order_given : bool
     quick : bool
         Leave out what needs a solver.
+    asked_to_stop : callable
+        Once it says so, what is proved stands.
 
     Returns
     -------
@@ -109,12 +137,12 @@ def bound_stream(
     impossible : Infeasibility or None
     """
     for request in {id(request.tables): request for request in requests}.values():
-        impossible = prove_infeasible(request.tables)
+        impossible = prove_infeasible(request.tables, asked_to_stop)
         if impossible is not None:
             return [], replace(impossible, message=f"request {request.name}: {impossible.message}")
     if len(requests) > 1:
-        return makespan_bounds(requests, order_given), None
-    alone = lower_bounds(requests[0].tables, quick=quick)
+        return makespan_bounds(requests, order_given, asked_to_stop), None
+    alone = lower_bounds(requests[0].tables, quick, asked_to_stop)
     return [shifted(bound, requests[0].release) for bound in alone], None
 
 

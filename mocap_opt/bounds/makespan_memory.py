@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -98,13 +99,18 @@ class _Chunks:
         return cheapest
 
 
-def work_and_memory(requests: Sequence[Request]) -> Bound | None:
+def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound the makespan of any execution by a stage's work and by the room of all memories over time.
 
     Returns
     -------
     Bound or None
         None if it would take too long, or no plan keeps to the limits on lengths.
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop: a bound is one over all ranges of the longest chunk.
     """
     kinds: dict[int, _Chunks] = {id(r.tables): _Chunks(r.tables) for r in requests}
     size = sum(chunks.tables.steps**2 // 2 for chunks in kinds.values())
@@ -118,6 +124,7 @@ def work_and_memory(requests: Sequence[Request]) -> Bound | None:
     edges = np.unique(np.geomspace(max(most // 256, 1), most, RANGES).astype(np.int64))
     values = []
     for low, high in pairwise([0, *edges.tolist()]):
+        stop_if(asked_to_stop)
         room = _room(list(kinds.values()), number, low)
         values.append(_range_bound(kinds, number, stage, room, high))
     finite = [value for value in values if np.isfinite(value)]

@@ -231,7 +231,10 @@ def _contenders(
         found = ", ".join(map(repr, unknown)) or repr(methods)
         raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(known))])
     return follow(
-        "comparing", lambda stop, line: run_methods(instance, names, stop=stop, callback=line.tell, **options)
+        "comparing",
+        lambda stop, line: run_methods(
+            instance, names, stop=stop, callback=line.tell, begin=line.say, **options
+        ),
     )
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-Result = TypeVar("Result")
+from mocap_opt.stopping import SIGNALS
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Result = TypeVar("Result")
 
 
 class Interruptible:

@@ -38,25 +38,30 @@ class Line:
         self._clock = clock
         self._began = clock()
         self._doing = doing
+        self._part: str | None = None
         self._news: Progress | None = None
 
-    def say(self, doing: str) -> None:
-        """Show what is being done from now on; where the work before stood is forgotten."""
-        self._doing, self._news = doing, None
+    def say(self, part: str) -> None:
+        """Show which part of the work is done from now on; where the one before stood is forgotten."""
+        self._part, self._news = part, None
 
     def tell(self, news: Progress) -> None:
         """Show where the work stands."""
         self._news = news
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give the line as it is now: one line, shortened on a narrow terminal."""
-        parts = [f"{self._clock() - self._began:6.1f} s"]
-        news = self._news
+        """Give the line as it is now: one line; on a narrow terminal without the bound, then the plan."""
+        clock, news, figures = f"{self._clock() - self._began:6.1f} s", self._news, []
         if news is not None and (news.latency_s is not None or news.bound_s is not None):
-            parts += [f"best {seconds(news.latency_s)}", f"bound {seconds(news.bound_s)}"]
-            parts.append(f"gap {format_percent(news.gap)}")
-        doing = self._doing if news is None else news.doing or news.source
-        yield Text("  ".join([*parts, f"[{doing}]"]), no_wrap=True, overflow="ellipsis")
+            figures = [f"best {seconds(news.latency_s)}", f"gap {format_percent(news.gap)}"]
+            figures.insert(1, f"bound {seconds(news.bound_s)}")
+        doing = None if news is None else news.doing or news.source
+        said = ": ".join(each for each in (self._part, doing) if each) or self._doing
+        for kept in (figures, figures[::2], figures[2:], []):
+            text = Text("  ".join([clock, *kept, f"[{said}]"]), no_wrap=True, overflow="ellipsis")
+            if text.cell_len <= options.max_width:
+                break
+        yield text
 
 
 @contextmanager

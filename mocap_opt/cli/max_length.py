@@ -32,9 +32,14 @@ from mocap_opt.questions.max_context import (
 )
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.solve.report import relative_gap
+from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.units import exact, format_percent
 
 CURVE_POINTS = 12
+
+SEARCHING = 0.7
+"""Part of the time that the search has where a curve is wanted, whose bounds take the rest."""
+
 EXAMPLE = """\b
 Examples:
   mocap-opt max-length instances/gpt3-175b-watos-longest.json --equal-chunks
@@ -43,10 +48,10 @@ Examples:
 """
 
 
-def curve_row(family: LengthFamily, point: Point) -> dict[str, Any]:
+def curve_row(family: LengthFamily, point: Point, asked_to_stop: AskedToStop = never) -> dict[str, Any]:
     """A point of the curve in tokens and seconds, with the gap to the best bound at its length."""
     tables, found = family.at(point.tokens), point.assessment
-    headline = best(lower_bounds(tables), {Scope.ANY_EXECUTION})
+    headline = best(lower_bounds(tables, asked_to_stop=asked_to_stop), {Scope.ANY_EXECUTION})
     return {
         "tokens": point.tokens,
         "latency_s": tables.seconds(found.latency),
@@ -148,7 +153,7 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Seconds for the search and again for the upper bound.",
+    help="Seconds of wall time, upper bounds included.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write latency by length (CSV).")
@@ -180,24 +185,23 @@ def max_length(
     family = LengthFamily.of(instance)
     points = 0 if curve_path is None else CURVE_POINTS
 
-    def work(stop: threading.Event, line: Line) -> LongestPrompt:
+    def work(stop: threading.Event, line: Line) -> tuple[LongestPrompt, list[dict[str, Any]]]:
+        deadline = Deadline(time_limit_s, stop)
+        share_s = deadline.share(SEARCHING if points else 1.0).left_s
+        asked: dict[str, Any] = {"curve_points": points, "time_limit_s": share_s}
+        asked |= {"asked_to_stop": stop.is_set, "tell": line.say}
         if equal_chunks:
-            return longest_equal(
-                family, method, points, time_limit_s=time_limit_s, asked_to_stop=stop.is_set, tell=line.say
-            )
-        return longest_prompt(
-            family,
-            method,
-            _limit(family, limit_s, factor),
-            time_limit_s=time_limit_s,
-            seed=seed,
-            curve_points=points,
-            asked_to_stop=stop.is_set,
-            tell=line.say,
-        )
+            found = longest_equal(family, method, **asked)
+        else:
+            limit = _limit(family, limit_s, factor)
+            found = longest_prompt(family, method, limit, seed=seed, **asked)
+        rows = []
+        for number, point in enumerate(found.curve if points else ()):
+            line.say(f"bounds at {point.tokens:,} tokens")
+            rows.append(curve_row(family, point, deadline.share(1 / (len(found.curve) - number))))
+        return found, rows
 
-    found = follow("the longest prompt", work)
-    rows = [] if curve_path is None else [curve_row(family, point) for point in found.curve]
+    found, rows = follow("the longest prompt", work)
     if curve_path is not None:
         write_text_atomically(curve_path, _csv(rows))
     if out is not None and found.best is not None:

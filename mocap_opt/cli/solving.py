@@ -37,6 +37,7 @@ from mocap_opt.solve import compare as compare_methods
 from mocap_opt.solve import evaluate as evaluate_plan
 from mocap_opt.solve import solve as solve_instance
 from mocap_opt.solve.api import bound as lower_bounds_of
+from mocap_opt.solve.comparison import require_methods
 from mocap_opt.solve.report import Report
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables import build_tables
@@ -273,6 +274,7 @@ def compare(
     if not names:
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
     warn_of_hidden(names)
+    require_methods(names)
     instances = load_instances(files, overrides)
     frame = follow(
         "comparing",
@@ -287,6 +289,7 @@ def compare(
             threads=threads,
             memory_budget_bytes=memory_budget_bytes,
             callback=line.tell,
+            begin=line.say,
             stop=stop,
         ),
     )
@@ -298,7 +301,10 @@ def compare(
         print_json(rows)
     else:
         render.print_comparison(rows)
-    return ExitCode.ANSWERED
+    if any(row["latency_s"] is not None for row in rows):
+        return ExitCode.ANSWERED
+    hopeless = all(row["status"] == Status.INFEASIBLE.value for row in rows)
+    return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
 
 
 @click.command(short_help="every lower bound, or a proof that no plan exists")
@@ -324,12 +330,10 @@ def bound(
     """Compute every lower bound on the instance FILE, or prove it infeasible.
 
     They are on what its objective minimises: the latency, the period, or the makespan of a stream.
-    Ctrl-C (or SIGTERM) stops those on the latency and prints what is proved so far.
+    Ctrl-C (or SIGTERM) stops them and prints what is proved so far.
     """
     instance = load_instance(file, overrides)
-    require_supported(
-        instance, "bound", command=True, time_limit_s=time_limit_s, memory_budget=memory_budget_bytes
-    )
+    require_supported(instance, "bound", command=True, memory_budget=memory_budget_bytes)
     notes: list[str] = []
     tables, bounds, impossible = follow(
         "bounds",

@@ -150,6 +150,7 @@ def _curve(
             seed=seed,
             stop=stop,
             begin=line.say,
+            callback=line.tell,
         ),
     )
     rows = [_point_row(curve, point) for point in curve.points]
@@ -241,6 +242,7 @@ def tradeoff(
             seed=seed,
             stop=stop,
             begin=line.say,
+            callback=line.tell,
         ),
     )
     if out is not None and found.solution is not None and found.solution.plan is not None:

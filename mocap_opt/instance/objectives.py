@@ -31,14 +31,14 @@ SUPPORTED: Mapping[Objective, Mapping[str, frozenset[str]]] = {
     Objective.PERIOD: {
         "solve": LIMITS | {"method", "solver"},
         "evaluate": frozenset({"as_json"}),
-        "bound": frozenset({"quick", "as_json"}),
+        "bound": frozenset({"quick", "as_json", "time_limit_s"}),
         "tradeoff": LIMITS - {"out"} | {"layout", "curve"},
         "tables": frozenset({"out"}),
     },
     Objective.STREAM: {
         "solve": LIMITS,
         "evaluate": frozenset({"as_json"}),
-        "bound": frozenset({"quick", "as_json"}),
+        "bound": frozenset({"quick", "as_json", "time_limit_s"}),
     },
 }
 """By objective and question, the options that are honoured.  Latency is asked anything, with any option."""

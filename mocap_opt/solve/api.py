@@ -12,6 +12,7 @@ from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solve import latency as driver
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solve.latency import Solution, check_limits
+from mocap_opt.stopping import STOPPED, Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ def bound(
     quick : bool
         Leave out those that need a solver.
     time_limit_s, memory_budget_bytes, stop, on_note, on_bound
-        As for `mocap_opt.solve.latency.bound`, 60 s by default; for the latency only, whose bounds can
-        take long.
+        As for `mocap_opt.solve.latency.bound`, 60 s by default; the memory budget for the latency only.
 
     Returns
     -------
@@ -186,12 +186,13 @@ def bound(
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
+    limit_s = driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s
     on_latency = isinstance(instance, Tables) or objective_of(as_instance(instance)) is Objective.LATENCY
     if on_latency:
         return driver.bound(
             instance,
             quick=quick,
-            time_limit_s=driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s,
+            time_limit_s=limit_s,
             memory_budget_bytes=memory_budget_bytes,
             stop=stop,
             on_note=on_note,
@@ -199,18 +200,23 @@ def bound(
         )
     assert not isinstance(instance, Tables)
     instance = as_instance(instance)
-    require_supported(instance, "bound", time_limit_s=time_limit_s, memory_budget_bytes=memory_budget_bytes)
+    require_supported(instance, "bound", memory_budget_bytes=memory_budget_bytes)
+    check_limits(0, None, time_limit_s=limit_s)
+    deadline = Deadline(limit_s, stop)
     objective = objective_of(instance)
     found: list[Bound]
     if objective is Objective.PERIOD:
         from mocap_opt.solve.period import bound_period  # noqa: PLC0415 - loads CP-SAT
 
         tables = as_tables(instance)
-        found, impossible = bound_period(tables, quick=quick)
+        found, impossible = bound_period(tables, quick=quick, deadline=deadline)
     else:
         from mocap_opt.bounds.makespan import bound_stream  # noqa: PLC0415 - not needed by others
 
         requests = build_requests(instance)
         tables = requests[0].tables
-        found, impossible = bound_stream(requests, instance.workload.order == "given", quick=quick)
+        given = instance.workload.order == "given"
+        found, impossible = bound_stream(requests, given, quick=quick, asked_to_stop=deadline)
+    if deadline.expired:
+        on_note(STOPPED)
     return tables, sorted(found, key=lambda each: each.ticks), impossible

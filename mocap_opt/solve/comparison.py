@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import Bound
+from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solve.latency import METHOD_NAMES, Solution, solve, wanted_execution
-from mocap_opt.solve.plugin_methods import blamed
+from mocap_opt.solve.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solve.report import BoundBeatenError, make_report
 from mocap_opt.solvers.outcome import Status
 
@@ -24,8 +24,29 @@ if TYPE_CHECKING:
     from mocap_opt.schedule.inputs import GivenInstance
 
 
-INTERRUPTED = "not run: interrupted"
+NOT_RUN = "not run: interrupted"
 """Why a method that was not begun has no plan."""
+
+INTERRUPTED = "interrupted while it ran"
+"""What is said of the method that ran when somebody asked to stop."""
+
+
+def require_methods(methods: Sequence[str]) -> None:
+    """Refuse names that are no method, before anything is done.
+
+    Raises
+    ------
+    InputError
+        Listing all of them.
+    """
+    problems: list[Problem] = []
+    for method in methods:
+        try:
+            find_plugin_method(method, METHOD_NAMES)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
 
 
 def solve_with_each(
@@ -33,6 +54,7 @@ def solve_with_each(
     methods: Sequence[str],
     *,
     callback: Callable[[Progress], None] | None = None,
+    begin: Callable[[str], None] = lambda doing: None,
     stop: threading.Event | None = None,
     **options: Any,
 ) -> list[Solution]:
@@ -45,26 +67,29 @@ def solve_with_each(
     instance : Instance or mapping
     methods : sequence of str
     callback : callable, optional
-        Called with a `Progress` as each method begins, and then as in `solve`.
+        Called as in `solve`, of the method that runs.
+    begin : callable
+        Called, in words, as each method begins.
     stop : threading.Event, optional
         Set it from outside to stop early: the method that runs gives the best plan so far, and those that
         follow have none.
     **options
         Passed on to `solve`.
     """
+    require_methods(methods)
     instance = as_instance(instance)
     require_supported(instance, "compare")
     stop = stop or threading.Event()
-    began = time.perf_counter()
     solutions: list[Solution] = []
     for method in methods:
         waiting = stop.is_set()
-        if callback is not None and not waiting:
-            elapsed = time.perf_counter() - began
-            callback(Progress(elapsed, None, None, None, f"{instance.name}: {method}"))
+        if not waiting:
+            begin(f"{instance.name}: {method}")
         solution = solve(instance, method, callback=None if waiting else callback, stop=stop, **options)
-        if waiting and solution.assessment is None and solution.report.status is not Status.INFEASIBLE:
-            solution = replace(solution, report=replace(solution.report, reason=INTERRUPTED))
+        settled = solution.report.status in (Status.INFEASIBLE, Status.OPTIMAL)
+        if stop.is_set() and not settled:
+            reason = NOT_RUN if waiting and solution.assessment is None else INTERRUPTED
+            solution = replace(solution, report=replace(solution.report, reason=reason))
         solutions.append(solution)
     bounds = tuple(bound for solution in solutions for bound in solution.bounds)
     proof = next((s.report.reason for s in solutions if s.report.status is Status.INFEASIBLE), None)
@@ -99,6 +124,7 @@ def _against(
         steps=report.steps,
         settings=report.settings,
         execution=wanted_execution(report.settings["execution"]),
+        reason=report.reason,
     )
     return replace(solution, report=judged, bounds=bounds)
 
@@ -128,6 +154,7 @@ def compare(
     """
     import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
 
+    require_methods(methods)
     rows: list[dict[str, Any]] = []
     given = [as_instance(instance) for instance in instances]
     for instance in given:

@@ -170,7 +170,7 @@ class Report:
     peak_memory_bytes : list of int or None
         Per memory, over all slots, everything included.
     reason : str or None
-        Why there is no plan, or why none can exist.
+        Why there is no plan, or why none can exist; or that the method was interrupted.
     notes : list of str
         What a method has to say about its plan.
     settings : dict

@@ -9,7 +9,6 @@ from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solve.joint import solve_jointly
 from mocap_opt.solve.strategy import choose
 from mocap_opt.solve.stream_incumbent import StreamSearch
-from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 LEAST_GAP = 1e-3
@@ -33,14 +32,13 @@ def own_plans(search: StreamSearch, kinds: Sequence[Tables], share: float, seed:
     list of Plan or None
         By kind; None where no plan was found, or no time was left.
     """
-    late = search.deadline(share)
+    late = search.share(share)
     found: list[Plan | None] = []
-    each_s = share * search.remaining_s / max(len(kinds), 1)
-    for tables in kinds:
-        if late():
+    for number, tables in enumerate(kinds):
+        if late.expired:
             found.append(None)
             continue
-        state = SearchState(tables, Deadline(each_s, search.stop), LEAST_GAP)
+        state = SearchState(tables, late.share(1 / (len(kinds) - number)), LEAST_GAP)
         solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=seed)
         found.append(None if state.best is None else state.best.plan)
     return found

@@ -20,9 +20,13 @@ from mocap_opt.solve.stream_incumbent import StreamSearch
 from mocap_opt.solve.stream_planner import plan_stream
 from mocap_opt.solve.stream_report import StreamSolution, stream_solution, without_sequence
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.stopping import Deadline
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
+
+BOUNDING = 0.4
+"""Part of the time that the bounds may take."""
 
 EXACT_SHARE = 0.5
 """Part of the time that going through all schedules of a short stream may take."""
@@ -68,13 +72,13 @@ def solve_stream(
     InputError
         As `mocap_opt.schedule.requests.build_requests`.
     """
+    deadline = Deadline(time_limit_s, stop)
     requests = build_requests(instance)
-    stop = stop or threading.Event()
     if len(requests) == 1:
-        return _solve_one(instance, requests[0], time_limit_s, gap, seed, callback, stop)
+        return _solve_one(instance, requests[0], deadline, gap, seed, callback)
     order_given = instance.workload.order == "given"
-    search = StreamSearch(requests, order_given, instance.fingerprint, time_limit_s, gap, callback, stop)
-    search.add_bounds(makespan_bounds(requests, order_given))
+    search = StreamSearch(requests, order_given, instance.fingerprint, deadline, gap, callback)
+    search.add_bounds(makespan_bounds(requests, order_given, deadline.share(BOUNDING)))
     if schedules(requests, order_given) <= MOST_SCHEDULES:
         _search_exactly(search)
     if search.infeasible is None and not search.closed:
@@ -101,7 +105,7 @@ def solve_stream(
 
 def _search_exactly(search: StreamSearch) -> None:
     """Go through all schedules in a part of the time."""
-    late = search.deadline(EXACT_SHARE)
+    late = search.share(EXACT_SHARE)
     requests, given = search.requests, search.order_given
 
     def found(sequence: RequestSequence) -> None:
@@ -121,7 +125,7 @@ def _refute(search: StreamSearch) -> None:
     """Without a sequence, try to prove that there is none: a request that fits alone nowhere fits in none."""
     unlike = {id(request.tables): request for request in search.requests}
     for request in unlike.values():
-        impossible = prove_infeasible(request.tables, search.out_of_time)
+        impossible = prove_infeasible(request.tables, search.deadline)
         if impossible is not None:
             search.infeasible = f"request {request.name} has no plan even alone: {impossible.message}"
             return
@@ -144,11 +148,10 @@ def numbers(sequence: RequestSequence, requests: Sequence[Request], given: bool)
 def _solve_one(
     instance: Instance,
     request: Request,
-    time_limit_s: float,
+    deadline: Deadline,
     gap: float,
     seed: int,
     callback: Callable[[Progress], None] | None,
-    stop: threading.Event,
 ) -> StreamSolution:
     """Solve a stream of one request as a prompt; all times begin at its release."""
     release, seconds = request.release, request.tables.seconds
@@ -163,7 +166,12 @@ def _solve_one(
         callback(replace(news, latency_s=later[0], bound_s=later[1], gap=relative))
 
     solution = solve_prompt(
-        alone(instance, 0), time_limit_s=time_limit_s, gap=gap, seed=seed, callback=tell, stop=stop
+        alone(instance, 0),
+        time_limit_s=deadline.limit_s,
+        gap=gap,
+        seed=seed,
+        callback=tell,
+        stop=deadline.stop,
     )
     bounds = [shifted(bound, release) for bound in solution.bounds]
     report = solution.report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +12,7 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.verify_sequence import sequence_violations
 from mocap_opt.search.stream_candidate import Candidate
 from mocap_opt.solve.incumbent import Progress
+from mocap_opt.stopping import Deadline
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +52,11 @@ class StreamSearch:
         Whether they must run in this order.
     fingerprint : str or None
         Of the instance, for the plans.
-    time_limit_s : float
-        Wall time allowed, from `started`.
+    deadline : Deadline
     gap : float
         Stop once (makespan - bound) / makespan is at most this.
     callback : callable or None
         Told of every better makespan or bound.
-    stop : threading.Event
-        Set from outside to stop early.
     best : Planned or None
     bounds : list of Bound
         On the makespan.
@@ -68,32 +64,18 @@ class StreamSearch:
         Why there is no sequence, if that is proved.
     notes : list of str
         What there is to say about how the search went.
-    started : float
-        `time.perf_counter` when the work began.
     """
 
     requests: Sequence[Request]
     order_given: bool
     fingerprint: str | None = None
-    time_limit_s: float = 60.0
+    deadline: Deadline = field(default_factory=Deadline)
     gap: float = 0.0
     callback: Callable[[Progress], None] | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
     best: Planned | None = None
     bounds: list[Bound] = field(default_factory=list)
     infeasible: str | None = None
     notes: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.started
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds left, never below 0."""
-        return max(0.0, self.time_limit_s - self.elapsed_s)
 
     @property
     def bound(self) -> Bound | None:
@@ -115,18 +97,13 @@ class StreamSearch:
         gap = self.current_gap
         return gap is not None and gap <= self.gap
 
-    def out_of_time(self) -> bool:
-        """Whether time is up or the caller asked to stop, whatever the gap."""
-        return self.stop.is_set() or self.remaining_s <= 0
-
     def done(self) -> bool:
         """Whether to stop: gap reached, time up, or asked to."""
-        return self.out_of_time() or self.closed
+        return self.deadline.expired or self.closed
 
-    def deadline(self, share: float) -> Callable[[], bool]:
-        """Whether a step that may take a share of the time left has to stop, as a question to ask often."""
-        end = self.elapsed_s + share * self.remaining_s
-        return lambda: self.done() or self.elapsed_s > end
+    def share(self, fraction: float) -> Deadline:
+        """Give a part of the time left to a step; over also once the gap is reached."""
+        return self.deadline.share(fraction).unless(lambda: self.closed)
 
     def offer(self, candidate: Candidate, source: str) -> bool:
         """Verify a sequence, run it without barriers, and keep it if it is better; tell whether it is.
@@ -161,7 +138,7 @@ class StreamSearch:
         seconds, bound = self.requests[0].tables.seconds, self.bound
         self.callback(
             Progress(
-                elapsed_s=self.elapsed_s,
+                elapsed_s=self.deadline.elapsed_s,
                 latency_s=None if self.best is None else seconds(self.best.makespan),
                 bound_s=None if bound is None else seconds(bound.ticks),
                 gap=self.current_gap,

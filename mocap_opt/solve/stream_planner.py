@@ -64,7 +64,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
         The best of every family and order.
     """
     kinds, of = _kinds(search.requests)
-    late, found = search.deadline(STARTING_SHARE), False
+    late, found = search.share(STARTING_SHARE), False
     for family in families(kinds):
         chosen = [family[kind] for kind in of]
         for r, more in enumerate(chosen):
@@ -83,7 +83,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
                 yield best
             if late() and found:
                 return
-        if search.out_of_time() or (late() and found):
+        if search.deadline.expired or (late() and found):
             return
 
 
@@ -130,7 +130,7 @@ def _improve(
         stalled = 0 if better or faster else stalled + 1
     if search.closed:
         return
-    why = "asked to stop" if search.stop.is_set() else "time was up"
+    why = "asked to stop" if search.deadline.interrupted else "time was up"
     ended = f"{STALLED} in a row without a better sequence" if stalled >= STALLED else why
     search.notes.append(f"search ended after {rounds} rounds of shaking: {ended}")
 

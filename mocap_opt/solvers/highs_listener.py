@@ -12,6 +12,7 @@ from mocap_opt.errors import SolverUnavailableError
 from mocap_opt.solvers.linear_program import FloatArray
 from mocap_opt.solvers.outcome import Callback, Progress
 from mocap_opt.solvers.versions import installed_version
+from mocap_opt.stopping import signals_wait
 
 PROGRESS_EVERY_S = 0.2
 """Least time between two calls of a progress callback, except at new incumbents."""
@@ -34,7 +35,8 @@ def load_highspy() -> Any:
         If it is missing, or clashes with the installed ortools.
     """
     try:
-        import highspy  # noqa: PLC0415 - loaded on first use, so that importing this package stays light
+        with signals_wait():
+            import highspy  # noqa: PLC0415 - loaded on first use, so that importing this package stays light
     except ImportError as error:
         found = installed_version("highspy")
         if found is None:

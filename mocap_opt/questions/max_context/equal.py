@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,9 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.questions.max_context.bisection import last_found
 from mocap_opt.questions.max_context.instance_family import LengthFamily, pooled_room
 from mocap_opt.questions.max_context.result import TIME_WAS_UP, LongestPrompt, Point, Stop, memory_stop
-from mocap_opt.questions.max_context.upper_bounds import countdown
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
 EQUAL_METHODS: dict[str, tuple[str, ...]] = {
@@ -80,7 +80,7 @@ def longest_equal(
     curve_points : int
         How many lengths of the curve of latencies to fill in, the longest included.
     time_limit_s : float
-        Wall time for finding homes; the upper bound comes first and takes milliseconds.
+        Wall time; the upper bound comes first and takes milliseconds.
     asked_to_stop : callable
         Asked before every length; once True, what has been found is returned.
     tell : callable
@@ -106,17 +106,17 @@ def longest_equal(
     most = min(tables.steps // tables.max_chunks, tables.max_length // tables.quantum)
     reached = last_found(lambda n: pooled_stop(equal_at(family, n)) is None or None, least, most)
     upper = 0 if reached is None else reached[0]
-    left = countdown(time_limit_s)
+    deadline = Deadline(time_limit_s).unless(asked_to_stop)
     cut_short = False
-    place = _place(family, method)
 
     def attempt(steps: int) -> tuple[str, IntArray] | None:
         nonlocal cut_short
-        if asked_to_stop() or left() <= 0:
-            cut_short = True
-            return None
-        tell(f"homes for {steps * unit:,} tokens")
-        return place(steps)
+        if not deadline.expired:
+            tell(f"homes for {steps * unit:,} tokens")
+            with suppress(StoppedError):
+                return _place(family, method, steps, deadline)
+        cut_short = True
+        return None
 
     found = last_found(attempt, least, upper)
     if cut_short:
@@ -127,35 +127,31 @@ def longest_equal(
         return LongestPrompt(method, None, upper * unit, _stop_at(family, method, least, most))
     steps, best = found
     wanted = {least + (steps - least) * n // max(curve_points - 1, 1) for n in range(curve_points)}
-    curve = [point for n in sorted(wanted - {steps}) if (point := _judge(family, method, n)) is not None]
+    curve = []
+    with suppress(StoppedError):
+        for n in sorted(wanted - {steps}):
+            stop_if(deadline)
+            placed = _place(family, method, n, deadline)
+            curve += [] if placed is None else [_assessed(family, n, *placed)]
     last = _assessed(family, steps, *best)
     return LongestPrompt(
         method, last, upper * unit, _stop_at(family, method, steps + 1, most), (*curve, last)
     )
 
 
-def _place(family: LengthFamily, method: str) -> Callable[[int], tuple[str, IntArray] | None]:
+def _place(family: LengthFamily, method: str, steps: int, deadline: Deadline) -> tuple[str, IntArray] | None:
     """The first rule that finds homes for chunks of that many steps, and the homes."""
-
-    def attempt(steps: int) -> tuple[str, IntArray] | None:
-        tables = equal_at(family, steps)
-        for rule in EQUAL_METHODS[method]:
-            pages = HOME_RULES[rule](tables, boundaries(tables)).pages
-            if pages is not None:
-                return rule, pages
-        return None
-
-    return attempt
+    tables = equal_at(family, steps)
+    for rule in EQUAL_METHODS[method]:
+        pages = HOME_RULES[rule](tables, boundaries(tables), deadline).pages
+        if pages is not None:
+            return rule, pages
+    return None
 
 
 def _assessed(family: LengthFamily, steps: int, rule: str, pages: IntArray) -> Point:
     tables = equal_at(family, steps)
     return Point(tables.tokens, assess(tables, Plan.from_arrays(tables, boundaries(tables), pages)), rule)
-
-
-def _judge(family: LengthFamily, method: str, steps: int) -> Point | None:
-    placed = _place(family, method)(steps)
-    return None if placed is None else _assessed(family, steps, *placed)
 
 
 def _stop_at(family: LengthFamily, method: str, steps: int, most: int) -> Stop | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,6 @@ from mocap_opt.questions.max_context.instance_family import LengthFamily
 from mocap_opt.questions.max_context.limits import LatencyLimit
 from mocap_opt.questions.max_context.result import TIME_WAS_UP, LongestPrompt, Point, Stop
 from mocap_opt.questions.max_context.upper_bounds import (
-    countdown,
     latency_ceiling,
     latency_stop_at,
     memory_ceiling,
@@ -27,32 +25,23 @@ from mocap_opt.questions.max_context.upper_bounds import (
 from mocap_opt.replay.evaluation import Assessment, assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve.incumbent import Progress, SearchState
+from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solve.joint import solve_jointly
 from mocap_opt.solve.strategy import choose
-from mocap_opt.stopping import Deadline
+from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.tables.cost_tables import Tables
 
 FIRST_TRIED = ("mocap", "search-greedy", "uniform-greedy", "search-mirror")
 """Methods the joint search asks at every length before it searches for itself."""
 
+BOUNDING = 0.3
+"""Part of the time that is the upper bound's."""
+
 SHARE = 0.1
 """Part of the time left that the joint search may spend on one length."""
 
 
-class _Asked(threading.Event):
-    """An event that is also set while a question says so."""
-
-    def __init__(self, asked: Callable[[], bool]) -> None:
-        super().__init__()
-        self._asked = asked
-
-    def is_set(self) -> bool:
-        """Whether it was set, or the question says so."""
-        return super().is_set() or self._asked()
-
-
-def fitting_plan(tables: Tables, asked_to_stop: Callable[[], bool] = lambda: False) -> Plan | None:
+def fitting_plan(tables: Tables, asked_to_stop: AskedToStop = never) -> Plan | None:
     """A plan that keeps every boundary as early as the limits allow, if memory admits one.
 
     For each longest chunk, shortest first, and each count these boundaries need least memory in
@@ -86,8 +75,8 @@ class LengthSearch:
     method : str
         A heuristic's name, or ``"joint"``.
     limit : LatencyLimit or None
-    remaining_s : callable
-        Seconds left; 0 once the caller asks to stop.  The shortest length is asked about in any case.
+    deadline : Deadline
+        The shortest length is asked about in any case.
     seed : int
     tell : callable
         Told in words what is being done.
@@ -98,20 +87,16 @@ class LengthSearch:
     family: LengthFamily
     method: str
     limit: LatencyLimit | None
-    remaining_s: Callable[[], float]
+    deadline: Deadline
     seed: int = 0
     tell: Callable[[str], None] = lambda doing: None
     cut_short: bool = False
     _asked: int = 0
 
-    def over(self) -> bool:
-        """Whether time is up."""
-        return self.remaining_s() <= 0
-
     def attempt(self, steps: int) -> Point | None:
         """A plan of that many grid steps within the limit, if one is found."""
         self._asked += 1
-        if self._asked > 1 and self.over():
+        if self._asked > 1 and self.deadline.expired:
             self.cut_short = True
             return None
         self.tell(f"a plan for {steps * self.family.longest.quantum:,} tokens")
@@ -132,13 +117,13 @@ class LengthSearch:
 
     def _late(self) -> bool:
         """Whether to leave off a length: time is up, and it is not the first one."""
-        late = self._asked > 1 and self.over()
+        late = self._asked > 1 and self.deadline.expired
         self.cut_short |= late
         return late
 
     def fastest(self, steps: int) -> Point | None:
         """The fastest plan of that many grid steps that the methods asked first find, within the limit."""
-        if self.over():
+        if self.deadline.expired:
             return None
         tables = self.family.at(steps * self.family.longest.quantum)
         allowed = None if self.limit is None else self.limit.at(tables.tokens)
@@ -159,14 +144,13 @@ class LengthSearch:
 
     def _search(self, tables: Tables, allowed: Fraction) -> Point | None:
         """Let the joint method look for a plan within the limit, and stop at the first one."""
-        stop = _Asked(self.over)
 
-        def enough(_: Progress) -> None:
+        def enough() -> bool:
             best, bound = state.best_latency, state.headline
-            if (best is not None and best <= allowed) or (bound is not None and bound.ticks > allowed):
-                stop.set()
+            return (best is not None and best <= allowed) or (bound is not None and bound.ticks > allowed)
 
-        state = SearchState(tables, Deadline(SHARE * self.remaining_s(), stop), 0.0, enough)
+        state = SearchState(tables, self.deadline.share(SHARE), 0.0)
+        state.deadline = state.deadline.unless(enough)
         solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=self.seed)
         best: Assessment | None = state.best
         if best is None or best.latency > allowed:
@@ -199,7 +183,7 @@ def longest_prompt(
     time_limit_s: float = 60.0,
     seed: int = 0,
     curve_points: int = 0,
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    asked_to_stop: AskedToStop = never,
     tell: Callable[[str], None] = lambda doing: None,
 ) -> LongestPrompt:
     """Find the longest prompt under a latency limit, a longest chunk, or both.
@@ -212,7 +196,7 @@ def longest_prompt(
     limit : LatencyLimit or None
         None: only if the chunks have a greatest length.
     time_limit_s : float
-        Wall time for the search and again for the upper bound, seconds.
+        Wall time, seconds; the upper bound has `BOUNDING` of it, and what the search leaves.
     seed : int
     curve_points : int
         How many lengths of the curve of latencies to fill in, the longest included; as many as there is
@@ -246,23 +230,20 @@ def longest_prompt(
                 )
             ]
         )
-
-    def clock() -> Callable[[], float]:
-        left = countdown(time_limit_s)
-        return lambda: 0.0 if asked_to_stop() else left()
-
-    search = LengthSearch(family, method, limit, clock(), seed, tell)
+    deadline = Deadline(time_limit_s).unless(asked_to_stop)
     ceiling = memory_ceiling(family)
     low = shortest_chunk(tables) * (tables.max_chunks if tables.exact_chunks else 1)
     absolute = limit is not None and limit.factor is None
     if limit is not None and absolute:
         tell("an upper bound")
-        ceiling = latency_ceiling(family, limit, 0, ceiling, clock())
+        ceiling = latency_ceiling(family, limit, 0, ceiling, deadline.share(BOUNDING))
+    bounding = BOUNDING if limit is not None and not absolute else 0.0
+    search = LengthSearch(family, method, limit, deadline.share(1 - bounding), seed, tell)
     found = last_found(search.attempt, low, ceiling, monotone=False)
     reached = 0 if found is None else found[0]
     if limit is not None and not absolute:
         tell("an upper bound")
-        ceiling = latency_ceiling(family, limit, reached, ceiling, clock())
+        ceiling = latency_ceiling(family, limit, reached, ceiling, deadline)
     points = () if found is None else _curve(search, low, found[1], curve_points)
     best = None if found is None else found[1]
     stop = search.stop_at(max(reached + 1, low))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -116,7 +114,7 @@ def latency_ceiling(
     limit: LatencyLimit,
     low: int,
     high: int,
-    remaining_s: Callable[[], float] = lambda: float("inf"),
+    asked_to_stop: AskedToStop = never,
 ) -> int:
     """Most grid steps in low .. high not proved to take longer than the limit; all below `low` count as open.
 
@@ -129,15 +127,15 @@ def latency_ceiling(
         A length with a plan, or 0.
     high : int
         No longer prompt has a plan.
-    remaining_s : callable
-        Once it says 0, what is not yet proved is left open.
+    asked_to_stop : callable
+        Once it says so, what is not yet proved is left open.
     """
     quantum, shift = family.longest.quantum, Shift.of(family.longest)
     known: dict[int, int | None] = {}
 
     def bound(steps: int) -> int | None:
         if steps not in known:
-            known[steps] = path_bound(family.at(steps * quantum))
+            known[steps] = path_bound(family.at(steps * quantum), asked_to_stop)
         return known[steps]
 
     def out(first: int, last: int) -> bool:
@@ -151,7 +149,7 @@ def latency_ceiling(
         return all(allowed is None or least - slack > allowed for allowed in limits)
 
     top, width = high, 1
-    while top > low and remaining_s() > 0:
+    while top > low and not asked_to_stop():
         first = max(top - width + 1, low + 1)
         if out(first, top):
             top, width = first - 1, (2 * width if shift.slack is not None else 1)
@@ -182,9 +180,3 @@ def latency_stop_at(family: LengthFamily, limit: LatencyLimit, steps: int) -> St
 
 def _time(tables: Tables, ticks: int | Fraction) -> str:
     return format_seconds(Fraction(ticks) * tables.tick_s)
-
-
-def countdown(seconds: float) -> Callable[[], float]:
-    """Return a function that says how many of these seconds are left, never below 0."""
-    end = time.perf_counter() + seconds
-    return lambda: max(0.0, end - time.perf_counter())

@@ -22,6 +22,7 @@ from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACH
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
 from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues
+from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solve.period_search import best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
@@ -137,6 +138,7 @@ def latency_and_period(
     stop: threading.Event | None = None,
     tell: Callable[[Variant], None] | None = None,
     begin: Callable[[str], None] = lambda doing: None,
+    callback: Callable[[Progress], None] | None = None,
 ) -> Curve:
     """Look for the plans of small latency and small period, count of chunks by count of chunks.
 
@@ -155,6 +157,8 @@ def latency_and_period(
         Called with every variant as it is settled.
     begin : callable
         Called, in words, with what is being done.
+    callback : callable, optional
+        Told how the search of a variant gets on.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def latency_and_period(
         if variant.outcome != "infeasible" and _beaten(variant, points):
             variant = replace(variant, outcome="pruned")
         elif variant.outcome != "infeasible" and tables is not None and not deadline.expired:
-            found = list(_explored(tables, share, gap, seed, known))
+            found = list(_explored(tables, share, gap, seed, known, callback))
             variant = replace(variant, outcome="searched" if found else "no plan")
             points = front([*points, *_points(found, variant, tables)])
         settled.append(variant)
@@ -228,7 +232,12 @@ def _variants(
 
 
 def _explored(
-    tables: Tables, deadline: Deadline, gap: float, seed: int, known: dict[Scope, PartitionBound]
+    tables: Tables,
+    deadline: Deadline,
+    gap: float,
+    seed: int,
+    known: dict[Scope, PartitionBound],
+    callback: Callable[[Progress], None] | None,
 ) -> Iterator[PeriodAssessment]:
     """Plans of a variant: all boundaries and spacings if they are few, and what the search replays.
 
@@ -238,7 +247,7 @@ def _explored(
         yield from _all_plans(tables)
         if not homes_matter(tables):
             return
-    search = best_period(tables, deadline=deadline, gap=gap, seed=seed, known=known)
+    search = best_period(tables, deadline=deadline, gap=gap, seed=seed, known=known, callback=callback)
     yield from search.judged
 
 

@@ -13,7 +13,7 @@ from mocap_opt.bounds import Scope, best, prove_infeasible
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.questions.max_context.upper_bounds import path_bound
-from mocap_opt.solve import Solution, solve
+from mocap_opt.solve import Progress, Solution, solve
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 
@@ -141,6 +141,7 @@ def sweep(
     tell: Callable[[Choice], None] | None = None,
     stop: threading.Event | None = None,
     begin: Callable[[str], None] = lambda doing: None,
+    callback: Callable[[Progress], None] | None = None,
 ) -> Sweep:
     """Solve the variants of an instance in the order of their bounds, as long as they can win.
 
@@ -159,6 +160,8 @@ def sweep(
         Set it from outside to stop early: what is settled stays, the others are not reached.
     begin : callable
         Called, in words, with what is being done.
+    callback : callable, optional
+        Told how the solve of a variant gets on, as in `mocap_opt.solve`.
 
     Returns
     -------
@@ -186,7 +189,7 @@ def sweep(
         share = deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
         known = None if winner is None else winner[0].latency
         begin(_doing(number, len(waiting), choice, known))
-        done, solution = _settle(instance, choice, known, method, share, gap, seed)
+        done, solution = _settle(instance, choice, known, method, share, gap, seed, callback)
         settled.append(done)
         if solution is not None and done.latency is not None and (known is None or done.latency < known):
             winner = done, solution
@@ -241,6 +244,7 @@ def _settle(
     deadline: Deadline,
     gap: float,
     seed: int,
+    callback: Callable[[Progress], None] | None,
 ) -> tuple[Choice, Solution | None]:
     """Solve a choice unless it is infeasible, cannot win, or there is no time."""
     if choice.outcome == "infeasible":
@@ -250,7 +254,15 @@ def _settle(
     if deadline.expired:
         return choice, None
     variant = instance.replace(*choice.overrides)
-    solution = solve(variant, method, time_limit_s=deadline.left_s, gap=gap, seed=seed, stop=deadline.stop)
+    solution = solve(
+        variant,
+        method,
+        time_limit_s=deadline.left_s,
+        gap=gap,
+        seed=seed,
+        callback=callback,
+        stop=deadline.stop,
+    )
     tick = solution.tables.tick_s
     proved = best(solution.bounds, {Scope.ANY_EXECUTION})
     bound = choice.bound
