@@ -259,13 +259,14 @@ def agree(seed: int, count: int) -> dict[str, int]:
     return seen
 
 
-def test_back_ends_agree_with_brute_force_on_300() -> None:
-    seen = agree(2, 300)
-    assert seen["remote"] >= 75
-    assert seen["contended"] >= 45
-    assert seen["infeasible"] >= 45
-    assert seen["fewer"] >= 45
-    assert seen["below lockstep"] >= 45
+@pytest.mark.parametrize("count", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_back_ends_agree_with_brute_force(count: int) -> None:
+    seen = agree(2, count)
+    assert seen["remote"] >= 0.25 * count
+    assert seen["contended"] >= 0.15 * count
+    assert seen["infeasible"] >= 0.15 * count
+    assert seen["fewer"] >= 0.15 * count
+    assert seen["below lockstep"] >= 0.15 * count
 
 
 def test_bound_holds_for_random_plans_of_middling_instances() -> None:

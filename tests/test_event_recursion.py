@@ -128,11 +128,12 @@ def quiet_case(rng: np.random.Generator, depth: int | None) -> tuple[Tables, Pla
     return tables, Plan(tuple(cuts), tuple(homes))
 
 
+@pytest.mark.parametrize("plans", [300, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("queue", ["unbounded", "bounded"])
-def test_equals_the_recursion_on_1000_plans(queue):
+def test_equals_the_recursion(queue, plans):
     rng = np.random.default_rng(20_261 if queue == "bounded" else 20_262)
     seen = Counter()
-    for _ in range(1000):
+    for _ in range(plans):
         depth = int(rng.integers(1, 4)) if queue == "bounded" else None
         tables, plan = quiet_case(rng, depth)
         duration, send = durations(tables, plan)
@@ -147,11 +148,11 @@ def test_equals_the_recursion_on_1000_plans(queue):
         seen["queue"] += any(account.queue_room for account in replay.accounts)
         seen["more stages than chunks"] += plan.chunks < tables.stages
         assert not any(account.admission for account in replay.accounts)
-    assert seen["remote"] >= 300
-    assert seen["KV longer than compute"] >= 150
-    assert seen["fractions"] >= 100
-    assert seen["more stages than chunks"] >= 200
-    assert (seen["queue"] >= 200) == (queue == "bounded")
+    assert seen["remote"] >= 0.3 * plans
+    assert seen["KV longer than compute"] >= 0.15 * plans
+    assert seen["fractions"] >= 0.1 * plans
+    assert seen["more stages than chunks"] >= 0.2 * plans
+    assert (seen["queue"] >= 0.2 * plans) == (queue == "bounded")
 
 
 def test_equals_the_recursion_on_other_networks_if_all_is_local():
