@@ -16,14 +16,19 @@ from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.cli.main import main
 from mocap_opt.cli.progress_log import load_progress
 from mocap_opt.errors import InputError
+from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.instance import Instance
+from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solve import program_steps
+from mocap_opt.solve import start_steps as starts
 from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solve.joint import STEPS, solve_jointly
 from mocap_opt.solve.report import BoundBeatenError, relative_gap
 from mocap_opt.solve.search_state import PROGRAM_STEPS, JointSearch
+from mocap_opt.solve.start_steps import FIRST, LAST, OTHERS
 from mocap_opt.solve.steps import STALLED, Raises, Step, chosen_steps, run_steps
 from mocap_opt.solve.strategy import choose
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
@@ -296,3 +301,51 @@ def test_without_time_limit_steps_are_given_no_seconds():
     state = SearchState(tables_of("S-tight"), Deadline(), 1.0)
     solve_jointly(state, choose(state.tables, None, "auto", by_size=True), seed=0)
     assert {run.allowed_s for run in state.steps} == {None}
+
+
+def test_heuristics_that_gain_nothing_are_asked_only_while_there_is_no_plan(monkeypatch):
+    asked = []
+
+    def ask(search, names, asked_to_stop):
+        asked.extend(names)
+        if LAST[2] in names:
+            search.state.offer(starts_of("S-links")[0][1], LAST[2])
+
+    monkeypatch.setattr(starts, "ask_heuristics", ask)
+    run_steps([step_named("other_heuristics")], search_of("S-links", 60.0))
+    assert asked == list(OTHERS)
+    asked.clear()
+    state = SearchState(tables_of("S-links"), Deadline(60.0), 0.0)
+    run_steps(
+        [step_named("other_heuristics")],
+        JointSearch(state, choose(state.tables, None, "auto", by_size=True)),
+    )
+    assert asked == [*OTHERS, *LAST[:3]]
+    assert {*FIRST, *OTHERS, *LAST} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "why"),
+    [
+        (
+            "contention_free_program",
+            lambda tables, plan: schedule(tables, plan).latency,
+            "without contention the best plan takes no longer than is proved",
+        ),
+        (
+            "boundary_branching",
+            lambda tables, plan: contention_free_latency(tables, Plan(plan.boundaries)),
+            "the boundaries of the best plan alone take no longer than is proved",
+        ),
+    ],
+)
+def test_relaxations_that_cannot_close_anything_leave_their_time_to_others(name, least, why):
+    search = search_of("S-links", 60.0)
+    state, step = search.state, step_named(name)
+    search.passed |= set(PROGRAM_STEPS.values())
+    ticks = int(least(state.tables, state.best.plan))
+    assert ticks < state.best_latency
+    state.add_bounds([Bound("traffic", ticks - 1, Scope.ANY_EXECUTION, Evidence.SEARCH)])
+    assert step.unless(search) is None
+    state.add_bounds([Bound("traffic", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH)])
+    assert step.unless(search) == why

@@ -23,7 +23,7 @@ from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.boundary_slp import linearised
-from mocap_opt.search.local_search import improve, perturb
+from mocap_opt.search.local_search import improve
 from mocap_opt.search.replayed_boundary_search import improve_contended
 from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solve.joint import solve_jointly
@@ -121,7 +121,6 @@ def test_once_stopped_no_other_bound_is_begun():
 
 SEARCHES: dict[str, Callable[[Tables, Plan, Question], Any]] = {
     "improve": lambda tables, plan, stop: improve(tables, plan, asked_to_stop=stop),
-    "perturb": lambda tables, plan, stop: perturb(tables, plan, rounds=50, asked_to_stop=stop),
     "linearised": lambda tables, plan, stop: linearised(tables, plan, asked_to_stop=stop),
     "improve_homes": lambda tables, plan, stop: improve_homes(
         tables, plan, price(tables), target=Fraction(0), asked_to_stop=stop

@@ -25,9 +25,6 @@ from mocap_opt.tables.cost_tables import Tables
 MOST_ENTRIES = 4_000_000
 """Largest stages x chunks x moves priced at once; more moves are sampled."""
 
-SHAKE = 3
-"""Grid steps by which a shaken boundary moves at most."""
-
 PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
@@ -143,54 +140,6 @@ def improve(
         indices, pages, best = step
         found.append(Plan.from_arrays(tables, indices, pages, plan.fingerprint))
     return found[::-1]
-
-
-def perturb(
-    tables: Tables,
-    plan: Plan,
-    *,
-    rounds: int,
-    seed: int = 0,
-    asked_to_stop: AskedToStop = never,
-) -> Plan:
-    """Shake a run of boundaries and climb again, some rounds long; keep what is better.
-
-    Parameters
-    ----------
-    tables : Tables
-    plan : Plan
-        Feasible.
-    rounds : int
-        Shakes; their outcome depends on `seed` alone unless the search is stopped.
-    seed : int
-    asked_to_stop : callable
-        Checked between moves.
-
-    Returns
-    -------
-    Plan
-        The best by the contention-free estimate; `plan` itself if nothing was better.
-    """
-    rng = np.random.default_rng(seed)
-    best, ticks = plan, _estimate_of(tables, plan)
-    for _ in range(rounds):
-        if best.chunks < 3 or asked_to_stop():
-            break
-        indices = best.grid_indices(tables).copy()
-        first, last = np.sort(rng.integers(1, best.chunks, 2))
-        indices[first : last + 1] += rng.integers(-SHAKE, SHAKE + 1, last + 1 - first)
-        indices = np.sort(indices)
-        if not within_limits(tables, indices):
-            continue
-        pages = greedy(tables, indices).pages
-        if pages is None:
-            continue
-        shaken = Plan.from_arrays(tables, indices, pages, plan.fingerprint)
-        for found in [*improve(tables, shaken, seed=seed, asked_to_stop=asked_to_stop)[:1], shaken]:
-            value = _estimate_of(tables, found)
-            if value < ticks:
-                best, ticks = found, value
-    return best
 
 
 def _estimate_of(tables: Tables, plan: Plan) -> int:

@@ -7,9 +7,8 @@ import math
 from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.partition_enumeration import can_be_listed
-from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.link_steps import not_congested
+from mocap_opt.solve.link_steps import not_congested, without_traffic
 from mocap_opt.solve.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
 
@@ -17,7 +16,7 @@ BRANCHING_PROGRAMS = 4000
 """Linear programs that branch and bound on the boundaries may solve, whatever the time."""
 
 SLOWER = frozenset({"path_relaxation"})
-"""Quick bounds that are a step of their own."""
+"""Quick bounds that a later step finds on its way: the root of branching on the boundaries."""
 
 
 def plan_known(search: JointSearch) -> str | None:
@@ -80,21 +79,15 @@ def programs_first(search: JointSearch) -> str | None:
     return None
 
 
-def path_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Bound by weighted paths and pooled memory rows."""
-    found = path_relaxation(search.tables, asked_to_stop=asked_to_stop)
-    if found is not None:
-        search.state.add_bounds([found], found.name)
-
-
-def no_path_relaxation(search: JointSearch) -> str | None:
-    """Why it does not run (again), in words."""
-    return "it was computed" if "path_relaxation" in _names(search.state) else programs_first(search)
-
-
 def no_branching(search: JointSearch) -> str | None:
     """Why boundaries are not branched on (again), in words."""
-    return "it ran to its end" if search.branched else programs_first(search)
+    state = search.state
+    if search.branched:
+        return "it ran to its end"
+    if state.best is not None and without_traffic(state, state.best.plan) <= state.proved_anywhere:
+        # The relaxation has these boundaries among its own.
+        return "the boundaries of the best plan alone take no longer than is proved"
+    return programs_first(search)
 
 
 def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -109,7 +102,3 @@ def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
     search.branched = not asked_to_stop()
-
-
-def _names(state: SearchState) -> set[str]:
-    return {bound.name for bound in state.bounds}

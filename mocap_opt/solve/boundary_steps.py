@@ -1,27 +1,18 @@
-"""Steps that move boundaries: local search, sequential linear programming, perturbation."""
+"""Steps that move boundaries: local search, sequential linear programming."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
-from mocap_opt.homes.greedy import greedy
-from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.boundary_slp import linearised
-from mocap_opt.search.local_search import improve, perturb
-from mocap_opt.solve.incumbent import SearchState
+from mocap_opt.search.local_search import improve
 from mocap_opt.solve.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop
 
 STARTS = 3
 """Plans that local search starts from, best first, and roundings that it goes on from."""
-
-PERTURBATIONS = 40
-"""Perturbations of the best plan in a round."""
-
-WORSE = Fraction(101, 100)
-"""How much longer a plan may take with greedy homes for its boundaries to be perturbed."""
 
 LOCAL_SEARCH = " + local search"
 
@@ -71,32 +62,3 @@ def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
             best = min(found, key=lambda each: contention_free_latency(search.tables, each))
             search.state.offer(best, f"{name} + linearised")
             search.improved.append((f"{name} + linearised", best))
-
-
-def no_perturbation(search: JointSearch) -> str | None:
-    """Why the best plan is not perturbed, in words."""
-    state = search.state
-    if state.best is None:
-        return "no plan is known"
-    if not greedy_will_do(state, state.best.plan):
-        return "perturbed boundaries get greedy homes, with which the best plan's would take longer"
-    return None
-
-
-def perturbation(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Perturb the best plan and climb, again and again."""
-    state = search.state
-    assert state.best is not None
-    plan = state.best.plan
-    better = perturb(search.tables, plan, rounds=PERTURBATIONS, seed=search.seed, asked_to_stop=asked_to_stop)
-    if better is not plan:
-        state.offer(better, f"{state.best_source} + shaken")
-
-
-def greedy_will_do(state: SearchState, plan: Plan) -> bool:
-    """Whether greedy homes come close to those of a plan; perturbed boundaries get no others."""
-    if not plan.homes or state.best_latency is None:
-        return True
-    indices = plan.grid_indices(state.tables)
-    pages = greedy(state.tables, indices).pages
-    return pages is not None and estimate(state.tables, indices, pages) <= state.best_latency * WORSE

@@ -9,13 +9,11 @@ from mocap_opt.solve.bound_steps import (
     infeasibility_proof,
     no_branching,
     no_energetic_traffic,
-    no_path_relaxation,
-    path_bound,
     plan_known,
     quick_bounds,
     traffic_proofs,
 )
-from mocap_opt.solve.boundary_steps import boundary_slp, local_search, no_perturbation, perturbation
+from mocap_opt.solve.boundary_steps import boundary_slp, local_search
 from mocap_opt.solve.enumeration_step import no_enumeration, partition_enumeration
 from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solve.link_steps import (
@@ -28,12 +26,7 @@ from mocap_opt.solve.link_steps import (
 from mocap_opt.solve.program_steps import not_planned, program_step
 from mocap_opt.solve.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM
 from mocap_opt.solve.search_state import JointSearch
-from mocap_opt.solve.start_steps import (
-    first_heuristics,
-    heuristics_with_solver,
-    other_heuristics,
-    too_late_for_solver,
-)
+from mocap_opt.solve.start_steps import first_heuristics, other_heuristics
 from mocap_opt.solve.steps import Raises, Step, chosen_steps, run_steps
 from mocap_opt.solve.strategy import Strategy
 from mocap_opt.solve.waiting_step import no_waiting_reduction, waiting_reduction
@@ -67,7 +60,13 @@ STEPS: tuple[Step, ...] = (
         "for small instances",
         no_enumeration,
     ),
-    Step("other_heuristics", "plans of the other heuristics", Raises.PLAN, 0.15, other_heuristics),
+    Step(
+        "other_heuristics",
+        "plans of search-spread and terapipe, and of all other heuristics while no plan is known",
+        Raises.PLAN,
+        0.15,
+        other_heuristics,
+    ),
     Step(
         "local_search", "shifts, drops and halves chunks of the best plans", Raises.PLAN, 0.15, local_search
     ),
@@ -128,16 +127,6 @@ STEPS: tuple[Step, ...] = (
         no_energetic_traffic,
     ),
     Step(
-        "path_bound",
-        "weighted paths and pooled memory rows over all partitions",
-        Raises.BOUND,
-        0.1,
-        path_bound,
-        "where programs do not come first",
-        no_path_relaxation,
-        rounds=True,
-    ),
-    Step(
         "boundary_branching",
         "branch and bound on the boundaries around the path relaxation",
         Raises.BOUND,
@@ -165,25 +154,6 @@ STEPS: tuple[Step, ...] = (
         program_step(LOCKSTEP_PROGRAM),
         "for small instances, or if lockstep counts",
         not_planned(LOCKSTEP_PROGRAM),
-    ),
-    Step(
-        "perturbation",
-        "perturbs the best plan's boundaries and climbs again",
-        Raises.PLAN,
-        0.3,
-        perturbation,
-        "if greedy homes will do",
-        no_perturbation,
-        rounds=True,
-    ),
-    Step(
-        "heuristics_with_solver",
-        "plan of search-program",
-        Raises.PLAN,
-        0.3,
-        heuristics_with_solver,
-        "if no plan is known, or over 15 s are left",
-        too_late_for_solver,
     ),
 )
 """In the order in which they run; those marked for rounds run again while there is time and it helps."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.programs import LOCKSTEP_PROGRAM, Program, Solver, run_program
+from mocap_opt.solve.programs import (
+    CONTENTION_FREE_PROGRAM,
+    LOCKSTEP_PROGRAM,
+    Program,
+    Solver,
+    run_program,
+)
 from mocap_opt.solve.search_state import PROGRAM_STEPS, JointSearch
 from mocap_opt.solve.strategy import Strategy
 from mocap_opt.solvers.outcome import StopReason
@@ -41,12 +48,19 @@ def not_planned(program: Program) -> Callable[[JointSearch], str | None]:
 
     def unless(search: JointSearch) -> str | None:
         if program in search.strategy.programs:
-            return None
+            return _proved_already(search.state) if program is CONTENTION_FREE_PROGRAM else None
         if search.state.execution is Execution.LOCKSTEP:
             return "a relaxation improves no static schedule"
         return "it gains nothing at this size (--method joint runs it)"
 
     return unless
+
+
+def _proved_already(state: SearchState) -> str | None:
+    """Why the contention-free program proves nothing new, in words: the best plan is one of its solutions."""
+    if state.best is None or schedule(state.tables, state.best.plan).latency > state.proved_anywhere:
+        return None
+    return "without contention the best plan takes no longer than is proved"
 
 
 def why_not_run(state: SearchState, strategy: Strategy) -> dict[str, str | None]:

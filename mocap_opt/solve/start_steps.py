@@ -11,14 +11,12 @@ from mocap_opt.stopping import AskedToStop
 FIRST = ("search-greedy", "uniform-greedy", "mocap")
 """Heuristics that run before any bound: fast, and between them seldom without a plan."""
 
-WITH_SOLVER = ("search-program",)
-"""Heuristics that run a solver; tried only when the others leave something to gain."""
+OTHERS = ("search-spread", "terapipe")
+"""Those that find a better start than the first ones somewhere: where links are scarce, and where chunk times
+were measured."""
 
-OTHERS = tuple(name for name in METHODS if name not in (*FIRST, *WITH_SOLVER))
-"""The rest."""
-
-NEEDED_S = 15.0
-"""Seconds that must be left for the heuristics that run a solver, unless no plan is known."""
+LAST = tuple(name for name in METHODS if name not in (*FIRST, *OTHERS))
+"""The rest, which never do, but may find the only plan."""
 
 
 def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -37,20 +35,12 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 
 def other_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Ask every other heuristic that needs no solver."""
+    """Ask the other heuristics that may have a better plan; all that are left, as long as there is none."""
     ask_heuristics(search, OTHERS, asked_to_stop)
-
-
-def heuristics_with_solver(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Ask the heuristics that run a solver."""
-    ask_heuristics(search, WITH_SOLVER, asked_to_stop)
-
-
-def too_late_for_solver(search: JointSearch) -> str | None:
-    """Why heuristics that run a solver are not worth their time, in words."""
-    if search.state.best is None or search.state.deadline.left_s > NEEDED_S:
-        return None
-    return f"a plan is known, and less than {NEEDED_S:g} s are left"
+    for name in LAST:
+        if search.state.best is not None:
+            break
+        ask_heuristics(search, [name], asked_to_stop)
 
 
 def ask_heuristics(search: JointSearch, names: Sequence[str], asked_to_stop: AskedToStop) -> None:
