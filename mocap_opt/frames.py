@@ -8,7 +8,8 @@
 >>> mocap_opt.frames.plan(instance, mocap_opt.frames.chunks(solution)).boundaries
 (0, 2, 4)
 
-Times are seconds, lengths tokens, sizes bytes.
+Times are seconds, lengths tokens, sizes bytes.  All but `reports` are about one prompt; the answer of a
+period or of a stream is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mocap_opt.schedule.inputs import as_instance, as_tables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import plan_from_dict
 from mocap_opt.schedule.verify import memory_use
+from mocap_opt.solve import Solution
 from mocap_opt.solve.report import Report
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance, GivenTables
-    from mocap_opt.solve import Solution
+    from mocap_opt.solve.api import Answer
 
 
 def _frame(
@@ -47,21 +49,36 @@ def _frame(
     return made if index is None else made.set_index(index)
 
 
-def reports(given: Sequence[Report | Solution]) -> pd.DataFrame:
-    """A row per answer with the fields of `mocap_opt.Report`; lists and dicts stay what they are.
+def _prompt(solution: Answer) -> Solution:
+    """Refuse the answer of a period or of a stream, whose plan is another kind of thing.
+
+    Raises
+    ------
+    InputError
+        If it is not that of one prompt.
+    """
+    if isinstance(solution, Solution):
+        return solution
+    expected = "the answer for one prompt (objective latency)"
+    raise InputError([Problem("solution", type(solution).__name__, expected, "frames.reports takes it")])
+
+
+def reports(given: Sequence[Report | Answer]) -> pd.DataFrame:
+    """A row per answer with the fields of its report; lists and dicts stay what they are.
 
     Parameters
     ----------
-    given : sequence of Report or Solution
+    given : sequence of Report, or of what `mocap_opt.solve` answers
     """
     import pandas as pd  # noqa: PLC0415 - slow to load
 
     plain = [each if isinstance(each, Report) else each.report for each in given]
-    return pd.DataFrame([report.to_dict() for report in plain])
+    return pd.DataFrame([report if isinstance(report, dict) else report.to_dict() for report in plain])
 
 
-def chunks(solution: Solution) -> pd.DataFrame:
+def chunks(solution: Answer) -> pd.DataFrame:
     """A row per chunk: ``start``, ``end``, ``tokens``; empty without a plan."""
+    solution = _prompt(solution)
     points = () if solution.plan is None else solution.plan.boundaries
     rows = [
         {"chunk": j, "start": start, "end": end, "tokens": end - start}
@@ -70,8 +87,9 @@ def chunks(solution: Solution) -> pd.DataFrame:
     return _frame(rows, ("chunk", "start", "end", "tokens"), "chunk")
 
 
-def homes(solution: Solution) -> pd.DataFrame:
+def homes(solution: Answer) -> pd.DataFrame:
     """A row per piece of KV away from its stage: ``stage``, ``chunk``, ``memory``, ``tokens``, ``bytes``."""
+    solution = _prompt(solution)
     tables, plan = solution.tables, solution.plan
     rows = [
         {
@@ -86,8 +104,9 @@ def homes(solution: Solution) -> pd.DataFrame:
     return _frame(rows, ("stage", "chunk", "memory", "tokens", "bytes"))
 
 
-def bounds(solution: Solution) -> pd.DataFrame:
+def bounds(solution: Answer) -> pd.DataFrame:
     """A row per lower bound: ``bound_name``, ``lower_bound_s``, its scope, its evidence and a ``note``."""
+    solution = _prompt(solution)
     rows = [
         {
             "bound_name": bound.name,
@@ -101,8 +120,9 @@ def bounds(solution: Solution) -> pd.DataFrame:
     return _frame(rows, ("bound_name", "lower_bound_s", "bound_scope", "bound_evidence", "note"))
 
 
-def trials(solution: Solution) -> pd.DataFrame:
+def trials(solution: Answer) -> pd.DataFrame:
     """A row per plan tried: ``source``, ``lockstep_latency_s``, ``event_latency_s``; NaN where unknown."""
+    solution = _prompt(solution)
     seconds = solution.tables.seconds
     rows = [
         {
@@ -116,20 +136,22 @@ def trials(solution: Solution) -> pd.DataFrame:
     return made.astype({"lockstep_latency_s": float, "event_latency_s": float})
 
 
-def memory(solution: Solution) -> pd.DataFrame:
+def memory(solution: Answer) -> pd.DataFrame:
     """Bytes in every memory, downwards, in every slot, across; everything included; empty without a plan."""
     import pandas as pd  # noqa: PLC0415 - slow to load
 
+    solution = _prompt(solution)
     used = None if solution.plan is None else memory_use(solution.tables, solution.plan)
     return pd.DataFrame(used).rename_axis(index="memory", columns="slot")
 
 
-def timeline(solution: Solution, execution: str | None = None) -> pd.DataFrame:
+def timeline(solution: Answer, execution: str | None = None) -> pd.DataFrame:
     """A row per interval of a stage's time in one execution of the plan.
 
     Parameters
     ----------
     solution : Solution
+        Of one prompt.
     execution : str, optional
         ``"lockstep"`` or ``"event-driven"``; by default the faster one.
 
@@ -142,11 +164,12 @@ def timeline(solution: Solution, execution: str | None = None) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the execution is another one.
+        If the execution is another one, or the answer that of a period or of a stream.
     """
     columns = ("stage", "chunk", "activity", "start_s", "end_s")
     if execution not in (None, *(str(known) for known in Execution)):
         raise InputError([Problem("execution", show(execution), " or ".join(Execution))])
+    solution = _prompt(solution)
     if solution.plan is None:
         return _frame((), columns)
     view = view_run(solution.tables, solution.plan, None if execution is None else Execution(execution))

@@ -27,6 +27,20 @@ def show(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
+def said_once(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """Texts in order, each once, after the names of all who say it.
+
+    Parameters
+    ----------
+    lines : iterable of (str, str)
+        Names and texts.
+    """
+    names: dict[str, dict[str, None]] = {}
+    for name, text in lines:
+        names.setdefault(text, {})[name] = None
+    return [f"{', '.join(who)}: {text}" for text, who in names.items()]
+
+
 def _start(value: object) -> object:
     """As much of a value as can be seen of it, since a wrong file may hold any amount."""
     if isinstance(value, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,14 @@ def test_every_shipped_instance_passes_check_and_show(file, capsys):
     assert max(map(len, out.splitlines())) <= 80
     assert "pipeline.queue_depth" in out
     assert json.loads(file.read_text())["name"] == file.stem
+
+
+def test_show_writes_figures_with_their_units(capsys):
+    _, out, _ = run("show", INSTANCES / "llama-3.1-70b-watos-uneven.json", capsys=capsys)
+    assert "70 GB" in out
+    assert "64 MiB" in out
+    assert not re.search(r"\d{7,}|\d{3}00\.0", out)
+    assert re.search(r"pipeline\.layers +\d+( x\d+)?, ", out)
 
 
 def test_schema_and_versions_are_json(capsys):

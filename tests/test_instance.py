@@ -27,7 +27,7 @@ def test_defaults() -> None:
         "name": "small",
         "description": "",
         "model": ...,
-        "precision": {"weights": 2.0, "kv": 2.0, "activations": 2.0},
+        "precision": {"weights": 2.0, "embedding": None, "kv": 2.0, "activations": 2.0},
         "wafer": ...,
         "pipeline": {
             "stages": 14,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from html import escape
 
 import pytest
+from command_line import run
 
+import mocap_opt.solve.remedies as remedies_module
 from mocap_opt import Instance, build_tables, load_instance, solve
-from mocap_opt.solve.remedies import closest_shortage, remedies
+from mocap_opt.bounds import prove_infeasible
+from mocap_opt.solve.remedies import FLOOR_S, TIME_S, closest_shortage, infeasible_verdict, remedies
 from mocap_opt.stopping import Deadline, never
 
 
@@ -16,13 +21,65 @@ def hopeless() -> Instance:
 
 
 def test_an_infeasible_verdict_names_the_shortage_and_remedies_that_hold() -> None:
-    solution = solve(hopeless(), time_limit_s=20)
-    assert "short" in solution.report.reason or "exceeds" in solution.report.reason
-    named = [note for note in solution.report.notes if note.startswith("would fit")]
-    assert named
-    for note in named:
-        (override,) = re.findall(r"--set (\S+?)\)", note)
+    reason = solve(hopeless(), time_limit_s=20).report.reason
+    assert "short" in reason or "exceeds" in reason
+    overrides = re.findall(r"; would fit: .*? \(--set (\S+?)\)", reason)
+    assert overrides
+    for override in overrides:
         assert solve(hopeless().replace(override), time_limit_s=5).plan is not None
+
+
+class Clock:
+    """Seconds that pass with every question asked of them."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now, self.step_s = 0.0, step_s
+
+    def __call__(self) -> float:
+        self.now += self.step_s
+        return self.now
+
+
+@pytest.mark.parametrize(("left_s", "most_s"), [(0.0, FLOOR_S), (2.0, 1.0), (600.0, TIME_S)])
+def test_a_verdict_takes_a_share_of_the_time_left_a_floor_or_a_ceiling(left_s, most_s, monkeypatch) -> None:
+    taken: list[float] = []
+    clock = Clock(1e-3)
+
+    def asked(instance, late):
+        began = clock.now
+        while not late():
+            pass
+        taken.append(clock.now - began)
+        return []
+
+    monkeypatch.setattr(remedies_module, "remedies", asked)
+    tables = build_tables(hopeless())
+    proof = prove_infeasible(tables)
+    infeasible_verdict(hopeless(), tables, proof, Deadline(left_s, clock=clock))
+    assert taken == [pytest.approx(most_s, abs=0.02)]
+
+
+def test_every_command_gives_the_verdict_of_solve(tmp_path, capsys) -> None:
+    """Not even one quantum fits, so the longest prompt is none, for the reason that this one is."""
+    changes = ("chunking.longest=2k", "workload.tokens=2k", "workload.batch=150")
+    given = ["instances/gpt3-175b-watos-hopeless.json", *(f"--set={change}" for change in changes)]
+
+    def answer(command: str) -> dict[str, object]:
+        code, out, _ = run(command, *given, "--json", capsys=capsys)
+        assert code == 3
+        found: dict[str, object] = json.loads(out)
+        return found
+
+    said = answer("solve")["reason"]
+    assert isinstance(said, str)
+    assert "would fit: " in said
+    assert answer("bound")["reason"] == said
+    stop = answer("max-length")["stopped_by"]
+    assert isinstance(stop, dict)
+    assert stop["reason"] == said
+    page = tmp_path / "page.html"
+    run("report", *given, "--methods", "gpipe,uniform", "--out", page, capsys=capsys)
+    assert f"<p>gpipe, uniform: {escape(said)}</p>" in page.read_text()
 
 
 def test_nothing_is_named_once_asked_to_stop() -> None:

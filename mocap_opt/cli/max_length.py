@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import click
 
 from mocap_opt.baselines import METHODS
-from mocap_opt.bounds import Scope, best, lower_bounds
+from mocap_opt.bounds import Scope, best, lower_bounds, prove_infeasible
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.methods import MethodChoice
 from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
@@ -31,8 +32,10 @@ from mocap_opt.questions.max_context import (
     longest_prompt,
 )
 from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.solve.remedies import infeasible_verdict
 from mocap_opt.solve.report import relative_gap
 from mocap_opt.stopping import AskedToStop, Deadline, never
+from mocap_opt.tables import build_tables
 from mocap_opt.units import exact, format_percent
 
 CURVE_POINTS = 12
@@ -195,6 +198,7 @@ def max_length(
         else:
             limit = _limit(family, limit_s, factor)
             found = longest_prompt(family, method, limit, seed=seed, **asked)
+            found = found if found.upper_bound_tokens else _explained(instance, found, deadline)
         rows = []
         for number, point in enumerate(found.curve if points else ()):
             line.say(f"bounds at {point.tokens:,} tokens")
@@ -216,6 +220,19 @@ def max_length(
     if found.best is not None:
         return ExitCode.ANSWERED
     return ExitCode.INFEASIBLE if found.upper_bound_tokens == 0 else ExitCode.NO_PLAN
+
+
+def _explained(instance: Instance, found: LongestPrompt, deadline: Deadline) -> LongestPrompt:
+    """Give the verdict of `solve` where memory has no place for even the shortest prompt."""
+    if found.stopped_by is None:
+        return found
+    shortest = instance.replace(f"workload.tokens={found.stopped_by.tokens}")
+    tables = build_tables(shortest)
+    proof = prove_infeasible(tables, deadline)
+    if proof is None:
+        return found
+    reason = infeasible_verdict(shortest, tables, proof, deadline)
+    return replace(found, stopped_by=replace(found.stopped_by, reason=reason))
 
 
 def _limit(family: LengthFamily, limit_s: float | None, factor: float | None) -> LatencyLimit | None:

@@ -13,6 +13,8 @@ from mocap_opt.bounds import best
 from mocap_opt.cli.fitting_table import FittingTable
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
+from mocap_opt.instance.written import fields
+from mocap_opt.messages import said_once
 from mocap_opt.pictures.run_view import RunView
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solve import Solution, wanted_execution
@@ -220,9 +222,9 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
         out.print(table)
         if flagged:
             out.print("* slower without barriers than in lockstep")
-        for row in rows:
-            if row["instance"] == name and row["reason"]:
-                out.print(Text(f"{row['method']}: {row['reason']}"))
+        here = [row for row in rows if row["instance"] == name and row["reason"]]
+        for line in said_once((row["method"], row["reason"]) for row in here):
+            out.print(Text(line))
         out.print()
 
 
@@ -246,20 +248,11 @@ def print_bounds(
         out.print(Text(f"note  {note}"))
 
 
-def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Dotted paths and values of nested dicts, as ``--set`` takes them."""
-    if isinstance(value, dict):
-        return [
-            row for key, below in value.items() for row in flatten(below, f"{path}.{key}" if path else key)
-        ]
-    return [(path, "-" if value is None else str(value))]
-
-
 def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     """Print an instance with every default, and where its memory and time go."""
     out = console()
     out.print(Text(str(instance)), style="bold")
-    out.print(pairs([row for row in flatten(instance.to_dict()) if row[1] != ""]))
+    out.print(pairs(fields(instance)))
     out.print()
     memory = titled("Memory")
     for header in (

@@ -16,6 +16,7 @@ from mocap_opt.instance.schema import (
     Chunking,
     ModelSpec,
     Pipeline,
+    PrecisionSpec,
     WaferSpec,
     Workload,
 )
@@ -213,6 +214,14 @@ def layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("pipeline.layers", f"a sum of {sum(pipeline.layers)}", expected, 'or write "balanced"')
 
 
+def precisions_listed(model: ModelSpec, precision: PrecisionSpec) -> Iterator[Problem]:
+    """Require one number per layer in a list of bytes of weights."""
+    listed = precision.weights
+    if isinstance(listed, tuple) and len(listed) != model.layers:
+        expected = f"one number, or one for each of model.layers ({model.layers})"
+        yield Problem("precision.weights", f"{len(listed)} numbers", expected, "give precision.weights")
+
+
 def dies_listed(pipeline: Pipeline) -> Iterator[Problem]:
     """Require one number per stage in a list of dies per stage."""
     if not isinstance(pipeline.dies_per_stage, int):
@@ -354,6 +363,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("workload", "objective"), stream_consistent),
     (("model", "pipeline"), stages_have_layers),
     (("model", "pipeline"), layers_add_up),
+    (("model", "precision"), precisions_listed),
     (("pipeline",), dies_listed),
     (("pipeline",), placement_listed),
     (("pipeline", "wafer"), placement_on_living_dies),

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
+from mocap_opt.instance.hf_quantization import kv_bytes, read_quantization
+from mocap_opt.instance.hf_reader import PATH, Config, ConfigReader
+from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.messages import show
-
-PATH = "model.config"
 
 NAMED_TYPES = {
     "bfloat16": 2.0,
@@ -27,6 +30,9 @@ NAMED_TYPES = {
 }
 """Bytes of what ``dtype`` (``torch_dtype`` until transformers 4.56) may name."""
 
+ASSUMED = 2.0
+"""Bytes of a number where no type is named."""
+
 USED = frozenset(
     "model_type num_hidden_layers hidden_size num_attention_heads num_key_value_heads head_dim "
     "intermediate_size hidden_act vocab_size num_local_experts num_experts num_experts_per_tok "
@@ -36,30 +42,6 @@ USED = frozenset(
 )
 """Fields that figures are made of, whatever the family."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
-
-Config = Mapping[str, Any]
-
-
-class _Reader:
-    """Reads typed fields and gathers what is wrong with them."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.problems: list[Problem] = []
-
-    def refuse(self, key: str, expected: str, remedy: str = "") -> None:
-        found = show(self.config[key]) if key in self.config else "nothing"
-        self.problems.append(Problem(f"{PATH}.{key}", found, expected, remedy))
-
-    def whole(self, key: str, default: int | None = None, least: int = 1) -> int:
-        """Whole number under `key`; `default` where it is absent or null."""
-        value = self.config.get(key)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 10**7:
-            self.refuse(key, f"a whole number >= {least}")
-            return max(least, 1)
-        return value
 
 
 def _sliding(config: Config) -> str:
@@ -137,7 +119,7 @@ REFUSED: tuple[tuple[str, Callable[[Config], str]], ...] = (
 )
 
 
-def _activation(read: _Reader) -> bool:
+def _activation(read: ConfigReader) -> bool:
     """All the families read here gate their feed-forward networks; another activation is another model."""
     name = read.config.get("hidden_act", "silu")
     if name not in ("silu", "swish"):
@@ -145,7 +127,7 @@ def _activation(read: _Reader) -> bool:
     return True
 
 
-def _dense_layers_listed(read: _Reader) -> int:
+def _dense_layers_listed(read: ConfigReader) -> int:
     """Leading dense layers of a Qwen mixture of experts."""
     listed = read.config.get("mlp_only_layers") or []
     if not isinstance(listed, list) or listed != list(range(len(listed))):
@@ -156,7 +138,7 @@ def _dense_layers_listed(read: _Reader) -> int:
     return len(listed)
 
 
-def _experts(family: str, read: _Reader) -> dict[str, int] | None:
+def _experts(family: str, read: ConfigReader) -> dict[str, int] | None:
     if family == "mixtral":
         return {
             "count": read.whole("num_local_experts"),
@@ -181,7 +163,7 @@ def _experts(family: str, read: _Reader) -> dict[str, int] | None:
     return None
 
 
-def _latent(read: _Reader) -> dict[str, int | None]:
+def _latent(read: ConfigReader) -> dict[str, int | None]:
     rank = read.config.get("q_lora_rank")
     return {
         "kv_rank": read.whole("kv_lora_rank"),
@@ -192,56 +174,11 @@ def _latent(read: _Reader) -> dict[str, int | None]:
     }
 
 
-def _bits(read: _Reader, quantization: Config, key: str) -> float:
-    """Bytes of a weight whose number of bits stands under `key`."""
-    bits = quantization.get(key)
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
-        found = show(bits) if key in quantization else "nothing"
-        read.problems.append(
-            Problem(f"{PATH}.quantization_config.{key}", found, "a whole number of bits from 1 to 16")
-        )
-        return 2.0
-    return bits / 8
-
-
-def _compressed_tensors(read: _Reader, quantization: Config) -> float:
-    """Bytes of a weight in the form of compressed-tensors, whose groups must all have one width."""
-    groups = quantization.get("config_groups")
-    widths = set()
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        weights = group.get("weights") if isinstance(group, Mapping) else None
-        widths.add(weights.get("num_bits") if isinstance(weights, Mapping) else None)
-    (width,) = widths if len(widths) == 1 else (None,)
-    if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= 16:
-        read.problems.append(
-            Problem(
-                f"{PATH}.quantization_config.config_groups",
-                show(groups),
-                "groups whose weights have one num_bits from 1 to 16",
-                "leave quantization_config out and give precision.weights",
-            )
-        )
-        return 2.0
-    return width / 8
-
-
-QUANTISED: dict[str, Callable[[_Reader, Config], float]] = {
-    "fp8": lambda read, quantization: 1.0,
-    "fbgemm_fp8": lambda read, quantization: 1.0,
-    "gptq": lambda read, quantization: _bits(read, quantization, "bits"),
-    "awq": lambda read, quantization: _bits(read, quantization, "bits"),
-    "mxfp4": lambda read, quantization: 17 / 32,
-    "compressed-tensors": _compressed_tensors,
-}
-"""Bytes of a weight by ``quant_method``; scales are counted where a block of numbers shares one (mxfp4: 32
-of 4 bits share 8 bits), and left out where they are below one part in a hundred."""
-
-
-def _precision(read: _Reader) -> tuple[dict[str, float], list[str]]:
-    """Bytes of weights and activations as a checkpoint stores them, and where each was read."""
+def _precision(read: ConfigReader, model: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Bytes of numbers as a checkpoint stores them, and where each was read."""
     key = "dtype" if "dtype" in read.config else "torch_dtype"
     named = read.config.get(key)
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     told: list[str] = []
     if named is not None:
         size = NAMED_TYPES.get(str(named).removeprefix("torch."))
@@ -250,23 +187,29 @@ def _precision(read: _Reader) -> tuple[dict[str, float], list[str]]:
         else:
             found = {"weights": size, "kv": size, "activations": size}
             told.append(f"precision of {named} ({key})")
-    quantization = read.config.get("quantization_config")
-    if quantization is None:
+    if read.config.get("quantization_config") is None:
         return found, told
-    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
-    if method not in QUANTISED:
-        place = f"{PATH}.quantization_config" + (".quant_method" if method is not None else "")
-        read.problems.append(
-            Problem(
-                place,
-                show(quantization if method is None else method),
-                f"a quant_method out of {', '.join(QUANTISED)}",
-                "leave quantization_config out and give precision.weights",
-            )
-        )
+    if named is None:
+        told.append(f"{ASSUMED:g} bytes taken for what is not quantised (no dtype is named)")
+    kept = found.get("weights", ASSUMED)
+    quantization = read_quantization(read, kept)
+    kv = None if quantization is None else kv_bytes(read)
+    if read.problems or quantization is None:
         return found, told
-    found["weights"] = QUANTISED[method](read, quantization)
-    told.append(f"weights of {found['weights']:g} bytes (quantization_config, {method})")
+    try:
+        means, account = quantization.bytes_per_weight(ModelSpec.model_validate(model))
+    except ValidationError:
+        # Reported where the model's figures are checked.
+        return found, told
+    least, most = min(means), max(means)
+    found |= {"weights": most if least == most else means, "embedding": kept}
+    span = f"{most:.6g}" if least == most else f"{least:.6g} to {most:.6g}"
+    told.append(
+        f"weights of {span} bytes, scales included (quantization_config, {quantization.method}), {account}"
+    )
+    if kv is not None:
+        found["kv"] = kv
+        told.append(f"KV of {kv:g} bytes (kv_cache_scheme)")
     return found, told
 
 
@@ -285,7 +228,7 @@ def _notes(config: Config, told: list[str]) -> str:
     return "; ".join(notes)
 
 
-def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, float]]:
+def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the fields of a `ModelSpec` and of a `PrecisionSpec` from a parsed ``config.json``.
 
     Parameters
@@ -296,8 +239,8 @@ def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, float]]
     -------
     model : dict
         With a description that says what was read from where, and what was not used.
-    precision : dict of str to float
-        Bytes per element, as far as the file says.
+    precision : dict
+        Bytes per element, as far as the file says; of the weights one number, or one per layer.
 
     Raises
     ------
@@ -305,7 +248,7 @@ def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, float]]
         Listing all fields that are missing, malformed or beyond the cost model.
     """
     family = config.get("model_type")
-    read = _Reader(config)
+    read = ConfigReader(config)
     if family not in FAMILIES:
         read.refuse("model_type", f"one of {', '.join(FAMILIES)}", "give the model's figures instead")
         raise InputError(read.problems)
@@ -333,13 +276,13 @@ def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, float]]
         "experts": experts,
         "latent": latent,
     }
-    precision, told = _precision(read)
+    precision, told = _precision(read, spec)
     if read.problems:
         raise InputError(read.problems)
     return spec | {"description": _notes(config, told)}, precision
 
 
-def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str, float]]:
+def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a ``config.json``, or the one in a model's directory.
 
     Parameters

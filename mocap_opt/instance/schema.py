@@ -116,12 +116,41 @@ class ModelSpec(Section):
     latent: Latent | None = field("latent attention; null for ordinary attention", default=None)
 
 
+_Weights = Annotated[
+    Annotated[Precision, Tag("<one>")] | Annotated[tuple[Precision, ...], Tag("<list>")],
+    Discriminator(by_shape),
+]
+
+
 class PrecisionSpec(Section):
     """How many bytes numbers take."""
 
-    weights: Precision = field("of a weight", "bf16", 2, unit="bytes per element", default=2.0)
+    weights: _Weights = field(
+        "of a weight of the layers, scales of quantised ones included, or a list with one number per layer",
+        "bf16",
+        2,
+        unit="bytes per element",
+        default=2.0,
+    )
+    embedding: Precision | None = field(
+        "of a weight of the embedding and of the output head; null: as the widest of the layers",
+        "bf16",
+        unit="bytes per element",
+        default=None,
+    )
     kv: Precision = field("of an element of the KV cache", "bf16", 2, unit="bytes per element", default=2.0)
     activations: Precision = field("of an activation", "bf16", 2, unit="bytes per element", default=2.0)
+
+    def of_layer(self, layer: int) -> float:
+        """Bytes of a weight of a layer."""
+        return self.weights[layer] if isinstance(self.weights, tuple) else self.weights
+
+    @property
+    def of_ends(self) -> float:
+        """Bytes of a weight of the embedding and of the output head."""
+        if self.embedding is not None:
+            return self.embedding
+        return max(self.weights) if isinstance(self.weights, tuple) else self.weights
 
 
 class DieSpec(Section):

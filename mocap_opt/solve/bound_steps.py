@@ -32,8 +32,7 @@ def infeasibility_proof(search: JointSearch, asked_to_stop: AskedToStop) -> None
 def settle_feasibility(state: SearchState) -> bool:
     """Without a plan, try to prove that there is none; whether that is proved."""
     if state.best is None:
-        impossible = prove_infeasible(state.tables, state.grace)
-        state.infeasible_reason = None if impossible is None else impossible.message
+        state.infeasible_reason = prove_infeasible(state.tables, state.grace)
     return state.infeasible_reason is not None
 
 

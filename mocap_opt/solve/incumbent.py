@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from mocap_opt.bounds import Bound, Scope, best
+from mocap_opt.bounds import Bound, Infeasibility, Scope, best
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.replay.event import replay_event
@@ -123,7 +123,7 @@ class SearchState:
     best_lockstep: Assessment | None = None
     bounds: list[Bound] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
-    infeasible_reason: str | None = None
+    infeasible_reason: Infeasibility | str | None = None
     notes: list[str] = field(default_factory=list)
     runs: list[ProgramRun] = field(default_factory=list)
     doing: str | None = None

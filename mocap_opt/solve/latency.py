@@ -32,7 +32,7 @@ from mocap_opt.solve.plain import PLAIN_METHODS, solve_plainly
 from mocap_opt.solve.plugin_methods import PluginMethod, find_plugin_method
 from mocap_opt.solve.program_steps import why_not_run
 from mocap_opt.solve.programs import MOST_SEED, MOST_THREADS, Solver
-from mocap_opt.solve.remedies import closest_shortage, remedies
+from mocap_opt.solve.remedies import infeasible_verdict
 from mocap_opt.solve.report import Report, make_report
 from mocap_opt.solve.steps import chosen_steps
 from mocap_opt.solve.strategy import choose
@@ -172,11 +172,8 @@ def solve(
         state = SearchState(tables, deadline, gap, callback, wanted, deterministic_limit, threads)
         reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
-    if state.infeasible_reason is not None and not instance.workload.requests:
-        if prove_infeasible(tables, state.grace) is None:
-            shortage = closest_shortage(tables, state.grace)
-            state.infeasible_reason += f": {shortage}" if shortage else ""
-        state.notes += remedies(instance, state.grace)
+    if state.infeasible_reason is not None:
+        reason = infeasible_verdict(instance, tables, state.infeasible_reason, deadline)
     report = make_report(
         instance,
         tables,
@@ -188,7 +185,7 @@ def solve(
         runtime_s=deadline.elapsed_s,
         build_s=state.build_s,
         solve_s=state.solve_s,
-        reason=state.infeasible_reason or (reason if found is None else None),
+        reason=reason if found is None else None,
         notes=state.notes,
         programs=state.runs,
         steps=state.steps,
@@ -348,7 +345,7 @@ def bound(
 
     Parameters
     ----------
-    instance : Instance or mapping
+    instance : Instance, mapping or Tables
     quick : bool
         Leave out those that need a solver.
     time_limit_s : float
@@ -377,6 +374,9 @@ def bound(
         tables = as_tables(instance, "bounds on the latency")
         state = SearchState(tables, deadline, 0.0)
         impossible = prove_infeasible(tables, state.grace)
+        if impossible is not None and not isinstance(instance, Tables):
+            verdict = infeasible_verdict(as_instance(instance), tables, impossible, deadline)
+            impossible = replace(impossible, message=verdict)
         for name in () if impossible else BOUNDS:
             if quick and name not in QUICK:
                 continue

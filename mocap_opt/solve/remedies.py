@@ -1,4 +1,4 @@
-"""What would help where no plan exists: changes of the instance that are checked before they are named."""
+"""The verdict where no plan exists: why, and what would help, which is checked before it is named."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mocap_opt.baselines import METHODS
-from mocap_opt.bounds import prove_infeasible
+from mocap_opt.bounds import Infeasibility, prove_infeasible
 from mocap_opt.errors import InputError
+from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.stopping import AskedToStop, Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -19,8 +20,41 @@ if TYPE_CHECKING:
 ASKED = ("search-greedy", "uniform-greedy", "mocap")
 """Heuristics that are asked for a plan; one is enough."""
 
-TIME_S = 3.0
-"""Seconds that looking for remedies may take, all together."""
+SHARE = 0.5
+"""Part of the time left that a verdict may take."""
+
+FLOOR_S, TIME_S = 0.5, 3.0
+"""Seconds that a verdict may take in any case, even past the time limit, and at most."""
+
+
+def infeasible_verdict(
+    instance: Instance, tables: Tables, proof: Infeasibility | str, deadline: Deadline
+) -> str:
+    """Say why an instance has no plan and what would help, in the same words wherever that is asked.
+
+    Parameters
+    ----------
+    instance : Instance
+        Proved infeasible; remedies are looked for if its objective is the latency.
+    tables : Tables
+        Of the instance.
+    proof : Infeasibility or str
+        Why; a text comes from a program, which names no memory.
+    deadline : Deadline
+        Of the whole work: `SHARE` of what is left is used, at least `FLOOR_S` and at most `TIME_S`.
+
+    Returns
+    -------
+    str
+        The memory, slot and bytes that are short, as far as any are; then every remedy found.
+    """
+    allowed = min(TIME_S, max(FLOOR_S, SHARE * deadline.left_s))
+    late = deadline.extended(FLOOR_S).at_most(allowed)
+    reason = str(proof)
+    if isinstance(proof, str) and (shortage := closest_shortage(tables, late)):
+        reason += f": {shortage}"
+    sought = objective_of(instance) is Objective.LATENCY and not instance.workload.requests
+    return "; ".join([reason, *(remedies(instance, late) if sought else ())])
 
 
 def closest_shortage(tables: Tables, asked_to_stop: AskedToStop) -> str:
@@ -43,22 +77,21 @@ def closest_shortage(tables: Tables, asked_to_stop: AskedToStop) -> str:
     return ""
 
 
-def remedies(instance: Instance, deadline: Deadline) -> list[str]:
+def remedies(instance: Instance, late: AskedToStop) -> list[str]:
     """Changes under which a plan exists, each with a plan found and verified for it.
 
     Parameters
     ----------
     instance : Instance
         Proved infeasible.
-    deadline : Deadline
-        At most `TIME_S` of it are used.
+    late : callable
+        Asked often; once True, what has been found is returned.
 
     Returns
     -------
     list of str
         In words, with the option that makes the change; empty if none of those tried helps.
     """
-    late = deadline.at_most(TIME_S)
     found: list[str] = []
     for what, override in _changes(instance):
         if late():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from mocap_opt.instance.matrices import layer_matrices
 from mocap_opt.tables.rounding import Polynomial
 from mocap_opt.tables.transfer import collectives
 from mocap_opt.units import exact
@@ -40,47 +41,20 @@ class StageTimes:
     length_cost: Polynomial
 
 
-def attention_parameters(model: ModelSpec) -> int:
-    """Count the parameters of a layer's attention projections.
-
-    Grouped-query attention: query, key, value and output projections.  Latent attention (MLA,
-    DeepSeek-V2, arXiv 2405.04434): query projection (through its own latent if it has one), joint
-    down-projection to the KV latent and the shared rotary key, up-projections, output projection.
-    """
-    hidden, heads = model.hidden, model.heads
-    latent = model.latent
-    if latent is None:
-        return 2 * hidden * model.head_dim * (heads + model.kv_heads)
-    key = latent.nope_dim + latent.rope_dim
-    rank = latent.query_rank
-    query = hidden * heads * key if rank is None else rank * (hidden + heads * key)
-    down = hidden * (latent.kv_rank + latent.rope_dim)
-    up = latent.kv_rank * heads * (latent.nope_dim + latent.value_dim)
-    return query + down + up + heads * latent.value_dim * hidden
-
-
-def feed_forward_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
-    """Count the parameters of a layer's feed-forward part, router included.
+def layer_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
+    """Count the parameters of a layer's matrices.
 
     Parameters
     ----------
     model : ModelSpec
     layer : int
-        From 0; the first ``experts.dense_layers`` layers have no experts.
+        From 0.
     active : bool
         Only the experts one token visits, or all of them.
     """
-    matrices = 3 if model.gated else 2
-    experts = model.experts
-    if experts is None or layer < experts.dense_layers:
-        return matrices * model.hidden * model.ffn
-    visited = (experts.active if active else experts.count) + experts.shared
-    return matrices * model.hidden * experts.ffn * visited + model.hidden * experts.count
-
-
-def layer_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
-    """Count a layer's parameters, those one token meets or all."""
-    return attention_parameters(model) + feed_forward_parameters(model, layer, active=active)
+    return sum(
+        matrix.size * (matrix.active if active else matrix.copies) for matrix in layer_matrices(model, layer)
+    )
 
 
 def linear_flops(model: ModelSpec, layers: range) -> int:

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 def layer_weight_bytes(instance: Instance, layers: range) -> int:
     """Bytes of the weights of some layers, all experts included; every chunk reads them."""
-    parameters = sum(layer_parameters(instance.model, layer, active=False) for layer in layers)
-    return whole(parameters * exact(instance.precision.weights), Rounding.UP, "weights")
+    sizes = (
+        layer_parameters(instance.model, layer, active=False) * exact(instance.precision.of_layer(layer))
+        for layer in layers
+    )
+    return whole(sum(sizes, Fraction(0)), Rounding.UP, "weights")
 
 
 def static_bytes(instance: Instance, layout: Layout, stage: int) -> int:
     """Bytes always in a stage's memory: its layers, the embedding on the first stage, the head on the last.
 
-    Embedding and head have vocabulary x hidden parameters each.  They are not part of the traffic of
-    a chunk: one is a lookup, the other runs once at the end.
+    Embedding and head have vocabulary x hidden parameters each, in a precision of their own: quantised
+    checkpoints leave them as they are.  They are not part of the traffic of a chunk: one is a lookup, the
+    other runs once at the end.
     """
     ends = (stage == 0) + (stage == layout.stages - 1)
-    table = instance.model.vocabulary * instance.model.hidden * exact(instance.precision.weights)
+    table = instance.model.vocabulary * instance.model.hidden * exact(instance.precision.of_ends)
     return layer_weight_bytes(instance, layout.layers[stage]) + whole(ends * table, Rounding.UP, "weights")
 
 

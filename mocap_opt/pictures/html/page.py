@@ -12,6 +12,8 @@ from bokeh.embed import components
 from bokeh.resources import Resources
 
 from mocap_opt.instance import Instance
+from mocap_opt.instance.written import fields, plain
+from mocap_opt.messages import said_once
 from mocap_opt.pictures.html import text
 from mocap_opt.pictures.html.panels import (
     LINK_COLOURS,
@@ -99,7 +101,7 @@ def html_report(instance: Instance, tables: Tables, contenders: Sequence[Contend
         text.stages_table(sections["stages"], None if fastest is None else fastest.report.peak_memory_bytes),
         f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}</p>',
         '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
-        text.pairs(text.fields(instance), "instance"),
+        text.pairs(fields(instance), "instance"),
         "</div><div><h2>Sizes</h2>",
         text.pairs(text.sizes(sections["sizes"]), "sizes"),
         "<h2>Settings</h2>",
@@ -189,21 +191,14 @@ def _wafer_legend() -> str:
 
 
 def _nothing(contenders: Sequence[Contender]) -> str:
-    reasons = "".join(
-        f"<p>{escape(c.name)}: {escape(c.report.reason)}</p>"
-        for c in contenders
-        if c.report.reason is not None
-    )
-    return f"<h2>No plan to draw</h2>{reasons}"
+    said = said_once((c.name, c.report.reason) for c in contenders if c.report.reason is not None)
+    return "<h2>No plan to draw</h2>" + "".join(f"<p>{escape(line)}</p>" for line in said)
 
 
 def _notes(contenders: Sequence[Contender]) -> str:
-    notes = [
-        f"{c.name}: {note}"
-        for c in contenders
-        for note in (c.report.reason, *c.report.notes)
-        if note is not None
-    ]
+    notes = said_once(
+        (c.name, note) for c in contenders for note in (c.report.reason, *c.report.notes) if note is not None
+    )
     if not notes:
         return ""
     rows = "".join(f"<li>{escape(note)}</li>" for note in notes)
@@ -220,7 +215,7 @@ def _settings(contenders: Sequence[Contender], fingerprint: str) -> list[tuple[s
     """How each method was run; of a given plan, what it was made for and how it was judged."""
     rows = []
     for c in contenders:
-        rows += [(f"{c.name}: {key}", text.plain(value)) for key, value in c.report.settings.items()]
+        rows += [(f"{c.name}: {key}", plain(value)) for key, value in c.report.settings.items()]
         if c.report.method is None:
             made_for = None if c.assessment is None else c.assessment.plan.fingerprint
             origin = "not said" if made_for is None else f"an instance with fingerprint {made_for}"

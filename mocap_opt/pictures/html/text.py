@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pydantic import BaseModel
-
+from mocap_opt.instance.written import plain
 from mocap_opt.pictures.palette import byte_unit, time_unit
 from mocap_opt.solve.report import Report
 from mocap_opt.solve.side_by_side import Contender
-from mocap_opt.units import (
-    format_bandwidth,
-    format_bytes,
-    format_chunks,
-    format_flops,
-    format_percent,
-    format_seconds,
-    format_tokens,
-)
-
-WRITTEN: dict[str, Callable[[Any], str]] = {
-    "bytes": format_bytes,
-    "s": format_seconds,
-    "bytes/s": format_bandwidth,
-    "FLOP/s": format_flops,
-    "tokens": format_tokens,
-}
-"""How people write figures of a unit."""
+from mocap_opt.units import format_chunks, format_percent, format_seconds
 
 Cell = tuple[str, str, Any]
 """Key, text and value of a cell; the value is kept in the page for programs to read."""
@@ -66,43 +48,6 @@ def pairs(rows: Iterable[tuple[str, str]], name: str) -> str:
     """Names and what they are."""
     body = "".join(f'<tr><td>{escape(a)}</td><td class="text">{escape(b)}</td></tr>\n' for a, b in rows)
     return f'<div class="scroll"><table id="{escape(name)}"><tbody>{body}</tbody></table></div>'
-
-
-def fields(section: BaseModel, path: str = "") -> list[tuple[str, str]]:
-    """Dotted paths and values of an instance, as ``--set`` takes them, figures with their units."""
-    rows = []
-    for key, held in type(section).model_fields.items():
-        value, here = getattr(section, key), f"{path}.{key}" if path else key
-        if isinstance(value, BaseModel):
-            rows += fields(value, here)
-            continue
-        extra = held.json_schema_extra
-        unit = extra.get("unit") if isinstance(extra, dict) else None
-        rows.append((here, _with_unit(value, unit)))
-    return rows
-
-
-def _with_unit(value: Any, unit: object) -> str:
-    if isinstance(unit, str) and unit in WRITTEN and isinstance(value, int | float):
-        return WRITTEN[unit](value)
-    return plain(value)
-
-
-def plain(value: Any) -> str:
-    """A value without a unit as people write it."""
-    if value is None or value == "" or value == ():
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(
-            f"({plain(each)})" if isinstance(each, list | tuple) else plain(each) for each in value
-        )
-    if isinstance(value, BaseModel):
-        return ", ".join(f"{key} {each}" for key, each in fields(value))
-    return str(value)
 
 
 def sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
