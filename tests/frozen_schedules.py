@@ -19,20 +19,16 @@ from stream_oracle import random_stream
 
 from mocap_opt import evaluate
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.replay.event import replay_event
-from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.replay.period_event import replay_event_period
-from mocap_opt.replay.period_lockstep import replay_lockstep_period
-from mocap_opt.replay.sequence_event import replay_sequence_event
-from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.replay.event import replay_event, run_event
+from mocap_opt.replay.lockstep import replay_lockstep, run_lockstep
+from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule import verify
-from mocap_opt.schedule.cycle import memory_use, smallest_slots, violations
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import plan_from_dict, plan_to_dict
 from mocap_opt.schedule.requests import Request, build_requests
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.sequence_file import sequence_from_dict, sequence_to_dict
-from mocap_opt.schedule.verify_sequence import sequence_memory, sequence_violations
+from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
 from mocap_opt.solve.period_report import periodic_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -102,11 +98,11 @@ def period_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
     """What a periodic plan comes to, read from what its file holds."""
     tables = period_tables(seed)
     periodic = periodic_plan(file, tables)
-    broken = violations(tables, periodic)
-    lockstep = replay_lockstep_period(tables, periodic)
+    broken = schedule_violations(periodic)
+    lockstep = run_lockstep(periodic)
     found = {
         "violations": _rules(broken),
-        "memory": memory_use(tables, periodic),
+        "memory": schedule_memory(periodic),
         "work": lockstep.work,
         "exchange": lockstep.exchange,
         "bound_by": [*lockstep.work_bound_by, *lockstep.exchange_bound_by],
@@ -114,7 +110,7 @@ def period_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
         "latency": lockstep.latency,
     }
     if not broken:
-        event = replay_event_period(tables, periodic)
+        event = run_steady(periodic)
         found |= {
             "event": event.period,
             "estimate": event.estimate,
@@ -128,19 +124,19 @@ def period_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
 def stream_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
     """What a sequence of requests comes to, read from what its file holds."""
     sequence, order = sequence_from_dict(file, requests_of(seed))
-    broken = sequence_violations(sequence)
-    lockstep = replay_sequence_lockstep(sequence)
+    broken = schedule_violations(sequence)
+    lockstep = run_lockstep(sequence)
     found: dict[str, Any] = {
         "order": order,
         "violations": _rules(broken),
-        "memory": sequence_memory(sequence),
-        "work": lockstep.slots.work,
+        "memory": schedule_memory(sequence),
+        "work": lockstep.work,
         "start": lockstep.start,
         "lockstep": lockstep.completion,
     }
     if not broken:
-        event = replay_sequence_event(sequence)
-        found |= {"event": event.completion, "starts": event.run.start[-1]}
+        event = run_event(sequence)
+        found |= {"event": event.completion, "starts": event.start[-1]}
     return {key: _text(value) for key, value in found.items()}
 
 
@@ -192,7 +188,7 @@ def make() -> dict[str, list[dict[str, Any]]]:
                 made["plan"].append({"seed": seed, "file": file, "figures": plan_figures(seed, file)})
         tables = period_tables(seed)
         plan = random_plan(tables, rng)
-        periodic = None if plan is None else smallest_slots(tables, plan)
+        periodic = None if plan is None else smallest_interval(tables, plan)
         if periodic is not None:
             for slots in sorted({plan.chunks, periodic.slots, periodic.slots + 1}):
                 file = {**plan_to_dict(plan, tables.name, tables), "slots": slots}
@@ -213,7 +209,7 @@ def _streams(seed: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
                 ScheduledRequest(requests[r].tables, plan, slot, requests[r].release, requests[r].name)
             )
             slot += plan.chunks + idle
-        file = sequence_to_dict(RequestSequence(tuple(scheduled)), order, "stream", None)
+        file = sequence_to_dict(Schedule(tuple(scheduled)), order, "stream", None)
         yield {"seed": seed, "file": file, "figures": stream_figures(seed, file)}
 
 
@@ -233,7 +229,7 @@ def _answers() -> Iterator[dict[str, Any]]:
                 requests = build_requests(of)
                 apart = plan.chunks + tables.stages - 1
                 file = sequence_to_dict(
-                    RequestSequence(
+                    Schedule(
                         tuple(
                             ScheduledRequest(r.tables, plan, n * apart, r.release, r.name)
                             for n, r in enumerate(requests)

@@ -13,8 +13,9 @@ from random_tables import random_instances, random_tables
 
 from mocap_opt.formulations.period_terms import slot_range
 from mocap_opt.homes.periodic import home_orders
-from mocap_opt.schedule.cycle import PeriodicPlan, smallest_slots
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import smallest_interval
 from mocap_opt.search.period_local_search import climb
 from mocap_opt.tables.cost_tables import Tables
 
@@ -43,11 +44,11 @@ def least(found: dict[int, PeriodOptimum | None]) -> PeriodOptimum | None:
 
 
 @cache
-def adversaries() -> tuple[tuple[Tables, PeriodicPlan], ...]:
+def adversaries() -> tuple[tuple[Tables, Schedule], ...]:
     return tuple(_adversaries())
 
 
-def _adversaries() -> Iterator[tuple[Tables, PeriodicPlan]]:
+def _adversaries() -> Iterator[tuple[Tables, Schedule]]:
     """Random and locally optimal feasible plans of middling instances."""
     rng = np.random.default_rng(4)
     for number in range(14):
@@ -60,7 +61,7 @@ def _adversaries() -> Iterator[tuple[Tables, PeriodicPlan]]:
                 plan, _ = descend(
                     tables, plan, lambda t, p: int(np.sum(t.tau(0, *_ends(t, p)))), rng, steps=8
                 )
-            periodic = smallest_slots(tables, plan)
+            periodic = smallest_interval(tables, plan)
             if periodic is not None:
                 if turn == 3 and number % 2:
                     periodic, _ = climb(tables, periodic, home_orders(tables)[0], rng=rng)

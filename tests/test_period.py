@@ -18,14 +18,13 @@ from mocap_opt.formulations import period as program
 from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.replay.accounting import ReplayError
-from mocap_opt.replay.event import run_messages
+from mocap_opt.replay.event import run_event
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.period_evaluation import assess_period
-from mocap_opt.replay.period_event import replay_event_period
-from mocap_opt.replay.period_lockstep import replay_lockstep_period
-from mocap_opt.replay.transfers import sequence_messages
-from mocap_opt.schedule.cycle import PeriodicPlan, memory_use, smallest_slots, violations
+from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.sequence import identical_requests
+from mocap_opt.schedule.schedule import Schedule, identical_requests
+from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
 from mocap_opt.solve.period_search import best_period, period_of_method
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables.cost_tables import Tables
@@ -42,8 +41,8 @@ def check(tables: Tables, known: PeriodOptimum | None, result: PeriodResult, slo
     assert result.outcome.status is Status.OPTIMAL, where
     assert result.outcome.objective == result.outcome.bound == known.value, where
     assert result.periodic is not None
-    assert violations(tables, result.periodic) == []
-    assert replay_lockstep_period(tables, result.periodic).period == known.value, where
+    assert schedule_violations(result.periodic) == []
+    assert run_lockstep(result.periodic).period == known.value, where
 
 
 def agree(numbers: range) -> None:
@@ -68,7 +67,7 @@ def test_instances_are_of_many_kinds() -> None:
     best = [least(each) for each in found]
     needs_idle = [b is not None and b.slots > b.plan.chunks for b in best]
     dense = [
-        b is not None and violations(t, PeriodicPlan(b.plan, b.plan.chunks)) == []
+        b is not None and schedule_violations(Schedule.of(t, b.plan, b.plan.chunks)) == []
         for t, b in zip(instances(), best, strict=True)
     ]
     unlimited = [
@@ -104,13 +103,13 @@ def test_the_cap_of_one_requests_tokens_is_too_small() -> None:
     tables = make_tables(
         stages=2, tokens=4, max_chunks=1, queue_depth=1, working_bytes=1, token_bytes=1, capacity=[8, 8]
     )
-    plan = PeriodicPlan(Plan((0, 4)), 1)
+    plan = Schedule.of(tables, Plan((0, 4)), 1)
     assert tables.reserve(4).tolist() == [4, 4]
-    assert [v.bytes_short for v in violations(tables, plan)] == [4, 4]
+    assert [v.bytes_short for v in schedule_violations(plan)] == [4, 4]
     # In the run, stage 1 holds the chunk of one request while that of the next has arrived.
     slow = replace(tables, phi=tables.phi * np.array([[1], [3]]), capacity=np.array([100, 100]))
     sequence = identical_requests(slow, plan.plan, 4, 1)
-    run = run_messages(slow, sequence_messages(sequence), log=False, refinement=512)
+    run = run_event(sequence)
     held = max(sum(4 for r in range(4) if run.arrival[1][r] <= at < run.end[1][r]) for at in run.arrival[1])
     assert held == 8 > tables.reserve(4)[1]
 
@@ -118,7 +117,7 @@ def test_the_cap_of_one_requests_tokens_is_too_small() -> None:
 def test_unbounded_queues_are_refused() -> None:
     tables = make_tables(queue_depth=None)
     for call in (
-        lambda: violations(tables, PeriodicPlan(Plan((0, 4)), 1)),
+        lambda: schedule_violations(Schedule.of(tables, Plan((0, 4)), 1)),
         lambda: best_period(tables),
         lambda: period_of_method(tables, "gpipe"),
         lambda: program.build(tables, 1),
@@ -149,7 +148,7 @@ def test_back_to_back_pairing_gains_nothing(stages: int) -> None:
     chunks = stages // 2
     tables = equal_chunks(stages, chunks, 10**6)
     peaks = [
-        int(memory_use(tables, PeriodicPlan(partner_plan(stages, chunks, kept), chunks)).max())
+        int(schedule_memory(Schedule.of(tables, partner_plan(stages, chunks, kept), chunks)).max())
         for kept in range(chunks + 1)
     ]
     assert peaks == [chunks] * (chunks + 1)
@@ -158,7 +157,7 @@ def test_back_to_back_pairing_gains_nothing(stages: int) -> None:
 def test_peaks_of_equal_chunks_at_home() -> None:
     # M equal chunks, W = M: every stage's own KV peaks at M chunks, whatever the idle slots.
     for slots in range(4, 8):
-        use = memory_use(equal_chunks(4, 4, 100), PeriodicPlan(Plan((0, 1, 2, 3, 4)), slots))
+        use = schedule_memory(Schedule.of(equal_chunks(4, 4, 100), Plan((0, 1, 2, 3, 4)), slots))
         assert use.max(axis=1).tolist() == [4] * 4
         assert sorted(use[0].tolist()) == [0] * (slots - 4) + [1, 2, 3, 4]
 
@@ -176,19 +175,19 @@ def test_slots_past_the_last_overlap_change_nothing() -> None:
 
 def test_a_single_stage_never_waits() -> None:
     tables = make_tables(stages=1, tokens=4, linear=10, constant=2, queue_depth=1)
-    found = assess_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
+    found = assess_period(tables, Schedule.of(tables, Plan((0, 2, 4)), 2))
     assert found.period == found.lockstep.period == found.event.period == 44
     assert found.latency == found.lockstep.latency == found.event.latency == 44
 
 
 def test_a_slow_second_stage_sets_the_pace() -> None:
     tables = make_tables(stages=2, tokens=4, linear=[10, 30], queue_depth=1)
-    event = replay_event_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
+    event = run_steady(Schedule.of(tables, Plan((0, 2, 4)), 2))
     assert (event.period, event.cycle, event.steady) == (120, 1, True)
     # Stage 0 starts a chunk when the one before it starts on stage 1, which takes 60: 60 in the queue,
     # 60 on stage 1, and 60 for the second chunk.
     assert event.latency == 180
-    lockstep = replay_lockstep_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2))
+    lockstep = run_lockstep(Schedule.of(tables, Plan((0, 2, 4)), 2))
     assert (lockstep.period, lockstep.latency) == (120, 180)
 
 
@@ -198,16 +197,16 @@ def test_the_proved_period_is_that_of_a_long_run() -> None:
     for number in range(8):
         tables = bounded(random_tables(rng, name=f"long {number}"))
         plan = random_plan(tables, rng)
-        periodic = None if plan is None else smallest_slots(tables, plan)
+        periodic = None if plan is None else smallest_interval(tables, plan)
         if periodic is None:
             continue
-        found = replay_event_period(tables, periodic)
+        found = run_steady(periodic)
         if found.period is None or found.cycle is None:
             continue
         steady += 1
         reached = len(found.completions)
         sequence = identical_requests(tables, periodic.plan, reached + 2 * found.cycle + 30, periodic.slots)
-        run = run_messages(tables, sequence_messages(sequence), log=False, refinement=512)
+        run = run_event(sequence)
         at = [run.end[-1][(r + 1) * periodic.plan.chunks - 1] for r in range(reached + found.cycle)]
         assert tuple(at[:reached]) == found.completions
         # Later ones have started after the transient, too.
@@ -221,15 +220,15 @@ def test_the_proved_period_is_that_of_a_long_run() -> None:
 def test_an_overfull_memory_ends_the_run() -> None:
     tables = make_tables(stages=2, tokens=4, token_bytes=1, capacity=[3, 100], queue_depth=1)
     with pytest.raises(ReplayError, match="memory 0 is 1 B over"):
-        replay_event_period(tables, PeriodicPlan(Plan((0, 4)), 1))
+        run_steady(Schedule.of(tables, Plan((0, 4)), 1))
 
 
 def test_a_run_that_may_not_go_on_long_enough_is_not_called_steady() -> None:
     tables = make_tables(stages=2, tokens=4, linear=[10, 30], queue_depth=2)
-    found = replay_event_period(tables, PeriodicPlan(Plan((0, 2, 4)), 2), requests=2)
+    found = run_steady(Schedule.of(tables, Plan((0, 2, 4)), 2), requests=2)
     assert (found.period, found.steady) == (None, False)
 
 
 def test_too_few_slots_are_named() -> None:
     tables = make_tables(queue_depth=1)
-    assert [v.rule for v in violations(tables, PeriodicPlan(Plan((0, 2, 4)), 1))] == ["slots"]
+    assert [v.rule for v in schedule_violations(Schedule.of(tables, Plan((0, 2, 4)), 1))] == ["slots"]

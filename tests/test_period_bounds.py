@@ -12,7 +12,7 @@ from period_cases import COUNT, adversaries, instances, least, optima
 from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.replay.period_evaluation import assess_period
-from mocap_opt.schedule.cycle import PeriodicPlan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solve.period_search import best_period
 from mocap_opt.tables.cost_tables import Tables
 
@@ -33,7 +33,7 @@ def solved() -> list[Solved]:
         tables, found = instances()[number], optima(number)
         best = least(found)
         if best is not None:
-            plans = [PeriodicPlan(b.plan, b.slots) for b in found.values() if b is not None]
+            plans = [Schedule.of(tables, b.plan, b.slots) for b in found.values() if b is not None]
             reported = min(assess_period(tables, plan).period for plan in plans)
             cases.append(Solved(tables, period_bounds(tables)[0], best.value, reported))
     return cases

@@ -12,9 +12,10 @@ from random_plans import random_plan
 from random_tables import with_unlimited_rates
 
 from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
-from mocap_opt.replay.period_event import replay_event_period
-from mocap_opt.schedule.cycle import PeriodicPlan, violations
+from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.period_local_search import climb, shake
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_starts import starts
@@ -43,21 +44,21 @@ def test_homes_placed_in_a_cycle_fit() -> None:
         found = placed(tables, np.array([0, 2, 4, 6, 8]), 4, order)
         assert found is not None
         assert found.plan.homes
-        assert violations(tables, found) == []
+        assert schedule_violations(found) == []
 
 
 def test_the_estimate_is_the_replay_where_nothing_contends() -> None:
     compared = waited = 0
     for tables, periodic in adversaries():
         free = with_unlimited_rates(tables)
-        event = replay_event_period(free, periodic)
+        event = run_steady(periodic)
         if event.period is None or event.cycle != 1:
             continue
         # The estimate rounds every chunk's traffic up to a tick, and a cycle may pass each a few times.
         more = steady_period(free, periodic.plan, periodic.slots) - float(event.period)
         assert -1e-6 <= more <= 2 * tables.stages * periodic.plan.chunks, tables.name
         compared += 1
-        local = PeriodicPlan(Plan(periodic.plan.boundaries), periodic.slots)
+        local = Schedule.of(tables, Plan(periodic.plan.boundaries), periodic.slots)
         waited += steady_period(free, local.plan, local.slots) < event.period
     assert compared >= 15
     assert waited >= 1
@@ -78,7 +79,7 @@ def test_boundaries_of_feasible_plans_fit_the_memories_together() -> None:
                 break
             for slots in range(plan.chunks, plan.chunks + tables.stages):
                 fits = bool(pooled_fit(tables, plan.grid_indices(tables)[None], slots)[0])
-                assert fits or violations(tables, PeriodicPlan(plan, slots)), tables.name
+                assert fits or schedule_violations(Schedule.of(tables, plan, slots)), tables.name
                 ruled_out += not fits
     assert feasible >= 100
     assert ruled_out >= 10
@@ -109,12 +110,12 @@ def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
         for periodic, order in list(starts(tables))[:8]:
             before = steady_period(tables, periodic.plan, periodic.slots)
             found, estimate = climb(tables, periodic, order, rng=rng)
-            assert violations(tables, found) == []
+            assert schedule_violations(found) == []
             assert estimate == steady_period(tables, found.plan, found.slots) <= before
             better += estimate < before
             away += bool(found.plan.homes)
             shaken = shake(tables, found, order, rng)
-            assert shaken is None or violations(tables, shaken[0]) == []
+            assert shaken is None or schedule_violations(shaken[0]) == []
     assert better >= 5
     assert away >= 5
 

@@ -14,18 +14,18 @@ from stream_oracle import Best, brute_force, random_stream
 
 from mocap_opt.bounds.makespan import completion_bounds, makespan_bounds, ranked_bound
 from mocap_opt.instance import load_instance
-from mocap_opt.replay.sequence_event import replay_sequence_event
-from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.replay.event import run_event
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request, build_requests
-from mocap_opt.schedule.sequence import RequestSequence
-from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.stream_enumeration import UnfinishedError, solve_exactly
 from mocap_opt.solve.stream_incumbent import Planned, StreamSearch
 from mocap_opt.solve.stream_planner import plan_stream
 from mocap_opt.stopping import Deadline
 
-Case = tuple[tuple[Request, ...], bool, Best | None, RequestSequence | None]
+Case = tuple[tuple[Request, ...], bool, Best | None, Schedule | None]
 
 
 SIZES = [30, pytest.param(200, marks=pytest.mark.slow)]
@@ -44,7 +44,7 @@ def cases(count: int) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def mean(completions: tuple[int | Fraction, ...], sequence: RequestSequence) -> Fraction:
+def mean(completions: tuple[int | Fraction, ...], sequence: Schedule) -> Fraction:
     waited = sum(completions, Fraction(0)) - sum(request.release for request in sequence)
     return Fraction(waited) / len(sequence)
 
@@ -73,8 +73,8 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
             assert sequence is None
             continue
         assert sequence is not None, [r.tables.name for r in requests]
-        assert sequence_violations(sequence) == []
-        assert replay_sequence_lockstep(sequence).makespan == best.makespan
+        assert schedule_violations(sequence) == []
+        assert run_lockstep(sequence).latency == best.makespan
 
 
 def planned_by_search(
@@ -87,7 +87,7 @@ def planned_by_search(
     return search.best
 
 
-def waited(completions: tuple[int | Fraction, ...], sequence: RequestSequence) -> list[Fraction]:
+def waited(completions: tuple[int | Fraction, ...], sequence: Schedule) -> list[Fraction]:
     return sorted(Fraction(c) - request.release for c, request in zip(completions, sequence, strict=True))
 
 
@@ -100,11 +100,11 @@ def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
         found = [s for s in (sequence, planned and planned.candidate.sequence) if s is not None]
         bounds = makespan_bounds(requests, order_given)
         for each in found:
-            lockstep, event = replay_sequence_lockstep(each), replay_sequence_event(each)
+            lockstep, event = run_lockstep(each), run_event(each)
             assert best is not None
-            assert best.makespan <= lockstep.makespan
+            assert best.makespan <= lockstep.latency
             for bound in bounds:
-                least = min(lockstep.makespan, event.makespan)
+                least = min(lockstep.latency, event.latency)
                 assert bound.ticks <= least, bound
                 with_memory += bound.name == "work_and_memory"
                 if bound.name in tight:
@@ -133,7 +133,7 @@ def test_a_bound_of_work_and_memory_is_reached() -> None:
     bounds = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=False)}
     sequence = solve_exactly(requests, order_given=False)
     assert sequence is not None
-    makespan = replay_sequence_lockstep(sequence).makespan
+    makespan = run_lockstep(sequence).latency
     assert makespan == 120
     assert bounds["work_and_memory"] <= makespan < bounds["work_and_memory"] * Fraction(102, 100)
 
@@ -216,11 +216,11 @@ def test_the_planner_prices_what_it_returns(count: int) -> None:
             continue
         planned += 1
         assert best is not None
-        lockstep = replay_sequence_lockstep(found.candidate.sequence)
-        assert found.candidate.makespan == lockstep.makespan
+        lockstep = run_lockstep(found.candidate.sequence)
+        assert found.candidate.makespan == lockstep.latency
         assert found.candidate.total == sum(lockstep.completion)
-        assert sequence_violations(found.candidate.sequence) == []
-        assert found.event.makespan == replay_sequence_event(found.candidate.sequence).makespan
+        assert schedule_violations(found.candidate.sequence) == []
+        assert found.event.latency == run_event(found.candidate.sequence).latency
     assert planned >= 0.5 * count
 
 
@@ -239,7 +239,7 @@ def test_idle_slots_where_two_requests_do_not_fit_together() -> None:
     assert sequence is not None
     assert [request.slot for request in sequence] == [0, 1]
     assert all(request.plan == Plan((0, 4)) for request in sequence)
-    assert replay_sequence_lockstep(sequence).completion == (8, 12)
+    assert run_lockstep(sequence).completion == (8, 12)
 
 
 def test_the_crossing_bound_is_reached_where_stages_are_alike() -> None:
@@ -250,9 +250,9 @@ def test_the_crossing_bound_is_reached_where_stages_are_alike() -> None:
     by_name = {bound.name: bound.ticks for bound in makespan_bounds(requests, order_given=False)}
     sequence = solve_exactly(requests, order_given=False)
     assert sequence is not None
-    assert by_name["crossing"] == replay_sequence_lockstep(sequence).makespan == 12
+    assert by_name["crossing"] == run_lockstep(sequence).latency == 12
     assert by_name["crossing"] * Fraction(102, 100) > 12
-    assert replay_sequence_event(sequence).makespan == 12
+    assert run_event(sequence).latency == 12
 
 
 def test_rows_beyond_64_bits_are_no_obstacle() -> None:
@@ -262,4 +262,4 @@ def test_rows_beyond_64_bits_are_no_obstacle() -> None:
     sequence = solve_exactly(requests, order_given=True)
     assert sequence is not None
     assert any(request.plan.homes for request in sequence)
-    assert sequence_violations(sequence) == []
+    assert schedule_violations(sequence) == []

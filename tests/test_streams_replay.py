@@ -11,57 +11,54 @@ from random_plans import random_plan
 from random_tables import MIDDLING, TINY_PAIR, random_tables
 
 from mocap_opt.replay.accounting import ReplayError
-from mocap_opt.replay.event import replay_event
-from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.replay.sequence_event import replay_sequence_event
-from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.replay.event import replay_event, run_event
+from mocap_opt.replay.lockstep import replay_lockstep, run_lockstep
 from mocap_opt.schedule.plan import Home, Plan
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest, identical_requests
-from mocap_opt.schedule.verify import memory_use
-from mocap_opt.schedule.verify_sequence import sequence_memory, sequence_violations
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest, identical_requests
+from mocap_opt.schedule.verify import memory_use, schedule_memory, schedule_violations
 from mocap_opt.tables.cost_tables import Tables
 
 HALVES = Plan((0, 2, 4))
 
 
-def sequence(*requests: tuple[Tables, Plan, int, int]) -> RequestSequence:
-    return RequestSequence(tuple(ScheduledRequest(*each) for each in requests))
+def sequence(*requests: tuple[Tables, Plan, int, int]) -> Schedule:
+    return Schedule(tuple(ScheduledRequest(*each) for each in requests))
 
 
 def test_two_requests_overlap_in_lockstep() -> None:
     # Chunks of 2 ticks, then one of 4: the slots take 2, 2, 4, 4.
     tables = make_tables(2, 4, linear=1)
     pair = sequence((tables, HALVES, 0, 0), (tables, Plan((0, 4)), 2, 0))
-    replay = replay_sequence_lockstep(pair)
-    assert replay.slots.work.tolist() == [2, 2, 4, 4]
+    replay = run_lockstep(pair)
+    assert replay.work.tolist() == [2, 2, 4, 4]
     assert replay.completion == (8, 12)
     # In the event-driven run stage 1 ends the first request at 6 and waits for the second till 8.
-    event = replay_sequence_event(pair)
+    event = run_event(pair)
     assert event.completion == (6, 12)
-    assert event.makespan == 12
+    assert event.latency == 12
 
 
 def test_a_request_waits_for_its_release() -> None:
     tables = make_tables(2, 4, linear=1)
     pair = sequence((tables, HALVES, 0, 0), (tables, HALVES, 2, 20))
-    lockstep = replay_sequence_lockstep(pair)
+    lockstep = run_lockstep(pair)
     # Slot 2, in which stage 1 works on the first request's last chunk, waits for the second request.
     assert lockstep.start.tolist() == [0, 2, 20, 22, 24]
     assert lockstep.completion == (22, 26)
-    event = replay_sequence_event(pair)
+    event = run_event(pair)
     assert event.completion == (6, 26)
-    assert event.run.start[0] == (0, 2, 20, 22)
+    assert event.start[0] == (0, 2, 20, 22)
     idle = sequence((tables, HALVES, 0, 0), (tables, HALVES, 3, 20))
-    assert replay_sequence_lockstep(idle).completion == (6, 26)
+    assert run_lockstep(idle).completion == (6, 26)
 
 
 def test_queues_know_no_requests() -> None:
     # Stage 1 is slow: with one place in its queue, stage 0 cannot run ahead into the next request.
     tables = make_tables(2, 1, linear=[1, 10], queue_depth=1)
     three = identical_requests(tables, Plan((0, 1)), 3, 1)
-    assert replay_sequence_event(three).run.start[0] == (0, 1, 11)
+    assert run_event(three).start[0] == (0, 1, 11)
     free = identical_requests(replace(tables, queue_depth=None), Plan((0, 1)), 3, 1)
-    assert replay_sequence_event(free).run.start[0] == (0, 1, 2)
+    assert run_event(free).start[0] == (0, 1, 2)
 
 
 def test_admission_waits_for_what_the_request_before_frees() -> None:
@@ -70,30 +67,30 @@ def test_admission_waits_for_what_the_request_before_frees() -> None:
     tables = make_tables(2, 4, linear=[1, 5], capacity=[6, 6])
     away = Plan((0, 4), (Home(1, 0, 0, 2),))
     at_once = sequence((tables, away, 0, 0), (tables, away, 1, 0))
-    assert sequence_violations(at_once) == []
-    assert replay_sequence_event(at_once).run.start[0] == (0, 4)
+    assert schedule_violations(at_once) == []
+    assert run_event(at_once).start[0] == (0, 4)
     # A slot later, stage 0 is free at 4 as well, but slot order frees slot 1 first.
     later = sequence((tables, away, 0, 0), (tables, away, 2, 0))
-    assert sequence_violations(later) == []
-    assert replay_sequence_event(later).run.start[0] == (0, 24)
+    assert schedule_violations(later) == []
+    assert run_event(later).start[0] == (0, 24)
 
 
 def test_slots_must_leave_room_and_memory_is_judged_over_all() -> None:
     tables = make_tables(2, 4, capacity=5)
-    early = sequence_violations(sequence((tables, HALVES, 0, 0), (tables, HALVES, 1, 0)))
+    early = schedule_violations(sequence((tables, HALVES, 0, 0), (tables, HALVES, 1, 0)))
     assert [str(v) for v in early] == [
         "request 1 starts in slot 1, but request 0 needs the first stage until slot 2"
     ]
-    negative = sequence_violations(sequence((tables, HALVES, 0, -1)))
+    negative = schedule_violations(sequence((tables, HALVES, 0, -1)))
     assert [v.rule for v in negative] == ["release"]
-    before = sequence_violations(sequence((tables, HALVES, -1, 0)))
+    before = schedule_violations(sequence((tables, HALVES, -1, 0)))
     assert [v.rule for v in before] == ["slots"]
-    crooked = sequence_violations(sequence((tables, Plan((0, 4, 3)), 0, 0)))
+    crooked = schedule_violations(sequence((tables, Plan((0, 4, 3)), 0, 0), (tables, HALVES, 4, 0)))
     assert {v.rule for v in crooked} >= {"boundaries"}
     assert str(crooked[0]).startswith("request 0: ")
     # Together: stage 1 keeps all of request 0 with stage 0, while request 1 is there.
     away = Plan((0, 4), (Home(1, 0, 0, 4),))
-    both = sequence_violations(sequence((tables, away, 0, 0), (tables, Plan((0, 4)), 1, 0)))
+    both = schedule_violations(sequence((tables, away, 0, 0), (tables, Plan((0, 4)), 1, 0)))
     assert [(v.memory, v.slot, v.bytes_short) for v in both] == [(0, 1, 3)]
 
 
@@ -104,7 +101,7 @@ def test_the_reserve_counts_chunks_of_all_requests() -> None:
     assert tables.reserve(3).tolist() == [3, 3]
     pair = sequence((tables, Plan((0, 3)), 0, 0), (tables, Plan((0, 3)), 1, 0))
     assert pair.reserve.tolist() == [6, 6]
-    run = replay_sequence_event(pair).run
+    run = run_event(pair)
     arrived, running = run.arrival[1][1], (run.start[1][0], run.end[1][0])
     # Request 1 has been received by stage 1 while that computes request 0: six tokens are there.
     assert running[0] <= arrived <= running[1]
@@ -117,7 +114,7 @@ def test_tables_of_different_machines_are_refused() -> None:
     with pytest.raises(ValueError, match="request 1 is for another machine than request 0: capacity differ"):
         sequence((make_tables(2, 4), plan, 0, 0), (make_tables(2, 4, capacity=9), plan, 1, 0))
     with pytest.raises(ValueError, match="at least one request"):
-        RequestSequence(())
+        Schedule(())
     with pytest.raises(ValueError, match="2 chunks do not fit in 1 slots"):
         identical_requests(make_tables(2, 4), HALVES, 2, 1)
 
@@ -126,7 +123,7 @@ def test_an_infeasible_sequence_overfills_a_memory() -> None:
     tables = make_tables(2, 4, capacity=5)
     away = Plan((0, 4), (Home(1, 0, 0, 4),))
     with pytest.raises(ReplayError, match=r"memory 0 is \d+ B over its capacity"):
-        replay_sequence_event(sequence((tables, away, 0, 0), (tables, Plan((0, 4)), 1, 0)))
+        run_event(sequence((tables, away, 0, 0), (tables, Plan((0, 4)), 1, 0)))
 
 
 def test_one_request_is_the_plain_replay() -> None:
@@ -139,14 +136,14 @@ def test_one_request_is_the_plain_replay() -> None:
             continue
         seen += 1
         alone = sequence((tables, plan, 0, 0))
-        assert sequence_violations(alone) == []
-        assert np.array_equal(sequence_memory(alone), memory_use(tables, plan))
+        assert schedule_violations(alone) == []
+        assert np.array_equal(schedule_memory(alone), memory_use(tables, plan))
         lockstep = replay_lockstep(tables, plan)
-        found = replay_sequence_lockstep(alone)
-        assert (found.makespan, found.start.tolist()) == (lockstep.latency, lockstep.start.tolist())
-        event, whole = replay_sequence_event(alone), replay_event(tables, plan)
+        found = run_lockstep(alone)
+        assert (found.latency, found.start.tolist()) == (lockstep.latency, lockstep.start.tolist())
+        event, whole = run_event(alone), replay_event(tables, plan)
         assert event.completion == (whole.latency,)
-        assert (event.run.start, event.run.memory) == (whole.start, whole.memory)
+        assert (event.start, event.memory) == (whole.start, whole.memory)
     assert seen >= 12
 
 
@@ -160,7 +157,7 @@ def test_feasible_sequences_neither_deadlock_nor_overfill() -> None:
         if made is None:
             continue
         # The replay itself raises on deadlocks, overfull memories and times that do not add up.
-        run = replay_sequence_event(made).run
+        run = run_event(made)
         for k, points in enumerate(run.memory):
             assert max(held for _, held in points) <= tables.capacity[k]
         remote += any(request.plan.homes for request in made)
@@ -170,7 +167,7 @@ def test_feasible_sequences_neither_deadlock_nor_overfill() -> None:
     assert min(waited, overlapping, remote) >= 5, (waited, overlapping, remote)
 
 
-def _packed(tables: Tables, plans: list[Plan], rng: np.random.Generator) -> RequestSequence | None:
+def _packed(tables: Tables, plans: list[Plan], rng: np.random.Generator) -> Schedule | None:
     """Plans one after the other, each in the first slot that is feasible."""
     made: list[tuple[Tables, Plan, int, int]] = []
     for plan in plans:
@@ -178,7 +175,7 @@ def _packed(tables: Tables, plans: list[Plan], rng: np.random.Generator) -> Requ
         release = int(rng.integers(0, 500)) if rng.random() < 0.3 else 0
         for start in range(slot, slot + tables.stages):
             longer = [*made, (tables, plan, start, release)]
-            if not sequence_violations(sequence(*longer)):
+            if not schedule_violations(sequence(*longer)):
                 made = longer
                 break
     return sequence(*made) if len(made) > 1 else None

@@ -19,12 +19,12 @@ from test_cli import INSTANCES, run, run_json
 from toy_instances import toy
 
 from mocap_opt.errors import InputError
-from mocap_opt.formulations.period_terms import homes_matter
+from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.instance import Instance
 from mocap_opt.questions.tradeoffs.pareto import Curve, latency_and_period
 from mocap_opt.replay.period_evaluation import assess_period
-from mocap_opt.schedule.cycle import PeriodicPlan
 from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
@@ -48,17 +48,17 @@ def instances() -> Iterator[Instance]:
         )
 
 
-def plans(tables: Tables) -> Iterator[PeriodicPlan]:
+def plans(tables: Tables) -> Iterator[Schedule]:
     """Every periodic plan whose homes meet the memory rows, in plain enumeration.
 
     Where memory is no obstacle KV stays at home: moving it only adds traffic.
     """
-    moved = homes_matter(tables)
+    moved = not local_homes_always_fit(tables, endless=True)
     for marks in partitions(tables):
         for slots in range(len(marks) - 1, len(marks) - 1 + tables.stages):
             for homes in cyclic_homes(tables, marks, slots, lambda _: moved):
                 found = tuple(sorted(Home(i, j, k, pages) for (i, j, k), pages in homes.items()))
-                yield PeriodicPlan(Plan(tuple(marks), found), slots)
+                yield Schedule.of(tables, Plan(tuple(marks), found), slots)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def unbeaten(pairs: list[Pair]) -> list[Pair]:
 
 
 def test_the_instances_are_of_both_kinds() -> None:
-    matter = [homes_matter(case.tables) for case in cases()]
+    matter = [not local_homes_always_fit(case.tables, endless=True) for case in cases()]
     solved = [bool(case.curve.points) for case in cases()]
     assert sum(m and s for m, s in zip(matter, solved, strict=True)) >= 1
     assert sum(not m and s for m, s in zip(matter, solved, strict=True)) >= 8
@@ -107,7 +107,7 @@ def test_the_instances_are_of_both_kinds() -> None:
 def test_the_curve_is_that_of_every_plan_where_kv_stays_at_home() -> None:
     compared = 0
     for case in cases():
-        if homes_matter(case.tables) or not case.every:
+        if not local_homes_always_fit(case.tables, endless=True) or not case.every:
             continue
         assert [(p.latency, p.period) for p in case.curve.points] == unbeaten(case.pairs), case.tables.name
         compared += 1
@@ -117,7 +117,7 @@ def test_the_curve_is_that_of_every_plan_where_kv_stays_at_home() -> None:
 def test_where_homes_matter_the_best_periods_are_found() -> None:
     compared = 0
     for case in cases():
-        if not homes_matter(case.tables) or not case.every or not case.pairs:
+        if local_homes_always_fit(case.tables, endless=True) or not case.every or not case.pairs:
             continue
         assert case.curve.points[-1].period == min(period for _, period in case.pairs), case.tables.name
         compared += 1

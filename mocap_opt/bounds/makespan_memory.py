@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
+from mocap_opt.schedule.schedule import queued_bytes
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
@@ -137,17 +138,15 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
 def _room(kinds: Sequence[_Chunks], number: dict[int, int], low: int) -> int:
     """Bytes all memories hold at most if some chunk takes more than `low` bytes of activations."""
     machine = kinds[0].tables
-    staging = np.max([chunks.tables.staging for chunks in kinds], axis=0)
     # Whichever request that chunk is of, the reserve covers at least the least of these.
     held = np.min([chunks.tables.working_bytes * (low // chunks.each) for chunks in kinds], axis=0)
-    together = sum(number[id(c.tables)] * c.tables.working_bytes * c.tables.tokens for c in kinds)
-    if machine.queue_depth is None:
-        reserve = staging + together
-    else:
-        reserve = staging + np.minimum(2 * machine.queue_depth * held, together)
+    together = np.sum(
+        [number[id(c.tables)] * c.tables.working_bytes * c.tables.tokens for c in kinds], axis=0
+    )
     sizes = [np.concatenate([c.tables.page_bytes, c.tables.prefix_bytes]) for c in kinds]
     unit = max(int(np.gcd.reduce(np.concatenate(sizes))), 1)
-    free = np.maximum(machine.capacity - machine.static - reserve, 0)
+    reserve = machine.staging + queued_bytes(machine.queue_depth, held, together)
+    free = np.maximum(machine.free_memory(reserve), 0)
     return int((free // unit * unit).sum())
 
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
-from mocap_opt.formulations.period_terms import period_free, pooled_room
+from mocap_opt.formulations.memory_limits import free_bytes
+from mocap_opt.formulations.period_terms import pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
@@ -99,7 +100,7 @@ class PartitionBound:
         for low, high in pairwise(edges.tolist()):
             shortest = int(possible[low])
             room = pooled_room(tables, shortest)
-            if room is None or (period_free(tables, shortest) < tables.prefix_bytes).any():
+            if room is None or (free_bytes(tables, shortest, endless=True) < tables.prefix_bytes).any():
                 continue
             allowed = _square(points, a, b, within & (length <= possible[high - 1])) > 0
             found.append(_Class(allowed, room, np.zeros(len(self.counts))))

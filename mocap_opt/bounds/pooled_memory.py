@@ -37,8 +37,7 @@ class PooledMemory:
         longest : int
             Tokens of the longest chunk, at least.
         """
-        free: IntArray = self.tables.capacity - self.tables.static - self.tables.reserve(longest)
-        return free
+        return self.tables.free_memory(self.tables.reserve(longest))
 
     def need(self, boundaries: IntArray) -> IntArray:
         """KV alive in each slot, int64[slot], bytes; boundaries int64[chunks + 1] as grid indices."""

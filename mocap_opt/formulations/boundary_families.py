@@ -157,20 +157,13 @@ class FreeChunks:
 
     def held_tokens(self, start: int, end: int) -> int:
         """Tokens held in queues if a chunk [start, end) is the longest one."""
-        return held_tokens(self.tables, int(self.tables.grid[end] - self.tables.grid[start]))
-
-
-def held_tokens(tables: Tables, longest: int) -> int:
-    """Tokens a stage's queues hold, min(2 Q longest, S)."""
-    depth = tables.queue_depth
-    return tables.tokens if depth is None else min(2 * depth * longest, tables.tokens)
+        return self.tables.held_tokens(int(self.tables.grid[end] - self.tables.grid[start]))
 
 
 def room_units(tables: Tables, memory: int, held: int) -> int:
     """Whole page units free for KV and prefix in a memory while its queues hold so many tokens."""
-    reserve = int(tables.staging[memory]) + held * int(tables.working_bytes[memory])
-    free = int(tables.capacity[memory]) - int(tables.static[memory]) - reserve
-    return free // page_unit(tables)
+    free = tables.free_memory(tables.staging + held * tables.working_bytes)
+    return int(free[memory]) // page_unit(tables)
 
 
 def declare_boundaries(
@@ -188,7 +181,7 @@ def declare_boundaries(
     duration_class = stage_classes(tables.tau(stages, a, b))
     message_class = stage_classes(message_times(tables, stages, a, b))
     held = {
-        held_tokens(tables, int(tables.grid[b] - tables.grid[a]))
+        tables.held_tokens(int(tables.grid[b] - tables.grid[a]))
         for layer in graph.arcs
         for a, b in layer
         if b

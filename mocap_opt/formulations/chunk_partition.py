@@ -219,7 +219,7 @@ def _pool_overflow(tables: Tables, plan: Plan) -> list[Violation]:
     """Slots in which KV and prefixes overfill all memories together."""
     ends = tables.pages[plan.grid_indices(tables)[1:]]
     unit = page_unit(tables)
-    free = (tables.capacity - tables.static - tables.reserve(plan.longest)) // unit
+    free = tables.free_memory(tables.reserve(plan.longest)) // unit
     found = []
     for t in range(tables.stages + plan.chunks - 1):
         i = np.arange(max(0, t - plan.chunks + 1), min(tables.stages, t + 1))

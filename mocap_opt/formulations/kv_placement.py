@@ -15,7 +15,6 @@ import numpy as np
 import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.boundary_families import held_tokens
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
@@ -69,7 +68,7 @@ class FixedChunks:
     @property
     def least_held(self) -> int:
         """Tokens that the queues hold."""
-        return held_tokens(self.tables, int(np.diff(self.tables.grid[self.indices]).max()))
+        return self.tables.held_tokens(int(np.diff(self.tables.grid[self.indices]).max()))
 
     @cached_property
     def times(self) -> IntArray:

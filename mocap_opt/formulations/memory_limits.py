@@ -11,15 +11,17 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.tables.cost_tables import Tables
 
 
-def free_bytes(tables: Tables, longest: int) -> IntArray:
+def free_bytes(tables: Tables, longest: int, *, endless: bool = False) -> IntArray:
     """Bytes of every memory left for KV and prefix when the longest chunk has `longest` tokens.
+
+    Of requests without end if `endless`, as in `mocap_opt.tables.cost_tables.Tables.held_tokens`.
 
     Returns
     -------
     int64[memory], bytes
         Negative where even the reserve does not fit.
     """
-    return tables.capacity - tables.static - tables.reserve(longest)
+    return tables.free_memory(tables.reserve(longest, endless=endless))
 
 
 def page_unit(tables: Tables) -> int:
@@ -33,7 +35,7 @@ def pooled_bytes(tables: Tables, longest: int) -> int:
     return unit * sum(max(0, int(free)) // unit for free in free_bytes(tables, longest))
 
 
-def local_homes_always_fit(tables: Tables) -> bool:
+def local_homes_always_fit(tables: Tables, *, endless: bool = False) -> bool:
     """Whether every allowed plan is feasible with all KV on its own stage.
 
     Moving KV away only adds traffic, so then no plan with remote homes is better than the same
@@ -42,19 +44,20 @@ def local_homes_always_fit(tables: Tables) -> bool:
     lengths = tables.lengths[tables.length_allowed]
     if lengths.size == 0:
         return True
-    room = free_bytes(tables, int(lengths.max())) - tables.prefix_bytes
+    room = free_bytes(tables, int(lengths.max()), endless=endless) - tables.prefix_bytes
     return bool((room >= tables.page_bytes * tables.pages[-1]).all())
 
 
-def may_house(tables: Tables) -> npt.NDArray[np.bool_]:
+def may_house(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]:
     """Whether a stage's KV may live in a memory, bool[stage, memory].
 
     In its own always; in others if they can hold a page of it at all, next to the least reserve.
     Nowhere else if everything always fits at home: then moving KV cannot help.
     """
     own = np.eye(tables.stages, dtype=np.bool_)
-    if local_homes_always_fit(tables):
+    if local_homes_always_fit(tables, endless=endless):
         return own
-    room = free_bytes(tables, int(tables.lengths[tables.length_allowed].min()))
+    shortest = int(tables.lengths[tables.length_allowed].min())
+    room = free_bytes(tables, shortest, endless=endless)
     fits: npt.NDArray[np.bool_] = own | (room[None, :] >= tables.page_bytes[:, None])
     return fits

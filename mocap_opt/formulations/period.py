@@ -28,18 +28,19 @@ from mocap_opt.formulations.home_families import (
     horizon,
 )
 from mocap_opt.formulations.lockstep_solution import CHUNK_GRAPH, read_plan, without_beaten
-from mocap_opt.formulations.memory_limits import page_unit
+from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house, page_unit
 from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.period_cpsat import PeriodResult
-from mocap_opt.formulations.period_terms import homes_matter, may_house, positions, running
+from mocap_opt.formulations.period_terms import positions, running
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
-from mocap_opt.replay.period_lockstep import replay_lockstep_period
-from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues, violations
+from mocap_opt.replay.lockstep import run_lockstep
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.stopping import Deadline
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,7 @@ class CyclicChunks(FreeChunks):
 
     def held_tokens(self, start: int, end: int) -> int:
         """Tokens held in queues if a chunk [start, end) is the longest one."""
-        length = int(self.tables.grid[end] - self.tables.grid[start])
-        return 2 * require_bounded_queues(self.tables) * length
+        return self.tables.held_tokens(int(self.tables.grid[end] - self.tables.grid[start]), endless=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +127,8 @@ def build(tables: Tables, slots: int, *, without: Iterable[str] = ()) -> pyo.Con
     clock = Clock.for_horizon(horizon(limited))
     chunks = _declare(model, limited, declare_boundaries(model, limited, graph, clock))
     homes: tuple[tuple[int, ...], ...] = ((),) * tables.stages
-    if homes_matter(limited):
-        fits = may_house(limited)
+    if not local_homes_always_fit(limited, endless=True):
+        fits = may_house(limited, endless=True)
         homes = tuple(tuple(k for k in range(tables.stages) if fits[i, k]) for i in range(tables.stages))
     model.frame = CyclicFrame(limited, clock, chunks, homes, cycle=slots)
     declare_homes_and_times(model, model.frame)
@@ -205,13 +205,13 @@ def solve_period(
     if result.values is None:
         return PeriodResult(None, replace(raw, bound=bound))
     compiled.load(result.values)
-    found = PeriodicPlan(read_plan(model, model.frame.tables), slots)
-    broken = violations(tables, found)
+    found = Schedule.of(tables, read_plan(model, model.frame.tables), slots)
+    broken = schedule_violations(found)
     if broken:
         message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"
         unknown = replace(raw, status=Status.UNKNOWN, stop=StopReason.ERROR, objective=None, bound=bound)
         return PeriodResult(None, replace(unknown, message=message))
-    objective = replay_lockstep_period(tables, found).period
+    objective = run_lockstep(found).period
     if bound is not None and bound > objective:
         raw, bound = without_beaten(raw, bound, objective)
     status = Status.OPTIMAL if raw.closes and bound == objective else Status.FEASIBLE

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from mocap_opt.formulations import joint_cpsat, plan_cpsat
 from mocap_opt.formulations.chunk_cpsat import kv_load
 from mocap_opt.formulations.joint_cpsat import JointVariables
-from mocap_opt.formulations.period_terms import homes_matter, may_house, positions, running
+from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house
+from mocap_opt.formulations.period_terms import positions, running
 from mocap_opt.formulations.resources import ports
-from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues, violations
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 
 @dataclass
@@ -45,20 +47,20 @@ class PeriodResult:
 
     Attributes
     ----------
-    periodic : PeriodicPlan or None
+    periodic : Schedule or None
         The best plan, verified.
     outcome : SolveOutcome
         Objective and bound are lockstep periods, ticks.
     """
 
-    periodic: PeriodicPlan | None
+    periodic: Schedule | None
     outcome: SolveOutcome
 
 
 def homes_stay(plan: CyclicVariables) -> None:
     """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
-    if homes_matter(plan.tables):
-        plan_cpsat.house_pages(plan, may_house(plan.tables))
+    if not local_homes_always_fit(plan.tables, endless=True):
+        plan_cpsat.house_pages(plan, may_house(plan.tables, endless=True))
 
 
 def cyclic_memory_has_room(plan: CyclicVariables) -> None:
@@ -67,7 +69,7 @@ def cyclic_memory_has_room(plan: CyclicVariables) -> None:
     The reserve is 2 Q x the longest chunk without the cap of one request's tokens.
     """
     tables, program = plan.tables, plan.program
-    if not homes_matter(tables):
+    if local_homes_always_fit(tables, endless=True):
         return
     longest = program.largest("longest", floor=-(-tables.tokens // plan.chunks))
     for j in range(plan.chunks):
@@ -76,7 +78,7 @@ def cyclic_memory_has_room(plan: CyclicVariables) -> None:
     for t in range(plan.slots):
         alive = plan.running(t)
         for k in range(tables.stages):
-            room = int(tables.capacity[k] - tables.static[k] - tables.staging[k])
+            room = int(tables.free_memory(tables.staging)[k])
             row: list[tuple[int, Affine | int]] = [(1, room), (-int(tables.working_bytes[k]), tokens)]
             row += [(-int(tables.prefix_bytes[k]), plan.used[j]) for i, j in alive if i == k]
             row += [(-int(tables.page_bytes[i]), plan.held(i, j + 1, k)) for i, j in alive]
@@ -165,7 +167,7 @@ def build(tables: Tables, slots: int, *, families: Sequence[Family] = FAMILIES) 
 def solve_period(
     tables: Tables,
     slots: int,
-    start: PeriodicPlan | None = None,
+    start: Schedule | None = None,
     *,
     lower_bound: int | None = None,
     time_limit_s: float | None = None,
@@ -181,7 +183,7 @@ def solve_period(
     tables : Tables
     slots : int
         W.
-    start : PeriodicPlan, optional
+    start : Schedule, optional
         Feasible, with the same W; the answer is never worse.
     lower_bound : int, optional
         A proved lower bound for this W, ticks.
@@ -196,7 +198,7 @@ def solve_period(
         If queues are unbounded.
     """
     if start is not None:
-        broken = violations(tables, start)
+        broken = schedule_violations(start)
         if broken or start.slots != slots:
             raise ValueError(f"the start is not feasible: {broken[0] if broken else 'another W'}")
     plan = build(tables, slots)
@@ -215,8 +217,8 @@ def solve_period(
     )
     if result.values is None:
         return PeriodResult(None, result.outcome)
-    found = PeriodicPlan(plan_cpsat.read_plan(plan, result.values), slots)
-    wrong = violations(tables, found)
+    found = Schedule.of(tables, plan_cpsat.read_plan(plan, result.values), slots)
+    wrong = schedule_violations(found)
     if wrong:
         raise RuntimeError(f"the best plan is not feasible: {wrong[0]}")
     return PeriodResult(found, result.outcome)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.memory_limits import page_unit
-from mocap_opt.schedule.cycle import period_reserve
+from mocap_opt.formulations.memory_limits import free_bytes, page_unit
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -36,41 +33,13 @@ def running(stages: int, chunks: int, slots: int, slot: int) -> list[tuple[int, 
     return [(i, (slot - i) % slots) for i in range(stages) if (slot - i) % slots < chunks]
 
 
-def period_free(tables: Tables, longest: int) -> IntArray:
-    """Bytes of every memory left for KV and prefixes, int64[memory]; negative where nothing fits."""
-    return tables.capacity - tables.static - period_reserve(tables, longest)
-
-
 def pooled_room(tables: Tables, longest: int) -> int | None:
     """Bytes of KV and prefixes that all memories hold together; None if one has no room at all.
 
     Each memory's room is rounded down to a multiple of what KV and prefixes come in.
     """
-    free = period_free(tables, longest)
+    free = free_bytes(tables, longest, endless=True)
     if (free < 0).any():
         return None
     unit = int(np.gcd.reduce([page_unit(tables), *tables.prefix_bytes.tolist()])) or 1
     return int((free // unit * unit).sum())
-
-
-def homes_matter(tables: Tables) -> bool:
-    """Whether some plan could overfill a memory with all KV at home."""
-    lengths = tables.lengths[tables.length_allowed]
-    if lengths.size == 0:
-        return False
-    room = period_free(tables, int(lengths.max())) - tables.prefix_bytes
-    return bool((room < tables.page_bytes * tables.pages[-1]).any())
-
-
-def may_house(tables: Tables) -> npt.NDArray[np.bool_]:
-    """Whether a stage's KV may live in a memory, bool[stage, memory].
-
-    In its own always; in others if they can hold a page of it at all.  Nowhere else if everything
-    always fits at home: then moving KV only adds traffic.
-    """
-    own = np.eye(tables.stages, dtype=np.bool_)
-    if not homes_matter(tables):
-        return own
-    room = period_free(tables, int(tables.lengths[tables.length_allowed].min()))
-    fits: npt.NDArray[np.bool_] = own | (room[None, :] >= tables.page_bytes[:, None])
-    return fits

@@ -189,7 +189,7 @@ def memory_has_room(plan: PlanVariables) -> None:
     for t in range(plan.chunks + tables.stages - 1):
         alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
         for k in range(tables.stages):
-            room = int(tables.capacity[k] - tables.static[k] - tables.staging[k])
+            room = int(tables.free_memory(tables.staging)[k])
             row: list[tuple[int, Affine | int]] = [(1, room), (-int(tables.working_bytes[k]), tokens)]
             if k in alive:
                 row.append((-int(tables.prefix_bytes[k]), plan.used[t - k]))
@@ -207,7 +207,7 @@ def pooled_memory_has_room(plan: PlanVariables) -> None:
         return
     tables, program = plan.tables, plan.program
     fewest = program.bounds(held_tokens(plan))[0]
-    room = tables.capacity - tables.static - tables.staging - fewest * tables.working_bytes
+    room = tables.free_memory(tables.staging + fewest * tables.working_bytes)
     unit = gcd(*tables.page_bytes.tolist(), *tables.prefix_bytes.tolist())
     whole = int(np.sum(room // unit * unit)) if unit else int(np.sum(room))
     for t in range(plan.chunks + tables.stages - 1):

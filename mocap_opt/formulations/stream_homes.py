@@ -7,8 +7,8 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.replay.lockstep import LockstepReplay
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
-from mocap_opt.schedule.verify_sequence import sequence_memory
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
+from mocap_opt.schedule.verify import schedule_memory
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.solvers.outcome import Progress, Status
@@ -20,13 +20,13 @@ Cell = tuple[int, int, int, int]
 
 
 def best_homes(
-    sequence: RequestSequence, local: LockstepReplay, below: int, asked_to_stop: AskedToStop = never
-) -> RequestSequence | None:
+    sequence: Schedule, local: LockstepReplay, below: int, asked_to_stop: AskedToStop = never
+) -> Schedule | None:
     """Find homes of least makespan in lockstep.
 
     Parameters
     ----------
-    sequence : RequestSequence
+    sequence : Schedule
         Its homes are ignored; all KV must be at home in it.
     local : LockstepReplay
         The slots of the sequence with all KV at home.
@@ -37,7 +37,7 @@ def best_homes(
 
     Returns
     -------
-    RequestSequence or None
+    Schedule or None
         None if there is no such sequence.
 
     Raises
@@ -63,7 +63,7 @@ def best_homes(
     return _placed(sequence, {cell: pages.value(result.values) for cell, pages in away.items()})
 
 
-def _away(program: IntegerProgram, sequence: RequestSequence) -> dict[Cell, Affine]:
+def _away(program: IntegerProgram, sequence: Schedule) -> dict[Cell, Affine]:
     """Pages of every chunk in every other memory."""
     away: dict[Cell, Affine] = {}
     for r, request in enumerate(sequence):
@@ -83,8 +83,8 @@ def _fresh(request: ScheduledRequest) -> list[int]:
     return pages
 
 
-def _memory_rows(program: IntegerProgram, sequence: RequestSequence, away: dict[Cell, Affine]) -> None:
-    use = sequence_memory(sequence)
+def _memory_rows(program: IntegerProgram, sequence: Schedule, away: dict[Cell, Affine]) -> None:
+    use = schedule_memory(sequence)
     capacity = sequence.machine.capacity
     terms: dict[tuple[int, int], list[tuple[int, Affine]]] = {}
     for (r, i, j, k), pages in away.items():
@@ -100,7 +100,7 @@ def _memory_rows(program: IntegerProgram, sequence: RequestSequence, away: dict[
 
 
 def _work(
-    program: IntegerProgram, sequence: RequestSequence, away: dict[Cell, Affine], local: LockstepReplay
+    program: IntegerProgram, sequence: Schedule, away: dict[Cell, Affine], local: LockstepReplay
 ) -> list[Affine]:
     """Work phase of every slot: at least what it takes at home; links, ports, what does not overlap."""
     machine = sequence.machine
@@ -131,9 +131,7 @@ def _work(
     return work
 
 
-def _end(
-    program: IntegerProgram, sequence: RequestSequence, work: list[Affine], exchange: IntArray
-) -> Affine:
+def _end(program: IntegerProgram, sequence: Schedule, work: list[Affine], exchange: IntArray) -> Affine:
     """End of the last work phase: slots follow one another, none before the release of its request."""
     release = np.zeros(sequence.slots, dtype=np.int64)
     for request in sequence:
@@ -155,7 +153,7 @@ def _tau(request: ScheduledRequest, stage: int, slot: int) -> int:
     return int(tables.tau(stage, index[j], index[j + 1]))
 
 
-def _placed(sequence: RequestSequence, values: dict[Cell, int]) -> RequestSequence:
+def _placed(sequence: Schedule, values: dict[Cell, int]) -> Schedule:
     found = []
     for r, request in enumerate(sequence):
         pages = np.zeros((sequence.stages, request.plan.chunks, sequence.stages), dtype=np.int64)
@@ -165,4 +163,4 @@ def _placed(sequence: RequestSequence, values: dict[Cell, int]) -> RequestSequen
         indices = request.plan.grid_indices(request.tables)
         plan = Plan.from_arrays(request.tables, indices, pages, request.plan.fingerprint)
         found.append(ScheduledRequest(request.tables, plan, request.slot, request.release, request.name))
-    return RequestSequence(tuple(found))
+    return Schedule(tuple(found))

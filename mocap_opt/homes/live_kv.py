@@ -25,7 +25,7 @@ def produced(tables: Tables, indices: IntArray) -> IntArray:
     -------
     int64[stage, slot], pages
     """
-    return _shifted(tables.pages[indices[1:]], tables.stages)
+    return in_slots(tables.pages[indices[1:]], tables.stages)
 
 
 def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntArray:
@@ -39,13 +39,13 @@ def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntAr
         The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
     """
     longest = int(np.diff(tables.grid[indices]).max()) if longest is None else longest
-    free = tables.capacity - tables.static - tables.reserve(longest)
-    running = _shifted(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
+    free = tables.free_memory(tables.reserve(longest))
+    running = in_slots(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
     return free[:, None] - running * tables.prefix_bytes[:, None]
 
 
-def _shifted(values: IntArray, stages: int) -> IntArray:
-    """Rows [stage, slot] that all hold the values, one slot later from stage to stage; 0 elsewhere."""
+def in_slots(values: IntArray, stages: int) -> IntArray:
+    """Values by chunk as rows int64[stage, slot], one slot later from stage to stage; 0 elsewhere."""
     slots = values.size + stages - 1
     # Row after row in memory, a row that is one slot longer comes one slot later each time.
     rows = np.zeros((stages, slots + 1), dtype=np.int64)

@@ -7,11 +7,13 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import within_limits
-from mocap_opt.formulations.period_terms import period_free
+from mocap_opt.formulations.memory_limits import free_bytes
 from mocap_opt.homes.greedy import nearest_memories
+from mocap_opt.homes.live_kv import in_slots
 from mocap_opt.homes.slot_placement import SlotPlacement
-from mocap_opt.schedule.cycle import PeriodicPlan, violations
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule, overlay
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -30,11 +32,10 @@ def home_orders(tables: Tables) -> list[IntArray]:
 
 def cyclic_room(tables: Tables, indices: IntArray, slots: int) -> IntArray:
     """Bytes left for KV besides prefixes, int64[memory, cyclic slot]; negative if not even they fit."""
-    stages, chunks = tables.stages, indices.size - 1
     longest = int(np.diff(tables.grid[indices]).max())
-    room = np.repeat(period_free(tables, longest)[:, None], slots, axis=1)
-    for i in range(stages):
-        room[i, (i + np.arange(chunks)) % slots] -= tables.prefix_bytes[i]
+    free = free_bytes(tables, longest, endless=True)
+    running = in_slots(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
+    room: IntArray = free[:, None] - overlay([running * tables.prefix_bytes[:, None]], [0], slots)
     return room
 
 
@@ -55,7 +56,7 @@ def pooled_fit(tables: Tables, moves: IntArray, slots: int) -> npt.NDArray[np.bo
     unit = max(int(np.gcd.reduce(tables.page_bytes)), 1)
     longest = np.diff(tables.grid[moves], axis=1).max(axis=1)
     lengths, of = np.unique(longest, return_inverse=True)
-    free = np.array([period_free(tables, int(length)) for length in lengths])[of]
+    free = np.array([free_bytes(tables, int(length), endless=True) for length in lengths])[of]
     held = tables.pages[moves[:, 1:]]
     need, room = (np.zeros((moves.shape[0], slots), dtype=np.int64) for _ in range(2))
     room += (free // unit * unit).sum(axis=1)[:, None]
@@ -106,7 +107,7 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
     return placement.pages if placement.keep_all() else placement.in_order(order).pages
 
 
-def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> PeriodicPlan | None:
+def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> Schedule | None:
     """Boundaries with `cyclic_homes`; None if they break a rule or do not fit."""
     if slots < indices.size - 1 or not within_limits(tables, indices):
         return None
@@ -115,5 +116,5 @@ def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> Pe
     pages = cyclic_homes(tables, indices, slots, order)
     if pages is None:
         return None
-    periodic = PeriodicPlan(Plan.from_arrays(tables, indices, pages), slots)
-    return None if violations(tables, periodic) else periodic
+    periodic = Schedule.of(tables, Plan.from_arrays(tables, indices, pages), slots)
+    return None if schedule_violations(periodic) else periodic

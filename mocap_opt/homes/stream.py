@@ -8,7 +8,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.homes.greedy import nearest_memories
 from mocap_opt.homes.slot_placement import SlotPlacement
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.verify import cache_use
+from mocap_opt.schedule.verify import live_kv
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -60,7 +60,7 @@ class FreeMemory:
 
     def take(self, tables: Tables, plan: Plan, slot: int) -> bool:
         """Take the room of a request whose homes are known already; tell whether there was any."""
-        used = cache_use(tables, plan)
+        used = live_kv(tables, plan)
         until = slot + used.shape[1]
         self._grow(until)
         left = self._left[:, slot:until] - used

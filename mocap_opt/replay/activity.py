@@ -16,8 +16,9 @@ import numpy as np
 from mocap_opt.replay.event import EventReplay, MessageRecord
 from mocap_opt.replay.lockstep import LockstepReplay
 from mocap_opt.replay.traffic import kv_traffic, stretch
-from mocap_opt.replay.transfers import Kind, plan_messages
+from mocap_opt.replay.transfers import Kind, schedule_messages
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -93,7 +94,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
     Waits for KV name the link or port that limited the chunk's last message if the run was
     recorded (``log=True``).
     """
-    gates = plan_messages(tables, plan).gates
+    gates = schedule_messages(Schedule.of(tables, plan)).gates
     depth = tables.queue_depth
     limits = _limits(replay.log or ())
     found: list[Interval] = []

@@ -1,6 +1,6 @@
-"""The event-driven execution of a plan: no barriers, links and ports shared max-min fairly.
+"""The event-driven execution of a schedule: no barriers, links and ports shared max-min fairly.
 
-Mathematics, rules and worked examples: ``formulations/replay.md``.
+Mathematics, rules and worked examples: ``formulations/replay.md`` and ``streams.md``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from mocap_opt.replay.accounting import Ledger, StageAccount, Timeline, account,
 from mocap_opt.replay.event_queue import Clock, Stamp
 from mocap_opt.replay.network import Flow
 from mocap_opt.replay.run import Run
-from mocap_opt.replay.transfers import Messages, Route, plan_messages
+from mocap_opt.replay.transfers import Messages, Route, schedule_messages
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 
 REFINEMENT = 512
@@ -49,12 +50,12 @@ class MessageRecord:
 
 @dataclass(frozen=True, eq=False)
 class EventReplay:
-    """What a plan costs when stages go on as soon as they can.
+    """What a schedule costs when stages go on as soon as they can; chunks are numbered through all requests.
 
     Attributes
     ----------
-    latency : Fraction, ticks
-        When the last stage ends the last chunk.
+    completion : tuple of Fraction, ticks
+        When the last stage ends every request's last chunk.
     start, end : tuple of tuple of Fraction, ticks, [stage][chunk]
     compute_end : tuple of tuple of Fraction, ticks, [stage][chunk]
         When each chunk's compute was done; it ends later if its KV messages are slower.
@@ -78,7 +79,7 @@ class EventReplay:
         All messages in the order of their ends, if asked for.
     """
 
-    latency: Fraction
+    completion: tuple[Fraction, ...]
     start: tuple[tuple[Fraction, ...], ...]
     end: tuple[tuple[Fraction, ...], ...]
     compute_end: tuple[tuple[Fraction, ...], ...]
@@ -93,17 +94,29 @@ class EventReplay:
     resolution: Fraction
     log: tuple[MessageRecord, ...] | None = None
 
+    @property
+    def latency(self) -> Fraction:
+        """When the last request has left, ticks: of one request, the time to first token."""
+        return self.completion[-1]
+
 
 def replay_event(
     tables: Tables, plan: Plan, *, log: bool = False, refinement: int = REFINEMENT
 ) -> EventReplay:
-    """Run a plan without barriers.
+    """`run_event` of one request."""
+    return run_event(Schedule.of(tables, plan), log=log, refinement=refinement)
+
+
+def run_event(schedule: Schedule, *, log: bool = False, refinement: int = REFINEMENT) -> EventReplay:
+    """Run the requests of a schedule once, without barriers.
+
+    Queues know no requests, admission follows the slots of all of them, and the first stage starts no
+    request before its release.
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
-        Feasible: check with `mocap_opt.schedule.verify.violations`.
+    schedule : Schedule
+        Feasible: check with `mocap_opt.schedule.verify.schedule_violations`.
     log : bool
         Whether to record every message with its rates, for `mocap_opt.replay.trace`.
     refinement : int
@@ -119,16 +132,12 @@ def replay_event(
     ValueError
         If a boundary is not on the grid, or homes exceed their chunk.
     ReplayError
-        If the plan overfills a memory.
+        If the schedule overfills a memory.
     """
-    return run_messages(tables, plan_messages(tables, plan), log=log, refinement=refinement)
-
-
-def run_messages(tables: Tables, messages: Messages, *, log: bool, refinement: int) -> EventReplay:
-    """Run what `mocap_opt.replay.transfers` spells out, on the machine of `tables`."""
-    run = Run(tables, messages, refinement)
+    messages = schedule_messages(schedule)
+    run = Run(schedule.machine, messages, refinement)
     run.execute()
-    return _summary(tables, messages, run, log)
+    return _summary(schedule.machine, messages, run, log)
 
 
 def _summary(tables: Tables, messages: Messages, run: Run, log: bool) -> EventReplay:
@@ -157,7 +166,7 @@ def _summary(tables: Tables, messages: Messages, run: Run, log: bool) -> EventRe
     busy_ticks = [Fraction(time, scale) for time in busy]
     moved = load.astype(object) @ np.array([sum(each) for each in run.sizes], dtype=object)
     return EventReplay(
-        latency=end[-1][-1],
+        completion=tuple(time for time, last in zip(end[-1], messages.last, strict=True) if last),
         start=start,
         end=end,
         compute_end=ticks(timeline.computed),

@@ -1,13 +1,15 @@
-"""The lockstep execution of a plan: a barrier after each of the two phases of every slot.
+"""The lockstep execution of a schedule: a barrier after each of the two phases of every slot.
 
-Mathematics and a worked example: ``formulations/replay.md``.  Times are exact: every row is a
-quotient of integers, and the ceiling of the largest row is the largest of their ceilings.
+Mathematics and worked examples: ``formulations/replay.md``, ``streams.md`` and ``period.md``.  Times are
+exact: every row is a quotient of integers, and the ceiling of the largest row is the largest of their
+ceilings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,13 +26,14 @@ from mocap_opt.replay.traffic import (
     whole_type,
 )
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.verify import memory_use
+from mocap_opt.schedule.schedule import Schedule, overlay
+from mocap_opt.schedule.verify import schedule_memory
 from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
-class LockstepReplay:
-    """What a plan costs in lockstep, slot by slot.
+class SlotPrices:
+    """How long slots last, and why.
 
     Attributes
     ----------
@@ -40,64 +43,120 @@ class LockstepReplay:
         The row that sets each time: ``"stage 3"``, ``"link 0,1>0,2"``, ``"memory 2"`` (its port),
         ``"send 1"``; if rows tie after rounding, the first one (stages or sends, then links, then
         memories); ``""`` if the time is zero.
-    link_kv_bytes, link_activation_bytes : int64[link, slot], bytes / share_denominator
-        Load of every link in either phase, as numerators over the tables' ``share_denominator``
-        (Python integers, dtype object, where int64 might overflow).
-    port_bytes : int64[memory, slot], bytes
-        Load of every memory's port in the work phase: its own stage's traffic and what other
-        stages write and read there.
-    memory : int64[memory, slot], bytes
-        What every memory holds, by `mocap_opt.schedule.verify.memory_use`.
     """
 
     work: IntArray
     exchange: IntArray
     work_bound_by: tuple[str, ...]
     exchange_bound_by: tuple[str, ...]
-    link_kv_bytes: Whole
-    link_activation_bytes: Whole
-    port_bytes: IntArray
-    memory: IntArray
 
     @property
     def duration(self) -> IntArray:
         """T_t = A_t + X_t, int64[slot], ticks."""
         return self.work + self.exchange
 
-    @property
-    def start(self) -> IntArray:
-        """When every slot begins, int64[slot], ticks."""
-        return np.cumsum(self.duration) - self.duration
+
+@dataclass(frozen=True, eq=False)
+class LockstepReplay(SlotPrices):
+    """What a schedule costs in lockstep, slot by slot.
+
+    Attributes
+    ----------
+    schedule : Schedule
+    start : int64[slot], ticks
+        When every slot begins: after the one before, and not before the release of a request whose
+        first slot it is.
+    completion : tuple of int, ticks
+        When every request has left: the end of the work phase of its last slot.  If requests come again
+        without end, counted from the first slot of each.
+    link_kv_bytes, link_activation_bytes : int64[link, slot], bytes / share_denominator
+        Load of every link in either phase, as numerators over the tables' ``share_denominator``
+        (Python integers, dtype object, where int64 might overflow).
+    port_bytes : int64[memory, slot], bytes
+        Load of every memory's port in the work phase: its own stage's traffic and what other
+        stages write and read there.
+    """
+
+    schedule: Schedule
+    start: IntArray
+    completion: tuple[int, ...]
+    link_kv_bytes: Whole
+    link_activation_bytes: Whole
+    port_bytes: IntArray
+
+    @cached_property
+    def memory(self) -> IntArray:
+        """What every memory holds, int64[memory, slot], bytes."""
+        return schedule_memory(self.schedule)
 
     @property
     def latency(self) -> int:
-        """Time to first token, ticks: the sum of all slots."""
+        """Ticks until the last request has left: of one request, the time to first token."""
+        return max(self.completion)
+
+    @property
+    def period(self) -> int:
+        """Time of an interval, ticks: from one request to the next."""
         return int(self.duration.sum())
 
 
 def replay_lockstep(tables: Tables, plan: Plan) -> LockstepReplay:
-    """Price a plan in lockstep.
+    """`run_lockstep` of one request."""
+    return run_lockstep(Schedule.of(tables, plan))
 
-    The price depends on boundaries and homes only, so a plan that overfills a memory is priced
-    like any other: `mocap_opt.schedule.verify.violations` tells whether it may run.
+
+def run_lockstep(schedule: Schedule, rows: Sequence[SlotRows] | None = None) -> LockstepReplay:
+    """Price a schedule in lockstep.
+
+    The price depends on boundaries, homes and slots only, so a schedule that overfills a memory is priced
+    like any other: `mocap_opt.schedule.verify.schedule_violations` tells whether it may run.  What
+    requests ask for in the same slot adds up; what a request without end asks for in slots an interval
+    apart, it and those around it ask for at once.
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
+    schedule : Schedule
         Boundaries on the grid, 0 first and S last; homes within range.
-
-    Returns
-    -------
-    LockstepReplay
+    rows : sequence of SlotRows, optional
+        Of every request, if they are known.
 
     Raises
     ------
     ValueError
         If a boundary is not on the grid.
     """
-    rows = slot_rows(tables, plan)
-    return price_slots(tables, rows, memory_use(tables, plan))
+    offsets = [request.slot for request in schedule]
+    if rows is None:
+        rows = [slot_rows(request.tables, request.plan) for request in schedule]
+    together = overlap_rows(rows, offsets, schedule.slots)
+    priced = price_slots(schedule.machine, together)
+    release = np.zeros(schedule.slots, dtype=np.int64)
+    if schedule.endless:
+        completion = _time_through(schedule, priced)
+    else:
+        np.maximum.at(release, offsets, [request.release for request in schedule])
+    start = slot_starts(priced.duration, release)
+    if not schedule.endless:
+        done = start + priced.work
+        completion = tuple(int(done[request.last_slot]) for request in schedule)
+    return LockstepReplay(
+        **vars(priced),
+        schedule=schedule,
+        start=start,
+        completion=completion,
+        link_kv_bytes=together.link_kv,
+        link_activation_bytes=together.link_activation,
+        port_bytes=together.port,
+    )
+
+
+def _time_through(schedule: Schedule, priced: SlotPrices) -> tuple[int, ...]:
+    """From the start of a request's first slot to the end of the work in its last one, by request."""
+    found = []
+    for request in schedule:
+        own = np.arange(request.slot, request.last_slot + 1) % schedule.slots
+        found.append(int(priced.duration[own].sum() - priced.exchange[own[-1]]))
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +210,50 @@ def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
     )
 
 
-def price_slots(tables: Tables, rows: SlotRows, memory: IntArray) -> LockstepReplay:
+def overlap_rows(parts: Sequence[SlotRows], offsets: Sequence[int], slots: int) -> SlotRows:
+    """Rows of requests in slots of their own as rows of common slots: loads add up.
+
+    Parameters
+    ----------
+    parts : sequence of SlotRows
+    offsets : sequence of int
+        The common slot in which each begins.
+    slots : int
+        How many common slots there are; what lies past them is folded into them.
+    """
+
+    def added(of: Callable[[SlotRows], Whole]) -> Whole:
+        asked = [of(part) for part in parts]
+        # In one slot a request may ask for what it does in all the slots that are folded into it.
+        most = sum(int(each.max(initial=0)) * -(-each.shape[1] // slots) for each in asked)
+        objects = any(each.dtype == np.object_ for each in asked)
+        return overlay(asked, offsets, slots, dtype=np.object_ if objects else whole_type(most))
+
+    return SlotRows(
+        # A stage works on one chunk in a slot, so these sums have one term.
+        busy=added(lambda part: part.busy),
+        alone=added(lambda part: part.alone),
+        link_kv=added(lambda part: part.link_kv),
+        link_activation=added(lambda part: part.link_activation),
+        port=added(lambda part: part.port),
+        delay=overlay([part.delay for part in parts], offsets, slots, together=np.maximum),
+    )
+
+
+def slot_starts(duration: IntArray, release: IntArray) -> IntArray:
+    """When slots begin, int64[slot], ticks.
+
+    Parameters
+    ----------
+    duration, release : int64[slot], ticks
+        Of every slot; no slot begins before its release.
+    """
+    before = np.cumsum(duration) - duration
+    starts: IntArray = before + np.maximum.accumulate(release - before)
+    return starts
+
+
+def price_slots(tables: Tables, rows: SlotRows) -> SlotPrices:
     """Price slots by the largest of their rows.
 
     Parameters
@@ -159,8 +261,6 @@ def price_slots(tables: Tables, rows: SlotRows, memory: IntArray) -> LockstepRep
     tables : Tables
         For the rates.
     rows : SlotRows
-    memory : int64[memory, slot], bytes
-        To report.
     """
     slots = rows.busy.shape[1]
     link_kv, load = rows.link_kv, rows.link_activation
@@ -174,16 +274,7 @@ def price_slots(tables: Tables, rows: SlotRows, memory: IntArray) -> LockstepRep
     exchange, exchange_bound_by = _largest(
         slots, (_names("send", tables.stages - 1), rows.alone), (_names("link", tables.links), on_links)
     )
-    return LockstepReplay(
-        work=work,
-        exchange=exchange,
-        work_bound_by=work_bound_by,
-        exchange_bound_by=exchange_bound_by,
-        link_kv_bytes=link_kv,
-        link_activation_bytes=load,
-        port_bytes=rows.port,
-        memory=memory,
-    )
+    return SlotPrices(work, exchange, work_bound_by, exchange_bound_by)
 
 
 def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tuple[IntArray, Whole, IntArray]:

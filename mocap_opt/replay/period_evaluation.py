@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError
-from mocap_opt.replay.period_event import EventPeriod, replay_event_period
-from mocap_opt.replay.period_lockstep import LockstepPeriod, replay_lockstep_period
-from mocap_opt.schedule.cycle import PeriodicPlan, violations
+from mocap_opt.replay.lockstep import LockstepReplay, run_lockstep
+from mocap_opt.replay.steady_state import EventPeriod, run_steady
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -18,13 +19,13 @@ class PeriodAssessment:
 
     Attributes
     ----------
-    periodic : PeriodicPlan
-    lockstep : LockstepPeriod
+    periodic : Schedule
+    lockstep : LockstepReplay
     event : EventPeriod
     """
 
-    periodic: PeriodicPlan
-    lockstep: LockstepPeriod
+    periodic: Schedule
+    lockstep: LockstepReplay
     event: EventPeriod
 
     @property
@@ -46,7 +47,7 @@ class PeriodAssessment:
         return Fraction(self.lockstep.latency)
 
 
-def assess_period(tables: Tables, periodic: PeriodicPlan) -> PeriodAssessment:
+def assess_period(tables: Tables, periodic: Schedule) -> PeriodAssessment:
     """Verify a periodic plan and replay it both ways.
 
     Raises
@@ -56,9 +57,7 @@ def assess_period(tables: Tables, periodic: PeriodicPlan) -> PeriodAssessment:
     InputError
         If queues are unbounded.
     """
-    broken = violations(tables, periodic)
+    broken = schedule_violations(periodic)
     if broken:
         raise InfeasiblePlanError("; ".join(str(violation) for violation in broken))
-    return PeriodAssessment(
-        periodic, replay_lockstep_period(tables, periodic), replay_event_period(tables, periodic)
-    )
+    return PeriodAssessment(periodic, run_lockstep(periodic), run_steady(periodic))

@@ -11,7 +11,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.replay.traffic import Whole, whole_type
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -53,7 +53,7 @@ class Route:
 
 @dataclass(frozen=True, eq=False)
 class Messages:
-    """A sequence of plans as work for the event-driven execution.
+    """A schedule as work for the event-driven execution.
 
     Attributes
     ----------
@@ -105,19 +105,8 @@ class _Part:
     brings: IntArray
 
 
-def plan_messages(tables: Tables, plan: Plan) -> Messages:
-    """Spell out the messages, times and admissions of a plan: of a sequence of one request.
-
-    Raises
-    ------
-    ValueError
-        If a boundary is not on the grid, or a chunk's homes exceed its pages.
-    """
-    return sequence_messages(RequestSequence((ScheduledRequest(tables, plan, 0),)))
-
-
-def sequence_messages(sequence: RequestSequence) -> Messages:
-    """Spell out the messages, times and admissions of a sequence of requests.
+def schedule_messages(schedule: Schedule) -> Messages:
+    """Spell out the messages, times and admissions of a schedule, its requests once.
 
     Chunks are numbered through all requests.
 
@@ -132,7 +121,7 @@ def sequence_messages(sequence: RequestSequence) -> Messages:
     slots: list[int] = []
     last: list[bool] = []
     release: list[int] = []
-    for request in sequence:
+    for request in schedule:
         key = id(request.tables), id(request.plan)
         if key not in known:
             known[key] = _part(request.tables, request.plan, routes)
@@ -141,7 +130,7 @@ def sequence_messages(sequence: RequestSequence) -> Messages:
         slots += range(request.slot, request.slot + chunks)
         last += [False] * (chunks - 1) + [True]
         release += [request.release] * chunks
-    stages = range(sequence.stages)
+    stages = range(schedule.stages)
     brings = np.concatenate([part.brings for part in parts], axis=1)
     return Messages(
         routes=tuple(routes),
@@ -153,7 +142,7 @@ def sequence_messages(sequence: RequestSequence) -> Messages:
         brings=brings,
         last=tuple(last),
         release=tuple(release),
-        floor=sequence.machine.static + sequence.reserve,
+        floor=schedule.machine.static + schedule.reserve,
     )
 
 

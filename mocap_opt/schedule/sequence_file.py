@@ -21,20 +21,20 @@ from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.schedule.plan_file import MAX_BYTES, VERSION, plan_from_dict, plan_to_dict
 from mocap_opt.schedule.requests import Request
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 
 _KEYS = ("version", "kind", "instance", "fingerprint", "requests")
 _ENTRY = ("request", "slot", "boundaries", "homes")
 
 
 def sequence_to_dict(
-    sequence: RequestSequence, order: Sequence[int], name: str, fingerprint: str | None
+    sequence: Schedule, order: Sequence[int], name: str, fingerprint: str | None
 ) -> dict[str, Any]:
     """Return a sequence as JSON holds it; `sequence_from_dict` reads it back.
 
     Parameters
     ----------
-    sequence : RequestSequence
+    sequence : Schedule
     order : sequence of int
         Which request of the instance each is.
     name, fingerprint : str
@@ -62,12 +62,12 @@ def sequence_to_dict(
 
 def sequence_from_dict(
     data: Mapping[str, Any], requests: Sequence[Request]
-) -> tuple[RequestSequence, tuple[int, ...]]:
+) -> tuple[Schedule, tuple[int, ...]]:
     """Read a sequence of the stream's requests.
 
     Returns
     -------
-    sequence : RequestSequence
+    sequence : Schedule
     order : tuple of int
         Which request of the instance each is.
 
@@ -105,7 +105,7 @@ def sequence_from_dict(
             scheduled.append(request)
     if problems:
         raise InputError(capped(problems, "plan"))
-    return RequestSequence(tuple(scheduled)), tuple(order)
+    return Schedule(tuple(scheduled)), tuple(order)
 
 
 def _entry(
@@ -140,7 +140,7 @@ def _entry(
 
 def load_sequence(
     path: str | os.PathLike[str], requests: Sequence[Request]
-) -> tuple[RequestSequence, tuple[int, ...]]:
+) -> tuple[Schedule, tuple[int, ...]]:
     """Read a file of `save_sequence`; returns and raises as `sequence_from_dict`."""
     data = read_json(path, max_bytes=MAX_BYTES)
     try:
@@ -154,7 +154,7 @@ def load_sequence(
 
 def save_sequence(
     path: str | os.PathLike[str],
-    sequence: RequestSequence,
+    sequence: Schedule,
     order: Sequence[int],
     name: str,
     fingerprint: str | None,

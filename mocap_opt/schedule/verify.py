@@ -2,20 +2,22 @@
 
 A plan is judged slot by slot (``formulations/replay.md``): in slot t stage i works on chunk
 j = t - i, KV cache is charged to its home from the start of its chunk until its stage has
-processed the last chunk, and every memory must hold what is charged to it in every slot.
+processed the last chunk, and every memory must hold what is charged to it in every slot.  Several
+requests follow each other on every stage; requests without end are judged in the W slots of one interval.
 Programs, heuristics and bounds are measured against this module and share no code with it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_shortage
 
@@ -30,7 +32,8 @@ class Violation:
         ``"boundaries"`` (from 0 to S, strictly increasing), ``"grid"`` (each boundary a grid
         point), ``"count"`` (a number of chunks that is allowed), ``"length"`` (each chunk within
         the limits), ``"homes"`` (each home names a stage, a chunk and another memory once, and
-        they add up to no more than the chunk) or ``"capacity"``.
+        they add up to no more than the chunk), ``"slots"`` (each request starts once the first stage has
+        had all chunks of the one before), ``"release"`` (no negative time) or ``"capacity"``.
     message : str
         What is wrong, in words; also ``str()`` of the violation.
     memory, slot : int or None
@@ -51,37 +54,43 @@ class Violation:
 
 
 def memory_use(tables: Tables, plan: Plan) -> IntArray:
+    """`schedule_memory` of one request."""
+    return schedule_memory(Schedule.of(tables, plan))
+
+
+def schedule_memory(schedule: Schedule) -> IntArray:
     """Bytes in every memory in every slot.
 
-    Row (k, t) is the left-hand side of the memory row: static + reserve of the plan's longest
-    chunk + the prefix of stage k while it works on the request + the KV cache whose home is k.
+    Row (k, t) is the left-hand side of the memory row: static + reserve of the longest chunk + of every
+    request its prefix on stage k while k works on it and the KV cache whose home is k.
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
+    schedule : Schedule
         Boundaries on the grid, 0 first and S last; homes within range.
 
     Returns
     -------
     int64[memory, slot], bytes
-        Slots are 0 .. chunks + stages - 2.
+        Slots are 0 .. chunks + stages - 2 of one request, and 0 .. W - 1 of requests without end.
 
     Raises
     ------
     ValueError
         If a boundary is not on the grid.
     """
-    fixed = tables.static + tables.reserve(plan.longest)
-    return fixed[:, None] + cache_use(tables, plan)
+    fixed = schedule.machine.static + schedule.reserve
+    live: IntArray = schedule.overlay([live_kv(request.tables, request.plan) for request in schedule])
+    return fixed[:, None] + live
 
 
-def cache_use(tables: Tables, plan: Plan) -> IntArray:
-    """Bytes of prefixes and of KV cache in every memory in every slot: `memory_use` without what is constant.
+def live_kv(tables: Tables, plan: Plan) -> IntArray:
+    """Bytes of a request's prefix and KV cache in every memory in every slot of its own.
 
     Returns
     -------
     int64[memory, slot], bytes
+        Slots 0 .. chunks + stages - 2.
 
     Raises
     ------
@@ -99,27 +108,65 @@ def cache_use(tables: Tables, plan: Plan) -> IntArray:
 
 
 def violations(tables: Tables, plan: Plan) -> list[Violation]:
-    """Everything that makes a plan infeasible; an empty list means feasible.
+    """`schedule_violations` of one request."""
+    return schedule_violations(Schedule.of(tables, plan))
+
+
+def schedule_violations(schedule: Schedule) -> list[Violation]:
+    """Everything that makes a schedule infeasible; an empty list means feasible.
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
-        Anything of the right types; a malformed plan is reported, not raised.
+    schedule : Schedule
+        Anything of the right types; malformed plans are reported, not raised.
 
     Returns
     -------
     list of Violation
         All of them, in the order of the rules; capacity by memory, then slot.  Capacity is
-        judged only where it has a meaning: not while a boundary or a home is malformed.
+        judged only where it has a meaning: not while a boundary, a home or a slot is malformed.
     """
+    found: list[Violation] = []
+    for number, request in enumerate(schedule):
+        alone = _rules_of_plan(request.tables, request.plan)
+        if len(schedule) > 1:
+            alone = [replace(v, message=f"request {number}: {v.message}") for v in alone]
+        found += alone
+    found += [*_slots(schedule), *_release(schedule)]
+    if not any(v.rule in ("boundaries", "grid", "homes", "slots") for v in found):
+        found += _capacity(schedule)
+    return found
+
+
+def _rules_of_plan(tables: Tables, plan: Plan) -> list[Violation]:
     shape = [*_boundaries(tables, plan), *_grid(tables, plan)]
     found = [*shape, *_count(tables, plan), *_length(tables, plan)]
-    homes = _homes(tables, plan, count_pages=not shape)
-    found += homes
-    if not shape and not homes:
-        found += _capacity(tables, plan)
+    return [*found, *_homes(tables, plan, count_pages=not shape)]
+
+
+def _slots(schedule: Schedule) -> list[Violation]:
+    first, last = schedule.requests[0], schedule.requests[-1]
+    found = []
+    if first.slot < 0:
+        found.append(Violation("slots", f"request 0 starts in slot {first.slot}, before slot 0"))
+    for number, (before, after) in enumerate(pairwise(schedule), start=1):
+        free = before.slot + before.plan.chunks
+        if after.slot < free:
+            text = f"request {number} starts in slot {after.slot}, but request {number - 1} needs the first "
+            found.append(Violation("slots", f"{text}stage until slot {free}"))
+    needed = max(last.slot + last.plan.chunks - first.slot, 1)
+    if schedule.interval is not None and schedule.interval < needed:
+        text = f"requests {schedule.interval} slots apart, but each has {needed} chunks"
+        found.append(Violation("slots", text))
     return found
+
+
+def _release(schedule: Schedule) -> list[Violation]:
+    return [
+        Violation("release", f"request {number} is released at {request.release}, before time 0")
+        for number, request in enumerate(schedule)
+        if request.release < 0
+    ]
 
 
 def _boundaries(tables: Tables, plan: Plan) -> list[Violation]:
@@ -197,12 +244,24 @@ def _homes(tables: Tables, plan: Plan, count_pages: bool) -> list[Violation]:
     return found
 
 
-def _capacity(tables: Tables, plan: Plan) -> list[Violation]:
-    use = memory_use(tables, plan)
-    short = use - tables.capacity[:, None]
+def _capacity(schedule: Schedule) -> list[Violation]:
+    use, capacity = schedule_memory(schedule), schedule.machine.capacity
     found = []
-    for memory, slot in zip(*(where.tolist() for where in np.nonzero(short > 0)), strict=True):
-        needed, there = int(use[memory, slot]), int(tables.capacity[memory])
-        text = f"memory {memory}, slot {slot}: {format_shortage(needed, there)}"
+    for memory, slot in np.argwhere(use > capacity[:, None]).tolist():
+        needed, there = int(use[memory, slot]), int(capacity[memory])
+        cyclic = "cyclic slot" if schedule.endless else "slot"
+        text = f"memory {memory}, {cyclic} {slot}: {format_shortage(needed, there)}"
         found.append(Violation("capacity", text, memory, slot, needed - there))
     return found
+
+
+def smallest_interval(tables: Tables, plan: Plan) -> Schedule | None:
+    """The plan repeated with the fewest slots between requests that are feasible; None if none are.
+
+    With W = chunks + stages - 1 no two requests share a slot, so more idle slots change nothing.
+    """
+    for interval in range(plan.chunks, plan.chunks + tables.stages):
+        schedule = Schedule.of(tables, plan, interval)
+        if not schedule_violations(schedule):
+            return schedule
+    return None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
-from mocap_opt.schedule.cycle import PeriodicPlan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.local_search import recounts, shifts
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
 from mocap_opt.tables.cost_tables import Tables
@@ -31,18 +31,18 @@ SHAKEN = 3
 
 def climb(
     tables: Tables,
-    periodic: PeriodicPlan,
+    periodic: Schedule,
     order: IntArray,
     *,
     rng: np.random.Generator,
     asked_to_stop: Callable[[], bool] = lambda: False,
-) -> tuple[PeriodicPlan, float]:
+) -> tuple[Schedule, float]:
     """Take better neighbours until there are none.
 
     Parameters
     ----------
     tables : Tables
-    periodic : PeriodicPlan
+    periodic : Schedule
         Feasible.  Idle slots are kept.
     order : int64[stage, memory]
         In which order memories are asked for room, see `mocap_opt.homes.periodic.cyclic_homes`.
@@ -53,7 +53,7 @@ def climb(
 
     Returns
     -------
-    periodic : PeriodicPlan
+    periodic : Schedule
         Never worse by the estimate; it meets the memory rows.
     estimate : float, ticks
         By `mocap_opt.search.period_pricing.steady_period`.
@@ -68,13 +68,13 @@ def climb(
 
 
 def shake(
-    tables: Tables, periodic: PeriodicPlan, order: IntArray, rng: np.random.Generator
-) -> tuple[PeriodicPlan, IntArray] | None:
+    tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator
+) -> tuple[Schedule, IntArray] | None:
     """Move a few boundaries at random, sometimes the spacing, sometimes the order of homes.
 
     Returns
     -------
-    periodic : PeriodicPlan
+    periodic : Schedule
     order : int64[stage, memory]
         None instead of both if the result finds no homes.
     """
@@ -99,12 +99,12 @@ def shake(
 
 def _better(
     tables: Tables,
-    best: PeriodicPlan,
+    best: Schedule,
     value: float,
     order: IntArray,
     rng: np.random.Generator,
     asked_to_stop: Callable[[], bool],
-) -> tuple[PeriodicPlan, float] | None:
+) -> tuple[Schedule, float] | None:
     """The first neighbour, in the order of the screened prices, with a better estimate."""
     indices = best.plan.grid_indices(tables)
     residence = Residence.of(tables, indices, best.plan.remote_pages(tables))

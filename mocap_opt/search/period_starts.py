@@ -15,8 +15,9 @@ from mocap_opt.chunking.bottleneck_partition import min_max_partition
 from mocap_opt.chunking.longest_chunk_time import ChunkClock
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
-from mocap_opt.schedule.cycle import PeriodicPlan, smallest_slots, violations
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations, smallest_interval
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -29,23 +30,23 @@ MOST_COUNTS = 32
 
 def periodic_plan_of_method(
     tables: Tables, name: str, asked_to_stop: AskedToStop = never
-) -> tuple[PeriodicPlan | None, str]:
+) -> tuple[Schedule | None, str]:
     """The plan a latency heuristic proposes, with the fewest slots between requests that are feasible.
 
     Returns
     -------
-    periodic : PeriodicPlan or None
+    periodic : Schedule or None
     reason : str
         Why there is none; empty if there is one.
     """
     proposal = find_method(name).propose(tables, asked_to_stop)
     if proposal.plan is None:
         return None, proposal.reason
-    periodic = smallest_slots(tables, proposal.plan)
+    periodic = smallest_interval(tables, proposal.plan)
     if periodic is not None:
         return periodic, ""
-    apart = PeriodicPlan(proposal.plan, proposal.plan.chunks + tables.stages - 1)
-    return None, f"{violations(tables, apart)[0]}, however far apart requests are"
+    apart = Schedule.of(tables, proposal.plan, proposal.plan.chunks + tables.stages - 1)
+    return None, f"{schedule_violations(apart)[0]}, however far apart requests are"
 
 
 def starting_boundaries(
@@ -85,7 +86,7 @@ def _even_times(tables: Tables, asked_to_stop: AskedToStop) -> Iterator[IntArray
 
 def starts(
     tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
-) -> Iterator[tuple[PeriodicPlan, IntArray]]:
+) -> Iterator[tuple[Schedule, IntArray]]:
     """Periodic plans to start from, each with the order in which its homes were found.
 
     Every boundaries of `starting_boundaries` with every order of `home_orders`, each at the least W at

@@ -9,11 +9,17 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.stream import FreeMemory
-from mocap_opt.replay.lockstep import SlotRows, price_slots, slot_rows
-from mocap_opt.replay.sequence_lockstep import overlap_rows, replay_sequence_lockstep, slot_starts
+from mocap_opt.replay.lockstep import (
+    SlotRows,
+    overlap_rows,
+    price_slots,
+    run_lockstep,
+    slot_rows,
+    slot_starts,
+)
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest, sequence_reserve
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest, shared_reserve
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -29,7 +35,7 @@ class Candidate:
         Boundaries of every request, in that order.
     kept : tuple of Plan or None
         Plans whose homes were kept; the homes of the others are greedy.
-    sequence : RequestSequence
+    sequence : Schedule
     makespan, total : int, ticks
         When the last has left; the sum of all completions.
     """
@@ -37,15 +43,15 @@ class Candidate:
     order: tuple[int, ...]
     indices: tuple[IntArray, ...]
     kept: tuple[Plan | None, ...]
-    sequence: RequestSequence
+    sequence: Schedule
     makespan: int
     total: int
 
     @classmethod
-    def of(cls, sequence: RequestSequence, order: Sequence[int]) -> Candidate:
+    def of(cls, sequence: Schedule, order: Sequence[int]) -> Candidate:
         """A feasible sequence as it is, all its homes kept."""
         indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
-        ends = replay_sequence_lockstep(sequence).completion
+        ends = run_lockstep(sequence).completion
         kept = tuple(request.plan for request in sequence)
         return cls(tuple(order), indices, kept, sequence, max(ends), sum(ends))
 
@@ -94,8 +100,7 @@ class Pricer:
         longest = [
             int(np.diff(request.tables.grid[cut]).max()) for request, cut in zip(chosen, indices, strict=True)
         ]
-        reserve = sequence_reserve([request.tables for request in chosen], longest)
-        free = machine.capacity - machine.static - reserve
+        free = machine.free_memory(shared_reserve([request.tables for request in chosen], longest))
         if np.any(free < 0):
             return None
         room, timeline = FreeMemory(free), _Timeline(machine)
@@ -116,7 +121,7 @@ class Pricer:
             slot = start + plan.chunks
         done = timeline.done()
         ends = [int(done[each.last_slot]) for each in scheduled]
-        sequence = RequestSequence(tuple(scheduled))
+        sequence = Schedule(tuple(scheduled))
         return Candidate(tuple(order), tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
 
     def _placed(
@@ -190,8 +195,7 @@ class _Timeline:
             count, *(offset + part.busy.shape[1] for offset, part in zip(offsets, parts, strict=True))
         )
         rows = overlap_rows(parts, offsets, width)
-        memory = np.zeros((self._machine.stages, width), dtype=np.int64)
-        priced = price_slots(self._machine, rows, memory)
+        priced = price_slots(self._machine, rows)
         release = np.zeros(width, dtype=np.int64)
         for slot, time in zip(self._slots, self._release, strict=True):
             if slot >= self._from:

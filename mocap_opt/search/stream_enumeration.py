@@ -10,12 +10,11 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import MocapError
-from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, price_slots, slot_rows
-from mocap_opt.replay.sequence_lockstep import overlap_rows, slot_starts
+from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, run_lockstep, slot_rows
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
-from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -42,8 +41,8 @@ def solve_exactly(
     order_given: bool,
     fingerprint: str | None = None,
     asked_to_stop: AskedToStop = never,
-    tell: Callable[[RequestSequence], None] = lambda _: None,
-) -> RequestSequence | None:
+    tell: Callable[[Schedule], None] = lambda _: None,
+) -> Schedule | None:
     """Find a sequence of least lockstep makespan; None proves that none is feasible.
 
     With all KV at home a schedule is never dearer than with any other homes, so schedules are taken
@@ -71,9 +70,9 @@ def solve_exactly(
     """
     if (count := schedules(requests, order_given)) > MOST_SCHEDULES:
         raise ValueError(f"{count} schedules are too many to go through; at most {MOST_SCHEDULES}")
-    best: RequestSequence | None = None
+    best: Schedule | None = None
     least = np.iinfo(np.int64).max
-    priced: list[tuple[int, RequestSequence, LockstepReplay]] = []
+    priced: list[tuple[int, Schedule, LockstepReplay]] = []
     for each in _priced(requests, order_given, fingerprint):
         if asked_to_stop():
             raise UnfinishedError(f"stopped after pricing {len(priced)} of at most {count} schedules")
@@ -84,7 +83,7 @@ def solve_exactly(
             break
         if asked_to_stop():
             raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules")
-        if not sequence_violations(sequence):
+        if not schedule_violations(sequence):
             best, least = sequence, makespan
             tell(best)
             continue
@@ -99,19 +98,18 @@ def solve_exactly(
 
 
 def _with_homes(
-    sequence: RequestSequence, slots: LockstepReplay, below: int, asked_to_stop: AskedToStop
-) -> tuple[int, RequestSequence] | None:
+    sequence: Schedule, slots: LockstepReplay, below: int, asked_to_stop: AskedToStop
+) -> tuple[int, Schedule] | None:
     # OR-Tools takes a second to load, and only tight memories need it.
     from mocap_opt.formulations.stream_homes import best_homes  # noqa: PLC0415
 
     found = best_homes(sequence, slots, below, asked_to_stop)
     if found is None:
         return None
-    rows = [slot_rows(request.tables, request.plan) for request in found]
-    return _makespan(found, rows)[0], found
+    return run_lockstep(found).latency, found
 
 
-def _worst(sequence: RequestSequence, slots: LockstepReplay) -> int:
+def _worst(sequence: Schedule, slots: LockstepReplay) -> int:
     """Above any makespan: all KV written once and read with every later chunk, over one slow link."""
     machine = sequence.machine
     rates = [*machine.link_rate.tolist(), *machine.port_rate.tolist()]
@@ -121,7 +119,7 @@ def _worst(sequence: RequestSequence, slots: LockstepReplay) -> int:
     )
     share = max(int(machine.share.max(initial=1)), 1)
     slowest = -(-(moved * share + int(slots.port_bytes.sum())) // min(rates))
-    ends = sum(request.release for request in sequence) + slots.latency
+    ends = sum(request.release for request in sequence) + slots.period
     return int(ends + 2 * sequence.slots * (slowest + 1))
 
 
@@ -138,7 +136,7 @@ def divisions(tables: Tables) -> Iterator[IntArray]:
 
 def _priced(
     requests: Sequence[Request], order_given: bool, fingerprint: str | None
-) -> Iterator[tuple[int, RequestSequence, LockstepReplay]]:
+) -> Iterator[tuple[int, Schedule, LockstepReplay]]:
     """Every schedule with all KV at home, its makespan and its slots."""
     plans: list[list[tuple[Plan, SlotRows]]] = []
     for request in requests:
@@ -155,15 +153,6 @@ def _priced(
                         ScheduledRequest(request.tables, plan, slot, request.release, request.name)
                     )
                     slot += plan.chunks + gap
-                sequence = RequestSequence(tuple(scheduled))
-                makespan, slots = _makespan(sequence, [rows for _, rows in chosen])
-                yield makespan, sequence, slots
-
-
-def _makespan(sequence: RequestSequence, rows: Sequence[SlotRows]) -> tuple[int, LockstepReplay]:
-    offsets = [request.slot for request in sequence]
-    memory = np.zeros((sequence.stages, sequence.slots), dtype=np.int64)
-    slots = price_slots(sequence.machine, overlap_rows(rows, offsets, sequence.slots), memory)
-    release = np.zeros(sequence.slots, dtype=np.int64)
-    np.maximum.at(release, offsets, [request.release for request in sequence])
-    return int((slot_starts(slots.duration, release) + slots.work)[-1]), slots
+                sequence = Schedule(tuple(scheduled))
+                slots = run_lockstep(sequence, [rows for _, rows in chosen])
+                yield slots.latency, sequence, slots

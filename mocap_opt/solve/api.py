@@ -17,9 +17,8 @@ from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.bounds import Bound, Infeasibility
-    from mocap_opt.schedule.cycle import PeriodicPlan
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
-    from mocap_opt.schedule.sequence import RequestSequence
+    from mocap_opt.schedule.schedule import Schedule
     from mocap_opt.solve.period import PeriodSolution
     from mocap_opt.solve.stream_report import StreamSolution
 
@@ -120,7 +119,7 @@ def solve(
 
 def evaluate(
     instance: GivenInstance,
-    plan: GivenPlan | PeriodicPlan | tuple[RequestSequence, tuple[int, ...]],
+    plan: GivenPlan | Schedule | tuple[Schedule, tuple[int, ...]],
     *,
     tables: Tables | None = None,
     bounds: Sequence[Bound] | None = None,
@@ -130,7 +129,7 @@ def evaluate(
     Parameters
     ----------
     instance : Instance or mapping
-    plan : Plan, PeriodicPlan, (RequestSequence, order) or mapping
+    plan : Plan, Schedule, (Schedule, order) or mapping
         What the objective wants; a mapping is what a plan file holds.
     tables, bounds
         As for `mocap_opt.solve.latency.evaluate`; for a prompt only.

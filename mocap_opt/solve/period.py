@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mocap_opt.bounds import Bound, Infeasibility, prove_infeasible
 from mocap_opt.bounds.period import ROUNDS, period_bounds
 from mocap_opt.replay.period_evaluation import assess_period
-from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues, violations
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solve.latency import JOINT_METHODS
 from mocap_opt.solve.period_report import periodic_plan, report_fields
@@ -23,7 +24,7 @@ from mocap_opt.solve.period_search import (
 )
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -37,14 +38,14 @@ class PeriodSolution:
     ----------
     report : dict
         The answer in seconds and tokens, as `mocap_opt.solve.period_report.report_fields` says.
-    periodic : PeriodicPlan or None
+    periodic : Schedule or None
         The best plan found.
     search : PeriodSearch
         With every bound and every method tried.
     """
 
     report: dict[str, Any]
-    periodic: PeriodicPlan | None
+    periodic: Schedule | None
     search: PeriodSearch
 
 
@@ -94,13 +95,13 @@ def solve_period(
     return _solution(instance, search)
 
 
-def evaluate_period(instance: Instance, given: PeriodicPlan | Mapping[str, Any]) -> PeriodSolution:
+def evaluate_period(instance: Instance, given: Schedule | Mapping[str, Any]) -> PeriodSolution:
     """Verify and replay a given periodic plan, and set it against the bounds.
 
     Parameters
     ----------
     instance : Instance
-    given : PeriodicPlan or mapping
+    given : Schedule or mapping
         A mapping is what a plan file with ``slots`` holds.
 
     Raises
@@ -110,7 +111,7 @@ def evaluate_period(instance: Instance, given: PeriodicPlan | Mapping[str, Any])
     """
     tables = build_tables(instance)
     periodic = periodic_plan(given, tables)
-    search, broken = PeriodSearch(tables), violations(tables, periodic)
+    search, broken = PeriodSearch(tables), schedule_violations(periodic)
     if broken:
         search.infeasible = "; ".join(str(violation) for violation in broken)
     else:
@@ -152,5 +153,6 @@ def _solution(instance: Instance, search: PeriodSearch) -> PeriodSolution:
     fields = report_fields(search, instance.name, instance.fingerprint)
     periodic = None if search.best is None else search.best.periodic
     if periodic is not None:
-        periodic = replace(periodic, plan=replace(periodic.plan, fingerprint=instance.fingerprint))
+        plan = replace(periodic.plan, fingerprint=instance.fingerprint)
+        periodic = Schedule.of(search.tables, plan, periodic.interval)
     return PeriodSolution(fields, periodic, search)

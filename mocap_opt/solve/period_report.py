@@ -13,8 +13,8 @@ from mocap_opt.files import read_json, write_text_atomically
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.messages import show
 from mocap_opt.replay.period_evaluation import PeriodAssessment
-from mocap_opt.schedule.cycle import PeriodicPlan
 from mocap_opt.schedule.plan_file import MAX_BYTES, plan_from_dict, plan_to_dict
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solve.period_search import MethodPeriod, PeriodSearch
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.tables.cost_tables import Tables
@@ -94,9 +94,7 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
     }
 
 
-def save_periodic_plan(
-    path: str | os.PathLike[str], periodic: PeriodicPlan, name: str, tables: Tables
-) -> None:
+def save_periodic_plan(path: str | os.PathLike[str], periodic: Schedule, name: str, tables: Tables) -> None:
     """Write a plan file with ``slots``, whole or not at all.
 
     Raises
@@ -108,7 +106,7 @@ def save_periodic_plan(
     write_text_atomically(path, json.dumps(data, indent=2) + "\n")
 
 
-def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> PeriodicPlan:
+def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Schedule:
     """Read a plan file with ``slots``, the slots between requests.
 
     Raises
@@ -125,7 +123,7 @@ def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Periodic
         ) from None
 
 
-def periodic_plan(given: PeriodicPlan | Mapping[str, Any], tables: Tables) -> PeriodicPlan:
+def periodic_plan(given: Schedule | Mapping[str, Any], tables: Tables) -> Schedule:
     """Return a periodic plan, read from what a file holds if it is not one already.
 
     Raises
@@ -133,10 +131,10 @@ def periodic_plan(given: PeriodicPlan | Mapping[str, Any], tables: Tables) -> Pe
     InputError
         Listing every problem.
     """
-    if isinstance(given, PeriodicPlan):
+    if isinstance(given, Schedule):
         return given
     if not isinstance(given, Mapping):
-        remedy = "PeriodicPlan(plan, slots)"
+        remedy = "Schedule.of(tables, plan, slots)"
         raise InputError([Problem("plan", type(given).__name__, "a periodic plan or a mapping", remedy)])
     data = dict(given)
     slots = data.pop("slots", None)
@@ -152,4 +150,4 @@ def periodic_plan(given: PeriodicPlan | Mapping[str, Any], tables: Tables) -> Pe
         problems += error.problems
     if problems or plan is None or not isinstance(slots, int):
         raise InputError(problems)
-    return PeriodicPlan(plan, slots)
+    return Schedule.of(tables, plan, slots)

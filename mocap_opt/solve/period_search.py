@@ -17,16 +17,16 @@ from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.formulations.period_terms import slot_range
 from mocap_opt.lower_bound import best as best_bound
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
-from mocap_opt.replay.period_lockstep import replay_lockstep_period
-from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.period_local_search import climb, shake
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_starts import periodic_plan_of_method, starts
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.stopping import Deadline, never
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 NEEDS_SOLVER = frozenset({"search-program"})
 """Latency heuristics that run a solver; their plans are not tried for the period."""
@@ -37,7 +37,7 @@ PROMISING = 6
 NO_ROOM = "the reserve of endless requests leaves some memory no room, however short the chunks"
 """Why there is no periodic plan where the reserve alone rules every partition out."""
 
-Start = tuple[float, PeriodicPlan, IntArray]
+Start = tuple[float, Schedule, IntArray]
 """The estimate of a plan, the plan, and the order of homes it was made with."""
 
 CLIMBED = 16
@@ -116,7 +116,7 @@ class PeriodSearch:
     methods: list[MethodPeriod] = field(default_factory=list)
     infeasible: str | None = None
     notes: list[str] = field(default_factory=list)
-    _judged: dict[PeriodicPlan, PeriodAssessment] = field(default_factory=dict)
+    _judged: dict[Schedule, PeriodAssessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
     _least: float = math.inf
 
@@ -144,7 +144,7 @@ class PeriodSearch:
         gap = self.current_gap
         return self.deadline.expired or (gap is not None and gap <= self.gap)
 
-    def judge(self, periodic: PeriodicPlan, source: str) -> PeriodAssessment:
+    def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
         """Replay a feasible periodic plan both ways and keep the best."""
         if periodic not in self._judged:
             self._judged[periodic] = assess_period(self.tables, periodic)
@@ -194,7 +194,7 @@ class PeriodSearch:
             self._starts.append((estimate, periodic, order))
         self._starts.sort(key=lambda start: start[0])
         found = [periodic for _, periodic, _ in self._starts]
-        lockstep = sorted(found, key=lambda p: replay_lockstep_period(self.tables, p).period)
+        lockstep = sorted(found, key=lambda p: run_lockstep(p).period)
         for periodic in [*found[:PROMISING], *lockstep[:PROMISING]]:
             if self.done:
                 return

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from mocap_opt.bounds import prove_infeasible
 from mocap_opt.bounds.makespan import makespan_bounds, shifted
-from mocap_opt.replay.sequence_event import replay_sequence_event
+from mocap_opt.replay.event import run_event
 from mocap_opt.schedule.requests import Request, alone, build_requests
-from mocap_opt.schedule.sequence import RequestSequence, ScheduledRequest
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.search.stream_candidate import Candidate
 from mocap_opt.search.stream_enumeration import MOST_SCHEDULES, UnfinishedError, schedules, solve_exactly
 from mocap_opt.solve.incumbent import Progress
@@ -108,7 +108,7 @@ def _search_exactly(search: StreamSearch) -> None:
     late = search.share(EXACT_SHARE)
     requests, given = search.requests, search.order_given
 
-    def found(sequence: RequestSequence) -> None:
+    def found(sequence: Schedule) -> None:
         search.offer(Candidate.of(sequence, numbers(sequence, requests, given)), "all schedules")
 
     try:
@@ -131,7 +131,7 @@ def _refute(search: StreamSearch) -> None:
             return
 
 
-def numbers(sequence: RequestSequence, requests: Sequence[Request], given: bool) -> tuple[int, ...]:
+def numbers(sequence: Schedule, requests: Sequence[Request], given: bool) -> tuple[int, ...]:
     """Which request each one is; requests that are alike in everything may stand for one another."""
     if given:
         return tuple(range(len(requests)))
@@ -179,13 +179,13 @@ def _solve_one(
         reason = report.reason or NOT_FOUND
         return without_sequence(instance, [request], report.status, reason, bounds, report.notes)
     plan = replace(solution.plan, fingerprint=instance.fingerprint)
-    sequence = RequestSequence((ScheduledRequest(request.tables, plan, 0, release, request.name),))
+    sequence = Schedule((ScheduledRequest(request.tables, plan, 0, release, request.name),))
     return stream_solution(
         instance,
         [request],
         sequence,
         (0,),
-        replay_sequence_event(sequence),
+        run_event(sequence),
         bounds=bounds,
         tolerance=gap,
         notes=report.notes,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mocap_opt.bounds import Bound
-from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
+from mocap_opt.replay.event import EventReplay, run_event
 from mocap_opt.schedule.requests import Request
-from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.stream_candidate import Candidate
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.stopping import Deadline
@@ -22,16 +22,16 @@ class Planned:
     Attributes
     ----------
     candidate : Candidate
-    event : SequenceEvent
+    event : EventReplay
     """
 
     candidate: Candidate
-    event: SequenceEvent
+    event: EventReplay
 
     @property
     def rank(self) -> tuple[Fraction, Fraction]:
         """Makespan of the better replay, and the sum of its completions, ticks."""
-        event = Fraction(self.event.makespan), Fraction(sum(self.event.completion))
+        event = Fraction(self.event.latency), Fraction(sum(self.event.completion))
         makespan, total = self.candidate.rank
         return min(event, (Fraction(makespan), Fraction(total)))
 
@@ -113,10 +113,10 @@ class StreamSearch:
         AssertionError
             If it breaks a rule: a defect of whoever made it.
         """
-        wrong = sequence_violations(candidate.sequence)
+        wrong = schedule_violations(candidate.sequence)
         if wrong:
             raise AssertionError(f"{source} made an infeasible sequence: {wrong[0]}")
-        planned = Planned(candidate, replay_sequence_event(candidate.sequence))
+        planned = Planned(candidate, run_event(candidate.sequence))
         if self.best is not None and planned.rank >= self.best.rank:
             return False
         self.best = planned

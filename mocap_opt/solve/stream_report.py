@@ -11,11 +11,11 @@ from mocap_opt.bounds import lower_bounds
 from mocap_opt.bounds.makespan import completion_bounds, makespan_bounds, ranked_bound, shifted
 from mocap_opt.lower_bound import Bound, Scope
 from mocap_opt.lower_bound import best as best_bound
-from mocap_opt.replay.sequence_event import SequenceEvent, replay_sequence_event
-from mocap_opt.replay.sequence_lockstep import replay_sequence_lockstep
+from mocap_opt.replay.event import EventReplay, run_event
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.requests import Request
-from mocap_opt.schedule.sequence import RequestSequence
-from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solve.report import relative_gap
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables.cost_tables import Tables
@@ -99,18 +99,18 @@ class StreamSolution:
     Attributes
     ----------
     report : StreamReport
-    sequence : RequestSequence or None
+    sequence : Schedule or None
     order : tuple of int
         Which request of the instance each is.
     """
 
     report: StreamReport
-    sequence: RequestSequence | None
+    sequence: Schedule | None
     order: tuple[int, ...]
 
 
 def evaluate_stream(
-    instance: Instance, requests: Sequence[Request], sequence: RequestSequence, order: tuple[int, ...]
+    instance: Instance, requests: Sequence[Request], sequence: Schedule, order: tuple[int, ...]
 ) -> StreamSolution:
     """Verify and replay a sequence; one that breaks a rule is reported, not replayed.
 
@@ -119,11 +119,11 @@ def evaluate_stream(
     instance : Instance
     requests : sequence of Request
         In the order of the instance.
-    sequence : RequestSequence
+    sequence : Schedule
     order : tuple of int
         Which request of the instance each is.
     """
-    wrong = [str(violation) for violation in sequence_violations(sequence)]
+    wrong = [str(violation) for violation in schedule_violations(sequence)]
     if instance.workload.order == "given" and order != tuple(range(len(requests))):
         wrong.insert(0, "the requests do not run in the order given")
     if wrong:
@@ -140,7 +140,7 @@ def evaluate_stream(
         bounds = [shifted(bound, requests[0].release) for bound in lower_bounds(requests[0].tables)]
     else:
         bounds = makespan_bounds(requests, instance.workload.order == "given")
-    event = replay_sequence_event(sequence)
+    event = run_event(sequence)
     return stream_solution(instance, requests, sequence, order, event, bounds=bounds)
 
 
@@ -196,9 +196,9 @@ def _bound_fields(bound: Bound | None, tables: Tables) -> dict[str, Any]:
 def stream_solution(
     instance: Instance,
     requests: Sequence[Request],
-    sequence: RequestSequence,
+    sequence: Schedule,
     order: tuple[int, ...],
-    event: SequenceEvent,
+    event: EventReplay,
     *,
     bounds: Sequence[Bound],
     tolerance: float = 0.0,
@@ -211,10 +211,10 @@ def stream_solution(
     instance : Instance
     requests : sequence of Request
         In the order of the instance.
-    sequence : RequestSequence
+    sequence : Schedule
     order : tuple of int
         Which request of the instance each is.
-    event : SequenceEvent
+    event : EventReplay
         Its run without barriers.
     bounds : sequence of Bound
         On the makespan.
@@ -227,8 +227,8 @@ def stream_solution(
     BoundBeatenError
         If the makespan is below a bound on any execution.
     """
-    lockstep = replay_sequence_lockstep(sequence)
-    in_lockstep = lockstep.makespan <= event.makespan
+    lockstep = run_lockstep(sequence)
+    in_lockstep = lockstep.latency <= event.latency
     completion = [Fraction(c) for c in (lockstep if in_lockstep else event).completion]
     makespan = max(completion)
     waited = sorted(c - request.release for c, request in zip(completion, sequence, strict=True))
@@ -251,8 +251,8 @@ def stream_solution(
         status=(Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE).value,
         execution="lockstep" if in_lockstep else "event",
         makespan_s=seconds(makespan),
-        lockstep_makespan_s=seconds(lockstep.makespan),
-        event_makespan_s=seconds(event.makespan),
+        lockstep_makespan_s=seconds(lockstep.latency),
+        event_makespan_s=seconds(event.latency),
         mean_completion_s=seconds(mean),
         p99_completion_s=seconds(slow),
         throughput_rps=len(waited) / seconds(makespan) if makespan else None,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.errors import InputError, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,17 +230,62 @@ class Tables:
         times: IntArray = self.send[i, (b == self.steps).astype(np.int64), b - a]
         return times
 
-    def reserve(self, longest: int) -> IntArray:
-        """Bytes of every memory kept for staging and activations, int64[memory].
+    def held_tokens(self, longest: int, *, endless: bool = False) -> int:
+        """Tokens a stage's queues hold at most: min(2 Q x the longest chunk, those of the request).
 
         Parameters
         ----------
         longest : int
             The plan's longest chunk, tokens.
+        endless : bool
+            Whether requests follow one another without end: queues may then hold chunks of several, and no
+            request's tokens cap them.
+
+        Raises
+        ------
+        InputError
+            If requests without end have unbounded queues.
         """
-        held = self.tokens if self.queue_depth is None else min(2 * self.queue_depth * longest, self.tokens)
-        return self.staging + held * self.working_bytes
+        if endless:
+            return 2 * require_bounded_queues(self) * longest
+        return self.tokens if self.queue_depth is None else min(2 * self.queue_depth * longest, self.tokens)
+
+    def reserve(self, longest: int, *, endless: bool = False) -> IntArray:
+        """Bytes of every memory kept for staging and activations, int64[memory]; as `held_tokens`."""
+        return self.staging + self.held_tokens(longest, endless=endless) * self.working_bytes
+
+    def free_memory(self, reserve: IntArray) -> IntArray:
+        """Bytes of every memory left for KV and prefixes, int64[memory]; negative where nothing fits.
+
+        Parameters
+        ----------
+        reserve : int64[memory], bytes
+            What is kept for staging and activations.
+        """
+        return self.capacity - self.static - reserve
 
     def seconds(self, ticks: float | Fraction) -> float:
         """Ticks as seconds."""
         return float(Fraction(ticks) * self.tick_s)
+
+
+def require_bounded_queues(tables: Tables) -> int:
+    """Return the queue depth Q.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded: requests without end would fill any memory.
+    """
+    if tables.queue_depth is None:
+        raise InputError(
+            [
+                Problem(
+                    "pipeline.queue_depth",
+                    "unbounded",
+                    "a whole number >= 1 for the objective period",
+                    "endless requests need bounded queues; set it to 2",
+                )
+            ]
+        )
+    return tables.queue_depth

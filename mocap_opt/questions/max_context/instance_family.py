@@ -57,7 +57,7 @@ def shorten(tables: Tables, steps: int) -> Tables:
 
 def pooled_room(tables: Tables) -> int:
     """Bytes that all memories together have at most for KV, whatever the plan."""
-    return int(np.maximum(tables.capacity - tables.static - tables.staging, 0).sum())
+    return int(np.maximum(tables.free_memory(tables.staging), 0).sum())
 
 
 def most_tokens(tables: Tables) -> int | None:

@@ -15,18 +15,18 @@ import numpy as np
 from mocap_opt.bounds import Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.errors import InputError
-from mocap_opt.formulations.period_terms import homes_matter
+from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.homes.periodic import home_orders, placed
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACHED, layout_choices
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
-from mocap_opt.schedule.cycle import PeriodicPlan, require_bounded_queues
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solve.incumbent import Progress
 from mocap_opt.solve.period_search import best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -69,14 +69,14 @@ class Point:
     latency, period : Fraction
         Of a request once requests follow each other, and from one request to the next, seconds.
     execution : Execution
-    periodic : PeriodicPlan
+    periodic : Schedule
     variant : Variant
     """
 
     latency: Fraction
     period: Fraction
     execution: Execution
-    periodic: PeriodicPlan
+    periodic: Schedule
     variant: Variant
 
 
@@ -245,7 +245,7 @@ def _explored(
     """
     if comb(tables.steps - 1, tables.max_chunks - 1) * tables.stages <= MOST_PLANS:
         yield from _all_plans(tables)
-        if not homes_matter(tables):
+        if local_homes_always_fit(tables, endless=True):
             return
     search = best_period(tables, deadline=deadline, gap=gap, seed=seed, known=known, callback=callback)
     yield from search.judged

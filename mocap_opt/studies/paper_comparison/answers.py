@@ -19,8 +19,8 @@ from mocap_opt.questions.max_context import (
 )
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.schedule.sequence import RequestSequence, identical_requests
-from mocap_opt.schedule.verify_sequence import sequence_violations
+from mocap_opt.schedule.schedule import Schedule, identical_requests
+from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solve.period_search import best_period, period_of_method
 from mocap_opt.solve.stream import solve_stream
 from mocap_opt.solve.stream_report import StreamReport, evaluate_stream
@@ -114,14 +114,14 @@ def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[
     return answer(status, value, bound, gap, plan.chunks, search.found_by)
 
 
-def repeated(tables: Tables, plan: Plan, count: int) -> RequestSequence | None:
+def repeated(tables: Tables, plan: Plan, count: int) -> Schedule | None:
     """A plan for each of `count` identical requests, with the fewest slots between them that are feasible.
 
     None if memory does not admit them even one after the other.
     """
     for spacing in range(plan.chunks, plan.chunks + tables.stages):
         sequence = identical_requests(tables, plan, count, spacing)
-        if not sequence_violations(sequence):
+        if not schedule_violations(sequence):
             return sequence
     return None
 
@@ -161,7 +161,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     return answer(Status(best.status), makespan, best.lower_bound_s, best.gap, chunks, name)
 
 
-def _sequence(tables: Tables, name: str, count: int) -> tuple[RequestSequence | None, str]:
+def _sequence(tables: Tables, name: str, count: int) -> tuple[Schedule | None, str]:
     """A method's plan repeated, or why it cannot be."""
     proposal = METHODS[name].propose(tables)
     if proposal.plan is None:
@@ -170,7 +170,7 @@ def _sequence(tables: Tables, name: str, count: int) -> tuple[RequestSequence | 
     if sequence is not None:
         return sequence, ""
     apart = identical_requests(tables, proposal.plan, count, proposal.plan.chunks + tables.stages - 1)
-    return None, f"{sequence_violations(apart)[0].message}, however far apart requests are"
+    return None, f"{schedule_violations(apart)[0].message}, however far apart requests are"
 
 
 def answer_equal_length(instance: Instance, method: str, time_limit_s: float) -> dict[str, Any]:

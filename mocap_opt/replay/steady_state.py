@@ -13,19 +13,16 @@ from fractions import Fraction
 from typing import Any
 
 from mocap_opt.replay.accounting import ReplayError
+from mocap_opt.replay.event import REFINEMENT
 from mocap_opt.replay.event_queue import Stamp
 from mocap_opt.replay.network import MESSAGE
 from mocap_opt.replay.run import Run
-from mocap_opt.replay.transfers import Messages, sequence_messages
-from mocap_opt.schedule.cycle import PeriodicPlan, period_reserve
-from mocap_opt.schedule.sequence import identical_requests
+from mocap_opt.replay.transfers import Messages, schedule_messages
+from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.tables.cost_tables import Tables
 
 REQUESTS = 32
 """Requests simulated at most, beside those in flight, before giving up on a repetition."""
-
-REFINEMENT = 512
-"""Bits that fair sharing may add to the common denominator of all times before it rounds."""
 
 
 @dataclass(frozen=True)
@@ -63,37 +60,34 @@ class EventPeriod:
         return self.period is not None
 
 
-def replay_event_period(
-    tables: Tables, periodic: PeriodicPlan, *, requests: int | None = None, refinement: int = REFINEMENT
+def run_steady(
+    schedule: Schedule, *, requests: int | None = None, refinement: int = REFINEMENT
 ) -> EventPeriod:
-    """Run requests without barriers until the run repeats.
+    """Run requests without end and without barriers until the run repeats.
 
     Parameters
     ----------
-    tables : Tables
-    periodic : PeriodicPlan
-        Feasible: check with `mocap_opt.schedule.cycle.violations`.
+    schedule : Schedule
+        One request with an interval; feasible: check with `mocap_opt.schedule.verify.schedule_violations`.
     requests : int, optional
         Most requests to run, at least 2; `REQUESTS` and four times those in flight if not given.
     refinement : int
-        See `mocap_opt.replay.event.replay_event`.
+        See `mocap_opt.replay.event.run_event`.
 
     Raises
     ------
     ReplayError
         If the plan overfills a memory.
-    InputError
-        If queues are unbounded.
     """
+    tables, plan = schedule.machine, schedule.plan
     if requests is None:
-        requests = REQUESTS + 4 * -(-2 * tables.stages // periodic.plan.chunks)
+        requests = REQUESTS + 4 * -(-2 * tables.stages // plan.chunks)
     if requests < 2:
         raise ValueError(f"requests: expected at least 2, got {requests}")
-    sequence = identical_requests(tables, periodic.plan, requests, periodic.slots)
+    row = identical_requests(tables, plan, requests, schedule.slots)
     # The reserve of endless requests, even where those that are run would need less.
-    floor = tables.static + period_reserve(tables, periodic.plan.longest)
-    messages = replace(sequence_messages(sequence), floor=floor)
-    run = _EndlessRun(tables, messages, periodic.plan.chunks, refinement)
+    messages = replace(schedule_messages(row), floor=tables.static + schedule.reserve)
+    run = _EndlessRun(tables, messages, plan.chunks, refinement)
     run.execute()
     return run.result()
 

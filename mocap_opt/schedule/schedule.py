@@ -1,0 +1,276 @@
+"""A schedule: who runs what, in which order, in which slots, and whether that is repeated without end.
+
+One request is what latency is about, several are a stream, and one with an initiation interval is a period:
+requests alike start one interval after the other, what happens in slot t happens again in slot t + W, and
+W slots say everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
+
+SHARED = ("capacity", "static", "staging", "port_rate", "link_rate", "share", "hop_ticks")
+"""Arrays of the machine and the model, which the tables of all requests must agree on."""
+
+
+@dataclass(frozen=True)
+class ScheduledRequest:
+    """A request, how it is cut and placed, and when its turn comes.
+
+    Attributes
+    ----------
+    tables : Tables
+        Its own tokens, prefix and batch on the common machine.
+    plan : Plan
+    slot : int
+        s_r: stage i works on its chunk j in slot s_r + i + j.
+    release : int, ticks
+        No execution starts it earlier.
+    name : str
+        For messages only.
+    """
+
+    tables: Tables
+    plan: Plan
+    slot: int = 0
+    release: int = 0
+    name: str = ""
+
+    @property
+    def last_slot(self) -> int:
+        """The slot in which the last stage works on its last chunk."""
+        return self.slot + self.plan.chunks + self.tables.stages - 2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Requests in the order in which every stage works on them.
+
+    Attributes
+    ----------
+    requests : tuple of ScheduledRequest
+        At least one; all tables describe the same machine on the same tick.
+    interval : int or None
+        W, the initiation interval in slots after which all requests come again, without end; None: they
+        come once.
+
+    Raises
+    ------
+    ValueError
+        If there is no request, or tables describe different machines.
+    InputError
+        If requests without end have unbounded queues.
+    """
+
+    requests: tuple[ScheduledRequest, ...]
+    interval: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tables that do not describe one machine, and what would fill any memory."""
+        if not self.requests:
+            raise ValueError("a schedule needs at least one request")
+        first = self.requests[0].tables
+        checked = {id(first)}
+        for number, request in enumerate(self.requests):
+            if id(request.tables) not in checked:
+                checked.add(id(request.tables))
+                _require_same_machine(first, request.tables, number)
+        if self.interval is not None:
+            require_bounded_queues(first)
+
+    @classmethod
+    def of(cls, tables: Tables, plan: Plan, interval: int | None = None) -> Schedule:
+        """Schedule one request from slot 0 on, once or every `interval` slots."""
+        return cls((ScheduledRequest(tables, plan),), interval)
+
+    def __iter__(self) -> Iterator[ScheduledRequest]:
+        """Go through the requests in order."""
+        return iter(self.requests)
+
+    def __len__(self) -> int:
+        """Return the number of requests."""
+        return len(self.requests)
+
+    @property
+    def machine(self) -> Tables:
+        """The first request's tables, for what all requests share."""
+        return self.requests[0].tables
+
+    @property
+    def stages(self) -> int:
+        """N, the number of stages."""
+        return self.machine.stages
+
+    @property
+    def endless(self) -> bool:
+        """Whether the requests come again without end."""
+        return self.interval is not None
+
+    @property
+    def slots(self) -> int:
+        """The number of slots that are told apart: one interval, or all until the last request has left."""
+        if self.interval is not None:
+            return self.interval
+        return max(request.last_slot for request in self) + 1
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the only request.
+
+        Raises
+        ------
+        ValueError
+            If there are several.
+        """
+        (request,) = self.requests
+        return request.plan
+
+    @property
+    def idle(self) -> int:
+        """Slots of an interval in which a stage has nothing to do."""
+        return self.slots - sum(request.plan.chunks for request in self)
+
+    @cached_property
+    def reserve(self) -> IntArray:
+        """Bytes of every memory kept for staging and activations in every slot, int64[memory]."""
+        tables = [request.tables for request in self]
+        return shared_reserve(tables, [request.plan.longest for request in self], endless=self.endless)
+
+    def overlay(
+        self,
+        parts: Sequence[npt.NDArray[Any]],
+        *,
+        together: np.ufunc = np.add,
+        dtype: npt.DTypeLike = np.int64,
+    ) -> npt.NDArray[Any]:
+        """Put what every request asks for in slots of its own into the common slots.
+
+        Parameters
+        ----------
+        parts : sequence of array[row, slot]
+            Of every request, from its first slot on; none negative.
+        together : numpy.ufunc
+            What becomes of entries in the same slot.
+        dtype : data type
+            Of the result.
+
+        Returns
+        -------
+        array[row, slot]
+            0 where no request asks for anything.
+        """
+        offsets = [request.slot for request in self]
+        return overlay(parts, offsets, self.slots, together=together, dtype=dtype)
+
+
+def overlay(
+    parts: Sequence[npt.NDArray[Any]],
+    offsets: Sequence[int],
+    slots: int,
+    *,
+    together: np.ufunc = np.add,
+    dtype: npt.DTypeLike = np.int64,
+) -> npt.NDArray[Any]:
+    """Put rows over slots of their own into common slots; past the last, begin with the first again.
+
+    Parameters
+    ----------
+    parts : sequence of array[row, slot]
+    offsets : sequence of int
+        The common slot in which each begins.
+    slots : int
+        How many common slots there are.
+    together, dtype
+        See `Schedule.overlay`.
+    """
+    common = np.zeros((parts[0].shape[0], slots), dtype=dtype)
+    for offset, part in zip(offsets, parts, strict=True):
+        done = 0
+        while done < part.shape[1]:
+            at = (offset + done) % slots
+            piece = part[:, done : done + slots - at]
+            there = common[:, at : at + piece.shape[1]]
+            there[...] = together(there, piece)
+            done += piece.shape[1]
+    return common
+
+
+def shared_reserve(tables: Sequence[Tables], longest: Sequence[int], *, endless: bool = False) -> IntArray:
+    """Bytes of every memory kept for staging and activations, int64[memory].
+
+    Queues may hold chunks of several requests at once, so the 2 Q chunks are each as large as the
+    largest of any request, and no more than all requests together, if these come to an end.  The reserve
+    must not change from slot to slot.
+
+    Parameters
+    ----------
+    tables : sequence of Tables
+        Of every request.
+    longest : sequence of int, tokens
+        Every plan's longest chunk.
+    endless : bool
+        Whether the requests come again without end.
+
+    Raises
+    ------
+    InputError
+        If requests without end have unbounded queues.
+    """
+    if len(tables) == 1 or endless:
+        reserves = [each.reserve(most, endless=endless) for each, most in zip(tables, longest, strict=True)]
+        return np.asarray(np.max(reserves, axis=0))
+    together: IntArray = np.sum([each.working_bytes * each.tokens for each in tables], axis=0)
+    largest = [each.working_bytes * length for each, length in zip(tables, longest, strict=True)]
+    queued = queued_bytes(tables[0].queue_depth, np.max(largest, axis=0), together)
+    reserve: IntArray = tables[0].staging + queued
+    return reserve
+
+
+def queued_bytes(depth: int | None, largest: IntArray, together: IntArray) -> IntArray:
+    """Bytes of activations in queues of several requests, int64[memory].
+
+    Parameters
+    ----------
+    depth : int or None
+        Q.
+    largest, together : int64[memory], bytes
+        Of the largest chunk; of all tokens of all requests.
+    """
+    return together if depth is None else np.minimum(2 * depth * largest, together)
+
+
+def identical_requests(tables: Tables, plan: Plan, count: int, spacing: int) -> Schedule:
+    """Return a request repeated, one every `spacing` slots, all released at time 0.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    count : int
+        Requests, at least 1.
+    spacing : int
+        W, at least the plan's chunks.
+    """
+    if spacing < plan.chunks:
+        raise ValueError(f"{plan.chunks} chunks do not fit in {spacing} slots")
+    return Schedule(
+        tuple(ScheduledRequest(tables, plan, number * spacing, 0, f"#{number}") for number in range(count))
+    )
+
+
+def _require_same_machine(first: Tables, other: Tables, number: int) -> None:
+    scalars = ("tick_s", "links", "share_denominator", "overlap", "queue_depth")
+    wrong = [name for name in scalars if getattr(first, name) != getattr(other, name)]
+    wrong += [name for name in SHARED if not np.array_equal(getattr(first, name), getattr(other, name))]
+    if wrong:
+        raise ValueError(f"request {number} is for another machine than request 0: {', '.join(wrong)} differ")
