@@ -36,7 +36,7 @@ def tight_tables() -> Tables:
 def test_never_above_brute_force_whatever_the_target():
     # A target above the optimum must not be proved: two per cent more, or ten times as much.
     exact = total = 0
-    for tables in random_instances(20261122, 40):
+    for tables in random_instances(20261122, 25):
         optimum = brute_force(tables, least_price)
         if optimum is None:
             continue
@@ -76,7 +76,7 @@ def test_splitting_before_solving_is_as_valid_and_proves_as_much(monkeypatch):
 def test_never_above_random_and_descended_plans():
     rng = np.random.default_rng(12)
     checked = 0
-    for number in range(12):
+    for number in range(6):
         tables = random_tables(rng, name=f"instance {number}")
         plans = [random_plan(tables, rng) for _ in range(4)]
         search = search_of(tables)
@@ -88,7 +88,7 @@ def test_never_above_random_and_descended_plans():
             latency = price_plan(tables, plan, least_price)
             assert search.prove(int(latency * 1.02) + 2, 12) <= latency, tables.name
             checked += 1
-    assert checked > 20
+    assert checked > 10
 
 
 def test_feels_the_grid_and_the_memory_where_the_mixture_does_not():

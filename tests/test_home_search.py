@@ -49,7 +49,7 @@ def test_moves_keep_all_pages_and_say_nothing_twice():
 def test_never_worse_and_always_feasible():
     rng = np.random.default_rng(3)
     better = 0
-    for _ in range(25):
+    for _ in range(12):
         tables = random_tables(rng, MIDDLING)
         plan = random_plan(tables, rng)
         if plan is None or not plan.homes:
@@ -59,7 +59,7 @@ def test_never_worse_and_always_feasible():
         assert violations(tables, found) == []
         assert price(found) <= price(plan)
         better += price(found) < price(plan)
-    assert better >= 3
+    assert better >= 2
 
 
 def test_it_stops_when_asked_or_at_the_target():

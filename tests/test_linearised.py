@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
@@ -72,9 +71,8 @@ def test_it_leaves_alone_what_it_cannot_move():
     }
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_what_it_proposes_is_feasible(seed):
-    rng = np.random.default_rng(seed)
+def test_what_it_proposes_is_feasible():
+    rng = np.random.default_rng(0)
     seen = 0
     for _ in range(30):
         tables = random_tables(rng, MIDDLING)
