@@ -101,7 +101,9 @@ class PeriodSearch:
     infeasible : str or None
         Why no plan exists, if that is proved.
     callback : callable or None
-        Told of every better period or bound.
+        Told of every better period or bound, and of what is begun.
+    doing : str or None
+        What is being done, in words.
     notes : list of str
         How the search went, and why it ended.
     """
@@ -110,6 +112,7 @@ class PeriodSearch:
     deadline: Deadline = field(default_factory=Deadline)
     gap: float = 1e-4
     callback: Callable[[Progress], None] | None = None
+    doing: str | None = None
     best: PeriodAssessment | None = None
     found_by: str | None = None
     bounds: list[Bound] = field(default_factory=list)
@@ -162,6 +165,11 @@ class PeriodSearch:
         if after is not None and (before is None or after.ticks > before.ticks):
             self.tell(after.name)
 
+    def begin(self, doing: str) -> None:
+        """Say what is being done from now on."""
+        self.doing = doing
+        self.tell(doing)
+
     def tell(self, source: str) -> None:
         """Pass the present state on to the callback."""
         if self.callback is None:
@@ -174,6 +182,7 @@ class PeriodSearch:
                 bound_s=None if headline is None else seconds(headline.ticks),
                 gap=self.current_gap,
                 source=source,
+                doing=self.doing,
             )
         )
 
@@ -182,6 +191,7 @@ class PeriodSearch:
         for name in names:
             if self.deadline.expired:
                 return
+            self.begin(name)
             periodic, reason = periodic_plan_of_method(self.tables, name, self.deadline)
             found = None if periodic is None else self.judge(periodic, name)
             self.methods.append(MethodPeriod(name, found, reason))
@@ -247,6 +257,7 @@ class PeriodSearch:
             if known is not None and least >= known:
                 below.append(least)
                 continue
+            self.begin(f"lockstep program, W = {slots}")
             late = self.deadline.share(1 / (len(waiting) - number))
             result = solve_program(
                 self.tables, slots, time_limit_s=late.limit_s, seed=seed, callback=lambda _, late=late: late()
@@ -332,6 +343,7 @@ def best_period(
         # What one request cannot do alone, requests without end cannot do either.
         search.infeasible = impossible.message
         return search
+    search.begin("bounds on the period")
     bounds, by_slots = period_bounds(tables, search.deadline.share(BOUNDING), known=known)
     search.add_bounds(bounds)
     if without_room(by_slots):
@@ -339,12 +351,14 @@ def best_period(
         return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
     if not search.done:
+        search.begin("cyclic chunks")
         search.try_starts()
     lockstep = by_slots.get(Scope.LOCKSTEP)
     size = tables.stages * max(tables.counts, default=0) * tables.steps
     if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
         search.run_programs(lockstep, seed, solver)
     if not search.done:
+        search.begin("local search")
         search.search_locally(seed)
     return search
 

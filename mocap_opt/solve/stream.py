@@ -78,6 +78,7 @@ def solve_stream(
         return _solve_one(instance, requests[0], deadline, gap, seed, callback)
     order_given = instance.workload.order == "given"
     search = StreamSearch(requests, order_given, instance.fingerprint, deadline, gap, callback)
+    search.begin("bounds on the makespan")
     search.add_bounds(makespan_bounds(requests, order_given, deadline.share(BOUNDING)))
     if schedules(requests, order_given) <= MOST_SCHEDULES:
         _search_exactly(search)
@@ -105,6 +106,7 @@ def solve_stream(
 
 def _search_exactly(search: StreamSearch) -> None:
     """Go through all schedules in a part of the time."""
+    search.begin("all schedules")
     late = search.share(EXACT_SHARE)
     requests, given = search.requests, search.order_given
 

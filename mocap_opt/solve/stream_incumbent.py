@@ -56,7 +56,9 @@ class StreamSearch:
     gap : float
         Stop once (makespan - bound) / makespan is at most this.
     callback : callable or None
-        Told of every better makespan or bound.
+        Told of every better makespan or bound, and of what is begun.
+    doing : str or None
+        What is being done, in words.
     best : Planned or None
     bounds : list of Bound
         On the makespan.
@@ -72,6 +74,7 @@ class StreamSearch:
     deadline: Deadline = field(default_factory=Deadline)
     gap: float = 0.0
     callback: Callable[[Progress], None] | None = None
+    doing: str | None = None
     best: Planned | None = None
     bounds: list[Bound] = field(default_factory=list)
     infeasible: str | None = None
@@ -131,6 +134,11 @@ class StreamSearch:
         if after is not None and (before is None or after.ticks > before.ticks):
             self.tell(after.name)
 
+    def begin(self, doing: str) -> None:
+        """Say what is being done from now on."""
+        self.doing = doing
+        self.tell(doing)
+
     def tell(self, source: str) -> None:
         """Pass the present state on to the callback."""
         if self.callback is None:
@@ -143,5 +151,6 @@ class StreamSearch:
                 bound_s=None if bound is None else seconds(bound.ticks),
                 gap=self.current_gap,
                 source=source,
+                doing=self.doing,
             )
         )

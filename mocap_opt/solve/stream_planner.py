@@ -48,10 +48,13 @@ def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
     """
     pricer = Pricer(search.requests, search.fingerprint)
     options: list[Options] = [()] * len(search.requests)
+    search.begin("common longest chunks")
     pool = list(_starts(search, pricer, options))
     if not search.done():
+        search.begin("plans of requests alone")
         pool += _alone(search, pricer, options, seed)
     if pool and not search.done():
+        search.begin("local search")
         _improve(search, pricer, sorted(pool, key=lambda start: start.rank), options, seed)
 
 
