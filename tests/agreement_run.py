@@ -81,14 +81,13 @@ def examine(tables: Tables, found: Findings) -> None:
     cpsat = found.timed(
         "cpsat", lambda: joint_cpsat.solve_joint(tables, time_limit_s=TIME_LIMIT_S, threads=1)
     )
-    began = time.perf_counter()
     limits = Limits(TIME_LIMIT_S)
     model = found.timed("building", lambda: joint.build(tables))
     if model is None:
-        answer = no_plan(began, limits, "")
+        answer = no_plan(limits, "")
         found.counts["no program: no boundaries are allowed"] += 1
     else:
-        answer = found.timed("highs", lambda: run_program(model, tables, None, limits, began))
+        answer = found.timed("highs", lambda: run_program(model, tables, None, limits))
         _compare_readings(model, found)
     found.counts["infeasible" if best is None else "feasible"] += 1
     found.counts["remote homes at the optimum"] += best is not None and bool(best.plan.homes)

@@ -6,7 +6,6 @@ Mathematics: ``formulations/chunk_partition.md``.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -192,7 +191,6 @@ def solve_chunk_partition(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    began = time.perf_counter()
     limits = Limits(time_limit_s, gap, seed, threads, callback)
     first = None if start is None else Plan.from_arrays(tables, start)
 
@@ -207,7 +205,7 @@ def solve_chunk_partition(
     if wrong:
         raise ValueError(f"the start is not feasible: {wrong[0]}")
     result = search_by_targets(
-        tables, first, limits, began, lambda target: build(tables, memory, no_worse_than=target), check
+        tables, first, limits, lambda target: build(tables, memory, no_worse_than=target), check
     )
     if result.plan is None:
         return PartitionResult(None, memory, result.outcome)

@@ -6,7 +6,6 @@ the lockstep program (`boundary_families`, `home_families`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -241,12 +240,11 @@ def solve_contention_free(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    began = time.perf_counter()
     limits = Limits(
         time_limit_s, gap, seed, 1 if threads is None else threads, callback, node_limit(deterministic_limit)
     )
     check_start(tables, start)
     model = build(tables, no_worse_than=None if start is None else schedule(tables, start).latency)
     if model is None:
-        return no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
-    return run_program(model, tables, start, limits, began)
+        return no_plan(limits, "no boundaries keep to the limits and fit in memory")
+    return run_program(model, tables, start, limits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -66,7 +65,7 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
 
 
 def run_program(
-    model: pyo.ConcreteModel, tables: Tables, start: Plan | None, limits: Limits, began: float
+    model: pyo.ConcreteModel, tables: Tables, start: Plan | None, limits: Limits
 ) -> ProgramResult:
     """Solve the model with HiGHS; the result is never worse than the start.
 
@@ -77,15 +76,11 @@ def run_program(
     start : Plan, optional
         Feasible.
     limits : Limits
-        The time limit counts from `began`.
-    began : float
-        `time.perf_counter` when building began.
     """
     frame: Frame = model.frame
     compiled = compile_model(model)
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
-    built_s = time.perf_counter() - began
-    left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
+    built_s = limits.deadline.elapsed_s
 
     def report(progress: Progress) -> bool:
         incumbent = None if progress.incumbent is None else progress.incumbent * frame.clock.unit
@@ -96,14 +91,14 @@ def run_program(
     result = solve_mip(
         compiled.program,
         start=point,
-        time_limit_s=left,
+        time_limit_s=limits.deadline.limit_s,
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
         node_limit=limits.nodes,
         callback=None if limits.callback is None else report,
         on_solution=passing_on(
-            limits.callback,
+            limits,
             compiled,
             partial(read_plan, model, tables),
             partial(violations, tables),

@@ -12,7 +12,6 @@ Where no plan needs homes away from their stages, the first step is the whole pr
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +30,7 @@ from mocap_opt.solvers.outcome import (
     StopReason,
     relative_gap,
 )
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 STEP_SHARES = (0.5, 0.5, 1.0)
@@ -74,7 +74,11 @@ class _Search:
     build_s: float = 0.0
     share_used: float = 0.0
     outcomes: list[SolveOutcome] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
+    deadline: Deadline = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.deadline = Deadline(self.limits.time_limit_s)
 
     @property
     def done(self) -> bool:
@@ -95,14 +99,13 @@ class _Search:
             return False
         seen = [v for v in (self.objective, progress.incumbent if plans else None) if v is not None]
         known = [v for v in (self.bound, progress.bound if bounds else None) if v is not None]
-        elapsed = time.perf_counter() - self.began
+        elapsed = self.deadline.elapsed_s
         return self.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
 
     def found(self, variables: PlanVariables, plans: bool, values: Sequence[int]) -> bool:
         """Pass on a plan that a step came upon, or its boundaries where homes are left out."""
         objective = variables.program.objective.value(values) if plans else self.objective
-        elapsed = time.perf_counter() - self.began
-        news = Progress(elapsed, objective, self.bound, read_plan(variables, values))
+        news = Progress(self.deadline.elapsed_s, objective, self.bound, read_plan(variables, values))
         return self.callback is not None and self.callback(news)
 
     def run(
@@ -116,10 +119,7 @@ class _Search:
         start: Sequence[int] | None = None,
     ) -> tuple[int, ...] | None:
         """Run a step for a share of what is left of the limits; return its values."""
-        limits = self.limits
-        if limits.time_limit_s is not None:
-            left = limits.time_limit_s - (time.perf_counter() - self.began)
-            limits = replace(limits, time_limit_s=share * max(left, 0.0))
+        limits = replace(self.limits, time_limit_s=self.deadline.share(share).limit_s)
         if limits.deterministic_limit is not None:
             part = share * (1 - self.share_used)
             self.share_used += part
@@ -228,7 +228,7 @@ def solve_in_steps(
             infeasible = _partition_then_homes(search, build, tables, windows)
             windows = _windows(search, narrow) if not (infeasible or search.done) else None
         whole = whole if windows is None else build(tables, windows=windows)
-    search.build_s = time.perf_counter() - search.began - sum(o.build_s + o.solve_s for o in search.outcomes)
+    search.build_s = search.deadline.elapsed_s - sum(o.build_s + o.solve_s for o in search.outcomes)
     if not (infeasible or search.done):
         best = None if search.plan is None else whole.program.complete(decisions(whole, search.plan))
         search.run(whole, STEP_SHARES[2], plans=True, bounds=True, lower_bound=search.bound, start=best)

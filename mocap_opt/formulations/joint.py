@@ -5,7 +5,6 @@ Mathematics: ``formulations/joint.md``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 import pyomo.environ as pyo
@@ -128,7 +127,6 @@ def solve_joint(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    began = time.perf_counter()
     limits = Limits(time_limit_s, gap, seed, threads, callback, node_limit(deterministic_limit))
     check_start(tables, start)
-    return search_by_targets(tables, start, limits, began, lambda target: build(tables, no_worse_than=target))
+    return search_by_targets(tables, start, limits, lambda target: build(tables, no_worse_than=target))

@@ -5,7 +5,6 @@ Mathematics: ``formulations/kv_placement.md``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -205,7 +204,6 @@ def solve_kv_placement(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    began = time.perf_counter()
     marks = np.asarray(indices, dtype=np.int64)
     if marks.size < 2 or marks[0] != 0 or marks[-1] != tables.steps or bool((np.diff(marks) <= 0).any()):
         raise ValueError(f"indices: expected 0 .. {tables.steps}, increasing, got {marks.tolist()}")
@@ -213,5 +211,5 @@ def solve_kv_placement(
     check_start(tables, start)
     tail = (marks[1:] == tables.steps).astype(np.int64)
     if not tables.length_allowed[tail, np.diff(marks)].all() or marks.size - 1 not in tables.counts:
-        return no_plan(began, limits, "the number or the lengths of the chunks break the limits")
-    return run_program(build(tables, marks), tables, start, limits, began, solve_by_rounding)
+        return no_plan(limits, "the number or the lengths of the chunks break the limits")
+    return run_program(build(tables, marks), tables, start, limits, solve_by_rounding)

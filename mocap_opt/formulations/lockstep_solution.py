@@ -5,9 +5,8 @@ Shared by the Pyomo programs that minimise the sum of slot times.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -31,6 +30,7 @@ from mocap_opt.solvers.outcome import (
     relative_gap,
 )
 from mocap_opt.solvers.pyomo_form import CompiledModel, compile_model
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 Check = Callable[[Tables, Plan], list[Violation]]
@@ -49,7 +49,7 @@ def node_limit(deterministic_limit: float | None) -> int | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, and how to search.
+    """When to stop, and how to search; the clock runs from when this is made.
 
     Attributes
     ----------
@@ -62,6 +62,8 @@ class Limits:
         Sees times in ticks.
     nodes : int or None
         Most nodes of the search trees, all runs together.
+    deadline : Deadline
+        Of the time limit.
     """
 
     time_limit_s: float | None = None
@@ -70,6 +72,11 @@ class Limits:
     threads: int = 1
     callback: Callback | None = None
     nodes: int | None = None
+    deadline: Deadline = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        object.__setattr__(self, "deadline", Deadline(self.time_limit_s))
 
 
 def lockstep_latency(tables: Tables, plan: Plan) -> int:
@@ -151,7 +158,6 @@ def attempt(
     tables: Tables,
     start: Plan | None,
     limits: Limits,
-    began: float,
     *,
     solve: Callable[..., HighsResult] = solve_mip,
     check: Check = violations,
@@ -165,9 +171,6 @@ def attempt(
     start : Plan, optional
         Feasible, and one of the model's plans.
     limits : Limits
-        The time limit counts from `began`.
-    began : float
-        `time.perf_counter` when building began.
     solve : callable
         `mocap_opt.solvers.highs.solve_mip`, or something with its signature.
     check : callable
@@ -176,21 +179,20 @@ def attempt(
     frame: Frame = model.frame
     compiled = compile_model(model)
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
-    built_s = time.perf_counter() - began
-    left = None if limits.time_limit_s is None else max(0.0, limits.time_limit_s - built_s)
+    built_s = limits.deadline.elapsed_s
     price = partial(lockstep_latency, tables)
     read = partial(read_plan, model, tables)
     kept: list[Plan] = []
     result = solve(
         compiled.program,
         start=point,
-        time_limit_s=left,
+        time_limit_s=limits.deadline.limit_s,
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
         node_limit=limits.nodes,
         callback=_in_ticks(limits.callback, frame),
-        on_solution=passing_on(limits.callback, compiled, read, partial(check, tables), price, kept),
+        on_solution=passing_on(limits, compiled, read, partial(check, tables), price, kept),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
     if result.values is not None:
@@ -206,7 +208,7 @@ def attempt(
 
 
 def passing_on(
-    callback: Callback | None,
+    limits: Limits,
     compiled: CompiledModel,
     read: Callable[[], Plan],
     broken: Callable[[Plan], list[Violation]],
@@ -217,7 +219,8 @@ def passing_on(
 
     Parameters
     ----------
-    callback : Callback or None
+    limits : Limits
+        With the callback.
     compiled : CompiledModel
         Takes the values.
     read : callable
@@ -229,9 +232,9 @@ def passing_on(
     kept : list of Plan
         Receives the plans too: asked to stop at one, HiGHS itself may end without it.
     """
+    callback = limits.callback
     if callback is None:
         return None
-    began = time.perf_counter()
 
     def found(values: FloatArray) -> bool:
         compiled.load(values)
@@ -239,7 +242,7 @@ def passing_on(
         if broken(plan):
             return False
         kept.append(plan)
-        return callback(Progress(time.perf_counter() - began, price(plan), None, plan))
+        return callback(Progress(limits.deadline.elapsed_s, price(plan), None, plan))
 
     return found
 
@@ -249,7 +252,6 @@ def run_program(
     tables: Tables,
     start: Plan | None,
     limits: Limits,
-    began: float,
     solve: Callable[..., HighsResult] = solve_mip,
 ) -> ProgramResult:
     """Solve a lockstep program in one run; parameters as for `attempt`.
@@ -259,17 +261,17 @@ def run_program(
     ProgramResult
         Never worse than the start.
     """
-    run = attempt(model, tables, start, limits, began, solve=solve)
+    run = attempt(model, tables, start, limits, solve=solve)
     return settle(tables, [plan for plan in (start, run.plan) if plan is not None], run.raw, run.bound)
 
 
-def no_plan(began: float, limits: Limits, message: str) -> ProgramResult:
+def no_plan(limits: Limits, message: str) -> ProgramResult:
     """Build the result for tables whose chunk graph is empty: no boundaries are allowed."""
     outcome = SolveOutcome(
         "highs",
         Status.INFEASIBLE,
         StopReason.INFEASIBLE,
-        build_s=time.perf_counter() - began,
+        build_s=limits.deadline.elapsed_s,
         time_limit_s=limits.time_limit_s,
         gap_limit=limits.gap,
         seed=limits.seed,

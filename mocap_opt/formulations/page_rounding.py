@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +21,7 @@ from mocap_opt.solvers.outcome import (
 )
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
 from mocap_opt.solvers.second_reading import feasible
+from mocap_opt.stopping import Deadline
 
 NEARLY_WHOLE = 1e-6
 """A value of the linear program this close to an integer is taken for it."""
@@ -52,13 +52,10 @@ def solve_by_rounding(
     Parameters and errors are those of `mocap_opt.solvers.highs.solve_mip`; each of the two searches
     may take as many nodes as the limit allows.
     """
-    began = time.perf_counter()
-
-    def left(share: float = 1.0) -> float | None:
-        return None if time_limit_s is None else max(0.0, time_limit_s - time.perf_counter() + began) * share
+    deadline = Deadline(time_limit_s)
 
     def asked_to_stop() -> bool:
-        return callback is not None and callback(Progress(time.perf_counter() - began, None, None))
+        return callback is not None and callback(Progress(deadline.elapsed_s, None, None))
 
     search = partial(
         solve_mip,
@@ -69,11 +66,17 @@ def solve_by_rounding(
         callback=callback,
         on_solution=on_solution,
     )
-    relaxed = solve_lp(program, time_limit_s=left(), seed=seed, threads=threads, asked_to_stop=asked_to_stop)
+    relaxed = solve_lp(
+        program, time_limit_s=deadline.limit_s, seed=seed, threads=threads, asked_to_stop=asked_to_stop
+    )
     near: HighsResult | None = None
     bound: float | None = None
     if relaxed.primal is not None:
-        near = search(_next_to(program, relaxed.primal), time_limit_s=left(SHARE_OF_TIME), confirm=False)
+        near = search(
+            _next_to(program, relaxed.primal),
+            time_limit_s=deadline.share(SHARE_OF_TIME).limit_s,
+            confirm=False,
+        )
         bound = _certified(program, relaxed, None if near.values is None else near.outcome.objective)
         if near.values is not None and _closed(near.outcome.objective, bound, gap):
             exact = _closed(near.outcome.objective, bound, 0.0)
@@ -83,7 +86,7 @@ def solve_by_rounding(
                 stop=StopReason.OPTIMAL if exact else StopReason.GAP_REACHED,
                 bound=bound,
                 start_accepted=None,
-                solve_s=time.perf_counter() - began,
+                solve_s=deadline.elapsed_s,
                 time_limit_s=time_limit_s,
                 confirmed_by=CERTIFIED_BY,
             )
@@ -91,8 +94,11 @@ def solve_by_rounding(
     points = [p for p in (start, None if near is None else near.values) if p is not None]
     points = [p for p in points if feasible(program, p)]
     best = min(points, key=program.objective, default=None)
-    result = search(program, start=best, time_limit_s=left())
-    return HighsResult(_with_bound(result.outcome, bound, began, time_limit_s), result.values)
+    result = search(program, start=best, time_limit_s=deadline.limit_s)
+    outcome = replace(
+        _with_bound(result.outcome, bound), solve_s=deadline.elapsed_s, time_limit_s=time_limit_s
+    )
+    return HighsResult(outcome, result.values)
 
 
 def _certified(program: LinearProgram, relaxed: LpResult, known: float | None) -> float | None:
@@ -123,18 +129,10 @@ def _closed(objective: float | None, bound: float | None, gap: float) -> bool:
     return found is not None and found <= max(gap, RELATIVE_TOLERANCE)
 
 
-def _with_bound(
-    outcome: SolveOutcome, bound: float | None, began: float, time_limit_s: float | None
-) -> SolveOutcome:
-    """Add the relaxation's bound where it is the better one, and the time of all steps."""
+def _with_bound(outcome: SolveOutcome, bound: float | None) -> SolveOutcome:
+    """Add the relaxation's bound where it is the better one."""
     if bound is None or outcome.status is Status.INFEASIBLE or (outcome.bound or -np.inf) >= bound:
-        return replace(outcome, solve_s=time.perf_counter() - began, time_limit_s=time_limit_s)
+        return outcome
     if outcome.objective is not None:
         bound = min(bound, outcome.objective)
-    return replace(
-        outcome,
-        bound=bound,
-        confirmed_by=CERTIFIED_BY,
-        solve_s=time.perf_counter() - began,
-        time_limit_s=time_limit_s,
-    )
+    return replace(outcome, bound=bound, confirmed_by=CERTIFIED_BY)

@@ -7,7 +7,6 @@ small, and that is a lower bound; if it has one, its optimum is the optimum.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -62,7 +61,6 @@ class _Search:
     tables: Tables
     limits: Limits
     check: Check
-    began: float
     lower: int
     plans: list[Plan]
     upper: int | None = None
@@ -94,8 +92,7 @@ class _Search:
     @property
     def left_s(self) -> float | None:
         """Seconds left."""
-        limit = self.limits.time_limit_s
-        return None if limit is None else max(0.0, limit - (time.perf_counter() - self.began))
+        return self.limits.deadline.limit_s
 
     def close_enough(self, incumbent: float | None, bound: float | None) -> bool:
         """Whether a gap is closed as far as it was asked for."""
@@ -128,7 +125,7 @@ class _Search:
         within = target is None or (self.upper is not None and self.upper <= target)
         self.solved = within and run.raw.status is Status.OPTIMAL and run.plan is not None
 
-    def watch(self, began: float, target: int | None) -> Callable[[Progress], bool]:
+    def watch(self, target: int | None) -> Callable[[Progress], bool]:
         """Report the progress of a run as progress of the whole, and stop it once that is enough."""
 
         def report(progress: Progress) -> bool:
@@ -140,8 +137,7 @@ class _Search:
             if incumbent is not None:
                 bound = min(bound, incumbent)
             if self.limits.callback is not None:
-                elapsed = began - self.began + progress.elapsed_s
-                news = Progress(elapsed, incumbent, bound, progress.plan)
+                news = Progress(self.limits.deadline.elapsed_s, incumbent, bound, progress.plan)
                 self.asked_to_stop |= self.limits.callback(news)
             # Nothing stops because of a bound on the way: it takes a second reading to close a gap.
             enough = self.limits.nodes is None and self.close_enough(incumbent, self.lower)
@@ -154,7 +150,6 @@ def search_by_targets(
     tables: Tables,
     start: Plan | None,
     limits: Limits,
-    began: float,
     build: Build,
     check: Check = violations,
 ) -> ProgramResult:
@@ -166,8 +161,6 @@ def search_by_targets(
     start : Plan, optional
         Feasible; the result is never worse.
     limits : Limits
-    began : float
-        `time.perf_counter` when work began.
     build : callable
         Builds the model of the plans no worse than a target, or of all plans; None if the chunk
         graph is empty.
@@ -175,8 +168,8 @@ def search_by_targets(
         Lists what a plan breaks; usually `mocap_opt.schedule.verify.violations`.
     """
     if start is None and chunk_graph(tables).empty:
-        return no_plan(began, limits, "no boundaries keep to the limits and fit in memory")
-    search = _Search(tables, limits, check, began, 0, [] if start is None else [start])
+        return no_plan(limits, "no boundaries keep to the limits and fit in memory")
+    search = _Search(tables, limits, check, 0, [] if start is None else [start])
     search.lower = least_latency(tables, search.upper or horizon(tables))
     width = max(1, search.lower // FIRST_GUESS)
     if search.upper is not None:
@@ -204,19 +197,18 @@ def _arcs(tables: Tables, target: int | None) -> int:
 
 def _step(search: _Search, target: int | None, final: bool, build: Build) -> bool:
     """Solve for one target; False if the search has to end."""
-    began = time.perf_counter()
-    model = build(target)
-    if model is None:
-        search.infeasible = target is None
-        search.lower = max(search.lower, 0 if target is None else target + 1)
-        return True
     left = search.left_s
     share = None if left is None else left * (1.0 if final else SHARE_OF_TIME)
     nodes = search.left_nodes
     if nodes is not None and not final:
         nodes = max(1, int(nodes * SHARE_OF_TIME))
-    limits = replace(search.limits, time_limit_s=share, nodes=nodes, callback=search.watch(began, target))
-    run = attempt(model, search.tables, search.best if final else None, limits, began, check=search.check)
+    limits = replace(search.limits, time_limit_s=share, nodes=nodes, callback=search.watch(target))
+    model = build(target)
+    if model is None:
+        search.infeasible = target is None
+        search.lower = max(search.lower, 0 if target is None else target + 1)
+        return True
+    run = attempt(model, search.tables, search.best if final else None, limits, check=search.check)
     search.learn(run, target)
     if run.raw.stop is StopReason.ERROR or search.asked_to_stop:
         return False

@@ -18,7 +18,7 @@ from mocap_opt.solvers.interrupt import deferred_interrupt
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.second_reading import FIRST_READING, SECOND_READINGS, Reading, feasible, settle
-from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.stopping import AskedToStop, Deadline, never
 
 __all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy", "solve_lp", "solve_mip"]
 
@@ -125,7 +125,7 @@ def solve_mip(
     SolverUnavailableError
         If highspy cannot be loaded.
     """
-    began = time.perf_counter()
+    deadline = Deadline(time_limit_s)
     if start is not None:
         worst, where = program.violation(start)
         if worst > FEASIBILITY_TOLERANCE:
@@ -153,14 +153,15 @@ def solve_mip(
 
         def stop_early(progress: Progress) -> bool:
             # Without the bound: it is not confirmed yet, and nobody should stop because of it.
-            elapsed = time.perf_counter() - began
+            elapsed = deadline.elapsed_s
             return callback is not None and callback(Progress(elapsed, reading.objective, None))
 
         claim = reading
         for number, (name, others) in enumerate(SECOND_READINGS, start=1):
-            left = None if time_limit_s is None else max(0.0, time_limit_s - time.perf_counter() + began)
             listener = Listener(stop_early)
-            highs = _session(program, listener, left, (seed + number) % 2**31, threads, options | others)
+            highs = _session(
+                program, listener, deadline.limit_s, (seed + number) % 2**31, threads, options | others
+            )
             if known is not None:
                 _give_start(highs, known)
             _run(highs, listener)
@@ -176,7 +177,7 @@ def solve_mip(
         objective=reading.objective,
         bound=reading.bound,
         start_accepted=accepted,
-        solve_s=time.perf_counter() - began,
+        solve_s=deadline.elapsed_s,
         time_limit_s=time_limit_s,
         gap_limit=gap,
         seed=seed,
