@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from mocap_opt.schedule.plan import Home, Plan
     from mocap_opt.schedule.plan_file import load_plan, plan_from_dict, plan_to_dict, save_plan
     from mocap_opt.schedule.verify import violations
-    from mocap_opt.solve import Solution, compare
-    from mocap_opt.solve.api import bound, evaluate, solve
-    from mocap_opt.solve.report import Report
+    from mocap_opt.solving import Solution, compare
+    from mocap_opt.solving.api import bound, evaluate, solve
+    from mocap_opt.solving.report import Report
     from mocap_opt.tables import build_tables
     from mocap_opt.tables.cost_tables import Tables
 
@@ -78,12 +78,12 @@ _HOMES = {
     "build_model": "formulations.models",
     "build_cp_model": "formulations.models",
     "read_plan": "formulations.models",
-    "Report": "solve.report",
-    "Solution": "solve",
-    "solve": "solve.api",
-    "evaluate": "solve.api",
-    "compare": "solve",
-    "bound": "solve.api",
+    "Report": "solving.report",
+    "Solution": "solving",
+    "solve": "solving.api",
+    "evaluate": "solving.api",
+    "compare": "solving",
+    "bound": "solving.api",
 }
 
 _MODULES = ("frames", "studies")

@@ -29,15 +29,15 @@ from mocap_opt.schedule.inputs import as_instance, as_tables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import plan_from_dict
 from mocap_opt.schedule.verify import memory_use
-from mocap_opt.solve import Solution
-from mocap_opt.solve.report import Report
+from mocap_opt.solving import Solution
+from mocap_opt.solving.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance, GivenTables
-    from mocap_opt.solve.api import Answer
+    from mocap_opt.solving.api import Answer
 
 
 def _frame(

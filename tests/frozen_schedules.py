@@ -29,7 +29,7 @@ from mocap_opt.schedule.requests import Request, build_requests
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.sequence_file import sequence_from_dict, sequence_to_dict
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
-from mocap_opt.solve.period_report import periodic_plan
+from mocap_opt.solving.period_report import periodic_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 

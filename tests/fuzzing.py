@@ -25,7 +25,7 @@ from mocap_opt.instance.mooncake_trace import read_trace
 from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.schedule.sequence_file import load_sequence
-from mocap_opt.solve.period_report import load_periodic_plan
+from mocap_opt.solving.period_report import load_periodic_plan
 from mocap_opt.studies import load_study, tasks_of
 from mocap_opt.studies.paper_comparison.frame import read_csv
 from mocap_opt.tables import build_tables

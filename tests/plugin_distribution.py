@@ -12,7 +12,7 @@ MODULE = '''
 
 import mocap_opt
 from mocap_opt.bounds import Scope
-from mocap_opt.heuristics import METHODS, Proposal
+from mocap_opt.baselines import METHODS, Proposal
 
 
 def halves(tables):

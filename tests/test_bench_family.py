@@ -14,7 +14,7 @@ from mocap_opt.bounds import Scope, lower_bounds
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.instance import load_instance
 from mocap_opt.replay.evaluation import assess
-from mocap_opt.solve import solve
+from mocap_opt.solving import solve
 from mocap_opt.studies.bench.family import (
     SIZES,
     TIGHT,

@@ -21,9 +21,9 @@ from mocap_opt.formulations import joint
 from mocap_opt.formulations.joint_cpsat import build as build_cpsat
 from mocap_opt.formulations.size import estimated_nonzeros
 from mocap_opt.replay.evaluation import assess
-from mocap_opt.solve import Progress, plain, solve
 from mocap_opt.solvers.integer_program import Largest, Least, Sum, TableEntry
 from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.solving import Progress, plain, solve
 from mocap_opt.studies.bench.process import Finished, run_task
 from mocap_opt.studies.bench.rows import (
     COLUMNS,

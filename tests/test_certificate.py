@@ -19,7 +19,7 @@ from mocap_opt.homes.home_search import improve_homes
 from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError, assess
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.search.local_search import improve
-from mocap_opt.solve.report import BoundBeatenError, relative_gap
+from mocap_opt.solving.report import BoundBeatenError, relative_gap
 
 EACH, SOLVED_EVERY = 6, 12
 

@@ -299,7 +299,7 @@ def test_stages_alike_share_their_tables_and_layouts_may_be_given():
 def test_functions_named_on_the_page_of_notation_exist():
     page = (Path(__file__).parent.parent / "formulations" / "notation.md").read_text(encoding="utf-8")
     modules = {
-        "costs": ("build", "compute", "memory", "transfer"),
+        "tables": ("build", "compute", "memory", "transfer"),
         "wafer": ("topology", "placement", "routing", "shares"),
     }
     found = 0

@@ -22,10 +22,10 @@ from mocap_opt.questions.max_context import search as length_search
 from mocap_opt.questions.tradeoffs.pareto import latency_and_period
 from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, sweep
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.solve import METHOD_NAMES, comparison
-from mocap_opt.solve import latency as driver
-from mocap_opt.solve.period_search import PeriodSearch, best_period
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import METHOD_NAMES, comparison
+from mocap_opt.solving import latency as driver
+from mocap_opt.solving.period_search import PeriodSearch, best_period
 from mocap_opt.stopping import SIGNALS, Deadline, StoppedError, signals_wait
 from mocap_opt.tables import build_tables
 
@@ -171,7 +171,7 @@ def test_heuristics_and_programs_of_a_period_are_asked_to_stop(monkeypatch):
         asked.append(callback(None))
         raise StoppedError
 
-    monkeypatch.setattr("mocap_opt.solve.period_search._program_of", lambda solver: program)
+    monkeypatch.setattr("mocap_opt.solving.period_search._program_of", lambda solver: program)
     _, by_slots = period_bounds(tables)
     search = PeriodSearch(tables, Deadline(60.0, stop))
     with pytest.raises(StoppedError):

@@ -157,10 +157,11 @@ def test_the_page_on_bounds_lists_those_of_the_registry_in_order() -> None:
 
 
 def code_of_the_package() -> dict[str, str]:
-    """Text of every module by its name; of modules of one name all texts."""
+    """Text of every module by its name, and of the package of tables; of those of one name all texts."""
     texts: dict[str, str] = {}
     for file in Path(package.__file__).parent.parent.rglob("[a-z]*.py"):
-        texts[file.stem] = texts.get(file.stem, "") + file.read_text(encoding="utf-8")
+        for name in {file.stem, file.parent.name} & {file.stem, "tables"}:
+            texts[name] = texts.get(name, "") + file.read_text(encoding="utf-8")
     return texts
 
 

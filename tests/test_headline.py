@@ -24,8 +24,8 @@ from mocap_opt.cli.main import cli
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solve import solve
-from mocap_opt.solve.period_search import PeriodSearch
+from mocap_opt.solving import solve
+from mocap_opt.solving.period_search import PeriodSearch
 from mocap_opt.studies.execution import Outcome, perform
 from mocap_opt.studies.paper_comparison import ratios, tables
 from mocap_opt.studies.paper_comparison.answers import answer_period, answer_run, repeated
@@ -344,15 +344,15 @@ def test_the_table_in_the_readme_is_that_of_the_rows():
 
 
 def test_pictures_show_the_means(tmp_path):
-    plotting = pytest.importorskip("mocap_opt.pictures")
-    figure = plotting.headline_figure(BY_HAND)
+    plots = pytest.importorskip("mocap_opt.pictures.plots")
+    figure = plots.headline_figure(BY_HAND)
     left, right = figure.axes
     heights = [patch.get_height() for patch in left.patches]
     means = ratios.means(BY_HAND)
     there = [name for name in ("latency", "throughput, 5 requests") if name in means.index]
     np.testing.assert_allclose(heights, [means.loc[q, m] for m in METHODS[1:] for q in there])
     assert [label.get_text() for label in right.get_xticklabels()] == ["longest prompt,\nequal chunks"]
-    lines = plotting.stages_figure(BY_HAND).axes[0].lines
+    lines = plots.stages_figure(BY_HAND).axes[0].lines
     np.testing.assert_allclose(lines[0].get_ydata(), [4, 9])
 
 

@@ -22,10 +22,10 @@ from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.memory_repair import bytes_short, least_latency, repair_memory
 from mocap_opt.search.waiting_reduction import unhindered
-from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.joint import STEPS
-from mocap_opt.solve.search_state import JointSearch
-from mocap_opt.solve.strategy import choose
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.joint import STEPS
+from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables.cost_tables import Tables
 

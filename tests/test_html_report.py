@@ -22,8 +22,8 @@ from mocap_opt.pictures.run_view import SAMPLES, RunView, view_run
 from mocap_opt.replay.evaluation import Execution, assess
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.schedule.verify import memory_use
-from mocap_opt.solve.report import make_report
-from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.solving.report import make_report
+from mocap_opt.solving.side_by_side import Contender
 from mocap_opt.units import format_percent
 
 EVIL = '</script><img src=x onerror="window.hacked=1">&amp;'

@@ -23,7 +23,7 @@ from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve import Progress
+from mocap_opt.solving import Progress
 from mocap_opt.tables import build_tables
 
 FAMILY = Path(__file__).parent.parent / "instances" / "bench"

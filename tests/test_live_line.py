@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from mocap_opt.cli.live import Line, live_line
-from mocap_opt.solve import Progress
+from mocap_opt.solving import Progress
 
 
 def shown(line: Line, width: int = 100) -> str:

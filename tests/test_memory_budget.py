@@ -24,7 +24,7 @@ from mocap_opt.memory_budget import (
     memory_budget,
     require_memory,
 )
-from mocap_opt.solve import STEPS
+from mocap_opt.solving import STEPS
 from mocap_opt.tables import build_tables
 
 INSTANCES = Path(__file__).parent.parent / "instances"

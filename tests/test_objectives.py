@@ -12,8 +12,8 @@ from command_line import run
 import mocap_opt
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.solve.period import PeriodSolution
-from mocap_opt.solve.stream_report import StreamSolution
+from mocap_opt.solving.period import PeriodSolution
+from mocap_opt.solving.stream_report import StreamSolution
 
 TINY = Path(__file__).parent.parent / "instances" / "tiny-slack.json"
 BOUNDED = "pipeline.queue_depth=2"

@@ -25,8 +25,8 @@ from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
-from mocap_opt.solve.period_search import best_period, period_of_method
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.period_search import best_period, period_of_method
 from mocap_opt.tables.cost_tables import Tables
 
 QUICK = 30

@@ -13,7 +13,7 @@ from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.replay.period_evaluation import assess_period
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.solve.period_search import best_period
+from mocap_opt.solving.period_search import best_period
 from mocap_opt.tables.cost_tables import Tables
 
 

@@ -13,8 +13,8 @@ from period_oracle import brute_force_period
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.formulations import period as program
 from mocap_opt.formulations import period_cpsat as program_cpsat
-from mocap_opt.solve.period_search import best_period
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.period_search import best_period
 
 PAGE = (Path(__file__).parent.parent / "formulations" / "period.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\|.*\| `(\w+)` \| `([\w.]+)` \|$", re.MULTILINE)

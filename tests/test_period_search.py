@@ -19,7 +19,7 @@ from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.period_local_search import climb, shake
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_starts import starts
-from mocap_opt.solve.period_search import best_period
+from mocap_opt.solving.period_search import best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 

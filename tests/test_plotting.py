@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from test_cli import run, run_json
 from toy_instances import toy
 
-from mocap_opt import pictures
+from mocap_opt.pictures import plots
 from mocap_opt.pictures.palette import (
     ACTIVITY_COLOURS,
     MEMORY_COLOURS,
@@ -31,7 +31,7 @@ from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.replay.activity import WAITS, Activity
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Home, Plan
-from mocap_opt.solve import Progress
+from mocap_opt.solving import Progress
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
@@ -65,7 +65,7 @@ def boxes_of(ax: Axes, colour: str) -> list[list[float]]:
 
 def test_gantt_draws_every_wait_where_it_is():
     ax = axes()
-    assert pictures.gantt(ax, example()) is ax
+    assert plots.gantt(ax, example()) is ax
     half = 0.16
     assert boxes_of(ax, ACTIVITY_COLOURS[Activity.KV]) == [[2, 3, 1 - half, 1 + half], [3, 4, -half, half]]
     assert boxes_of(ax, ACTIVITY_COLOURS[Activity.ADMISSION]) == [[3, 4, 2 - half, 2 + half]]
@@ -80,7 +80,7 @@ def test_gantt_draws_every_wait_where_it_is():
 
 
 def test_gantt_shows_remote_reads_and_writes():
-    ax = pictures.gantt(axes(), example())
+    ax = plots.gantt(axes(), example())
     assert [box[:2] for box in boxes_of(ax, WRITE_COLOUR)] == [[1, 3], [1, 4]]
     # A read over an ample link takes no time, and is drawn as long as can just be seen.
     ((left, right, _, _),) = boxes_of(ax, READ_COLOUR)
@@ -92,7 +92,7 @@ def test_gantt_shows_remote_reads_and_writes():
 
 def test_memory_is_stacked_up_to_what_the_replay_holds():
     view = example(Execution.LOCKSTEP)
-    ax = pictures.memory(axes(), view)
+    ax = plots.memory(axes(), view)
     for name, colour in MEMORY_COLOURS.items():
         assert bool(boxes_of(ax, colour)) == bool(getattr(view.memory, name).any())
     # Lanes are 0.86 high for 10 bytes and stand on stage + 0.43; hosted KV is on top of everything.
@@ -116,7 +116,7 @@ def test_the_wafer_shows_dead_parts_and_the_load_of_each_link():
     east = next(link for link in drawing.links if link.name == "0,0>0,1")
     assert (east.y0, east.y1) == (pytest.approx(0.12), pytest.approx(0.12))
     ax = axes()
-    assert pictures.mesh(ax, layout(instance), view) is ax
+    assert plots.mesh(ax, layout(instance), view) is ax
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("column of dies", "row of dies")
     labels = [other.get_ylabel() for other in ax.figure.axes[1:]]
     assert all(label.endswith("% of its bandwidth") for label in labels)
@@ -133,7 +133,7 @@ def test_other_topologies_are_drawn_too(topology, rows, cols):
     drawing = draw_wafer(layout(instance))
     assert len(drawing.links) == len(tables.links)
     assert len({(die.x, die.y) for die in drawing.dies}) == rows * cols
-    figure = pictures.mesh_figure(layout(instance), view_run(tables, Plan((0, 10))))
+    figure = plots.mesh_figure(layout(instance), view_run(tables, Plan((0, 10))))
     figure.canvas.draw()
 
 
@@ -145,7 +145,7 @@ def test_bounds_step_from_news_to_news():
         Progress(3.0, 3.0, 2.4, 0.2, "joint"),
     ]
     ax = axes()
-    assert pictures.bounds(ax, news, end_s=4.0) is ax
+    assert plots.bounds(ax, news, end_s=4.0) is ax
     plan, bound = (line for line in ax.lines if line.get_drawstyle() == "steps-post")
     assert plan.get_xydata().tolist() == [[1, 9], [2, 3], [3, 3], [4, 3]]
     assert bound.get_xydata().tolist() == [[0.5, 2], [1, 2], [2, 2], [3, 2.4], [4, 2.4]]
@@ -153,15 +153,13 @@ def test_bounds_step_from_news_to_news():
     shown = [text.get_text() for text in ax.texts]
     assert shown == ["1 slower plan before, from 9 s", "gap 20.00 %"]
     with pytest.raises(ValueError, match="no plan and no bound"):
-        pictures.bounds(axes(), [Progress(0.5, None, None, None, "x")])
+        plots.bounds(axes(), [Progress(0.5, None, None, None, "x")])
 
 
 @pytest.mark.parametrize("gap", [0, 1e-8, 1e-5])
 @pytest.mark.parametrize("latency", [30.577, 4.47e-4])
 def test_bounds_are_readable_where_the_gap_is_tiny(gap, latency):
-    figure = pictures.bounds_figure(
-        "x", [Progress(0.4, latency, latency * (1 - gap), gap, "joint")], end_s=1.0
-    )
+    figure = plots.bounds_figure("x", [Progress(0.4, latency, latency * (1 - gap), gap, "joint")], end_s=1.0)
     figure.canvas.draw()
     ax = figure.axes[0]
     low, high = ax.get_ylim()
@@ -180,7 +178,7 @@ def test_methods_stand_side_by_side_with_their_gaps():
         {"method": "mocap", "latency_s": 2e-3, "gap": 0.5, **known},
         {"method": "gpipe", "lower_bound_s": 1e-3, "status": "unknown", **none},
     ]
-    ax = pictures.compare(axes(), rows)
+    ax = plots.compare(axes(), rows)
     assert [patch.get_width() for patch in ax.patches] == pytest.approx([2.0])
     assert [text.get_text() for text in ax.texts] == ["2 ms   gap 50.00 %", "  no plan"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["mocap", "gpipe"]
@@ -217,7 +215,7 @@ def small_tables() -> Tables:
 
 def test_sixty_four_stages_name_every_fourth():
     view = view_run(small_tables(), Plan(tuple(range(0, 71, 10))))
-    ax = pictures.gantt(axes(), view)
+    ax = plots.gantt(axes(), view)
     assert [label.get_text() for label in ax.get_yticklabels()] == [str(i) for i in range(0, 64, 4)]
 
 
@@ -225,11 +223,11 @@ def test_sixty_four_stages_name_every_fourth():
 def test_the_same_picture_is_the_same_file(kind, tmp_path):
     files = [tmp_path / f"{n}.{kind}" for n in range(2)]
     for file in files:
-        pictures.save_figure(pictures.gantt_figure(example()), file)
+        plots.save_figure(plots.gantt_figure(example()), file)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert files[0].read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
     with pytest.raises(ValueError, match=r"picture\.jpg"):
-        pictures.save_figure(pictures.gantt_figure(example()), tmp_path / "picture.jpg")
+        plots.save_figure(plots.gantt_figure(example()), tmp_path / "picture.jpg")
 
 
 @pytest.fixture

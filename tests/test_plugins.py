@@ -15,7 +15,7 @@ import mocap_opt
 from mocap_opt.baselines.plugin import find_method
 from mocap_opt.errors import InputError
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, PluginError, plugins
-from mocap_opt.solve.catalogue import catalogue
+from mocap_opt.solving.catalogue import catalogue
 from mocap_opt.studies import LocalRunner, load_study, results, run_study, tasks_of
 
 INSTANCES = Path(__file__).parent.parent / "instances"

@@ -9,10 +9,10 @@ from html import escape
 import pytest
 from command_line import run
 
-import mocap_opt.solve.remedies as remedies_module
+import mocap_opt.solving.remedies as remedies_module
 from mocap_opt import Instance, build_tables, load_instance, solve
 from mocap_opt.bounds import prove_infeasible
-from mocap_opt.solve.remedies import FLOOR_S, TIME_S, closest_shortage, infeasible_verdict, remedies
+from mocap_opt.solving.remedies import FLOOR_S, TIME_S, closest_shortage, infeasible_verdict, remedies
 from mocap_opt.stopping import Deadline, never
 
 

@@ -17,12 +17,12 @@ from mocap_opt import build_tables, load_instance, solve
 from mocap_opt.formulations.joint import solve_joint
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.lower_bound import Bound, Evidence, Scope
-from mocap_opt.solve.incumbent import SearchState
 from mocap_opt.solvers import highs
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Status, StopReason
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY
 from mocap_opt.solvers.second_reading import SECOND_READINGS, Reading, settle
+from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.stopping import Deadline
 
 CONFIRMED_BY = SECOND_READINGS[0][0]

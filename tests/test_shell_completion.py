@@ -12,7 +12,7 @@ import pytest
 from plugin_distribution import install
 
 from mocap_opt.cli import main
-from mocap_opt.solve import METHOD_NAMES
+from mocap_opt.solving import METHOD_NAMES
 
 ROOT = Path(__file__).parent.parent
 VARIABLE = "_MOCAP_OPT_COMPLETE"

@@ -22,16 +22,16 @@ from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve import program_steps
-from mocap_opt.solve import start_steps as starts
-from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.joint import STEPS, solve_jointly
-from mocap_opt.solve.report import BoundBeatenError, relative_gap
-from mocap_opt.solve.search_state import PROGRAM_STEPS, JointSearch
-from mocap_opt.solve.start_steps import FIRST, LAST, OTHERS
-from mocap_opt.solve.steps import STALLED, Raises, Step, chosen_steps, run_steps
-from mocap_opt.solve.strategy import choose
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
+from mocap_opt.solving import program_steps
+from mocap_opt.solving import start_steps as starts
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.joint import STEPS, solve_jointly
+from mocap_opt.solving.report import BoundBeatenError, relative_gap
+from mocap_opt.solving.search_state import PROGRAM_STEPS, JointSearch
+from mocap_opt.solving.start_steps import FIRST, LAST, OTHERS
+from mocap_opt.solving.steps import STALLED, Raises, Step, chosen_steps, run_steps
+from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.studies.bench.family import make
 from mocap_opt.tables import build_tables

@@ -25,12 +25,12 @@ from mocap_opt.schedule.verify import violations
 from mocap_opt.search.boundary_slp import linearised
 from mocap_opt.search.local_search import improve
 from mocap_opt.search.replayed_boundary_search import improve_contended
-from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.joint import solve_jointly
-from mocap_opt.solve.report import covering, relative_gap
-from mocap_opt.solve.search_state import JointSearch
-from mocap_opt.solve.start_steps import first_heuristics
-from mocap_opt.solve.strategy import choose
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.report import covering, relative_gap
+from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.solving.start_steps import first_heuristics
+from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.studies.bench.family import make
 from mocap_opt.tables import build_tables

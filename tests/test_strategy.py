@@ -8,8 +8,8 @@ from builders import make_tables
 from mocap_opt import load_instance, solve
 from mocap_opt.errors import InputError
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.solve.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver
-from mocap_opt.solve.strategy import MEDIUM, SMALL, choose, size
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver
+from mocap_opt.solving.strategy import MEDIUM, SMALL, choose, size
 
 TINY = Path(__file__).parent.parent / "instances" / "tiny-unequal.json"
 

@@ -14,14 +14,14 @@ from mocap_opt.instance import Instance
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve.incumbent import Progress, SearchState
-from mocap_opt.solve.program_steps import worth_building
-from mocap_opt.solve.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.integer_program import IntegerProgram, total
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.solvers.outcome import StopReason
+from mocap_opt.solving.incumbent import Progress, SearchState
+from mocap_opt.solving.program_steps import worth_building
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver, run_program
 from mocap_opt.stopping import Deadline
 from mocap_opt.studies.bench.family import make
 from mocap_opt.tables import build_tables

@@ -21,8 +21,8 @@ from mocap_opt.schedule.requests import Request, build_requests
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.stream_enumeration import UnfinishedError, solve_exactly
-from mocap_opt.solve.stream_incumbent import Planned, StreamSearch
-from mocap_opt.solve.stream_planner import plan_stream
+from mocap_opt.solving.stream_incumbent import Planned, StreamSearch
+from mocap_opt.solving.stream_planner import plan_stream
 from mocap_opt.stopping import Deadline
 
 Case = tuple[tuple[Request, ...], bool, Best | None, Schedule | None]

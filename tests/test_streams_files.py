@@ -14,8 +14,8 @@ from mocap_opt.instance import Instance
 from mocap_opt.instance.mooncake_trace import read_trace
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.schedule.sequence_file import load_sequence, save_sequence, sequence_from_dict
-from mocap_opt.solve.stream import solve_stream
-from mocap_opt.solve.stream_report import evaluate_stream
+from mocap_opt.solving.stream import solve_stream
+from mocap_opt.solving.stream_report import evaluate_stream
 
 CONVERSATIONS = Path(__file__).parents[2] / "shared" / "data" / "mooncake_conversation_32k.jsonl"
 

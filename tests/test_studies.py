@@ -15,8 +15,8 @@ from study_chaos import ALONE, finished, rows, run_disturbed, start, workers_of
 
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
-from mocap_opt.solve import solve
 from mocap_opt.solvers import cpsat
+from mocap_opt.solving import solve
 from mocap_opt.studies import (
     DaskRunner,
     LocalRunner,

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from table_cells import cells_of_latex, cells_of_markdown
 
-from mocap_opt import pictures
-from mocap_opt.pictures import studies as study_pictures
+from mocap_opt.pictures import plots
+from mocap_opt.pictures.plots import studies as study_pictures
 from mocap_opt.studies import summary, tables
 from mocap_opt.studies.execution import FAILED, OK, Outcome
 from mocap_opt.studies.frames import frame_of
@@ -269,17 +269,17 @@ def test_gaps_over_time_are_steps_between_improvements():
 @pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
 @pytest.mark.parametrize("runs", [RUNS, RUNS[:1]], ids=["many", "one"])
 def test_every_kind_is_drawn_of_many_runs_and_of_one(kind, runs, tmp_path):
-    figure = pictures.study_figure("study", kind, frame_of(runs), runs)
-    pictures.save_figure(figure, tmp_path / "x.png")
+    figure = plots.study_figure("study", kind, frame_of(runs), runs)
+    plots.save_figure(figure, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 2000
 
 
 @pytest.mark.parametrize("kind", ["profile", "time-profile", "gaps", "gap-over-time"])
 def test_where_no_run_has_an_answer_there_is_nothing_to_draw(kind):
     with pytest.raises(study_pictures.NothingToDrawError, match="study: no run has an answer"):
-        pictures.study_figure("study", kind, frame_of(RUNS[4:5]), RUNS[4:5])
+        plots.study_figure("study", kind, frame_of(RUNS[4:5]), RUNS[4:5])
 
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="'pie' is no picture of a study"):
-        pictures.study_figure("study", "pie", FRAME, RUNS)
+        plots.study_figure("study", "pie", FRAME, RUNS)

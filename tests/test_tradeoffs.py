@@ -11,7 +11,7 @@ from toy_instances import toy
 
 from mocap_opt.errors import InputError
 from mocap_opt.questions.tradeoffs import chunk_choices, layout_choices, sweep
-from mocap_opt.solve import solve
+from mocap_opt.solving import solve
 
 
 def test_layouts_fit_the_living_dies_and_the_layers():

@@ -25,9 +25,9 @@ from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve import METHOD_NAMES, Progress, Solution, solve
-from mocap_opt.solve.plugin_methods import plugin_names
-from mocap_opt.solve.side_by_side import Contender, judge_plans, run_methods
+from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve
+from mocap_opt.solving.plugin_methods import plugin_names
+from mocap_opt.solving.side_by_side import Contender, judge_plans, run_methods
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
@@ -118,7 +118,7 @@ def plot(
     _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans, *([] if source is None else [source])])
     require("matplotlib", "plots")
-    from mocap_opt import pictures  # noqa: PLC0415 - matplotlib is optional and slow to load
+    from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     instance = load_instance(file, overrides)
     require_supported(instance, "plot")
@@ -126,21 +126,21 @@ def plot(
         progress, end_s = _progress(instance, source, options)
         if all(p.latency_s is None and p.bound_s is None for p in progress):
             raise NothingToDrawError("no plan and no bound was found at any time")
-        figure = pictures.bounds_figure(instance.name, progress, end_s=end_s)
+        figure = plots.bounds_figure(instance.name, progress, end_s=end_s)
     elif kind == "compare":
         if source is None:
             contenders = _contenders(instance, build_tables(instance), plans, methods, options)
             rows = [{**c.report.to_dict(), "method": c.name} for c in contenders]
         else:
             rows = _rows(source, instance.name)
-        figure = pictures.compare_figure(instance.name, rows)
+        figure = plots.compare_figure(instance.name, rows)
     else:
         view = _view(instance, plans[0] if plans else None, execution, options)
         if kind == "mesh":
-            figure = pictures.mesh_figure(layout(instance), view)
+            figure = plots.mesh_figure(layout(instance), view)
         else:
-            figure = (pictures.gantt_figure if kind == "gantt" else pictures.memory_figure)(view)
-    pictures.save_figure(figure, out)
+            figure = (plots.gantt_figure if kind == "gantt" else plots.memory_figure)(view)
+    plots.save_figure(figure, out)
     click.echo(out)
     return ExitCode.ANSWERED
 

@@ -98,11 +98,9 @@ def fit(
     written = {"costs": costs} if file is None else _with_costs(load_instance(file), costs)
     if plot is not None:
         require("matplotlib", "plots")
-        from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
-            pictures,
-        )
+        from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
-        pictures.save_figure(pictures.residuals_figure(timings.source, fits), plot)
+        plots.save_figure(plots.residuals_figure(timings.source, fits), plot)
     if out is not None:
         write_text_atomically(out, json.dumps(written, indent=2) + "\n")
     if as_json:

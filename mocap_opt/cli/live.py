@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mocap_opt.cli.interrupt import call_until_signalled
 from mocap_opt.cli.render import console, seconds
-from mocap_opt.solve import Progress
+from mocap_opt.solving import Progress
 from mocap_opt.units import format_percent
 
 Result = TypeVar("Result")

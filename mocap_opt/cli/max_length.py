@@ -32,8 +32,8 @@ from mocap_opt.questions.max_context import (
     longest_prompt,
 )
 from mocap_opt.schedule.plan_file import save_plan
-from mocap_opt.solve.remedies import infeasible_verdict
-from mocap_opt.solve.report import relative_gap
+from mocap_opt.solving.remedies import infeasible_verdict
+from mocap_opt.solving.report import relative_gap
 from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.tables import build_tables
 from mocap_opt.units import exact, format_percent

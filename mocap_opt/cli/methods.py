@@ -15,7 +15,7 @@ from mocap_opt.cli import render
 from mocap_opt.cli.options import json_option, print_json
 from mocap_opt.errors import ExitCode
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
-from mocap_opt.solve import METHOD_NAMES
+from mocap_opt.solving import METHOD_NAMES
 
 EXAMPLES = """\b
 Examples:
@@ -87,7 +87,7 @@ def methods(as_json: bool) -> ExitCode:
     mocap_opt.formulations: python -c "help('mocap_opt.plugins')" says how.
     """
     # The programs' registry loads with it, which no other command needs.
-    from mocap_opt.solve.catalogue import catalogue  # noqa: PLC0415
+    from mocap_opt.solving.catalogue import catalogue  # noqa: PLC0415
 
     entries = catalogue()
     if as_json:

@@ -13,8 +13,8 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.memory_budget import LEAST_BYTES
-from mocap_opt.solve import STEPS
-from mocap_opt.solve.programs import MOST_SEED, MOST_THREADS
+from mocap_opt.solving import STEPS
+from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 from mocap_opt.units import decimal_bytes, parse_bytes
 
 SEED = click.IntRange(0, MOST_SEED)

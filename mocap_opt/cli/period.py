@@ -10,9 +10,9 @@ from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import Instance
-from mocap_opt.solve.period import evaluate_period, solve_period
-from mocap_opt.solve.period_report import load_periodic_plan, save_periodic_plan
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.period import evaluate_period, solve_period
+from mocap_opt.solving.period_report import load_periodic_plan, save_periodic_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.units import format_percent
 

@@ -12,7 +12,7 @@ from mocap_opt.cli.outputs import line_writer, tell_failure
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import parse_json, read_text, source_name
 from mocap_opt.messages import MOST_PROBLEMS, show
-from mocap_opt.solve import Progress
+from mocap_opt.solving import Progress
 
 _NUMBERS = ("elapsed_s", "latency_s", "bound_s", "gap")
 

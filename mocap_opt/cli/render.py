@@ -17,9 +17,9 @@ from mocap_opt.instance.written import fields
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.run_view import RunView
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.solve import Solution, wanted_execution
-from mocap_opt.solve.report import Report, covering, relative_gap
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import Solution, wanted_execution
+from mocap_opt.solving.report import Report, covering, relative_gap
 from mocap_opt.units import decimal_bytes, format_chunks, format_percent
 
 WIDEST_GANTT = 160

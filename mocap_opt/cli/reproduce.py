@@ -81,13 +81,11 @@ def reproduce(
             raise InputError([Problem("--picture", repr(picture), "a name that ends in .png, .svg or .pdf")])
         require_outputs([picture, None if only_table else out])
         require("matplotlib", "plots")
+        from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
+
     frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
     if picture is not None:
-        from mocap_opt import (  # noqa: PLC0415 - matplotlib is optional and slow to load
-            pictures,
-        )
-
-        pictures.save_figure(pictures.headline_figure(frame), picture)
+        plots.save_figure(plots.headline_figure(frame), picture)
     _show(frame, as_json)
     return ExitCode.ANSWERED
 

@@ -32,14 +32,14 @@ from mocap_opt.instance.objectives import Objective, objective_of, require_suppo
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.schedule.plan_file import load_plan, save_plan
-from mocap_opt.solve import EXECUTIONS, METHOD_NAMES, Progress, Solution
-from mocap_opt.solve import compare as compare_methods
-from mocap_opt.solve import evaluate as evaluate_plan
-from mocap_opt.solve import solve as solve_instance
-from mocap_opt.solve.api import bound as lower_bounds_of
-from mocap_opt.solve.comparison import require_methods
-from mocap_opt.solve.report import Report
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
+from mocap_opt.solving import compare as compare_methods
+from mocap_opt.solving import evaluate as evaluate_plan
+from mocap_opt.solving import solve as solve_instance
+from mocap_opt.solving.api import bound as lower_bounds_of
+from mocap_opt.solving.comparison import require_methods
+from mocap_opt.solving.report import Report
 from mocap_opt.tables import build_tables
 
 

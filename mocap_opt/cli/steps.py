@@ -8,7 +8,7 @@ from rich.text import Text
 from mocap_opt.cli import render
 from mocap_opt.cli.options import json_option, print_json
 from mocap_opt.errors import ExitCode
-from mocap_opt.solve import STEPS
+from mocap_opt.solving import STEPS
 
 EXAMPLES = """\b
 Examples:

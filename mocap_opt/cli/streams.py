@@ -22,14 +22,14 @@ from mocap_opt.solvers.outcome import Status
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
-    from mocap_opt.solve.stream_report import StreamSolution
+    from mocap_opt.solving.stream_report import StreamSolution
 
 
 def solve(
     instance: Instance, *, time_limit_s: float | None, gap: float, seed: int, out: str | None, as_json: bool
 ) -> ExitCode:
     """Plan a stream, write the plan and show what it costs."""
-    from mocap_opt.solve.stream import solve_stream  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.solving.stream import solve_stream  # noqa: PLC0415 - loads CP-SAT
 
     limit = 60.0 if time_limit_s is None else time_limit_s
     solution = follow(
@@ -45,7 +45,7 @@ def solve(
 
 def evaluate(instance: Instance, plan: str, as_json: bool) -> ExitCode:
     """Read a plan of a stream, verify and replay it."""
-    from mocap_opt.solve.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
+    from mocap_opt.solving.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
 
     requests = build_requests(instance)
     sequence, order = load_sequence(plan, requests)

@@ -218,11 +218,11 @@ def plot(study: str, kind: str, out: str) -> ExitCode:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
     require_outputs([out], [study])
     require("matplotlib", "plots")
-    from mocap_opt import pictures  # noqa: PLC0415 - matplotlib is optional and slow to load
+    from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     frame, given = _held(study)
     title = PurePath(study).name.split(".")[0]
-    pictures.save_figure(pictures.study_figure(title, kind, frame, given), out)
+    plots.save_figure(plots.study_figure(title, kind, frame, given), out)
     click.echo(out)
     return ExitCode.ANSWERED
 

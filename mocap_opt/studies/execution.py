@@ -10,7 +10,7 @@ from typing import Any
 
 from mocap_opt.errors import InputError, MocapError
 from mocap_opt.instance import Instance
-from mocap_opt.solve import Progress, solve
+from mocap_opt.solving import Progress, solve
 from mocap_opt.studies.tasks import Task
 
 OK, FAILED = "ok", "failed"

@@ -17,9 +17,9 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import STANDARD_INPUT, read_text, source_name
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
-from mocap_opt.solve import EXECUTIONS, METHOD_NAMES
-from mocap_opt.solve.plugin_methods import plugin_names
-from mocap_opt.solve.programs import MOST_SEED, MOST_THREADS, Solver
+from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
+from mocap_opt.solving.plugin_methods import plugin_names
+from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 
 MAX_BYTES = 2**20
 MAX_DOTS = 100

@@ -21,9 +21,9 @@ from mocap_opt.files import shown_path
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
-from mocap_opt.solve import METHOD_NAMES
-from mocap_opt.solve.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.solvers.versions import versions
+from mocap_opt.solving import METHOD_NAMES
+from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.studies.schema import Instances, StudyFile
 
 MOST_RUNS = 1_000_000

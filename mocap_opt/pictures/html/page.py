@@ -35,7 +35,7 @@ from mocap_opt.pictures.palette import (
 )
 from mocap_opt.replay.activity import Activity
 from mocap_opt.schedule.instance_summary import overview
-from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.solving.side_by_side import Contender
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
 from mocap_opt.units import format_seconds

@@ -14,7 +14,7 @@ from mocap_opt.pictures.run_view import RunView, view_run
 from mocap_opt.replay.activity import WAITS, Activity
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.transfers import Kind
-from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.solving.side_by_side import Contender
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_BARS = 40_000

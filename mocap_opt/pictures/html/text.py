@@ -10,8 +10,8 @@ from typing import Any
 
 from mocap_opt.instance.written import plain
 from mocap_opt.pictures.palette import byte_unit, time_unit
-from mocap_opt.solve.report import Report
-from mocap_opt.solve.side_by_side import Contender
+from mocap_opt.solving.report import Report
+from mocap_opt.solving.side_by_side import Contender
 from mocap_opt.units import format_chunks, format_percent, format_seconds
 
 Cell = tuple[str, str, Any]

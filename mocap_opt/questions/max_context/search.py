@@ -25,9 +25,9 @@ from mocap_opt.questions.max_context.upper_bounds import (
 from mocap_opt.replay.evaluation import Assessment, assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.solve.incumbent import SearchState
-from mocap_opt.solve.joint import solve_jointly
-from mocap_opt.solve.strategy import choose
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.joint import solve_jointly
+from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.tables.cost_tables import Tables
 

@@ -22,8 +22,8 @@ from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACH
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.solve.incumbent import Progress
-from mocap_opt.solve.period_search import best_period
+from mocap_opt.solving.incumbent import Progress
+from mocap_opt.solving.period_search import best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
@@ -150,7 +150,7 @@ def latency_and_period(
     time_limit_s : float
         Wall time; the bounds of all variants may take `BOUNDING` of it, what they leave is shared.
     gap, seed
-        As for `mocap_opt.solve.period_search.best_period`.
+        As for `mocap_opt.solving.period_search.best_period`.
     stop : threading.Event, optional
         Set it from outside to stop early.
     tell : callable, optional

@@ -13,7 +13,7 @@ from mocap_opt.bounds import Scope, best, prove_infeasible
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.questions.max_context.upper_bounds import path_bound
-from mocap_opt.solve import Progress, Solution, solve
+from mocap_opt.solving import Progress, Solution, solve
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 

@@ -15,7 +15,7 @@ from typing import Any
 from mocap_opt.baselines import METHODS
 from mocap_opt.instance import Instance
 from mocap_opt.replay.evaluation import assess
-from mocap_opt.solve import Progress, solve
+from mocap_opt.solving import Progress, solve
 from mocap_opt.tables import build_tables
 
 FIRST_CHOICE = "mocap"

@@ -23,7 +23,7 @@ class Finished:
     Attributes
     ----------
     progress : list of dict
-        Every piece of news, as fields of `mocap_opt.solve.Progress`.
+        Every piece of news, as fields of `mocap_opt.solving.Progress`.
     result : dict or None
         Its last line; None if it was killed or failed before.
     peak_memory_bytes : int

@@ -28,7 +28,7 @@ class Row:
         Whose latency and bound the gap is about: ``"best"`` or ``"lockstep"``.
     repeats : int
     status : str
-        As in `mocap_opt.solve.report.Report`; ``"killed"`` if it was overdue, ``"failed"`` on an error.
+        As in `mocap_opt.solving.report.Report`; ``"killed"`` if it was overdue, ``"failed"`` on an error.
     heuristic : str or None
     heuristic_latency_s : float or None
         The heuristic's name and its reported latency.

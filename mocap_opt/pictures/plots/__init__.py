@@ -1,0 +1,38 @@
+"""Pictures with matplotlib (the extra ``plots``): functions that draw on the axes they are given."""
+
+from mocap_opt.pictures.plots.bounds import bounds
+from mocap_opt.pictures.plots.calibration import residuals
+from mocap_opt.pictures.plots.compare import compare
+from mocap_opt.pictures.plots.figures import (
+    bounds_figure,
+    compare_figure,
+    gantt_figure,
+    memory_figure,
+    mesh_figure,
+    residuals_figure,
+    save_figure,
+)
+from mocap_opt.pictures.plots.gantt import gantt
+from mocap_opt.pictures.plots.headline import headline_figure, stages_figure
+from mocap_opt.pictures.plots.memory import memory
+from mocap_opt.pictures.plots.mesh import mesh
+from mocap_opt.pictures.plots.studies import study_figure
+
+__all__ = [
+    "bounds",
+    "bounds_figure",
+    "compare",
+    "compare_figure",
+    "gantt",
+    "gantt_figure",
+    "headline_figure",
+    "memory",
+    "memory_figure",
+    "mesh",
+    "mesh_figure",
+    "residuals",
+    "residuals_figure",
+    "save_figure",
+    "stages_figure",
+    "study_figure",
+]

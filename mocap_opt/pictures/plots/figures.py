@@ -1,0 +1,131 @@
+"""Whole pictures: a figure of the right size, titled, and its file."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mocap_opt.calibration import Fit
+from mocap_opt.files import write_bytes_atomically
+from mocap_opt.pictures.plots.bounds import bounds
+from mocap_opt.pictures.plots.calibration import residuals
+from mocap_opt.pictures.plots.compare import compare
+from mocap_opt.pictures.plots.gantt import gantt
+from mocap_opt.pictures.plots.memory import memory
+from mocap_opt.pictures.plots.mesh import mesh
+from mocap_opt.pictures.plots.style import look
+from mocap_opt.pictures.run_view import RunView
+from mocap_opt.pictures.wafer_geometry import draw_wafer
+from mocap_opt.solving.incumbent import Progress
+from mocap_opt.tables.layout import Layout
+from mocap_opt.units import format_seconds
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def gantt_figure(view: RunView) -> Figure:
+    """A Gantt chart, taller for more stages."""
+    with look():
+        ax = _axes(10, max(2.6, 1.4 + 0.16 * view.tables.stages))
+        _title(gantt(ax, view), _run_title(view))
+        return _figure(ax)
+
+
+def memory_figure(view: RunView) -> Figure:
+    """Memory over time, taller for more stages."""
+    with look():
+        ax = _axes(10, max(2.8, 1.4 + (0.4 if view.tables.stages <= 12 else 0.2) * view.tables.stages))
+        _title(memory(ax, view), _run_title(view))
+        return _figure(ax)
+
+
+def mesh_figure(layout: Layout, view: RunView) -> Figure:
+    """The wafer with the load of an execution."""
+    with look():
+        drawing = draw_wafer(layout)
+        ax = _axes(9, min(8.0, max(3.2, 1.5 + 6.0 * (drawing.rows + 0.3) / (drawing.cols + 0.3))))
+        _title(mesh(ax, layout, view), _run_title(view))
+        return _figure(ax)
+
+
+def bounds_figure(name: str, progress: Sequence[Progress], *, end_s: float | None = None) -> Figure:
+    """Plan and bound over the time of a solve of the instance called `name`."""
+    with look():
+        ax = _axes(7.5, 3.6)
+        _title(bounds(ax, progress, end_s=end_s), name)
+        return _figure(ax)
+
+
+def compare_figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Methods on the instance called `name`."""
+    with look():
+        ax = _axes(8, 1.5 + 0.34 * len(rows))
+        _title(compare(ax, rows), name)
+        return _figure(ax)
+
+
+def residuals_figure(name: str, fits: Sequence[Fit]) -> Figure:
+    """What a fit of the timings called `name` leaves over."""
+    with look():
+        ax = _axes(8, 3.8)
+        _title(residuals(ax, fits), name)
+        return _figure(ax)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure whole or not at all; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        Ends in one of `FORMATS`.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written.
+    ValueError
+        If the name ends in something else.
+    """
+    kind = PurePath(path).suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise ValueError(f"{os.fspath(path)}: expected a name that ends in one of {', '.join(FORMATS)}")
+    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    buffer = io.BytesIO()
+    with look():
+        # Tight: labels beside axes of equal aspect are not part of the layout and would be cut.
+        figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+    write_bytes_atomically(path, buffer.getvalue())
+
+
+def _axes(width: float, height: float) -> Axes:
+    # Without pyplot: no global state, no window, nothing to close.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.figure
+    if not isinstance(figure, Figure):
+        raise TypeError("these axes are not on a figure of their own")
+    return figure
+
+
+def _title(ax: Axes, text: str) -> None:
+    # Names come from files: a dollar sign in one is no formula.
+    _figure(ax).suptitle(text, x=0.01, ha="left", fontsize=10, fontweight="bold", parse_math=False)
+
+
+def _run_title(view: RunView) -> str:
+    latency = format_seconds(view.latency_s)
+    count = view.plan.chunks
+    return f"{view.tables.name}: {latency} {view.execution.value}, {count} chunk{'s' if count != 1 else ''}"

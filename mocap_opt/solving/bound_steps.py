@@ -1,0 +1,103 @@
+"""Steps that prove: infeasibility, and lower bounds."""
+
+from __future__ import annotations
+
+import math
+
+from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasible
+from mocap_opt.bounds.energetic_traffic import energetic_traffic
+from mocap_opt.bounds.partition_enumeration import can_be_listed
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.link_steps import not_congested, without_traffic
+from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.stopping import AskedToStop
+
+BRANCHING_PROGRAMS = 4000
+"""Linear programs that branch and bound on the boundaries may solve, whatever the time."""
+
+SLOWER = frozenset({"path_relaxation"})
+"""Quick bounds that a later step finds on its way: the root of branching on the boundaries."""
+
+
+def plan_known(search: JointSearch) -> str | None:
+    """Why infeasibility is not looked into: there is a plan."""
+    return None if search.state.best is None else "a plan is known"
+
+
+def infeasibility_proof(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Try to prove that there is no plan; with a little time beyond the limit."""
+    settle_feasibility(search.state)
+
+
+def settle_feasibility(state: SearchState) -> bool:
+    """Without a plan, try to prove that there is none; whether that is proved."""
+    if state.best is None:
+        state.infeasible_reason = prove_infeasible(state.tables, state.grace)
+    return state.infeasible_reason is not None
+
+
+def quick_bounds(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Compute the bounds that take a second or so at any size."""
+    state = search.state
+    state.add_bounds(
+        lower_bounds(state.tables, asked_to_stop=asked_to_stop, without=SLOWER, on_decline=state.notes.append)
+    )
+
+
+def add_quick_bounds(state: SearchState) -> None:
+    """Compute the quick bounds in the time left."""
+    asked_to_stop = state.deadline.unless(state.closed)
+    state.add_bounds(lower_bounds(state.tables, asked_to_stop=asked_to_stop, on_decline=state.notes.append))
+
+
+def no_energetic_traffic(search: JointSearch) -> str | None:
+    """Why no partitions are ruled out by their traffic, in words."""
+    if not can_be_listed(search.tables):
+        return "too large for its partitions to be listed"
+    return not_congested(search)
+
+
+def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Prove of the partitions that could be faster that their traffic does not fit in time."""
+    state = search.state
+    assert state.best is not None
+    found = energetic_traffic(
+        search.tables,
+        asked_to_stop=asked_to_stop,
+        incumbent=math.floor(state.best.latency),
+        known=state.proved_anywhere,
+    )
+    if found is not None:
+        state.add_bounds([found], found.name)
+
+
+def programs_first(search: JointSearch) -> str | None:
+    """Why slow bounds wait, in words."""
+    if search.strategy.early and any(map(search.awaits, search.strategy.programs)):
+        return "at this size the programs, which follow, prove more in less time"
+    return None
+
+
+def no_branching(search: JointSearch) -> str | None:
+    """Why boundaries are not branched on (again), in words."""
+    state = search.state
+    if search.branched:
+        return "it ran to its end"
+    if state.best is not None and without_traffic(state, state.best.plan) <= state.proved_anywhere:
+        # The relaxation has these boundaries among its own.
+        return "the boundaries of the best plan alone take no longer than is proved"
+    return programs_first(search)
+
+
+def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Prove higher and higher latencies impossible by branch and bound on the boundaries."""
+    state = search.state
+    branch_on_boundaries(
+        search.tables,
+        incumbent=None if state.best is None else math.floor(state.best.latency),
+        known=state.proved_anywhere,
+        most_programs=BRANCHING_PROGRAMS,
+        asked_to_stop=asked_to_stop,
+        on_bound=lambda found: state.add_bounds([found], found.name),
+    )
+    search.branched = not asked_to_stop()

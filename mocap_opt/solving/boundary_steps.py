@@ -1,0 +1,64 @@
+"""Steps that move boundaries: local search, sequential linear programming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mocap_opt.replay.contention_free_makespan import contention_free_latency
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.local_search import improve
+from mocap_opt.solving.search_state import JointSearch, NamedPlan
+from mocap_opt.stopping import AskedToStop
+
+STARTS = 3
+"""Plans that local search starts from, best first, and roundings that it goes on from."""
+
+LOCAL_SEARCH = " + local search"
+
+
+def _starts(search: JointSearch) -> Iterator[NamedPlan]:
+    """The most promising plans of the heuristics, of unlike boundaries, best first."""
+    latencies = {trial.source: trial.latency for trial in search.state.trials if trial.latency is not None}
+    known = [(latencies[name], name, plan) for name, plan in search.starts if name in latencies]
+    tried: set[tuple[int, ...]] = set()
+    for _, name, plan in sorted(known, key=lambda entry: entry[:2]):
+        if len(tried) == STARTS:
+            return
+        if plan.boundaries not in tried:
+            tried.add(plan.boundaries)
+            yield name, plan
+
+
+def local_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Improve the most promising plans of the heuristics, each until no move helps."""
+    for name, plan in _starts(search):
+        if asked_to_stop():
+            break
+        found = improve(search.tables, plan, seed=search.seed, asked_to_stop=asked_to_stop)
+        if found:
+            source = f"{name}{LOCAL_SEARCH}"
+            search.improved.append((source, found[0]))
+            search.state.offer(found[0], source)
+
+
+def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Move all boundaries at once by linear programs, round, and climb from the best roundings."""
+    reached = dict(search.improved)
+    for name, start in list(_starts(search)):
+        if asked_to_stop():
+            break
+        plan = reached.get(f"{name}{LOCAL_SEARCH}", start)
+        rounded = linearised(search.tables, plan, asked_to_stop=asked_to_stop)
+        rounded.sort(key=lambda found: contention_free_latency(search.tables, found))
+        found: list[Plan] = []
+        for rounding in rounded[:STARTS]:
+            if asked_to_stop():
+                break
+            better = improve(search.tables, rounding, seed=search.seed, asked_to_stop=asked_to_stop)
+            found.append((better or [rounding])[0])
+        found = found or rounded[:1]
+        if found:
+            best = min(found, key=lambda each: contention_free_latency(search.tables, each))
+            search.state.offer(best, f"{name} + linearised")
+            search.improved.append((f"{name} + linearised", best))

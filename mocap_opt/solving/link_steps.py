@@ -1,0 +1,122 @@
+"""Steps where links are scarce: homes that balance the links, and moves of boundaries and homes, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from mocap_opt.homes.home_search import improve_homes
+from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.replay import contention_free_makespan as estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_latency
+from mocap_opt.replay.evaluation import assess
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.replayed_boundary_search import improve_contended
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.search_state import JointSearch, NamedPlan
+from mocap_opt.stopping import AskedToStop, StoppedError
+
+WORTH = Fraction(1, 1000)
+"""Least part of the latency that traffic has to cost for boundaries to get other homes."""
+
+
+def without_traffic(state: SearchState, plan: Plan) -> Fraction:
+    """What no homes of a plan's boundaries can beat, ticks."""
+    return Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
+
+
+def congested(state: SearchState) -> bool:
+    """Whether traffic costs the best plan latency; waiting for memory is another matter."""
+    best, latency = state.best, state.best_latency
+    if best is None or latency is None or not best.plan.homes:
+        return False
+    return latency - estimate.without_traffic(state.tables, best.plan) > WORTH * latency
+
+
+def not_congested(search: JointSearch) -> str | None:
+    """Why traffic is not looked into, in words."""
+    if search.state.best is None:
+        return "no plan is known"
+    return None if congested(search.state) else "traffic costs the best plan no latency"
+
+
+def no_remote_homes(search: JointSearch) -> str | None:
+    """Why no homes are moved, in words."""
+    if search.state.best is None:
+        return "no plan is known"
+    return None if search.state.best.plan.homes else "all KV of the best plan is at home"
+
+
+def link_balanced_homes(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Give boundaries homes that balance the links: those of all plans so far, then of the best plan."""
+    if search.round == 0:
+        place(search, [*search.starts, *search.improved], asked_to_stop)
+    if search.state.best is not None and congested(search.state):
+        place(search, [(search.state.best_source or "", search.state.best.plan)], asked_to_stop)
+
+
+def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedToStop) -> None:
+    """Give the boundaries of plans link-balanced homes, where that can make a better plan.
+
+    Parameters
+    ----------
+    search : JointSearch
+    plans : sequence of (str, Plan)
+        Where they come from, and the plans; those that take least without traffic go first.
+    asked_to_stop : callable
+    """
+    state = search.state
+    for least, source, plan in sorted(
+        ((without_traffic(state, plan), source, plan) for source, plan in plans if plan.homes),
+        key=lambda entry: entry[:2],
+    ):
+        latency = state.best_latency
+        if asked_to_stop() or latency is None or latency - least <= WORTH * latency:
+            break
+        if plan.boundaries in search.placed:
+            continue
+        indices = plan.grid_indices(state.tables)
+        try:
+            pages = fluid(state.tables, indices, asked_to_stop).pages
+        except StoppedError:
+            break
+        search.placed.add(plan.boundaries)
+        if pages is not None:
+            found = Plan.from_arrays(state.tables, indices, pages, plan.fingerprint)
+            state.offer(found, f"{source} + links shared out")
+
+
+def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Local search on boundaries, each with link-balanced homes, judged by the replays."""
+    state = search.state
+    assert state.best is not None
+    plan = state.best.plan
+    better = improve_contended(
+        state.tables,
+        plan,
+        lambda found: _latency(state, found),
+        seed=search.seed,
+        asked_to_stop=asked_to_stop,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + boundaries moved")
+
+
+def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Move single homes of the best plan where contention holds it above what it takes without."""
+    state = search.state
+    assert state.best is not None
+    plan = state.best.plan
+    better = improve_homes(
+        state.tables,
+        plan,
+        lambda found: _latency(state, found),
+        target=without_traffic(state, plan),
+        asked_to_stop=asked_to_stop,
+    )
+    if better is not plan:
+        state.offer(better, f"{state.best_source} + homes moved")
+
+
+def _latency(state: SearchState, plan: Plan) -> Fraction:
+    return assess(state.tables, plan).latency_in(state.execution)

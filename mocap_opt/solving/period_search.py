@@ -1,0 +1,405 @@
+"""The best period found, its bounds, and how every method does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.baselines import METHODS
+from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
+from mocap_opt.bounds.period import PartitionBound, period_bounds
+from mocap_opt.formulations.period_cpsat import PeriodResult
+from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
+from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.lower_bound import best as best_bound
+from mocap_opt.replay.lockstep import run_lockstep
+from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.search.period_pricing import steady_period
+from mocap_opt.search.period_starts import periodic_plan_of_method, starts
+from mocap_opt.solvers.outcome import Status, relative_gap
+from mocap_opt.solving.incumbent import Progress
+from mocap_opt.stopping import Deadline, never
+from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
+
+NEEDS_SOLVER = frozenset({"search-program"})
+"""Latency heuristics that run a solver; their plans are not tried for the period."""
+
+PROMISING = 6
+"""Starts that are replayed: so many by each of two estimates."""
+
+NO_ROOM = "the reserve of endless requests leaves some memory no room, however short the chunks"
+"""Why there is no periodic plan where the reserve alone rules every partition out."""
+
+Start = tuple[float, Schedule, IntArray]
+"""The estimate of a plan, the plan, and the order of homes it was made with."""
+
+CLIMBED = 16
+"""Starts that local search climbs from, one of a count of chunks and an order of homes, best first."""
+
+SHAKEN = 3
+"""Plans of which the local search shakes one at random, best first."""
+
+PATIENCE = 40
+"""Shakes without a better plan after which the local search gives up."""
+
+TIME_LIMIT_S = 60.0
+"""Seconds of a search for which nobody says a limit."""
+
+BOUNDING = 0.4
+"""Part of the time that bounds may take before the search for plans begins."""
+
+STARTING = 0.4
+"""Part of the time left that making starts may take."""
+
+PROGRAM_SIZE = 600
+"""Stages x positions x grid steps up to which the lockstep program is solved for every W."""
+
+
+@dataclass(frozen=True)
+class MethodPeriod:
+    """What one method comes to.
+
+    Attributes
+    ----------
+    name : str
+    assessment : PeriodAssessment or None
+    reason : str
+        Why there is no feasible plan; empty if there is one.
+    """
+
+    name: str
+    assessment: PeriodAssessment | None
+    reason: str = ""
+
+    @property
+    def period(self) -> Fraction | None:
+        """Its period, ticks; None if it has no feasible plan."""
+        return None if self.assessment is None else self.assessment.period
+
+
+@dataclass
+class PeriodSearch:
+    """What is known of the best period.
+
+    Attributes
+    ----------
+    tables : Tables
+    deadline : Deadline
+    gap : float
+        When to stop.
+    best : PeriodAssessment or None
+    found_by : str or None
+    bounds : list of Bound
+    methods : list of MethodPeriod
+    infeasible : str or None
+        Why no plan exists, if that is proved.
+    callback : callable or None
+        Told of every better period or bound, and of what is begun.
+    doing : str or None
+        What is being done, in words.
+    notes : list of str
+        How the search went, and why it ended.
+    """
+
+    tables: Tables
+    deadline: Deadline = field(default_factory=Deadline)
+    gap: float = 1e-4
+    callback: Callable[[Progress], None] | None = None
+    doing: str | None = None
+    best: PeriodAssessment | None = None
+    found_by: str | None = None
+    bounds: list[Bound] = field(default_factory=list)
+    methods: list[MethodPeriod] = field(default_factory=list)
+    infeasible: str | None = None
+    notes: list[str] = field(default_factory=list)
+    _judged: dict[Schedule, PeriodAssessment] = field(default_factory=dict)
+    _starts: list[Start] = field(default_factory=list)
+    _least: float = math.inf
+
+    @property
+    def judged(self) -> tuple[PeriodAssessment, ...]:
+        """Every plan that was replayed, in order."""
+        return tuple(self._judged.values())
+
+    @property
+    def headline(self) -> Bound | None:
+        """The best bound that covers both executions."""
+        return best_bound(self.bounds, {Scope.ANY_EXECUTION})
+
+    @property
+    def current_gap(self) -> float | None:
+        """(period - bound) / period; None while either is unknown."""
+        headline = self.headline
+        if self.best is None or headline is None:
+            return None
+        return relative_gap(float(self.best.period), headline.ticks)
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop."""
+        gap = self.current_gap
+        return self.deadline.expired or (gap is not None and gap <= self.gap)
+
+    def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
+        """Replay a feasible periodic plan both ways and keep the best."""
+        if periodic not in self._judged:
+            self._judged[periodic] = assess_period(self.tables, periodic)
+        found = self._judged[periodic]
+        if self.best is None or found.period < self.best.period:
+            self.best, self.found_by = found, source
+            self.tell(source)
+        return found
+
+    def add_bounds(self, bounds: Iterable[Bound]) -> None:
+        """Take bounds in; tell of a better one."""
+        before = self.headline
+        self.bounds.extend(bounds)
+        after = self.headline
+        if after is not None and (before is None or after.ticks > before.ticks):
+            self.tell(after.name)
+
+    def begin(self, doing: str) -> None:
+        """Say what is being done from now on."""
+        self.doing = doing
+        self.tell(doing)
+
+    def tell(self, source: str) -> None:
+        """Pass the present state on to the callback."""
+        if self.callback is None:
+            return
+        headline, seconds = self.headline, self.tables.seconds
+        self.callback(
+            Progress(
+                elapsed_s=self.deadline.elapsed_s,
+                latency_s=None if self.best is None else seconds(self.best.period),
+                bound_s=None if headline is None else seconds(headline.ticks),
+                gap=self.current_gap,
+                source=source,
+                doing=self.doing,
+            )
+        )
+
+    def run_methods(self, names: Iterable[str]) -> None:
+        """Turn every method's plan periodic."""
+        for name in names:
+            if self.deadline.expired:
+                return
+            self.begin(name)
+            periodic, reason = periodic_plan_of_method(self.tables, name, self.deadline)
+            found = None if periodic is None else self.judge(periodic, name)
+            self.methods.append(MethodPeriod(name, found, reason))
+
+    def try_starts(self) -> None:
+        """Price equal chunks, the methods' chunks and even ones, with homes in the cycle; replay the best."""
+        plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
+        for periodic, order in starts(self.tables, plans, self.deadline.share(STARTING)):
+            estimate = steady_period(self.tables, periodic.plan, periodic.slots)
+            self._starts.append((estimate, periodic, order))
+        self._starts.sort(key=lambda start: start[0])
+        found = [periodic for _, periodic, _ in self._starts]
+        lockstep = sorted(found, key=lambda p: run_lockstep(p).period)
+        for periodic in [*found[:PROMISING], *lockstep[:PROMISING]]:
+            if self.done:
+                return
+            self.judge(periodic, "cyclic chunks")
+
+    def search_locally(self, seed: int) -> None:
+        """Climb from the best starts of unlike counts and orders, shake the best plans, climb again."""
+        rng = np.random.default_rng(seed)
+        first: dict[tuple[int, bytes], Start] = {}
+        for start in self._starts:
+            first.setdefault((start[1].plan.chunks, start[2].tobytes()), start)
+        pool: list[Start] = []
+        for start in list(first.values())[:CLIMBED]:
+            if self.done:
+                return
+            pool.append(self._climbed(start, rng))
+        misses = tries = 0
+        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self.done:
+            pool.sort(key=lambda found: found[0])
+            at = int(rng.integers(min(len(pool), SHAKEN)))
+            shaken = shake(self.tables, pool[at][1], pool[at][2], rng)
+            tries += 1
+            if shaken is None:
+                continue
+            found = self._climbed((pool[at][0], *shaken), rng)
+            misses = 0 if found[0] < pool[at][0] else misses + 1
+            if found[0] <= pool[at][0]:
+                pool[at] = found
+
+    def _climbed(self, start: Start, rng: np.random.Generator) -> Start:
+        """Climb, and replay what is better than all before by the estimate."""
+        _, periodic, order = start
+        found, estimate = climb(self.tables, periodic, order, rng=rng, asked_to_stop=lambda: self.done)
+        if estimate < self._least:
+            self._least = estimate
+            self.judge(found, "local search")
+        return estimate, found, order
+
+    def run_programs(self, by_slots: PartitionBound, seed: int, solver: str = "auto") -> None:
+        """Solve the lockstep program of every W whose bound leaves something to gain."""
+        solve_program = _program_of(solver)
+        below = []
+        impossible = 0
+        closes = True
+        waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
+        for number, (least, slots) in enumerate(sorted(waiting)):
+            if self.done:
+                return
+            known = min((found.lockstep.period for found in self._judged.values()), default=None)
+            if known is not None and least >= known:
+                below.append(least)
+                continue
+            self.begin(f"lockstep program, W = {slots}")
+            late = self.deadline.share(1 / (len(waiting) - number))
+            result = solve_program(
+                self.tables, slots, time_limit_s=late.limit_s, seed=seed, callback=lambda _, late=late: late()
+            )
+            if result.periodic is not None:
+                self.judge(result.periodic, "lockstep program")
+            impossible += result.outcome.status is Status.INFEASIBLE
+            if result.outcome.bound is not None:
+                bound = self._unbeaten(int(result.outcome.bound), slots)
+                closes = closes and (result.outcome.closes or bound <= least)
+                below.append(max(bound, least))
+            elif result.outcome.status is not Status.INFEASIBLE:
+                below.append(least)
+        if waiting and impossible == len(waiting):
+            self.infeasible = (
+                f"no plan fits at any of {len(waiting)} spacings (proved by the lockstep program)"
+            )
+        if below:
+            note = f"the least over {len(waiting)} spacings"
+            evidence = Evidence.SOLVER if solver != "highs" else Evidence.SOLVER_CONFIRMED
+            evidence = evidence if closes else Evidence.SOLVER_UNCONFIRMED
+            self.add_bounds([Bound("period_program", min(below), Scope.LOCKSTEP, evidence, note)])
+
+    def _unbeaten(self, bound: int, slots: int) -> int:
+        """A solver's bound on the period at a spacing; 0 if a plan in hand beats it."""
+        plans = (found for found in self._judged.values() if found.periodic.slots == slots)
+        best = min((found.lockstep.period for found in plans), default=None)
+        return bound if best is None or bound <= best else 0
+
+
+def without_room(by_slots: Mapping[Scope, PartitionBound]) -> bool:
+    """Whether the reserve alone rules every partition out."""
+    return any(not partition.classes for partition in by_slots.values())
+
+
+def _program_of(solver: str) -> Callable[..., PeriodResult]:
+    """The program of one W, for the solver of that name."""
+    if solver != "highs":
+        return solve_with_cpsat
+    # Pyomo takes half a second to load, and only this solver needs it.
+    from mocap_opt.formulations.period import solve_period as solve_with_highs  # noqa: PLC0415
+
+    return solve_with_highs
+
+
+def best_period(
+    tables: Tables,
+    *,
+    deadline: Deadline | None = None,
+    gap: float = 1e-4,
+    seed: int = 0,
+    solver: str = "auto",
+    callback: Callable[[Progress], None] | None = None,
+    known: dict[Scope, PartitionBound] | None = None,
+) -> PeriodSearch:
+    """Find a periodic plan of least period, with bounds on every other.
+
+    Parameters
+    ----------
+    tables : Tables
+    deadline : Deadline, optional
+        `TIME_LIMIT_S` from now by default.
+    gap : float
+        Stop once (period - bound) / period is at most this.
+    seed : int
+        For the solver and for the shakes of the local search.
+    solver : str
+        Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
+    callback : callable, optional
+        Called with a `Progress` at every better period or bound; its ``latency_s`` is the period.
+    known : dict of Scope to PartitionBound, optional
+        Bounds over partitions, if they are known already.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded.
+    """
+    require_bounded_queues(tables)
+    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    impossible = prove_infeasible(tables, search.deadline)
+    if impossible is not None:
+        # What one request cannot do alone, requests without end cannot do either.
+        search.infeasible = impossible.message
+        return search
+    search.begin("bounds on the period")
+    bounds, by_slots = period_bounds(tables, search.deadline.share(BOUNDING), known=known)
+    search.add_bounds(bounds)
+    if without_room(by_slots):
+        search.infeasible = NO_ROOM
+        return search
+    search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
+    if not search.done:
+        search.begin("cyclic chunks")
+        search.try_starts()
+    lockstep = by_slots.get(Scope.LOCKSTEP)
+    size = tables.stages * max(tables.counts, default=0) * tables.steps
+    if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
+        search.run_programs(lockstep, seed, solver)
+    if not search.done:
+        search.begin("local search")
+        search.search_locally(seed)
+    return search
+
+
+def search_of_method(
+    tables: Tables,
+    name: str,
+    *,
+    deadline: Deadline | None = None,
+    gap: float = 1e-4,
+    callback: Callable[[Progress], None] | None = None,
+) -> PeriodSearch:
+    """Repeat the plan of one latency heuristic; parameters as for `best_period`."""
+    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    found = period_of_method(tables, name, deadline=search.deadline)
+    search.methods.append(found)
+    if found.assessment is not None:
+        search.judge(found.assessment.periodic, name)
+    search.add_bounds(period_bounds(tables, search.deadline)[0])
+    return search
+
+
+def period_of_method(tables: Tables, name: str, *, deadline: Deadline | None = None) -> MethodPeriod:
+    """How endless identical requests fare with one method.
+
+    Parameters
+    ----------
+    tables : Tables
+    name : str
+        A latency heuristic of `mocap_opt.baselines.METHODS`, whose plan is repeated with the fewest
+        slots between requests that are feasible; or ``"joint"``, the best period found.
+    deadline : Deadline, optional
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded, or there is no such method.
+    """
+    require_bounded_queues(tables)
+    if name == "joint":
+        search = best_period(tables, deadline=deadline)
+        return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
+    periodic, reason = periodic_plan_of_method(tables, name, deadline or never)
+    return MethodPeriod(name, None if periodic is None else assess_period(tables, periodic), reason)

@@ -1,0 +1,95 @@
+"""What ``--method auto`` does: which programs run after the searches, by the size of the instance.
+
+Measured on two cores over ``instances/bench`` (``mocap-opt bench``): CP-SAT proves the lockstep program
+at 4 x 8 x 32 in seconds and the contention-free one up to about 8 x 16 x 256; beyond that neither
+program nor solver improves on what the searches and the bounds leave, whatever the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Program, Solver
+from mocap_opt.tables.cost_tables import Tables
+
+SMALL = 2**12
+"""Stages x chunks x grid steps up to which both programs are worth their time (4 x 8 x 32 is a quarter)."""
+
+MEDIUM = 2**16
+"""The same for the contention-free program alone (8 x 16 x 256 is half)."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Which programs a solve runs once the searches and bounds have left a gap.
+
+    Attributes
+    ----------
+    programs : tuple of Program
+        In order.
+    solver : Solver
+    early : bool
+        Run them before the slower bounds: at small sizes they prove more in less time.
+    shape : str
+        Size of the instance, in words.
+    """
+
+    programs: tuple[Program, ...]
+    solver: Solver
+    early: bool
+    shape: str
+
+    def account(self, why_not: Mapping[str, str | None]) -> str:
+        """What was done, for the report.
+
+        Parameters
+        ----------
+        why_not : mapping of str to str or None
+            Of each program why it did not run; None if it did.
+        """
+        if not self.programs:
+            return f"{self.shape}: searches and bounds alone, no program gains anything at this size"
+        ran = [name for name, why in why_not.items() if why is None]
+        done = f"{self.shape}: searches, bounds"
+        done += f", {' and '.join(ran)} with {self.solver.value}" if ran else ""
+        for why in dict.fromkeys(why for why in why_not.values() if why is not None):
+            left = [name for name, each in why_not.items() if each == why]
+            done += f"; {' and '.join(left)} not run: {why}"
+        return done
+
+
+def size(tables: Tables) -> int:
+    """Stages x chunks x grid steps."""
+    return tables.stages * tables.max_chunks * tables.steps
+
+
+def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size: bool) -> Strategy:
+    """Decide what follows the searches.
+
+    Parameters
+    ----------
+    tables : Tables
+    execution : Execution or None
+        Whose latency counts; only the lockstep program improves a static schedule.
+    solver : str
+        ``"auto"``, which is CP-SAT, or a solver's name.
+    by_size : bool
+        Leave out programs that are not worth their time at this size; otherwise run them all.
+
+    Returns
+    -------
+    Strategy
+    """
+    chosen = Solver.CPSAT if solver == "auto" else Solver(solver)
+    shape = f"{tables.stages} stages x {tables.max_chunks} chunks x {tables.steps} grid steps"
+    if execution is Execution.LOCKSTEP:
+        programs: tuple[Program, ...] = (LOCKSTEP_PROGRAM,)
+    elif not by_size or size(tables) <= SMALL:
+        programs = (CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM)
+    elif size(tables) <= MEDIUM:
+        programs = (CONTENTION_FREE_PROGRAM,)
+    else:
+        programs = ()
+    return Strategy(programs, chosen, size(tables) <= SMALL, shape)

@@ -1,0 +1,188 @@
+"""Plan a stream: divisions, homes, order and slots of all its requests together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.requests import Request
+from mocap_opt.search.stream_candidate import Candidate, Pricer
+from mocap_opt.search.stream_divisions import Chunking, Options, families, within
+from mocap_opt.search.stream_local_search import Moves
+from mocap_opt.solving.request_plans import own_plans
+from mocap_opt.solving.stream_incumbent import StreamSearch
+from mocap_opt.tables.cost_tables import Tables
+
+TRIALS = 16
+"""Common longest chunks that are tried, evenly spaced in their logarithm."""
+
+STARTING_SHARE = 0.25
+"""Part of the time left that pricing starts may take."""
+
+OWN_SHARE = 0.2
+"""Part of the time left that planning every kind of request alone may take."""
+
+CLIMBED = 4
+"""Starts that the local search climbs from, best first, the best of a family and order each."""
+
+STALLED = 12
+"""Rounds of shaking and climbing again without a better sequence after which the search ends."""
+
+
+def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
+    """Look for a sequence of small makespan, then of small mean completion.
+
+    For every order and family of divisions to start from, each request is divided so that no chunk is
+    longer than a common trial; and every request gets the plan that is best for it alone.  A local
+    search climbs from the best of these, then shakes the best sequence and climbs again.  Climbing
+    looks at lockstep; what it ends with is run without barriers too, and the better of both counts.
+
+    Parameters
+    ----------
+    search : StreamSearch
+        Takes what is found.  Even with no time left one family of divisions is tried.
+    seed : int
+        For the moves tried.
+    """
+    pricer = Pricer(search.requests, search.fingerprint)
+    options: list[Options] = [()] * len(search.requests)
+    search.begin("common longest chunks")
+    pool = list(_starts(search, pricer, options))
+    if not search.done():
+        search.begin("plans of requests alone")
+        pool += _alone(search, pricer, options, seed)
+    if pool and not search.done():
+        search.begin("local search")
+        _improve(search, pricer, sorted(pool, key=lambda start: start.rank), options, seed)
+
+
+def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Iterator[Candidate]:
+    """Price starts, offer the best of every family and order; put their divisions among the options.
+
+    Yields
+    ------
+    Candidate
+        The best of every family and order.
+    """
+    kinds, of = _kinds(search.requests)
+    late, found = search.share(STARTING_SHARE), False
+    for family in families(kinds):
+        chosen = [family[kind] for kind in of]
+        for r, more in enumerate(chosen):
+            options[r] += more
+        for order in _orders(search.requests, chosen, search.order_given):
+            best: Candidate | None = None
+            for trial in _trials(chosen):
+                made = pricer.candidate(order, [within(chosen[r], trial).indices for r in order])
+                if made is not None and (best is None or made.rank < best.rank):
+                    best = made
+                if late() and (found or best is not None):
+                    break
+            if best is not None:
+                found = True
+                search.offer(best, "common longest chunk")
+                yield best
+            if late() and found:
+                return
+        if search.deadline.expired or (late() and found):
+            return
+
+
+def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: int) -> Iterator[Candidate]:
+    """Start from the plan that is best for each request alone, its homes kept or found anew."""
+    kinds, of = _kinds(search.requests)
+    alone = own_plans(search, kinds, OWN_SHARE, seed)
+    plans: list[Plan | None] = [alone[kind] for kind in of]
+    for r, plan in enumerate(plans):
+        if plan is not None:
+            options[r] += (Chunking(plan.grid_indices(search.requests[r].tables), 0),)
+    if not any(plans) or not all(options):
+        return
+    last = [each[-1:] for each in options]
+    for order in _orders(search.requests, last, search.order_given):
+        cuts = [last[r][0].indices for r in order]
+        for kept in (None, [plans[r] for r in order]):
+            made = pricer.candidate(order, cuts, kept)
+            if made is not None:
+                search.offer(made, "plans of requests alone")
+                yield made
+
+
+def _improve(
+    search: StreamSearch, pricer: Pricer, pool: Sequence[Candidate], options: Sequence[Options], seed: int
+) -> None:
+    """Climb from the best starts, then shake what is best and climb again, as long as that helps."""
+    moves = Moves(pricer, options, search.order_given, np.random.default_rng(seed))
+    best = pool[0]
+    for start in pool[:CLIMBED]:
+        if search.done():
+            break
+        climbed = moves.climb(start, search.done)
+        search.offer(climbed, "local search")
+        best = min(best, climbed, key=lambda candidate: candidate.rank)
+    stalled = rounds = 0
+    while stalled < STALLED and not search.done():
+        rounds += 1
+        climbed = moves.climb(moves.shake(best), search.done)
+        better = climbed.rank < best.rank
+        # Whoever is faster without barriers counts as well, and is where the next shake begins.
+        faster = search.offer(climbed, "local search, shaken")
+        best = climbed if better or faster else best
+        stalled = 0 if better or faster else stalled + 1
+    if search.closed:
+        return
+    why = "asked to stop" if search.deadline.interrupted else "time was up"
+    ended = f"{STALLED} in a row without a better sequence" if stalled >= STALLED else why
+    search.notes.append(f"search ended after {rounds} rounds of shaking: {ended}")
+
+
+def _kinds(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:
+    """The unlike tables, and which of them each request has."""
+    number: dict[int, int] = {}
+    kinds: list[Tables] = []
+    for request in requests:
+        if id(request.tables) not in number:
+            number[id(request.tables)] = len(kinds)
+            kinds.append(request.tables)
+    return kinds, [number[id(request.tables)] for request in requests]
+
+
+def _orders(
+    requests: Sequence[Request], options: Sequence[Options], order_given: bool
+) -> list[tuple[int, ...]]:
+    """Orders to start from: the given one; or by release, and dispatched by shortest and by longest work.
+
+    Whenever the first stage is free, dispatching takes the request of the least (the most) work among
+    those released.
+    """
+    numbers = tuple(range(len(requests)))
+    if order_given:
+        return [numbers]
+    by_release = tuple(sorted(numbers, key=lambda r: (requests[r].release, r)))
+    work = [
+        float(r.tables.tau(0, o[0].indices[:-1], o[0].indices[1:]).sum())
+        for r, o in zip(requests, options, strict=True)
+    ]
+    found = [by_release]
+    for sign in (1, -1):
+        left, order, now = list(by_release), [], 0.0
+        while left:
+            there = [r for r in left if requests[r].release <= now] or left[:1]
+            chosen = min(there, key=lambda r: (sign * work[r], r))
+            left.remove(chosen)
+            order.append(chosen)
+            now = max(now, float(requests[chosen].release)) + work[chosen]
+        found.append(tuple(order))
+    return list(dict.fromkeys(found))
+
+
+def _trials(options: Sequence[Options]) -> list[int]:
+    longest = np.unique([option.longest for each in options for option in each])
+    if longest.size <= TRIALS:
+        return [int(t) for t in longest]
+    wanted = np.geomspace(max(int(longest[0]), 1), int(longest[-1]), TRIALS)
+    return [
+        int(t) for t in np.unique(longest[np.minimum(np.searchsorted(longest, wanted), longest.size - 1)])
+    ]

@@ -1,0 +1,90 @@
+"""The step for plans whose chunks wait for memory: other homes, and boundaries to go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mocap_opt.replay import contention_free_makespan as estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_latency
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.waiting_reduction import patient_homes, unhindered
+from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.link_steps import congested
+from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.stopping import AskedToStop
+
+ROUNDS = 3
+"""Times that it goes on from what it has found, as long as that helps."""
+
+IN_TIME = " + homes in time"
+"""Ends the name of what such a plan came from."""
+
+
+def no_waiting_reduction(search: JointSearch) -> str | None:
+    """Why it does not apply, in words."""
+    if search.state.execution is Execution.LOCKSTEP:
+        return "in lockstep nothing waits for memory"
+    if search.state.best is None:
+        return "no plan is known"
+    if search.round == 0 and congested(search.state) and _traffic_costs_more(search.state):
+        return "traffic costs more latency than waiting for memory"
+    return None
+
+
+def _traffic_costs_more(state: SearchState) -> bool:
+    """Whether traffic costs the best plan more than waiting for memory: then other steps gain more."""
+    assert state.best is not None
+    assert state.best_latency is not None
+    waiting = estimate.without_traffic(state.tables, state.best.plan)
+    alone = contention_free_latency(state.tables, Plan(state.best.plan.boundaries))
+    return state.best_latency - waiting > waiting - alone
+
+
+def waiting_reduction(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Let chunks wait less for memory, again from what was found as long as that helps."""
+    state = search.state
+    for n in range(ROUNDS if search.round == 0 else 1):
+        before = state.best_latency
+        plans = [plan for _, plan in search.improved] if n == 0 and search.round == 0 else []
+        reduce_waiting(state, plans, search.seed + n, asked_to_stop)
+        if state.best_latency == before or asked_to_stop():
+            break
+
+
+def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_to_stop: AskedToStop) -> None:
+    """Let the chunks of the best plan, or of boundaries better than its own, wait less for memory.
+
+    Parameters
+    ----------
+    state : SearchState
+        Receives what is found; must have a plan.
+    plans : sequence of Plan
+        Feasible; all get greedy homes, and that with the best boundaries is started from, whatever its homes.
+    seed : int
+    asked_to_stop : callable
+    """
+    assert state.best is not None
+    tables = state.tables
+    source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
+    best = state.best.plan
+    known = estimate.estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+    ranked = sorted(
+        (estimate.estimate(tables, plan.grid_indices(tables)), n, plan)
+        for n, plan in enumerate([*plans, best])
+    )
+    # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
+    for alone, _, plan in ranked:
+        indices = plan.grid_indices(tables)
+        for pages in patient_homes(tables, indices, alone, known, seed, asked_to_stop):
+            known = estimate.estimate(tables, indices, pages)
+            state.offer(Plan.from_arrays(tables, indices, pages), source)
+    found = unhindered(
+        tables,
+        ranked[0][-1],
+        deterministic=state.deterministic_limit is not None,
+        seed=seed,
+        asked_to_stop=asked_to_stop,
+    )
+    for plan in found:
+        state.offer(plan, source)
