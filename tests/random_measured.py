@@ -81,3 +81,22 @@ def measured_instance(
     memory = die_memory(Instance.from_dict(data), random.uniform(0.7, 0.95))
     data["wafer"]["die"] = {"memory_bytes": memory}
     return data
+
+
+def hub_instance(bandwidth: str = "10 GB/s") -> dict[str, Any]:
+    """6 stages x 12 chunks x 64 steps with measured times, whose third stage has narrow links all around.
+
+    Memory is short by a fifth of the cache, and what has to leave a stage is in the way of other traffic
+    there; the programs are the steps that see both memory and what the links carry.
+
+    Parameters
+    ----------
+    bandwidth : str
+        Of the narrow links.  At 4 GB/s forced traffic decides the latency, at 16 GB/s hardly.
+    """
+    data = measured_instance(1, (6, 12, 64), hub=False, depth=1)
+    data["name"] = "narrow-hub"
+    del data["wafer"]["die"]
+    data["wafer"]["slow_links"] = narrow_hub(data, 2, bandwidth)
+    data["wafer"]["die"] = {"memory_bytes": die_memory(Instance.from_dict(data), 0.8)}
+    return data

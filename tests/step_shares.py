@@ -1,10 +1,12 @@
 """What each step of a solve took of its share, and what gaps are left: ``python tests/step_shares.py``.
 
-Solves the instances S and M of the benchmark family and twenty random ones with measured, non-monotone times
-(`random_measured`) under several time limits, each in a process of its own.  A table says for each instance
-the gap at each limit, the step that exceeded its share the most, and how many steps got no time.  Marked are
+Solves the instances S and M of the benchmark family, one whose hub has narrow links, and twenty random
+ones with measured, non-monotone times (`random_measured`) under several time limits, each in a process of
+its own.  A table says for each instance the gap at each limit, the step that exceeded its share the most,
+and how many steps got no time.  Marked are
 
 - ``!`` a step that took more than its share by over 5 % and `LATE_S` seconds,
+- ``late`` an open gap whose programs, if any were planned, were given less than `PROGRAMS` of the limit,
 - ``stuck`` a gap that a longer limit left as it was although steps had been skipped for want of time.
 
 Exit code 1 if there are any.
@@ -20,8 +22,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from random_measured import measured_instance
+from random_measured import hub_instance, measured_instance
 
+from mocap_opt.solve.search_state import PROGRAM_STEPS
 from mocap_opt.studies.bench.family import SIZES, VARIANTS, make, names
 
 LATE_S = 1.0
@@ -31,9 +34,15 @@ CLOSED = 1e-4
 """A gap that counts as none."""
 
 
+PROGRAMS = 0.25
+"""Least part of the time limit that the programs are given where they run at all."""
+
+
 def instances(random: int) -> dict[str, dict[str, Any]]:
     """What is solved, by name."""
     found = {name: make(name) for name in names(tuple(size for size in SIZES if size in "SM"), VARIANTS)}
+    hub = hub_instance()
+    found[hub["name"]] = hub
     for seed in range(random):
         data = measured_instance(seed)
         found[data["name"]] = data
@@ -74,6 +83,13 @@ def starved(report: dict[str, Any]) -> list[str]:
     return [step["step"] for step in report["steps"] if step["skipped"] == "time was up"]
 
 
+def late(report: dict[str, Any], limit: float) -> bool:
+    """Whether planned programs came too late."""
+    runs = [step for step in report["steps"] if step["step"] in PROGRAM_STEPS.values()]
+    given = [step["allowed_s"] or 0.0 for step in runs if step["runs"] or step["skipped"] == "time was up"]
+    return bool(given) and sum(given) < PROGRAMS * limit
+
+
 def main() -> int:
     """Measure, print the table, and say whether every share was kept and no gap was stuck."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -93,16 +109,17 @@ def main() -> int:
             cells, before = [], None
             for limit in limits:
                 report = solved(path, limit)
-                (late, step), skipped = latest(report), starved(report)
+                (excess, step), skipped = latest(report), starved(report)
                 gap = report["gap"]
-                over = late > LATE_S + 0.05 * limit
+                behind = late(report, limit) and (gap is None or gap > CLOSED)
+                over = excess > LATE_S + 0.05 * limit
                 stuck = (
                     before is not None and gap is not None and gap > CLOSED and before[1] and gap >= before[0]
                 )
-                wrong += over + bool(stuck)
+                wrong += over + bool(stuck) + behind
                 text = "no plan" if gap is None else f"{100 * gap:.3f} %"
-                marks = f"{'!' if over else ''} {len(skipped)}{' stuck' if stuck else ''}"
-                cells.append(f"{text} {late:+.2f} {step}{marks}")
+                marks = f"{'!' * over} {len(skipped)}{' stuck' * bool(stuck)}{' late' * behind}"
+                cells.append(f"{text} {excess:+.2f} {step}{marks}")
                 before = (1.0 if gap is None else gap, skipped)
             print(f"{name:14}" + "".join(f"{cell:>46}" for cell in cells), flush=True)
     print(f"{wrong} shares exceeded or gaps stuck")
