@@ -24,7 +24,7 @@ from typing import Any
 
 from random_measured import hub_instance, measured_instance
 
-from mocap_opt.solve.search_state import PROGRAM_STEPS
+from mocap_opt.solving.search_state import PROGRAM_STEPS
 from mocap_opt.studies.bench.family import SIZES, VARIANTS, make, names
 
 LATE_S = 1.0

@@ -29,7 +29,7 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import STEPS, solve_jointly
 from mocap_opt.solving.report import BoundBeatenError, relative_gap
 from mocap_opt.solving.search_state import PROGRAM_STEPS, JointSearch
-from mocap_opt.solving.start_steps import FIRST, LAST, OTHERS
+from mocap_opt.solving.start_steps import AGAIN, FIRST, LAST, OTHERS
 from mocap_opt.solving.steps import STALLED, Raises, Step, chosen_steps, run_steps
 from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
@@ -349,3 +349,25 @@ def test_relaxations_that_cannot_close_anything_leave_their_time_to_others(name,
     assert step.unless(search) is None
     state.add_bounds([Bound("traffic", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH)])
     assert step.unless(search) == why
+
+
+def test_a_slow_first_heuristic_does_not_cost_the_plan_of_a_quick_one(monkeypatch):
+    asked = []
+    plan = starts_of("S-links")[0][1]
+
+    def ask(search, names, asked_to_stop):
+        for name in names:
+            asked.append(name)
+            while name == FIRST[0] and not asked_to_stop():
+                pass
+            if asked_to_stop():
+                break
+            search.state.offer(plan, name)
+
+    monkeypatch.setattr(starts, "ask_heuristics", ask)
+    state = SearchState(tables_of("S-links"), Deadline(200.0, clock=TickingClock()), 0.0)
+    search = JointSearch(state, choose(state.tables, None, "auto", by_size=True))
+    run_steps([step_named("first_heuristics")], search)
+    assert asked == [FIRST[0], AGAIN[0]]
+    assert state.best_source == AGAIN[0]
+    assert set(AGAIN) == set(FIRST)

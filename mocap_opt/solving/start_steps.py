@@ -11,6 +11,9 @@ from mocap_opt.stopping import AskedToStop
 FIRST = ("search-greedy", "uniform-greedy", "mocap")
 """Heuristics that run before any bound: fast, and between them seldom without a plan."""
 
+AGAIN = ("uniform-greedy", "search-greedy", "mocap")
+"""The same in the order in which they are asked again where time is too short for all: least work first."""
+
 OTHERS = ("search-spread", "terapipe")
 """Those that find a better start than the first ones somewhere: where links are scarce, and where chunk times
 were measured."""
@@ -23,13 +26,13 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     """Ask the first heuristics.
 
     If the share of this step ends before any of them has a plan, they are asked again, until one has, in
-    all the time left and a little more.
+    all the time left and a little more; the quickest first, since the first one may have used up the share.
     """
     ask_heuristics(search, FIRST, asked_to_stop)
     if search.state.best is not None or not asked_to_stop():
         return
     search.reasons.clear()
-    for name in FIRST:
+    for name in AGAIN:
         if search.state.best is None and not search.state.grace.expired:
             ask_heuristics(search, [name], search.state.grace)
 
