@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import queued_bytes
@@ -19,17 +20,17 @@ from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
 
-RANGES = 8
-"""Ranges of the longest chunk that are told apart."""
+RANGES = 32
+"""Ranges of the longest chunk that are told apart at most, fewer where chunks are many."""
+
+LEAST_RANGES = 4
+"""Ranges below which the bound is left out."""
 
 WEIGHTS = 9
 """Weights of work against memory-time that are tried for a range."""
 
 MOST_WORK = 60_000_000
 """Requests x chunks x ranges x weights beyond which the bound is left out."""
-
-SAFE = 1 - 2.0**-36
-"""Taken off for rounding: a sum of n terms, none negative, errs by less than n 2^-52 of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +55,46 @@ class _Chunks:
         return start.astype(np.int64), end.astype(np.int64)
 
     @cached_property
-    def times(self) -> IntArray:
-        return self.tables.tau(np.arange(self.tables.stages)[:, None], *self.ends)
-
-    @cached_property
     def length(self) -> IntArray:
         start, end = self.ends
-        within = self.tables.length_allowed[(end == self.tables.steps).astype(np.int64), end - start]
-        # Longer than any cap where limits on lengths forbid the chunk.
-        far = np.iinfo(np.int64).max
-        lengths: IntArray = np.where(within, self.tables.grid[end] - self.tables.grid[start], far)
+        lengths: IntArray = self.tables.grid[end] - self.tables.grid[start]
         return lengths
 
     @cached_property
-    def held(self) -> FloatArray:
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """Whether the limits on lengths allow the chunk."""
+        start, end = self.ends
+        within = self.tables.length_allowed[(end == self.tables.steps).astype(np.int64), end - start]
+        return np.asarray(within, dtype=np.bool_)
+
+    @cached_property
+    def least_longest(self) -> int:
+        """Bytes of activations of the longest chunk at least, whatever the division."""
+        counts = self.tables.counts
+        return -(-self.tables.tokens // max(counts, default=1)) * self.each
+
+    def taken(self, free: IntArray) -> IntArray:
+        """Time a chunk occupies each stage at least, int64[stage, chunk], ticks.
+
+        Parameters
+        ----------
+        free : int64[memory], bytes
+            For KV and prefixes, at most.
+        """
+        forced = ForcedTraffic.of(self.tables, free)
+        if forced is None:
+            return self.tables.tau(np.arange(self.tables.stages)[:, None], *self.ends)
+        return forced.occupancy(*self.ends, free)
+
+    def held(self, taken: IntArray) -> FloatArray:
         """Bytes x ticks a chunk's time keeps occupied: all KV up to its end, and the prefix."""
         tables, (_, end) = self.tables, self.ends
         there = tables.page_bytes[:, None] * tables.pages[end] + tables.prefix_bytes[:, None]
-        occupied: FloatArray = (there * self.times.astype(np.float64)).sum(axis=0)
+        occupied: FloatArray = (there * taken.astype(np.float64)).sum(axis=0)
         return occupied
 
-    def least(self, cost: FloatArray, cap: int) -> FloatArray:
-        """Cheapest partitions into chunks within a cap on their length, tokens; inf if there are none.
+    def least(self, cost: FloatArray, cap: int, room: int) -> FloatArray:
+        """Cheapest partitions into chunks that some limits allow; inf if there are none.
 
         The count of chunks is not limited, which makes them no dearer.
 
@@ -83,6 +102,9 @@ class _Chunks:
         ----------
         cost : float64[weight, chunk]
         cap : int
+            Longest chunk, tokens.
+        room : int
+            Bytes of KV and prefixes that all memories together hold.
 
         Returns
         -------
@@ -91,7 +113,9 @@ class _Chunks:
         points = self.tables.steps + 1
         start, end = self.ends
         square = np.full((points, points, cost.shape[0]), np.inf)
-        square[end, start] = np.where(self.length <= cap, cost, np.inf).T
+        steps = -(-cap // self.tables.quantum)
+        allowed = self.allowed & (self.length <= cap) & pooled_chunks(self.tables, start, end, room, steps)
+        square[end, start] = np.where(allowed, cost, np.inf).T
         best = np.full((points, cost.shape[0]), np.inf)
         best[0] = 0.0
         for last in range(1, points):
@@ -115,19 +139,27 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
     """
     kinds: dict[int, _Chunks] = {id(r.tables): _Chunks(r.tables) for r in requests}
     size = sum(chunks.tables.steps**2 // 2 for chunks in kinds.values())
-    if size * RANGES * WEIGHTS > MOST_WORK:
+    ranges = min(RANGES, MOST_WORK // max(size * WEIGHTS, 1))
+    if ranges < LEAST_RANGES:
         return None
     number = {key: sum(id(r.tables) == key for r in requests) for key in kinds}
     stage = int(np.argmax(sum(number[key] * chunks.tables.phi[:, -1] for key, chunks in kinds.items())))
     first = min(request.release for request in requests)
-    # The longest chunk of all requests, in bytes of activations, lies in one of these ranges.
-    most = max(chunks.tables.tokens * chunks.each for chunks in kinds.values())
-    edges = np.unique(np.geomspace(max(most // 256, 1), most, RANGES).astype(np.int64))
+    # The longest chunk of all requests, in bytes of activations, is one of these.
+    least = max(chunks.least_longest for chunks in kinds.values())
+    sizes = np.unique(
+        np.concatenate([chunks.length[chunks.allowed] * chunks.each for chunks in kinds.values()])
+    )
+    sizes = sizes[sizes >= least]
+    if not sizes.size:
+        return None
+    edges = np.unique(np.linspace(0, sizes.size, ranges + 1).astype(int)).tolist()
     values = []
-    for low, high in pairwise([0, *edges.tolist()]):
+    for low, high in pairwise(edges):
         stop_if(asked_to_stop)
-        room = _room(list(kinds.values()), number, low)
-        values.append(_range_bound(kinds, number, stage, room, high))
+        free = _free(list(kinds.values()), number, int(sizes[low]))
+        if free is not None:
+            values.append(_range_bound(kinds, number, stage, free, int(sizes[high - 1])))
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return None
@@ -135,30 +167,45 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
     return Bound("work_and_memory", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH, f"stage {stage}")
 
 
-def _room(kinds: Sequence[_Chunks], number: dict[int, int], low: int) -> int:
-    """Bytes all memories hold at most if some chunk takes more than `low` bytes of activations."""
+def _free(kinds: Sequence[_Chunks], number: dict[int, int], low: int) -> IntArray | None:
+    """Bytes each memory has for KV and prefixes at most if some chunk takes `low` bytes of activations.
+
+    Returns
+    -------
+    int64[memory] or None
+        None if some memory has no room for its prefix.
+    """
     machine = kinds[0].tables
     # Whichever request that chunk is of, the reserve covers at least the least of these.
     held = np.min([chunks.tables.working_bytes * (low // chunks.each) for chunks in kinds], axis=0)
     together = np.sum(
         [number[id(c.tables)] * c.tables.working_bytes * c.tables.tokens for c in kinds], axis=0
     )
+    free = machine.free_memory(machine.staging + queued_bytes(machine.queue_depth, held, together))
+    prefix = np.max([chunks.tables.prefix_bytes for chunks in kinds], axis=0)
+    return None if (free < prefix).any() else free
+
+
+def _room(kinds: Sequence[_Chunks], free: IntArray) -> int:
+    """Bytes of KV and prefixes that all memories hold, each a whole number of what these come in."""
     sizes = [np.concatenate([c.tables.page_bytes, c.tables.prefix_bytes]) for c in kinds]
     unit = max(int(np.gcd.reduce(np.concatenate(sizes))), 1)
-    reserve = machine.staging + queued_bytes(machine.queue_depth, held, together)
-    free = np.maximum(machine.free_memory(reserve), 0)
     return int((free // unit * unit).sum())
 
 
 def _range_bound(
-    kinds: dict[int, _Chunks], number: dict[int, int], stage: int, room: int, high: int
+    kinds: dict[int, _Chunks], number: dict[int, int], stage: int, free: IntArray, high: int
 ) -> float:
     """The bound over all weights if no chunk takes more than `high` bytes of activations."""
+    room = _room(list(kinds.values()), free)
     weight = np.linspace(0.0, 1.0, WEIGHTS)[:, None]
     total = np.zeros(WEIGHTS)
     for key, chunks in kinds.items():
+        taken = chunks.taken(free)
+        held = chunks.held(taken)
         # Without any room, a chunk that keeps bytes for some time cannot run at all.
-        over_time = chunks.held / room if room else np.where(chunks.held > 0, np.inf, 0.0)
+        over_time = held / room if room else np.where(held > 0, np.inf, 0.0)
         memory = (1 - weight) * over_time if room else over_time[None]
-        total += number[key] * chunks.least(weight * chunks.times[stage] + memory, high // chunks.each)
+        cost = weight * taken[stage] + memory
+        total += number[key] * chunks.least(cost, high // chunks.each, room)
     return float(total.max())

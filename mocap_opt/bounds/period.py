@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
 from mocap_opt.formulations.memory_limits import free_bytes
 from mocap_opt.formulations.period_terms import pooled_room
@@ -24,11 +26,14 @@ from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
 
-BUCKETS = 10
-"""Ranges of the longest chunk: longer chunks leave less memory, shorter ones cost more overhead."""
+RANGES = (10, 64)
+"""Ranges of the longest chunk, at least and most: longer chunks leave less memory, shorter ones cost more."""
+
+RANGES_SIZE = 2**22
+"""Stages x chunks x ranges that more ranges than the least are kept to."""
 
 ROUNDS = 60
-"""Most weightings tried in all."""
+"""Most weightings tried in all, beside the first of every range."""
 
 BUDGET_S = 6.0
 """Seconds after which no further weighting is tried."""
@@ -42,8 +47,16 @@ MOST_ARCS = 16_000_000
 SETTLED = 1e-5
 """A bound this close to what any weighting could give is not sharpened further."""
 
-SAFE = 1 - 2.0**-36
-"""Taken off for rounding: a sum of n terms, none negative, errs by less than n 2^-52 of itself."""
+MOST_FORCED = 2**24
+"""Chunks x stages x ranges up to which each range knows the traffic it forces."""
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What every chunk [a, b) adds to sums that fit into a period, float64[a, b]."""
+
+    costs: list[FloatArray]
+    occupied: FloatArray
 
 
 @dataclass
@@ -52,6 +65,7 @@ class _Class:
 
     allowed: npt.NDArray[np.bool_]
     room: int
+    sums: _Sums
     value: FloatArray
     cuts: list[FloatArray] = field(default_factory=list)
 
@@ -71,22 +85,35 @@ class PartitionBound:
         self.counts = list(tables.counts)
         points = tables.steps + 1
         a, b = np.triu_indices(points, 1)
+        self.classes = self._ranges(points, a, b)
+
+    def _sums(self, a: IntArray, b: IntArray, taken: IntArray, shared: FloatArray) -> _Sums:
+        """Sums over chunks: how long each stage is taken, what all share, bytes x time in all memories.
+
+        Parameters
+        ----------
+        a, b : int64[chunk]
+        taken : int64[stage, chunk], ticks
+        shared : float64[sum, chunk], ticks
+        """
+        tables, points = self._tables, self._tables.steps + 1
         stages = np.arange(tables.stages)[:, None]
-        times = tables.tau(stages, a, b)
-        sends = tables.send_time(stages, a, b) if scope is Scope.LOCKSTEP else np.zeros_like(times)
-        classes = stage_classes(times, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
+        sends = np.zeros_like(taken)
+        if self.scope is Scope.LOCKSTEP:
+            sends = tables.send_time(stages, a, b)
+        classes = stage_classes(taken, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
         first = class_members(classes)
         # One stage for all chunks: in the slots of a single stage no two chunks meet.
         sender = sends[int(sends.sum(axis=1).argmax())]
         held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]
-        self._costs: list[FloatArray] = [_square(points, a, b, times[i] + sender) for i in first]
+        costs = [_square(points, a, b, taken[i] + sender) for i in first]
+        costs += [_square(points, a, b, row + sender) for row in shared]
         occupied = np.zeros(a.size)
         for c, i in enumerate(first):
-            occupied += float((classes == c).sum()) * held[i, b] * (times[i] + sends[i]).astype(np.float64)
-        self._occupied = _square(points, a, b, occupied)
-        self.classes = self._ranges(points, a, b)
+            occupied += float((classes == c).sum()) * held[i, b] * (taken[i] + sends[i]).astype(np.float64)
+        return _Sums(costs, _square(points, a, b, occupied))
 
-    def _ranges(self, points: int, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> list[_Class]:
+    def _ranges(self, points: int, a: IntArray, b: IntArray) -> list[_Class]:
         """One class for each range of the longest chunk that some memory does not rule out."""
         tables = self._tables
         length = tables.grid[b] - tables.grid[a]
@@ -96,22 +123,31 @@ class PartitionBound:
         if not possible.size:
             return []
         found = []
-        edges = np.unique(np.linspace(0, possible.size, BUCKETS + 1).astype(int))
+        ranges = int(np.clip(RANGES_SIZE // (tables.stages * points**2), *RANGES))
+        edges = np.unique(np.linspace(0, possible.size, ranges + 1).astype(int))
+        tau = tables.tau(np.arange(tables.stages)[:, None], a, b)
+        sums = self._sums(a, b, tau, np.zeros((0, a.size)))
+        forced = None
+        if tables.stages * points**2 * len(edges) <= MOST_FORCED:
+            forced = ForcedTraffic.of(tables, free_bytes(tables, int(possible[0]), endless=True))
         for low, high in pairwise(edges.tolist()):
-            shortest = int(possible[low])
-            room = pooled_room(tables, shortest)
-            if room is None or (free_bytes(tables, shortest, endless=True) < tables.prefix_bytes).any():
+            shortest, longest = int(possible[low]), int(possible[high - 1])
+            room, free = pooled_room(tables, shortest), free_bytes(tables, shortest, endless=True)
+            if room is None or (free < tables.prefix_bytes).any():
                 continue
-            allowed = _square(points, a, b, within & (length <= possible[high - 1])) > 0
-            found.append(_Class(allowed, room, np.zeros(len(self.counts))))
+            if forced is not None:
+                sums = self._sums(a, b, forced.occupancy(a, b, free), forced.together(a, b, free))
+            steps = -(-longest // tables.quantum)
+            allowed = within & (length <= longest) & pooled_chunks(tables, a, b, room, steps)
+            found.append(_Class(_square(points, a, b, allowed) > 0, room, sums, np.zeros(len(self.counts))))
         return found
 
     def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
         """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time."""
         late = deadline.at_most(BUDGET_S)
-        busiest = np.zeros(len(self._costs) + 1)
-        busiest[int(np.argmax([work[0, -1] for work in self._costs]))] = 1.0
         for each in self.classes:
+            busiest = np.zeros(len(each.sums.costs) + 1)
+            busiest[int(np.argmax([work[0, -1] for work in each.sums.costs]))] = 1.0
             self._evaluate(each, busiest, deadline)
         for _ in range(rounds if self.classes else 0):
             each = min(self.classes, key=lambda c: float(c.value.min()))
@@ -152,10 +188,11 @@ class PartitionBound:
 
         Stopped before it is through it leaves what was known.
         """
-        cost = weights[-1] / max(each.room, 1) * self._occupied
-        if each.room == 0 and self._occupied.any():
-            cost = np.where(self._occupied > 0, np.inf, 0.0)
-        for weight, work in zip(weights[:-1], self._costs, strict=True):
+        costs, occupied = each.sums.costs, each.sums.occupied
+        cost = weights[-1] / max(each.room, 1) * occupied
+        if each.room == 0 and occupied.any():
+            cost = np.where(occupied > 0, np.inf, 0.0)
+        for weight, work in zip(weights[:-1], costs, strict=True):
             cost = cost + weight * work
         cost = np.where(each.allowed, cost, np.inf)
         least, back = np.full(cost.shape[0], np.inf), []
@@ -176,10 +213,7 @@ class PartitionBound:
         sums, end = np.zeros(weights.size), cost.shape[0] - 1
         for layer in reversed(back[: self.counts[at]]):
             start = int(layer[end])
-            sums += [
-                *(work[start, end] for work in self._costs),
-                self._occupied[start, end] / max(each.room, 1),
-            ]
+            sums += [*(work[start, end] for work in costs), occupied[start, end] / max(each.room, 1)]
             end = start
         each.cuts.append(sums)
 

@@ -68,9 +68,20 @@ def climb(
 
 
 def shake(
-    tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator
+    tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator, strength: int = 1
 ) -> tuple[Schedule, IntArray] | None:
     """Move a few boundaries at random, sometimes the spacing, sometimes the order of homes.
+
+    Parameters
+    ----------
+    tables : Tables
+    periodic : Schedule
+        Feasible.
+    order : int64[stage, memory]
+        As for `climb`.
+    rng : numpy.random.Generator
+    strength : int
+        Times `SHAKEN` boundaries are moved at most.
 
     Returns
     -------
@@ -90,7 +101,7 @@ def shake(
     elif draw < 0.5:
         slots = int(np.clip(slots + rng.integers(-1, 2), chunks, chunks + tables.stages - 1))
     if chunks > 1:
-        count = int(rng.integers(1, SHAKEN + 1))
+        count = int(rng.integers(1, strength * SHAKEN + 1))
         most = max(1, min(SHAKEN, tables.steps // (4 * chunks)))
         np.add.at(indices, rng.integers(1, chunks, count), rng.integers(-most, most + 1, count))
     found = placed(tables, indices, slots, order)

@@ -67,10 +67,10 @@ class Moves:
             best = made
         return best
 
-    def shake(self, start: Candidate) -> Candidate:
-        """Make a few moves whatever they cost, as far as what they lead to fits."""
+    def shake(self, start: Candidate, strength: int = 1) -> Candidate:
+        """Make a few moves (`SHAKEN` times the strength at most) whatever they cost, as far as all fits."""
         shaken = start
-        for _ in range(int(self.rng.integers(2, SHAKEN + 1))):
+        for _ in range(int(self.rng.integers(2, strength * SHAKEN + 1))):
             made = (self._moved(shaken) for _ in range(TRIES))
             shaken = next((candidate for candidate in made if candidate is not None), shaken)
         return shaken

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 
-import numpy as np
-
-from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.homes.periodic import home_orders
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.schedule.verify import smallest_interval
 from mocap_opt.search.period_pricing import steady_period
+from mocap_opt.search.period_rounds import Rounds, Start
 from mocap_opt.search.period_starts import periodic_plan_of_method, starts
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.solving.incumbent import Progress
+from mocap_opt.solving.request_plans import plan_alone
 from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
@@ -37,17 +38,8 @@ PROMISING = 6
 NO_ROOM = "the reserve of endless requests leaves some memory no room, however short the chunks"
 """Why there is no periodic plan where the reserve alone rules every partition out."""
 
-Start = tuple[float, Schedule, IntArray]
-"""The estimate of a plan, the plan, and the order of homes it was made with."""
-
-CLIMBED = 16
-"""Starts that local search climbs from, one of a count of chunks and an order of homes, best first."""
-
-SHAKEN = 3
-"""Plans of which the local search shakes one at random, best first."""
-
-PATIENCE = 40
-"""Shakes without a better plan after which the local search gives up."""
+ALONE = 0.15
+"""Part of the time left that planning one request alone may take."""
 
 TIME_LIMIT_S = 60.0
 """Seconds of a search for which nobody says a limit."""
@@ -60,6 +52,9 @@ STARTING = 0.4
 
 PROGRAM_SIZE = 600
 """Stages x positions x grid steps up to which the lockstep program is solved for every W."""
+
+LARGE_PROGRAM = 4_000
+"""The same up to which it is solved at the end, in the time that the local search leaves."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,6 @@ class PeriodSearch:
     notes: list[str] = field(default_factory=list)
     _judged: dict[Schedule, PeriodAssessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
-    _least: float = math.inf
 
     @property
     def judged(self) -> tuple[PeriodAssessment, ...]:
@@ -196,12 +190,30 @@ class PeriodSearch:
             found = None if periodic is None else self.judge(periodic, name)
             self.methods.append(MethodPeriod(name, found, reason))
 
-    def try_starts(self) -> None:
-        """Price equal chunks, the methods' chunks and even ones, with homes in the cycle; replay the best."""
-        plans = [m.assessment.periodic.plan for m in self.methods if m.assessment is not None]
-        for periodic, order in starts(self.tables, plans, self.deadline.share(STARTING)):
+    def plan_one_request(self, seed: int) -> Plan | None:
+        """Plan a request as if it were alone, and repeat it with the fewest slots between requests."""
+        plan = plan_alone(self.tables, self.deadline.share(ALONE), seed=seed)
+        periodic = None if plan is None else smallest_interval(self.tables, plan)
+        if periodic is not None:
+            self.judge(periodic, "plan of one request")
+        return plan
+
+    def try_starts(self, plans: Sequence[Plan] = ()) -> None:
+        """Price equal chunks, known plans' chunks and even ones, with homes in the cycle; replay the best.
+
+        Parameters
+        ----------
+        plans : sequence of Plan
+            Known ones, beside those of the methods.
+        """
+        known = [found.periodic for found in self.judged]
+        # Known plans keep their homes; their chunks get homes in the cycle as well.
+        order = home_orders(self.tables)[0]
+        made = ((periodic, order) for periodic in known)
+        chunks = [*(periodic.plan for periodic in known), *plans]
+        for periodic, asked in chain(made, starts(self.tables, chunks, self.deadline.share(STARTING))):
             estimate = steady_period(self.tables, periodic.plan, periodic.slots)
-            self._starts.append((estimate, periodic, order))
+            self._starts.append((estimate, periodic, asked))
         self._starts.sort(key=lambda start: start[0])
         found = [periodic for _, periodic, _ in self._starts]
         lockstep = sorted(found, key=lambda p: run_lockstep(p).period)
@@ -211,37 +223,8 @@ class PeriodSearch:
             self.judge(periodic, "cyclic chunks")
 
     def search_locally(self, seed: int) -> None:
-        """Climb from the best starts of unlike counts and orders, shake the best plans, climb again."""
-        rng = np.random.default_rng(seed)
-        first: dict[tuple[int, bytes], Start] = {}
-        for start in self._starts:
-            first.setdefault((start[1].plan.chunks, start[2].tobytes()), start)
-        pool: list[Start] = []
-        for start in list(first.values())[:CLIMBED]:
-            if self.done:
-                return
-            pool.append(self._climbed(start, rng))
-        misses = tries = 0
-        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self.done:
-            pool.sort(key=lambda found: found[0])
-            at = int(rng.integers(min(len(pool), SHAKEN)))
-            shaken = shake(self.tables, pool[at][1], pool[at][2], rng)
-            tries += 1
-            if shaken is None:
-                continue
-            found = self._climbed((pool[at][0], *shaken), rng)
-            misses = 0 if found[0] < pool[at][0] else misses + 1
-            if found[0] <= pool[at][0]:
-                pool[at] = found
-
-    def _climbed(self, start: Start, rng: np.random.Generator) -> Start:
-        """Climb, and replay what is better than all before by the estimate."""
-        _, periodic, order = start
-        found, estimate = climb(self.tables, periodic, order, rng=rng, asked_to_stop=lambda: self.done)
-        if estimate < self._least:
-            self._least = estimate
-            self.judge(found, "local search")
-        return estimate, found, order
+        """Climb from the starts and shake, in rounds."""
+        Rounds(self, self._starts, seed).run()
 
     def run_programs(self, by_slots: PartitionBound, seed: int, solver: str = "auto") -> None:
         """Solve the lockstep program of every W whose bound leaves something to gain."""
@@ -351,8 +334,10 @@ def best_period(
         return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
     if not search.done:
+        search.begin("plan of one request")
+        alone = search.plan_one_request(seed)
         search.begin("cyclic chunks")
-        search.try_starts()
+        search.try_starts([] if alone is None else [alone])
     lockstep = by_slots.get(Scope.LOCKSTEP)
     size = tables.stages * max(tables.counts, default=0) * tables.steps
     if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
@@ -360,6 +345,8 @@ def best_period(
     if not search.done:
         search.begin("local search")
         search.search_locally(seed)
+    if lockstep is not None and PROGRAM_SIZE < size <= LARGE_PROGRAM and not search.done:
+        search.run_programs(lockstep, seed, solver)
     return search
 
 

@@ -38,7 +38,19 @@ def own_plans(search: StreamSearch, kinds: Sequence[Tables], share: float, seed:
         if late.expired:
             found.append(None)
             continue
-        state = SearchState(tables, late.share(1 / (len(kinds) - number)), LEAST_GAP)
-        solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=seed)
-        found.append(None if state.best is None else state.best.plan)
+        found.append(plan_alone(tables, late.share(1 / (len(kinds) - number)), seed=seed))
     return found
+
+
+def plan_alone(tables: Tables, deadline: Deadline, *, seed: int) -> Plan | None:
+    """Plan one request for its latency, as `mocap_opt.solving.joint` does; None if no plan was found.
+
+    Parameters
+    ----------
+    tables : Tables
+    deadline : Deadline
+    seed : int
+    """
+    state = SearchState(tables, deadline, LEAST_GAP)
+    solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=seed)
+    return None if state.best is None else state.best.plan

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request
+from mocap_opt.search.rounds import run_rounds
 from mocap_opt.search.stream_candidate import Candidate, Pricer
 from mocap_opt.search.stream_divisions import Chunking, Options, families, within
 from mocap_opt.search.stream_local_search import Moves
@@ -25,10 +27,10 @@ OWN_SHARE = 0.2
 """Part of the time left that planning every kind of request alone may take."""
 
 CLIMBED = 4
-"""Starts that the local search climbs from, best first, the best of a family and order each."""
+"""Starts that a round of the local search climbs from, best first, the best of a family and order each."""
 
 STALLED = 12
-"""Rounds of shaking and climbing again without a better sequence after which the search ends."""
+"""Shakes in a row without a better sequence that end a round."""
 
 
 def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
@@ -113,29 +115,32 @@ def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: i
 def _improve(
     search: StreamSearch, pricer: Pricer, pool: Sequence[Candidate], options: Sequence[Options], seed: int
 ) -> None:
-    """Climb from the best starts, then shake what is best and climb again, as long as that helps."""
+    """Climb from starts, shake what is best and climb again, in rounds."""
     moves = Moves(pricer, options, search.order_given, np.random.default_rng(seed))
-    best = pool[0]
-    for start in pool[:CLIMBED]:
-        if search.done():
-            break
-        climbed = moves.climb(start, search.done)
-        search.offer(climbed, "local search")
-        best = min(best, climbed, key=lambda candidate: candidate.rank)
-    stalled = rounds = 0
-    while stalled < STALLED and not search.done():
-        rounds += 1
-        climbed = moves.climb(moves.shake(best), search.done)
-        better = climbed.rank < best.rank
-        # Whoever is faster without barriers counts as well, and is where the next shake begins.
-        faster = search.offer(climbed, "local search, shaken")
-        best = climbed if better or faster else best
-        stalled = 0 if better or faster else stalled + 1
-    if search.closed:
-        return
-    why = "asked to stop" if search.deadline.interrupted else "time was up"
-    ended = f"{STALLED} in a row without a better sequence" if stalled >= STALLED else why
-    search.notes.append(f"search ended after {rounds} rounds of shaking: {ended}")
+    waiting, best = list(pool), pool[0]
+
+    def one_round(strength: int) -> None:
+        nonlocal best
+        for _ in range(min(CLIMBED, len(waiting))):
+            if search.done():
+                return
+            climbed = moves.climb(waiting.pop(0), search.done)
+            search.offer(climbed, "local search")
+            best = min(best, climbed, key=lambda candidate: candidate.rank)
+        stalled = 0
+        while stalled < STALLED and not search.done():
+            climbed = moves.climb(moves.shake(best, strength), search.done)
+            better = climbed.rank < best.rank
+            # Whoever is faster without barriers counts as well, and is where the next shake begins.
+            faster = search.offer(climbed, "local search, shaken")
+            best = climbed if better or faster else best
+            stalled = 0 if better or faster else stalled + 1
+
+    def value() -> tuple[Fraction, Fraction] | float:
+        return float("inf") if search.best is None else search.best.rank
+
+    ended = run_rounds(one_round, value=value, starts_left=lambda: bool(waiting), done=search.done)
+    search.notes.append(ended)
 
 
 def _kinds(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:

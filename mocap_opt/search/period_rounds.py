@@ -1,0 +1,123 @@
+"""Rounds of climbing and shaking periodic plans, until time is up, the gap closes or rounds bring nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.replay.period_evaluation import PeriodAssessment
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.search.rounds import run_rounds
+from mocap_opt.tables.cost_tables import Tables
+
+Start = tuple[float, Schedule, IntArray]
+"""The estimate of a plan, the plan, and the order of homes it was made with."""
+
+CLIMBED = 16
+"""Starts that a round climbs from."""
+
+KEPT = 3
+"""Best plans of all rounds before, from which a round goes on beside its starts; as many are shaken."""
+
+PATIENCE = 40
+"""Shakes in a row without a better plan that end a round."""
+
+NEAR = Fraction(101, 100)
+"""Plans whose estimate is at most so many times the period known are replayed: it leaves out contention."""
+
+
+class Judge(Protocol):
+    """What rounds need of a search for the period."""
+
+    tables: Tables
+    best: PeriodAssessment | None
+    notes: list[str]
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop."""
+
+    def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
+        """Replay a plan and keep the best."""
+
+
+class Rounds:
+    """Local search from many starts.
+
+    Parameters
+    ----------
+    search : Judge
+        Takes what is found, and says when to stop.
+    starts : sequence of Start
+        Best first.
+    seed : int
+        For the moves sampled and the shakes; with a search that knows no clock nothing else decides.
+    """
+
+    def __init__(self, search: Judge, starts: Sequence[Start], seed: int) -> None:
+        self._search, self._rng = search, np.random.default_rng(seed)
+        first: dict[tuple[int, bytes], Start] = {}
+        for start in starts:
+            first.setdefault((start[1].plan.chunks, start[2].tobytes()), start)
+        # The best of every count and order come first, the others after them.
+        leading = set(map(id, first.values()))
+        self._waiting = [*first.values(), *(start for start in starts if id(start) not in leading)]
+        self._kept: list[Start] = []
+
+    def run(self) -> None:
+        """Go through rounds and note how they ended."""
+        search = self._search
+        if not self._waiting:
+            return
+        ended = run_rounds(
+            self._round,
+            value=self._period,
+            starts_left=lambda: bool(self._waiting),
+            done=lambda: search.done,
+        )
+        search.notes.append(ended)
+
+    def _period(self) -> Fraction | float:
+        best = self._search.best
+        return float("inf") if best is None else best.period
+
+    def _round(self, strength: int) -> None:
+        """Climb from the next starts, then shake the best of them and of those before."""
+        pool, self._kept = self._kept, []
+        taken, self._waiting = self._waiting[:CLIMBED], self._waiting[CLIMBED:]
+        for start in taken:
+            if self._search.done:
+                break
+            pool.append(self._climbed(start))
+        misses = tries = 0
+        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self._search.done:
+            pool.sort(key=_estimate)
+            at = int(self._rng.integers(min(len(pool), KEPT)))
+            shaken = shake(self._search.tables, pool[at][1], pool[at][2], self._rng, strength)
+            tries += 1
+            if shaken is None:
+                continue
+            found = self._climbed((pool[at][0], *shaken))
+            misses = 0 if found[0] < pool[at][0] else misses + 1
+            if found[0] <= pool[at][0]:
+                pool[at] = found
+        self._kept = sorted(pool, key=_estimate)[:KEPT]
+
+    def _climbed(self, start: Start) -> Start:
+        """Climb, and replay what may be better than all before."""
+        search = self._search
+        found, estimate = climb(
+            search.tables, start[1], start[2], rng=self._rng, asked_to_stop=lambda: search.done
+        )
+        if estimate < NEAR * self._period():
+            search.judge(found, "local search")
+        return estimate, found, start[2]
+
+
+def _estimate(start: Start) -> float:
+    return start[0]
