@@ -11,6 +11,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.search.rounds import FRUITLESS, STRONGEST, run_rounds
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.solving.stream import solve_stream
+from mocap_opt.stopping import Deadline
 
 TIGHT = Path(__file__).parent / "data" / "stream-one-request.json"
 
@@ -46,7 +47,7 @@ def test_a_period_with_an_open_gap_says_why_its_search_ended() -> None:
     tables = make_tables(
         stages=3, tokens=12, max_chunks=5, linear=10, constant=5, token_bytes=1, capacity=11, queue_depth=2
     )
-    search = best_period(tables, time_limit_s=120.0, gap=0.0)
+    search = best_period(tables, deadline=Deadline(120.0), gap=0.0)
     assert search.current_gap
     assert any("rounds in a row brought nothing" in note for note in search.notes)
 
