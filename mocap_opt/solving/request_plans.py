@@ -9,6 +9,7 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.strategy import choose
 from mocap_opt.solving.stream_incumbent import StreamSearch
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 LEAST_GAP = 1e-3
