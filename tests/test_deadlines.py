@@ -25,7 +25,9 @@ from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import METHOD_NAMES, comparison
 from mocap_opt.solving import latency as driver
+from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import PeriodSearch, best_period
+from mocap_opt.solving.stream import solve_stream
 from mocap_opt.stopping import SIGNALS, Deadline, StoppedError, signals_wait
 from mocap_opt.tables import build_tables
 
@@ -179,6 +181,22 @@ def test_heuristics_and_programs_of_a_period_are_asked_to_stop(monkeypatch):
     assert asked == [False, True]
     search.run_methods(["mocap"])
     assert search.methods == []
+
+
+def test_periods_and_streams_tell_what_is_being_done(monkeypatch):
+    told: list[Progress] = []
+    tables = build_tables(load_instance(SLACK, PERIOD))
+    best_period(tables, deadline=Deadline(20.0), callback=told.append)
+    doing = list(dict.fromkeys(news.doing for news in told))
+    assert doing[0] == "bounds on the period"
+    assert "mocap" in doing or told[-1].gap is not None
+    told.clear()
+    data = json.loads(SLACK.read_text())
+    data["workload"]["requests"] = [{"tokens": data["workload"].pop("tokens")}] * 2
+    stream = Instance.from_dict({**data, "objective": "stream"}, SLACK.parent)
+    solve_stream(stream, time_limit_s=20.0, callback=told.append)
+    assert told[0].doing == "bounds on the makespan"
+    assert None not in [news.doing for news in told]
 
 
 def test_a_wrong_method_is_told_before_any_work(monkeypatch):
