@@ -45,10 +45,18 @@ def ratio_bars(
     for index, method in enumerate(scores.OTHERS):
         heights = shown[method].to_numpy(dtype=float)
         at = rows - 0.4 + width * (index + 0.5)
-        bars = ax.bar(at, heights, 0.92 * width, color=METHOD_COLOURS[index], label=method)
-        # Inside the bars, as the lines are above most of them.
-        labels = [f"{height:.2f}" for height in heights]
-        ax.bar_label(bars, labels=labels, label_type="center", fontsize=7, color="white")
+        ax.bar(at, heights, 0.92 * width, color=METHOD_COLOURS[index], label=method)
+        # At the feet of the bars, where no line crosses them.
+        for place, height in zip(at, heights, strict=True):
+            ax.text(
+                place,
+                0.02,
+                f"{height:.2f}",
+                transform=ax.get_xaxis_transform(),
+                ha="center",
+                fontsize=7,
+                color="white",
+            )
     for row, (_, value) in enumerate(there):
         first = row == 0
         bound = bounds[row]
