@@ -26,10 +26,9 @@ from mocap_opt.schedule import verify
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import plan_from_dict, plan_to_dict
 from mocap_opt.schedule.requests import Request, build_requests
-from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
-from mocap_opt.schedule.sequence_file import sequence_from_dict, sequence_to_dict
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.schedule_file import period_from_dict, schedule_to_dict, stream_from_dict
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
-from mocap_opt.solving.period_report import periodic_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
@@ -97,7 +96,7 @@ def plan_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
 def period_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
     """What a periodic plan comes to, read from what its file holds."""
     tables = period_tables(seed)
-    periodic = periodic_plan(file, tables)
+    periodic = period_from_dict(file, tables)
     broken = schedule_violations(periodic)
     lockstep = run_lockstep(periodic)
     found = {
@@ -123,11 +122,11 @@ def period_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
 
 def stream_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
     """What a sequence of requests comes to, read from what its file holds."""
-    sequence, order = sequence_from_dict(file, requests_of(seed))
+    sequence = stream_from_dict(file, requests_of(seed))
     broken = schedule_violations(sequence)
     lockstep = run_lockstep(sequence)
     found: dict[str, Any] = {
-        "order": order,
+        "order": sequence.order,
         "violations": _rules(broken),
         "memory": schedule_memory(sequence),
         "work": lockstep.work,
@@ -205,11 +204,9 @@ def _streams(seed: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         order = rng.permutation(len(requests)).tolist()
         for r in order:
             plan = random_plan(requests[r].tables, rng) or Plan(tuple(requests[r].tables.grid.tolist()))
-            scheduled.append(
-                ScheduledRequest(requests[r].tables, plan, slot, requests[r].release, requests[r].name)
-            )
+            scheduled.append(requests[r].scheduled(plan, slot, r))
             slot += plan.chunks + idle
-        file = sequence_to_dict(Schedule(tuple(scheduled)), order, "stream", None)
+        file = schedule_to_dict(Schedule(tuple(scheduled)), "stream", None)
         yield {"seed": seed, "file": file, "figures": stream_figures(seed, file)}
 
 
@@ -228,14 +225,8 @@ def _answers() -> Iterator[dict[str, Any]]:
             elif objective == "stream":
                 requests = build_requests(of)
                 apart = plan.chunks + tables.stages - 1
-                file = sequence_to_dict(
-                    Schedule(
-                        tuple(
-                            ScheduledRequest(r.tables, plan, n * apart, r.release, r.name)
-                            for n, r in enumerate(requests)
-                        )
-                    ),
-                    range(3),
+                file = schedule_to_dict(
+                    Schedule(tuple(r.scheduled(plan, n * apart, n) for n, r in enumerate(requests))),
                     name,
                     of.fingerprint,
                 )

@@ -24,8 +24,7 @@ from mocap_opt.instance.hf_config import read_config
 from mocap_opt.instance.mooncake_trace import read_trace
 from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.schedule.sequence_file import load_sequence
-from mocap_opt.solving.period_report import load_periodic_plan
+from mocap_opt.schedule.schedule_file import load_period, load_stream
 from mocap_opt.studies import load_study, tasks_of
 from mocap_opt.studies.paper_comparison.frame import read_csv
 from mocap_opt.tables import build_tables
@@ -166,14 +165,14 @@ READERS: dict[str, Reader] = {
         ".json",
         ({**PLAN, "homes": [HOME], "slots": 3}, {**PLAN, "homes": [], "slots": 2}),
         json.dumps,
-        lambda path: load_periodic_plan(path, TABLES),
+        lambda path: load_period(path, TABLES),
         lambda path, _: ["evaluate", TINY, str(path), "--set", "objective=period", "--json"],
     ),
     "plan of a stream": Reader(
         ".json",
         (SEQUENCE,),
         json.dumps,
-        lambda path: load_sequence(path, REQUESTS),
+        lambda path: load_stream(path, REQUESTS),
         lambda path, folder: ["evaluate", str(folder / "stream.json"), str(path)],
     ),
     "study": Reader(

@@ -18,9 +18,9 @@ from mocap_opt.formulations import period as program
 from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.replay.accounting import ReplayError
+from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
-from mocap_opt.replay.period_evaluation import assess_period
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, identical_requests
@@ -175,7 +175,7 @@ def test_slots_past_the_last_overlap_change_nothing() -> None:
 
 def test_a_single_stage_never_waits() -> None:
     tables = make_tables(stages=1, tokens=4, linear=10, constant=2, queue_depth=1)
-    found = assess_period(tables, Schedule.of(tables, Plan((0, 2, 4)), 2))
+    found = assess_period(Schedule.of(tables, Plan((0, 2, 4)), 2))
     assert found.period == found.lockstep.period == found.event.period == 44
     assert found.latency == found.lockstep.latency == found.event.latency == 44
 

@@ -11,7 +11,7 @@ from period_cases import COUNT, adversaries, instances, least, optima
 
 from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
-from mocap_opt.replay.period_evaluation import assess_period
+from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.tables.cost_tables import Tables
@@ -34,7 +34,7 @@ def solved() -> list[Solved]:
         best = least(found)
         if best is not None:
             plans = [Schedule.of(tables, b.plan, b.slots) for b in found.values() if b is not None]
-            reported = min(assess_period(tables, plan).period for plan in plans)
+            reported = min(assess_period(plan).period for plan in plans)
             cases.append(Solved(tables, period_bounds(tables)[0], best.value, reported))
     return cases
 
@@ -63,7 +63,7 @@ def test_no_random_or_locally_optimal_plan_beats_a_bound_in_either_replay() -> N
     for tables, periodic in adversaries():
         if tables.name not in bounds:
             bounds[tables.name] = period_bounds(tables)[0]
-        found = assess_period(tables, periodic)
+        found = assess_period(periodic)
         checked += 1
         for bound in bounds[tables.name]:
             assert bound.ticks <= found.lockstep.period, (bound, tables.name)

@@ -13,7 +13,7 @@ from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.instance.mooncake_trace import read_trace
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.schedule.sequence_file import load_sequence, save_sequence, sequence_from_dict
+from mocap_opt.schedule.schedule_file import load_stream, save_schedule, stream_from_dict
 from mocap_opt.solving.stream import solve_stream
 from mocap_opt.solving.stream_report import evaluate_stream
 
@@ -118,12 +118,12 @@ def test_plans_of_streams_come_back_from_their_files(tmp_path: Path) -> None:
     requests = build_requests(instance)
     solved = solve_stream(instance, time_limit_s=2.0)
     assert solved.sequence is not None
-    assert sorted(solved.order) == [0, 1, 2]
+    assert sorted(solved.sequence.order) == [0, 1, 2]
     path = tmp_path / "plan.json"
-    save_sequence(path, solved.sequence, solved.order, instance.name, instance.fingerprint)
-    sequence, order = load_sequence(path, requests)
-    assert order == solved.order
-    assert evaluate_stream(instance, requests, sequence, order).report == replace(solved.report, notes=())
+    save_schedule(path, solved.sequence, instance.name, instance.fingerprint)
+    sequence = load_stream(path, requests)
+    assert sequence.order == solved.sequence.order
+    assert evaluate_stream(instance, requests, sequence).report == replace(solved.report, notes=())
     report = solved.report
     assert report.lower_bound_s is not None
     assert report.makespan_s is not None
@@ -138,7 +138,7 @@ def test_plans_of_streams_come_back_from_their_files(tmp_path: Path) -> None:
         ({"extra": 1}, "extra: expected no such key"),
     ]:
         with pytest.raises(InputError) as caught:
-            sequence_from_dict({**data, **change}, requests)
+            stream_from_dict({**data, **change}, requests)
         assert any(message in str(problem) for problem in caught.value.problems)
 
 

@@ -10,9 +10,10 @@ from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import print_json
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import Instance
+from mocap_opt.schedule.schedule_file import load_period, save_schedule
+from mocap_opt.solving.period import evaluate_period, solve_period
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.period import evaluate_period, solve_period
-from mocap_opt.solving.period_report import load_periodic_plan, save_periodic_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.units import format_percent
 
@@ -60,13 +61,13 @@ def solve_for_period(
         ),
     )
     if out is not None and solution.periodic is not None:
-        save_periodic_plan(out, solution.periodic, instance.name, solution.search.tables)
+        save_schedule(out, solution.periodic, instance.name, instance.fingerprint)
     return _print(solution.report, as_json)
 
 
 def evaluate_for_period(instance: Instance, path: str, as_json: bool) -> ExitCode:
     """Verify and replay a periodic plan read from a file; parameters as for `solve_for_period`."""
-    periodic = load_periodic_plan(path, build_tables(instance))
+    periodic = load_period(path, build_tables(instance))
     return _print(evaluate_period(instance, periodic).report, as_json)
 
 

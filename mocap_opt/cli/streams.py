@@ -17,7 +17,7 @@ from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.schedule.sequence_file import load_sequence, save_sequence
+from mocap_opt.schedule.schedule_file import load_stream, save_schedule
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.units import format_percent
 
@@ -39,7 +39,7 @@ def solve(
         ),
     )
     if out is not None and solution.sequence is not None:
-        save_sequence(out, solution.sequence, solution.order, instance.name, instance.fingerprint)
+        save_schedule(out, solution.sequence, instance.name, instance.fingerprint)
     return _show(solution, as_json)
 
 
@@ -48,8 +48,8 @@ def evaluate(instance: Instance, plan: str, as_json: bool) -> ExitCode:
     from mocap_opt.solving.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
 
     requests = build_requests(instance)
-    sequence, order = load_sequence(plan, requests)
-    return _show(evaluate_stream(instance, requests, sequence, order), as_json)
+    sequence = load_stream(plan, requests)
+    return _show(evaluate_stream(instance, requests, sequence), as_json)
 
 
 def _show(solution: StreamSolution, as_json: bool) -> ExitCode:

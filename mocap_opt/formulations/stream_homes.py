@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mocap_opt.arrays import IntArray
@@ -162,5 +164,5 @@ def _placed(sequence: Schedule, values: dict[Cell, int]) -> Schedule:
                 pages[i, j, k] = count
         indices = request.plan.grid_indices(request.tables)
         plan = Plan.from_arrays(request.tables, indices, pages, request.plan.fingerprint)
-        found.append(ScheduledRequest(request.tables, plan, request.slot, request.release, request.name))
+        found.append(replace(request, plan=plan))
     return Schedule(tuple(found))

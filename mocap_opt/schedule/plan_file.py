@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -231,13 +232,18 @@ def load_plan(path: str | os.PathLike[str], tables: Tables) -> Plan:
         Listing every problem, each with the file's name.
     """
     data = read_json(path, max_bytes=MAX_BYTES)
-    try:
+    with naming(f"{source_name(path)}: "):
         return plan_from_dict(data, tables)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Put the place, a file or an object in it, before the path of every problem."""
+    try:
+        yield
     except InputError as error:
-        source = source_name(path)
-        raise InputError(
-            [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
-        ) from None
+        found = [Problem(f"{place}{p.path}", p.found, p.expected, p.remedy) for p in error.problems]
+        raise InputError(found) from None
 
 
 def save_plan(path: str | os.PathLike[str], plan: Plan, name: str, tables: Tables) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import ScheduledRequest
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
@@ -30,6 +32,10 @@ class Request:
     tables: Tables
     release: int
     name: str
+
+    def scheduled(self, plan: Plan, slot: int, number: int) -> ScheduledRequest:
+        """Give it a plan and a slot; `number` says which request of the instance it is."""
+        return ScheduledRequest(self.tables, plan, slot, self.release, self.name, number)
 
 
 def alone(instance: Instance, number: int) -> Instance:

@@ -38,6 +38,8 @@ class ScheduledRequest:
         No execution starts it earlier.
     name : str
         For messages only.
+    number : int
+        Which request of the instance it is.
     """
 
     tables: Tables
@@ -45,6 +47,7 @@ class ScheduledRequest:
     slot: int = 0
     release: int = 0
     name: str = ""
+    number: int = 0
 
     @property
     def last_slot(self) -> int:
@@ -122,6 +125,11 @@ class Schedule:
         if self.interval is not None:
             return self.interval
         return max(request.last_slot for request in self) + 1
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Which request of the instance each is."""
+        return tuple(request.number for request in self)
 
     @property
     def plan(self) -> Plan:
@@ -263,9 +271,7 @@ def identical_requests(tables: Tables, plan: Plan, count: int, spacing: int) -> 
     """
     if spacing < plan.chunks:
         raise ValueError(f"{plan.chunks} chunks do not fit in {spacing} slots")
-    return Schedule(
-        tuple(ScheduledRequest(tables, plan, number * spacing, 0, f"#{number}") for number in range(count))
-    )
+    return Schedule(tuple(ScheduledRequest(tables, plan, n * spacing, 0, f"#{n}", n) for n in range(count)))
 
 
 def _require_same_machine(first: Tables, other: Tables, number: int) -> None:

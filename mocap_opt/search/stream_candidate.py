@@ -29,10 +29,8 @@ class Candidate:
 
     Attributes
     ----------
-    order : tuple of int
-        Requests, by their number in the stream.
     indices : tuple of int64[chunks + 1]
-        Boundaries of every request, in that order.
+        Boundaries of every request, in the order of the sequence.
     kept : tuple of Plan or None
         Plans whose homes were kept; the homes of the others are greedy.
     sequence : Schedule
@@ -40,7 +38,6 @@ class Candidate:
         When the last has left; the sum of all completions.
     """
 
-    order: tuple[int, ...]
     indices: tuple[IntArray, ...]
     kept: tuple[Plan | None, ...]
     sequence: Schedule
@@ -48,12 +45,17 @@ class Candidate:
     total: int
 
     @classmethod
-    def of(cls, sequence: Schedule, order: Sequence[int]) -> Candidate:
+    def of(cls, sequence: Schedule) -> Candidate:
         """A feasible sequence as it is, all its homes kept."""
         indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
         ends = run_lockstep(sequence).completion
         kept = tuple(request.plan for request in sequence)
-        return cls(tuple(order), indices, kept, sequence, max(ends), sum(ends))
+        return cls(indices, kept, sequence, max(ends), sum(ends))
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Requests, by their number in the stream."""
+        return self.sequence.order
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -106,7 +108,7 @@ class Pricer:
         room, timeline = FreeMemory(free), _Timeline(machine)
         scheduled: list[ScheduledRequest] = []
         slot = 0
-        for request, cut, known in zip(chosen, indices, plans, strict=True):
+        for number, request, cut, known in zip(order, chosen, indices, plans, strict=True):
             earliest = max(slot, timeline.over_by(request.release, slot))
             found = None
             for start in range(earliest, slot + machine.stages):
@@ -117,12 +119,12 @@ class Pricer:
                 return None
             plan, rows = found
             timeline.add(rows, start, request.release)
-            scheduled.append(ScheduledRequest(request.tables, plan, start, request.release, request.name))
+            scheduled.append(request.scheduled(plan, start, number))
             slot = start + plan.chunks
         done = timeline.done()
         ends = [int(done[each.last_slot]) for each in scheduled]
         sequence = Schedule(tuple(scheduled))
-        return Candidate(tuple(order), tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
+        return Candidate(tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
 
     def _placed(
         self, room: FreeMemory, tables: Tables, cut: IntArray, known: Plan | None, slot: int

@@ -146,12 +146,10 @@ def _priced(
     for order in [numbers] if order_given else permutations(numbers):
         for chosen in product(*(plans[r] for r in order)):
             for idle in product(range(requests[0].tables.stages), repeat=len(requests) - 1):
-                slot, scheduled = 0, []
+                slot = 0
+                scheduled: list[ScheduledRequest] = []
                 for r, (plan, _), gap in zip(order, chosen, (*idle, 0), strict=True):
-                    request = requests[r]
-                    scheduled.append(
-                        ScheduledRequest(request.tables, plan, slot, request.release, request.name)
-                    )
+                    scheduled.append(requests[r].scheduled(plan, slot, r))
                     slot += plan.chunks + gap
                 sequence = Schedule(tuple(scheduled))
                 slots = run_lockstep(sequence, [rows for _, rows in chosen])

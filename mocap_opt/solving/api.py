@@ -119,7 +119,7 @@ def solve(
 
 def evaluate(
     instance: GivenInstance,
-    plan: GivenPlan | Schedule | tuple[Schedule, tuple[int, ...]],
+    plan: GivenPlan | Schedule,
     *,
     tables: Tables | None = None,
     bounds: Sequence[Bound] | None = None,
@@ -129,7 +129,7 @@ def evaluate(
     Parameters
     ----------
     instance : Instance or mapping
-    plan : Plan, Schedule, (Schedule, order) or mapping
+    plan : Plan, Schedule or mapping
         What the objective wants; a mapping is what a plan file holds.
     tables, bounds
         As for `mocap_opt.solving.latency.evaluate`; for a prompt only.
@@ -148,12 +148,12 @@ def evaluate(
         from mocap_opt.solving.period import evaluate_period  # noqa: PLC0415 - loads CP-SAT
 
         return evaluate_period(instance, plan)  # type: ignore[arg-type]
-    from mocap_opt.schedule.sequence_file import sequence_from_dict  # noqa: PLC0415 - with it
+    from mocap_opt.schedule.schedule_file import stream_from_dict  # noqa: PLC0415 - with it
     from mocap_opt.solving.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
 
     requests = build_requests(instance)
-    given: Any = sequence_from_dict(plan, requests) if isinstance(plan, Mapping) else plan
-    return evaluate_stream(instance, requests, *given)
+    given: Any = stream_from_dict(plan, requests) if isinstance(plan, Mapping) else plan
+    return evaluate_stream(instance, requests, given)
 
 
 def bound(

@@ -239,7 +239,7 @@ class SearchState:
         known = self.best_latency
         if known is not None and least >= known and not self._better_lockstep(lockstep.latency):
             return Trial(source, Fraction(lockstep.latency)), False
-        found = Assessment(plan, lockstep, replay_event(self.tables, plan))
+        found = Assessment(lockstep, replay_event(self.tables, plan))
         trial = Trial.of(source, found)
         if self._better_lockstep(lockstep.latency):
             self.best_lockstep = found

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import Bound, Infeasibility, prove_infeasible
 from mocap_opt.bounds.period import ROUNDS, period_bounds
-from mocap_opt.replay.period_evaluation import assess_period
+from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.schedule_file import period_from_dict
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.latency import JOINT_METHODS
-from mocap_opt.solving.period_report import periodic_plan, report_fields
+from mocap_opt.solving.period_report import report_fields
 from mocap_opt.solving.period_search import (
     NO_ROOM,
     PeriodSearch,
@@ -110,12 +111,12 @@ def evaluate_period(instance: Instance, given: Schedule | Mapping[str, Any]) -> 
         If it is not a periodic plan, or queues are unbounded.
     """
     tables = build_tables(instance)
-    periodic = periodic_plan(given, tables)
+    periodic = period_from_dict(given, tables)
     search, broken = PeriodSearch(tables), schedule_violations(periodic)
     if broken:
         search.infeasible = "; ".join(str(violation) for violation in broken)
     else:
-        search.best = assess_period(tables, periodic)
+        search.best = assess_period(periodic)
         search.bounds = period_bounds(tables)[0]
     return _solution(instance, search)
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
 from typing import Any
 
 from mocap_opt.bounds import Scope
-from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json, write_text_atomically
 from mocap_opt.lower_bound import best as best_bound
-from mocap_opt.messages import show
-from mocap_opt.replay.period_evaluation import PeriodAssessment
-from mocap_opt.schedule.plan_file import MAX_BYTES, plan_from_dict, plan_to_dict
-from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.replay.evaluation import PeriodAssessment
+from mocap_opt.schedule.plan_file import plan_to_dict
+from mocap_opt.solving.period_search import MethodPeriod, PeriodSearch
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.solving.period_search import MethodPeriod, PeriodSearch
 from mocap_opt.tables.cost_tables import Tables
@@ -92,62 +86,3 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
         "notes": list(search.notes),
         "runtime_s": search.deadline.elapsed_s,
     }
-
-
-def save_periodic_plan(path: str | os.PathLike[str], periodic: Schedule, name: str, tables: Tables) -> None:
-    """Write a plan file with ``slots``, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the place cannot be written.
-    """
-    data = {**plan_to_dict(periodic.plan, name, tables), "slots": periodic.slots}
-    write_text_atomically(path, json.dumps(data, indent=2) + "\n")
-
-
-def load_periodic_plan(path: str | os.PathLike[str], tables: Tables) -> Schedule:
-    """Read a plan file with ``slots``, the slots between requests.
-
-    Raises
-    ------
-    InputError
-        Listing every problem, each with the file's name.
-    """
-    try:
-        return periodic_plan(read_json(path, max_bytes=MAX_BYTES), tables)
-    except InputError as error:
-        source = ascii(os.fspath(path))[1:-1]
-        raise InputError(
-            [Problem(f"{source}: {p.path}", p.found, p.expected, p.remedy) for p in error.problems]
-        ) from None
-
-
-def periodic_plan(given: Schedule | Mapping[str, Any], tables: Tables) -> Schedule:
-    """Return a periodic plan, read from what a file holds if it is not one already.
-
-    Raises
-    ------
-    InputError
-        Listing every problem.
-    """
-    if isinstance(given, Schedule):
-        return given
-    if not isinstance(given, Mapping):
-        remedy = "Schedule.of(tables, plan, slots)"
-        raise InputError([Problem("plan", type(given).__name__, "a periodic plan or a mapping", remedy)])
-    data = dict(given)
-    slots = data.pop("slots", None)
-    problems = []
-    if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-        found = "nothing" if slots is None else show(slots)
-        remedy = "the slots between requests; a plan made for the objective period has them"
-        problems.append(Problem("slots", found, "a whole number >= 1", remedy))
-    plan = None
-    try:
-        plan = plan_from_dict(data, tables)
-    except InputError as error:
-        problems += error.problems
-    if problems or plan is None or not isinstance(slots, int):
-        raise InputError(problems)
-    return Schedule.of(tables, plan, slots)

@@ -15,8 +15,8 @@ from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.formulations.period_terms import slot_range
 from mocap_opt.homes.periodic import home_orders
 from mocap_opt.lower_bound import best as best_bound
+from mocap_opt.replay.evaluation import PeriodAssessment, assess_period
 from mocap_opt.replay.lockstep import run_lockstep
-from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import smallest_interval
@@ -144,7 +144,7 @@ class PeriodSearch:
     def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
         """Replay a feasible periodic plan both ways and keep the best."""
         if periodic not in self._judged:
-            self._judged[periodic] = assess_period(self.tables, periodic)
+            self._judged[periodic] = assess_period(periodic)
         found = self._judged[periodic]
         if self.best is None or found.period < self.best.period:
             self.best, self.found_by = found, source
@@ -389,4 +389,4 @@ def period_of_method(tables: Tables, name: str, *, deadline: Deadline | None = N
         search = best_period(tables, deadline=deadline)
         return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
     periodic, reason = periodic_plan_of_method(tables, name, deadline or never)
-    return MethodPeriod(name, None if periodic is None else assess_period(tables, periodic), reason)
+    return MethodPeriod(name, None if periodic is None else assess_period(periodic), reason)

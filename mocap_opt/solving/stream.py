@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mocap_opt.bounds import prove_infeasible
 from mocap_opt.bounds.makespan import makespan_bounds, shifted
-from mocap_opt.replay.event import run_event
+from mocap_opt.replay.evaluation import Assessment, assess_schedule
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.requests import Request, alone, build_requests
-from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.stream_candidate import Candidate
 from mocap_opt.search.stream_enumeration import MOST_SCHEDULES, UnfinishedError, schedules, solve_exactly
 from mocap_opt.solvers.outcome import Status
@@ -95,9 +96,7 @@ def solve_stream(
     return stream_solution(
         instance,
         requests,
-        best.candidate.sequence,
-        best.candidate.order,
-        best.event,
+        Assessment(run_lockstep(best.candidate.sequence), best.event),
         bounds=search.bounds,
         tolerance=gap,
         notes=search.notes,
@@ -111,7 +110,7 @@ def _search_exactly(search: StreamSearch) -> None:
     requests, given = search.requests, search.order_given
 
     def found(sequence: Schedule) -> None:
-        search.offer(Candidate.of(sequence, numbers(sequence, requests, given)), "all schedules")
+        search.offer(Candidate.of(sequence), "all schedules")
 
     try:
         best = solve_exactly(requests, given, search.fingerprint, late, found)
@@ -131,20 +130,6 @@ def _refute(search: StreamSearch) -> None:
         if impossible is not None:
             search.infeasible = f"request {request.name} has no plan even alone: {impossible.message}"
             return
-
-
-def numbers(sequence: Schedule, requests: Sequence[Request], given: bool) -> tuple[int, ...]:
-    """Which request each one is; requests that are alike in everything may stand for one another."""
-    if given:
-        return tuple(range(len(requests)))
-    left = list(range(len(requests)))
-    found = []
-    for scheduled in sequence:
-        same = (scheduled.tables, scheduled.release, scheduled.name)
-        number = next(n for n in left if (requests[n].tables, requests[n].release, requests[n].name) == same)
-        left.remove(number)
-        found.append(number)
-    return tuple(found)
 
 
 def _solve_one(
@@ -181,13 +166,10 @@ def _solve_one(
         reason = report.reason or NOT_FOUND
         return without_sequence(instance, [request], report.status, reason, bounds, report.notes)
     plan = replace(solution.plan, fingerprint=instance.fingerprint)
-    sequence = Schedule((ScheduledRequest(request.tables, plan, 0, release, request.name),))
     return stream_solution(
         instance,
         [request],
-        sequence,
-        (0,),
-        run_event(sequence),
+        assess_schedule(Schedule((request.scheduled(plan, 0, 0),))),
         bounds=bounds,
         tolerance=gap,
         notes=report.notes,

@@ -11,7 +11,8 @@ from mocap_opt.bounds import lower_bounds
 from mocap_opt.bounds.makespan import completion_bounds, makespan_bounds, ranked_bound, shifted
 from mocap_opt.lower_bound import Bound, Scope
 from mocap_opt.lower_bound import best as best_bound
-from mocap_opt.replay.event import EventReplay, run_event
+from mocap_opt.replay.evaluation import Assessment, Execution
+from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule
@@ -100,18 +101,13 @@ class StreamSolution:
     ----------
     report : StreamReport
     sequence : Schedule or None
-    order : tuple of int
-        Which request of the instance each is.
     """
 
     report: StreamReport
     sequence: Schedule | None
-    order: tuple[int, ...]
 
 
-def evaluate_stream(
-    instance: Instance, requests: Sequence[Request], sequence: Schedule, order: tuple[int, ...]
-) -> StreamSolution:
+def evaluate_stream(instance: Instance, requests: Sequence[Request], sequence: Schedule) -> StreamSolution:
     """Verify and replay a sequence; one that breaks a rule is reported, not replayed.
 
     Parameters
@@ -120,11 +116,9 @@ def evaluate_stream(
     requests : sequence of Request
         In the order of the instance.
     sequence : Schedule
-    order : tuple of int
-        Which request of the instance each is.
     """
     wrong = [str(violation) for violation in schedule_violations(sequence)]
-    if instance.workload.order == "given" and order != tuple(range(len(requests))):
+    if instance.workload.order == "given" and sequence.order != tuple(range(len(requests))):
         wrong.insert(0, "the requests do not run in the order given")
     if wrong:
         report = StreamReport(
@@ -135,13 +129,13 @@ def evaluate_stream(
             "the plan breaks a rule",
             violations=tuple(wrong),
         )
-        return StreamSolution(report, sequence, order)
+        return StreamSolution(report, sequence)
     if len(requests) == 1:
         bounds = [shifted(bound, requests[0].release) for bound in lower_bounds(requests[0].tables)]
     else:
         bounds = makespan_bounds(requests, instance.workload.order == "given")
-    event = run_event(sequence)
-    return stream_solution(instance, requests, sequence, order, event, bounds=bounds)
+    found = Assessment(run_lockstep(sequence), run_event(sequence))
+    return stream_solution(instance, requests, found, bounds=bounds)
 
 
 def without_sequence(
@@ -175,7 +169,7 @@ def without_sequence(
         **_bound_fields(best, requests[0].tables),
         notes=tuple(notes),
     )
-    return StreamSolution(report, None, ())
+    return StreamSolution(report, None)
 
 
 def _covering(bounds: Sequence[Bound]) -> Bound | None:
@@ -196,9 +190,7 @@ def _bound_fields(bound: Bound | None, tables: Tables) -> dict[str, Any]:
 def stream_solution(
     instance: Instance,
     requests: Sequence[Request],
-    sequence: Schedule,
-    order: tuple[int, ...],
-    event: EventReplay,
+    found: Assessment,
     *,
     bounds: Sequence[Bound],
     tolerance: float = 0.0,
@@ -211,11 +203,8 @@ def stream_solution(
     instance : Instance
     requests : sequence of Request
         In the order of the instance.
-    sequence : Schedule
-    order : tuple of int
-        Which request of the instance each is.
-    event : EventReplay
-        Its run without barriers.
+    found : Assessment
+        A feasible sequence and its replays.
     bounds : sequence of Bound
         On the makespan.
     tolerance : float
@@ -227,10 +216,8 @@ def stream_solution(
     BoundBeatenError
         If the makespan is below a bound on any execution.
     """
-    lockstep = run_lockstep(sequence)
-    in_lockstep = lockstep.latency <= event.latency
-    completion = [Fraction(c) for c in (lockstep if in_lockstep else event).completion]
-    makespan = max(completion)
+    sequence, makespan = found.schedule, found.latency
+    completion = [Fraction(c) for c in found.completion]
     waited = sorted(c - request.release for c, request in zip(completion, sequence, strict=True))
     mean = sum(waited, Fraction(0)) / len(waited)
     rank = -(-len(waited) * PERCENTILE.numerator // PERCENTILE.denominator)
@@ -249,10 +236,10 @@ def stream_solution(
         fingerprint=instance.fingerprint,
         requests=len(requests),
         status=(Status.OPTIMAL if gap is not None and gap <= tolerance else Status.FEASIBLE).value,
-        execution="lockstep" if in_lockstep else "event",
+        execution="lockstep" if found.execution is Execution.LOCKSTEP else "event",
         makespan_s=seconds(makespan),
-        lockstep_makespan_s=seconds(lockstep.latency),
-        event_makespan_s=seconds(event.latency),
+        lockstep_makespan_s=seconds(found.lockstep.latency),
+        event_makespan_s=seconds(found.event.latency),
         mean_completion_s=seconds(mean),
         p99_completion_s=seconds(slow),
         throughput_rps=len(waited) / seconds(makespan) if makespan else None,
@@ -265,14 +252,14 @@ def stream_solution(
         notes=tuple(notes),
         completions=tuple(
             {
-                "request": number,
+                "request": request.number,
                 "name": request.name,
                 "slot": request.slot,
                 "chunks": request.plan.chunks,
                 "release_s": seconds(request.release),
                 "completion_s": seconds(done - request.release),
             }
-            for number, request, done in zip(order, sequence, completion, strict=True)
+            for request, done in zip(sequence, completion, strict=True)
         ),
     )
-    return StreamSolution(report, sequence, order)
+    return StreamSolution(report, sequence)

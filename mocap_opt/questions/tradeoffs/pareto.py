@@ -19,8 +19,7 @@ from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.homes.periodic import home_orders, placed
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACHED, layout_choices
-from mocap_opt.replay.evaluation import Execution
-from mocap_opt.replay.period_evaluation import PeriodAssessment, assess_period
+from mocap_opt.replay.evaluation import Execution, PeriodAssessment, assess_period
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import best_period
@@ -258,7 +257,7 @@ def _all_plans(tables: Tables) -> Iterator[PeriodAssessment]:
         for slots in range(tables.max_chunks, tables.max_chunks + tables.stages):
             for periodic in dict.fromkeys(placed(tables, indices, slots, order) for order in orders):
                 if periodic is not None:
-                    yield assess_period(tables, periodic)
+                    yield assess_period(periodic)
 
 
 def _points(found: Iterable[PeriodAssessment], variant: Variant, tables: Tables) -> Iterator[Point]:

@@ -134,7 +134,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     without end.
     """
     requests = build_requests(instance)
-    tables, order = requests[0].tables, tuple(range(len(requests)))
+    tables = requests[0].tables
     found: list[tuple[str, StreamReport]] = []
     reasons: list[str] = []
     for name in COMPARED if method == JOINT else (method,):
@@ -142,7 +142,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
         if sequence is None:
             reasons.append(reason)
         else:
-            found.append((name, evaluate_stream(instance, requests, sequence, order).report))
+            found.append((name, evaluate_stream(instance, requests, sequence).report))
     if method == JOINT:
         planned = solve_stream(instance, time_limit_s=time_limit_s).report
         if planned.makespan_s is not None:
@@ -152,7 +152,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
             if endless is not None:
                 periodic = endless.periodic
                 sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)
-                found.append(("period", evaluate_stream(instance, requests, sequence, order).report))
+                found.append(("period", evaluate_stream(instance, requests, sequence).report))
     known = [(report.makespan_s, name, report) for name, report in found if report.makespan_s is not None]
     if not known:
         return answer(Status.UNKNOWN, reason=reasons[0] if method != JOINT else "no sequence was found")
