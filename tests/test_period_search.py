@@ -51,7 +51,7 @@ def test_the_estimate_is_the_replay_where_nothing_contends() -> None:
     compared = waited = 0
     for tables, periodic in adversaries():
         free = with_unlimited_rates(tables)
-        event = run_steady(periodic)
+        event = run_steady(Schedule.of(free, periodic.plan, periodic.slots))
         if event.period is None or event.cycle != 1:
             continue
         # The estimate rounds every chunk's traffic up to a tick, and a cycle may pass each a few times.
