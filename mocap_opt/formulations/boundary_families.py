@@ -34,6 +34,8 @@ class FreeChunks:
         Stages with equal tables share their duration and message variables.
     levels : tuple of int
         The values that the tokens held in queues may take, ascending.
+    endless : bool
+        Whether requests come again without end.
     """
 
     model: Any
@@ -43,6 +45,7 @@ class FreeChunks:
     duration_class: IntArray
     message_class: IntArray
     levels: tuple[int, ...]
+    endless: bool = False
 
     @property
     def count(self) -> int:
@@ -157,7 +160,8 @@ class FreeChunks:
 
     def held_tokens(self, start: int, end: int) -> int:
         """Tokens held in queues if a chunk [start, end) is the longest one."""
-        return self.tables.held_tokens(int(self.tables.grid[end] - self.tables.grid[start]))
+        length = int(self.tables.grid[end] - self.tables.grid[start])
+        return self.tables.held_tokens(length, endless=self.endless)
 
 
 def room_units(tables: Tables, memory: int, held: int) -> int:
@@ -167,7 +171,7 @@ def room_units(tables: Tables, memory: int, held: int) -> int:
 
 
 def declare_boundaries(
-    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, clock: Clock
+    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, clock: Clock, *, endless: bool = False
 ) -> FreeChunks:
     """Declare the variables that stand for boundaries, and what follows from them alone.
 
@@ -181,7 +185,7 @@ def declare_boundaries(
     duration_class = stage_classes(tables.tau(stages, a, b))
     message_class = stage_classes(message_times(tables, stages, a, b))
     held = {
-        tables.held_tokens(int(tables.grid[b] - tables.grid[a]))
+        tables.held_tokens(int(tables.grid[b] - tables.grid[a]), endless=endless)
         for layer in graph.arcs
         for a, b in layer
         if b
@@ -195,7 +199,7 @@ def declare_boundaries(
     model.duration = pyo.Var(sorted(set(duration_class.tolist())), layers, domain=pyo.NonNegativeReals)
     model.message = pyo.Var(sorted(set(message_class[:-1].tolist())), layers, domain=pyo.NonNegativeReals)
     model.reserve = pyo.Var(range(len(levels)), domain=pyo.Binary)
-    return FreeChunks(model, tables, graph, clock, duration_class, message_class, levels)
+    return FreeChunks(model, tables, graph, clock, duration_class, message_class, levels, endless)
 
 
 def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:

@@ -17,26 +17,21 @@ import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import room_units
-from mocap_opt.formulations.memory_limits import free_bytes, local_homes_always_fit, page_unit
+from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house, page_unit
 from mocap_opt.formulations.message_times import message_times
 from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Family, Row, Terms
 from mocap_opt.tables.cost_tables import Tables
 
 
-def possible_homes(tables: Tables) -> tuple[tuple[int, ...], ...]:
-    """By stage, the memories in which its KV may live; the stage's own always, others if they have room.
+def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int, ...], ...]:
+    """By stage, the memories in which its KV may live (`memory_limits.may_house`).
 
     Empty tuples if everything always fits at home: then moving KV cannot help.
     """
-    if local_homes_always_fit(tables):
+    if local_homes_always_fit(tables, endless=endless):
         return ((),) * tables.stages
-    lengths = tables.lengths[tables.length_allowed]
-    room = free_bytes(tables, int(lengths.min()) if lengths.size else tables.tokens)
-    return tuple(
-        tuple(k for k in range(tables.stages) if k == i or room[k] >= tables.page_bytes[i])
-        for i in range(tables.stages)
-    )
+    return tuple(tuple(np.flatnonzero(fits).tolist()) for fits in may_house(tables, endless=endless))
 
 
 def declare_homes_and_times(model: pyo.ConcreteModel, frame: Frame) -> None:
@@ -108,8 +103,8 @@ def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
             terms = Terms(room).plus(-1, chunks.reserve_units(k))
             for i, j in frame.running(t):
                 terms.plus(-int(tables.page_bytes[i]) // unit, _held(model, i, j + 1, k))
-            if 0 <= t - k < chunks.count and tables.prefix_bytes[k]:
-                terms.plus(-math.ceil(Fraction(int(tables.prefix_bytes[k]), unit)), chunks.used(t - k))
+                if i == k and tables.prefix_bytes[k]:
+                    terms.plus(-math.ceil(Fraction(int(tables.prefix_bytes[k]), unit)), chunks.used(j))
             yield Row((k, t), terms)
 
 

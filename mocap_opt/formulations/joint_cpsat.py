@@ -32,7 +32,7 @@ class JointVariables(PlanVariables):
     Attributes
     ----------
     work, exchange : list of Affine
-        A_t and X_t, ticks, slots 0 .. M + N - 2.
+        A_t and X_t of every slot, ticks.
     times, sends : dict of (int, int) to Affine
         tau and send by ``(stage, chunk)``, ticks.
     own_traffic : dict of (int, int) to Affine
@@ -44,16 +44,6 @@ class JointVariables(PlanVariables):
     times: dict[tuple[int, int], Affine] = field(default_factory=dict)
     sends: dict[tuple[int, int], Affine] = field(default_factory=dict)
     own_traffic: dict[tuple[int, int], Affine] = field(default_factory=dict)
-
-    @property
-    def slots(self) -> int:
-        """Number of slots."""
-        return self.chunks + self.tables.stages - 1
-
-    def running(self, slot: int) -> list[tuple[int, int]]:
-        """``(stage, chunk)`` pairs of a slot."""
-        first = max(0, slot - self.chunks + 1)
-        return [(i, slot - i) for i in range(first, min(slot, self.tables.stages - 1) + 1)]
 
 
 def slot_times(plan: JointVariables) -> None:
@@ -103,7 +93,7 @@ def kv_passes_ports(plan: JointVariables) -> None:
     tables, program = plan.tables, plan.program
     for k, port in enumerate(ports(tables)):
         for t, slot in enumerate(plan.work):
-            here = [(1, plan.own_traffic[k, t - k])] if 0 <= t - k < plan.chunks else []
+            here = [(1, plan.own_traffic[k, j]) for i, j in plan.running(t) if i == k]
             remote = [(1, kv_load(plan, port, i, j)) for i, j in plan.running(t)]
             name = f"kv_passes_ports[{t},{port.name}]"
             program.at_least(name, slot, total([*here, *remote]), port.rate)
@@ -120,8 +110,9 @@ def messages_end(plan: JointVariables) -> None:
 def activations_pass_links(plan: JointVariables) -> None:
     """X_t >= activation bytes that cross a link in slot t / its bandwidth + the most hops among them.
 
-    One row for each number of hops that a message of the slot may be the first to need: a chunk
-    on an earlier stage is a later chunk, so it is never empty while one on a later stage is not.
+    One row for each number of hops that a message of the slot may be the first to need: a chunk of a
+    request on an earlier stage is a later chunk, so it is never empty while one on a later stage is not.
+    Of requests without end a later stage may be at work on a later chunk: one row for every sender.
     """
     tables, program = plan.tables, plan.program
     if tables.stages < 2:
@@ -136,10 +127,10 @@ def activations_pass_links(plan: JointVariables) -> None:
             load = total((int(share[e, i] * tables.activation_bytes[i]), plan.tokens(j)) for i, j in crossing)
             most = -1
             for i, j in crossing:
-                if hops[i] > most:
+                if plan.endless or hops[i] > most:
                     most = int(hops[i])
                     right = total([(1, load), (most * rate, plan.used[j])])
-                    name = f"activations_pass_links[{t},{tables.links[e]},{most}]"
+                    name = f"activations_pass_links[{t},{tables.links[e]},{i}]"
                     program.at_least(name, slot, right, rate)
 
 

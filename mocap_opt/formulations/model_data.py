@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mocap_opt.formulations.rows import Clock, Terms
+from mocap_opt.schedule.schedule import running
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -69,6 +70,8 @@ class Frame:
         are not decided at all because everything fits at home.
     target : int or None
         Latency that plans must not exceed, ticks.
+    interval : int or None
+        W, if requests come again without end; slots are then those of an interval.
     """
 
     tables: Tables
@@ -76,12 +79,13 @@ class Frame:
     chunks: Chunks
     homes: tuple[tuple[int, ...], ...]
     target: int | None = None
+    interval: int | None = None
 
     @property
     def slots(self) -> int:
-        """Number of slots, M + N - 1."""
-        return self.chunks.count + self.tables.stages - 1
+        """Number of slots, W or M + N - 1."""
+        return self.interval or self.chunks.count + self.tables.stages - 1
 
     def running(self, slot: int) -> list[tuple[int, int]]:
-        """Stages at work in a slot with their chunks, (i, j = t - i)."""
-        return [(i, slot - i) for i in range(self.tables.stages) if 0 <= slot - i < self.chunks.count]
+        """Stages at work in a slot with their chunks."""
+        return running(self.tables.stages, self.chunks.count, self.slots, slot)

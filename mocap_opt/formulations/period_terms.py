@@ -28,11 +28,6 @@ def slot_range(tables: Tables) -> range:
     return range(counts[0], counts[-1] + tables.stages) if len(counts) else range(0)
 
 
-def running(stages: int, chunks: int, slots: int, slot: int) -> list[tuple[int, int]]:
-    """Stages at work in a cyclic slot with their positions, (i, (t - i) mod W)."""
-    return [(i, (slot - i) % slots) for i in range(stages) if (slot - i) % slots < chunks]
-
-
 def pooled_room(tables: Tables, longest: int) -> int | None:
     """Bytes of KV and prefixes that all memories hold together; None if one has no room at all.
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import running
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables.cost_tables import Tables
 
@@ -40,6 +41,8 @@ class PlanVariables:
         False leaves homes out, and with them the rows of single memories.
     windows : sequence of (int, int) or None
         Least and largest grid index of each of the M + 1 boundaries, where less than all is wanted.
+    interval : int or None
+        W, if requests come again without end; slots are then those of an interval.
     boundary : list of Affine
         p_j, grid indices, M + 1 of them.
     used : list of Affine
@@ -57,11 +60,26 @@ class PlanVariables:
     chunks: int
     place_homes: bool = True
     windows: Windows | None = None
+    interval: int | None = None
     boundary: list[Affine] = field(default_factory=list)
     used: list[Affine] = field(default_factory=list)
     steps: list[Affine] = field(default_factory=list)
     homes: dict[tuple[int, int, int], Affine] = field(default_factory=dict)
     queue: Affine | None = None
+
+    @property
+    def slots(self) -> int:
+        """Number of slots, W or M + N - 1."""
+        return self.interval or self.chunks + self.tables.stages - 1
+
+    @property
+    def endless(self) -> bool:
+        """Whether requests come again without end."""
+        return self.interval is not None
+
+    def running(self, slot: int) -> list[tuple[int, int]]:
+        """``(stage, chunk)`` pairs of a slot."""
+        return running(self.tables.stages, self.chunks, self.slots, slot)
 
     def tokens(self, chunk: int) -> Affine:
         """Length of a chunk, tokens; only the last chunk ends at the last grid point."""
@@ -146,13 +164,10 @@ def _limits(allowed: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 def homes_stay(plan: PlanVariables) -> None:
     """Pages never leave their home, and every chunk's pages have one (H on the own memory is the rest)."""
-    if plan.place_homes and not local_homes_always_fit(plan.tables):
-        house_pages(plan, may_house(plan.tables))
-
-
-def house_pages(plan: PlanVariables, fits: npt.NDArray[np.bool_]) -> None:
-    """Variables and rows of `homes_stay`; bool[stage, memory] says where a stage's KV may live."""
     program, tables = plan.program, plan.tables
+    if not plan.place_homes or local_homes_always_fit(tables, endless=plan.endless):
+        return
+    fits = may_house(tables, endless=plan.endless)
     for i in range(tables.stages):
         others = [k for k in range(tables.stages) if k != i and fits[i, k]]
         for j in range(1, plan.chunks + 1):
@@ -165,7 +180,10 @@ def house_pages(plan: PlanVariables, fits: npt.NDArray[np.bool_]) -> None:
 
 
 def held_tokens(plan: PlanVariables) -> Affine:
-    """Tokens whose activations every stage's queues may hold, min(2 Q x the longest chunk, S)."""
+    """Tokens whose activations every stage's queues may hold: min(2 Q x the longest chunk, S).
+
+    Without the cap of one request's tokens if requests come again without end.
+    """
     tables, program = plan.tables, plan.program
     if plan.queue is not None:
         return plan.queue
@@ -175,25 +193,24 @@ def held_tokens(plan: PlanVariables) -> Affine:
     longest = program.largest("longest", floor=-(-tables.tokens // plan.chunks))
     for j in range(plan.chunks):
         program.at_least(f"longest[{j}]", longest, plan.tokens(j))
-    both = [2 * tables.queue_depth * longest, Affine({}, tables.tokens)]
-    plan.queue = program.least("held_tokens", both)
+    plan.queue = 2 * tables.queue_depth * longest
+    if not plan.endless:
+        plan.queue = program.least("held_tokens", [plan.queue, Affine({}, tables.tokens)])
     return plan.queue
 
 
 def memory_has_room(plan: PlanVariables) -> None:
     """Static bytes, reserve, prefix and KV fit in every memory in every slot."""
-    if not plan.place_homes or local_homes_always_fit(plan.tables):
-        return
     tables, program = plan.tables, plan.program
-    tokens = held_tokens(plan)
-    for t in range(plan.chunks + tables.stages - 1):
-        alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
+    if not plan.place_homes or local_homes_always_fit(tables, endless=plan.endless):
+        return
+    tokens, room = held_tokens(plan), tables.free_memory(tables.staging).tolist()
+    for t in range(plan.slots):
+        alive = plan.running(t)
         for k in range(tables.stages):
-            room = int(tables.free_memory(tables.staging)[k])
-            row: list[tuple[int, Affine | int]] = [(1, room), (-int(tables.working_bytes[k]), tokens)]
-            if k in alive:
-                row.append((-int(tables.prefix_bytes[k]), plan.used[t - k]))
-            row += [(-int(tables.page_bytes[i]), plan.held(i, t - i + 1, k)) for i in alive]
+            row: list[tuple[int, Affine | int]] = [(1, room[k]), (-int(tables.working_bytes[k]), tokens)]
+            row += [(-int(tables.prefix_bytes[k]), plan.used[j]) for i, j in alive if i == k]
+            row += [(-int(tables.page_bytes[i]), plan.held(i, j + 1, k)) for i, j in alive]
             program.require(f"memory_has_room[{k},{t}]", total(row))
 
 
@@ -203,17 +220,17 @@ def pooled_memory_has_room(plan: PlanVariables) -> None:
     Every memory's room is rounded down to a multiple of the greatest common divisor of the page
     sizes, because all KV in it comes in such multiples.
     """
-    if local_homes_always_fit(plan.tables):
-        return
     tables, program = plan.tables, plan.program
+    if local_homes_always_fit(tables, endless=plan.endless):
+        return
     fewest = program.bounds(held_tokens(plan))[0]
     room = tables.free_memory(tables.staging + fewest * tables.working_bytes)
     unit = gcd(*tables.page_bytes.tolist(), *tables.prefix_bytes.tolist())
     whole = int(np.sum(room // unit * unit)) if unit else int(np.sum(room))
-    for t in range(plan.chunks + tables.stages - 1):
-        alive = range(max(0, t - plan.chunks + 1), min(t, tables.stages - 1) + 1)
-        cache = [(-int(tables.page_bytes[i]), plan.pages(t - i + 1)) for i in alive]
-        prefix = [(-int(tables.prefix_bytes[i]), plan.used[t - i]) for i in alive]
+    for t in range(plan.slots):
+        alive = plan.running(t)
+        cache = [(-int(tables.page_bytes[i]), plan.pages(j + 1)) for i, j in alive]
+        prefix = [(-int(tables.prefix_bytes[i]), plan.used[j]) for i, j in alive]
         program.require(f"pooled_memory_has_room[{t}]", total([(1, whole), *cache, *prefix]))
 
 

@@ -213,6 +213,19 @@ def overlay(
     return common
 
 
+def running(stages: int, chunks: int, slots: int, slot: int) -> list[tuple[int, int]]:
+    """Stages at work in a slot with their chunks, ``(i, (t - i) mod slots)``.
+
+    Parameters
+    ----------
+    stages, chunks : int
+    slots : int
+        W of requests without end; chunks + stages - 1 of one request.
+    slot : int
+    """
+    return [(i, (slot - i) % slots) for i in range(stages) if (slot - i) % slots < chunks]
+
+
 def shared_reserve(tables: Sequence[Tables], longest: Sequence[int], *, endless: bool = False) -> IntArray:
     """Bytes of every memory kept for staging and activations, int64[memory].
 

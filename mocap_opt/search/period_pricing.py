@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times
-from mocap_opt.formulations.period_terms import running
 from mocap_opt.replay.contention_free_makespan import durations
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import running
 from mocap_opt.tables.cost_tables import Tables
 
 SETTLING = 4

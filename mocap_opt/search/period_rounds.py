@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.replay.period_evaluation import PeriodAssessment
+from mocap_opt.replay.evaluation import PeriodAssessment
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.period_local_search import climb, shake
 from mocap_opt.search.rounds import run_rounds
