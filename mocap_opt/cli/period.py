@@ -11,7 +11,6 @@ from mocap_opt.cli.options import print_json
 from mocap_opt.errors import ExitCode
 from mocap_opt.instance import Instance
 from mocap_opt.schedule.schedule_file import load_period, save_schedule
-from mocap_opt.solving.period import evaluate_period, solve_period
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.period import evaluate_period, solve_period
 from mocap_opt.tables import build_tables

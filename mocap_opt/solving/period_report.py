@@ -8,7 +8,6 @@ from mocap_opt.bounds import Scope
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.replay.evaluation import PeriodAssessment
 from mocap_opt.schedule.plan_file import plan_to_dict
-from mocap_opt.solving.period_search import MethodPeriod, PeriodSearch
 from mocap_opt.solvers.outcome import Status, relative_gap
 from mocap_opt.solving.period_search import MethodPeriod, PeriodSearch
 from mocap_opt.tables.cost_tables import Tables
