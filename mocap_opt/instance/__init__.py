@@ -10,19 +10,8 @@ from mocap_opt.instance.cost_schema import (
 from mocap_opt.instance.instance import VERSION, Instance, load_instance
 from mocap_opt.instance.json_schema import json_schema
 from mocap_opt.instance.models import MODELS
-from mocap_opt.instance.schema import (
-    Chunking,
-    DieSpec,
-    Experts,
-    Latent,
-    LinkSpec,
-    ModelSpec,
-    Pipeline,
-    PrecisionSpec,
-    SlowLink,
-    WaferSpec,
-    Workload,
-)
+from mocap_opt.instance.schema import Chunking, Experts, Latent, ModelSpec, Pipeline, PrecisionSpec, Workload
+from mocap_opt.wafer.spec import DieSpec, LinkSpec, SlowLink, WaferSpec
 
 __all__ = [
     "MODELS",

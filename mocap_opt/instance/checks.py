@@ -12,15 +12,9 @@ from mocap_opt.instance.cost_schema import (
     Measured,
     Roofline,
 )
-from mocap_opt.instance.schema import (
-    Chunking,
-    ModelSpec,
-    Pipeline,
-    PrecisionSpec,
-    WaferSpec,
-    Workload,
-)
+from mocap_opt.instance.schema import Chunking, ModelSpec, Pipeline, PrecisionSpec, Workload
 from mocap_opt.messages import MOST_PROBLEMS, show
+from mocap_opt.wafer.spec import WaferSpec
 from mocap_opt.wafer.topology import neighbours
 
 MAX_DIES = 4096

@@ -7,17 +7,18 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Discriminator, Tag
 from pydantic.config import JsonDict
 
-from mocap_opt.instance.quantities import (
+from mocap_opt.quantities import (
     Efficiency,
     Elapsed,
     FractionalTokens,
     Seconds,
+    Section,
     Tokens,
     TokensOrZero,
     by_shape,
     choice,
+    field,
 )
-from mocap_opt.instance.schema import Section, field
 
 
 class Roofline(Section):

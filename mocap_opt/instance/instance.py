@@ -22,19 +22,11 @@ from mocap_opt.instance.cost_schema import (
 )
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
-from mocap_opt.instance.quantities import Description, Name, Share, Tick, choice
 from mocap_opt.instance.resolve import resolve
-from mocap_opt.instance.schema import (
-    Chunking,
-    ModelSpec,
-    Pipeline,
-    PrecisionSpec,
-    Section,
-    WaferSpec,
-    Workload,
-    field,
-)
+from mocap_opt.instance.schema import Chunking, ModelSpec, Pipeline, PrecisionSpec, Workload
 from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
+from mocap_opt.quantities import Description, Name, Section, Share, Tick, choice, field
+from mocap_opt.wafer.spec import WaferSpec
 
 VERSION = 1
 

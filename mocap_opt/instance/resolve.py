@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.hf_config import read_config
 from mocap_opt.instance.models import MODELS
-from mocap_opt.instance.schema import ModelSpec, Section, WaferSpec
+from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.instance.timings import lattice, read_timings
 from mocap_opt.messages import close_to, show
+from mocap_opt.quantities import Section
 from mocap_opt.wafer.presets import WAFERS
+from mocap_opt.wafer.spec import WaferSpec
 
 CHANGED = " (changed)"
 PRESETS: Mapping[str, tuple[Mapping[str, dict[str, Any]], type[Section]]] = {

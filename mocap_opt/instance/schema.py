@@ -7,33 +7,26 @@ them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
-from pydantic import Field as PydanticField
+from pydantic import ConfigDict, Discriminator, Tag, model_validator
 from pydantic.config import JsonDict
 
 from mocap_opt import units
-from mocap_opt.instance.quantities import (
-    Bandwidth,
+from mocap_opt.quantities import (
     Batch,
-    Bytes,
     BytesOrZero,
     Chunks,
     Count,
     Description,
     Die,
-    Ends,
     Flag,
-    Flops,
     Instant,
     Label,
     Nonnegative,
     Precision,
     QueueDepth,
-    Seconds,
-    Side,
+    Section,
     Stages,
     Tokens,
     TokensOrZero,
@@ -41,36 +34,8 @@ from mocap_opt.instance.quantities import (
     WidthOrZero,
     by_shape,
     choice,
+    field,
 )
-
-_REQUIRED: Any = ...
-
-
-def field(
-    description: str,
-    *examples: Any,
-    unit: str | None = None,
-    default: Any = _REQUIRED,
-    default_factory: Callable[[], Any] | None = None,
-) -> Any:
-    """Return a field with its meaning, examples (used in remedies) and unit."""
-    extra: JsonDict | None = {"unit": unit} if unit else None
-    if default_factory is not None:
-        return PydanticField(
-            default_factory=default_factory,
-            description=description,
-            examples=list(examples) or None,
-            json_schema_extra=extra,
-        )
-    return PydanticField(
-        default, description=description, examples=list(examples) or None, json_schema_extra=extra
-    )
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Experts(Section):
@@ -151,51 +116,6 @@ class PrecisionSpec(Section):
         if self.embedding is not None:
             return self.embedding
         return max(self.weights) if isinstance(self.weights, tuple) else self.weights
-
-
-class DieSpec(Section):
-    """One die and its memory."""
-
-    flops: Flops = field("peak speed", 708e12, "708 TFLOP/s", unit="FLOP/s")
-    memory_bytes: Bytes = field("size of the memory", 70e9, "70 GB", unit="bytes")
-    memory_bandwidth: Bandwidth = field("speed of the memory", 2e12, "2 TB/s", unit="bytes/s")
-
-
-class LinkSpec(Section):
-    """A link in one direction: a die's edge, or its port on a switch."""
-
-    bandwidth: Bandwidth = field("bytes per second in one direction", 1e12, "1 TB/s", unit="bytes/s")
-    hop_latency: Seconds = field("latency of one hop", 15e-9, "15 ns", unit="s")
-
-
-class SlowLink(Section):
-    """A link that is slower than the others, in both directions."""
-
-    between: Ends = field("the two dies it joins", [[0, 3], [0, 4]])
-    bandwidth: Bandwidth = field("bytes per second in one direction", 5e11, "500 GB/s", unit="bytes/s")
-
-
-class WaferSpec(Section):
-    """The machine: dies in rows and columns, and their links."""
-
-    name: Label = field("label for reports; means nothing", "watos-c3", default="")
-    description: Description = field("free text; means nothing", default="")
-    topology: Annotated[Literal["mesh", "torus", "switch"], *choice("mesh", "torus", "switch")] = field(
-        "how the dies are linked", "mesh"
-    )
-    rows: Side = field("rows of dies", 7)
-    cols: Side = field("columns of dies; a switch is one row of its dies", 8)
-    die: DieSpec = field("what every die has")
-    link: LinkSpec = field("what every link has")
-    dead_dies: tuple[Die, ...] = field("dies that do not work", [[0, 3]], default=())
-    dead_links: tuple[Ends, ...] = field(
-        "links that do not work, in either direction", [[[0, 3], [0, 4]]], default=()
-    )
-    slow_links: tuple[SlowLink, ...] = field(
-        "links with a bandwidth of their own",
-        [{"between": [[0, 3], [0, 4]], "bandwidth": "500 GB/s"}],
-        default=(),
-    )
 
 
 _StageDies = Annotated[

@@ -10,12 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from mocap_opt.units import exact
-
-if TYPE_CHECKING:
-    from mocap_opt.instance import WaferSpec
+from mocap_opt.wafer.spec import WaferSpec
 
 Die = tuple[int, int]
 Node = Die | None

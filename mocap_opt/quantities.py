@@ -1,4 +1,4 @@
-"""The kinds of values an instance file holds, each read by one strict function.
+"""What the sections of an instance file are made of: fields, and kinds of values read by strict functions.
 
 Every kind is a pydantic type that refuses with one error of type ``"mocap"``, whose context
 holds what was expected; :mod:`mocap_opt.instance.problems` turns that into a `Problem`.
@@ -11,7 +11,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import Field as PydanticField
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from mocap_opt import units
@@ -239,3 +241,33 @@ Ends = Annotated[
 def by_shape(value: object) -> str:
     """Tag of a value that may be one thing for all stages or a list with one per stage."""
     return "<list>" if isinstance(value, (list, tuple)) else "<one>"
+
+
+_REQUIRED: Any = ...
+
+
+def field(
+    description: str,
+    *examples: Any,
+    unit: str | None = None,
+    default: Any = _REQUIRED,
+    default_factory: Callable[[], Any] | None = None,
+) -> Any:
+    """Return a field with its meaning, examples (used in remedies) and unit."""
+    extra: JsonDict | None = {"unit": unit} if unit else None
+    if default_factory is not None:
+        return PydanticField(
+            default_factory=default_factory,
+            description=description,
+            examples=list(examples) or None,
+            json_schema_extra=extra,
+        )
+    return PydanticField(
+        default, description=description, examples=list(examples) or None, json_schema_extra=extra
+    )
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
