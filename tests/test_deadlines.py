@@ -19,6 +19,7 @@ from mocap_opt.errors import ExitCode, InputError
 from mocap_opt.instance import Instance
 from mocap_opt.questions.max_context import LatencyLimit, LengthFamily, longest_prompt
 from mocap_opt.questions.max_context import search as length_search
+from mocap_opt.questions.tradeoffs import pareto
 from mocap_opt.questions.tradeoffs.pareto import latency_and_period
 from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, sweep
 from mocap_opt.schedule.requests import build_requests
@@ -133,7 +134,7 @@ def test_bounds_of_a_stream_stop_between_requests():
     assert fewest[-1] == len(every)
 
 
-def test_a_sweep_without_time_computes_no_bounds_and_a_curve_bounds_no_count():
+def test_a_sweep_without_time_computes_no_bounds_and_a_curve_bounds_no_count(monkeypatch):
     instance = load_instance(SLACK)
     choices = sweep(instance, chunks=True, layouts=False, time_limit_s=0.0).choices
     assert {choice.outcome for choice in choices} == {NOT_REACHED}
@@ -146,6 +147,11 @@ def test_a_sweep_without_time_computes_no_bounds_and_a_curve_bounds_no_count():
     larger = load_instance(INSTANCES / "gpt3-175b-watos-tight.json", ["objective=period"])
     layouts = latency_and_period(larger, layouts=True, stop=stopped())
     assert {variant.outcome for variant in layouts.variants} == {NOT_REACHED}
+    laid_out: list[object] = []
+    real = pareto.build_tables
+    monkeypatch.setattr(pareto, "build_tables", lambda each: laid_out.append(each) or real(each))
+    latency_and_period(larger, layouts=True, time_limit_s=0.0)
+    assert len(laid_out) == 1
 
 
 def test_a_curve_makes_the_bounds_of_a_layout_once_for_all_its_counts(monkeypatch):

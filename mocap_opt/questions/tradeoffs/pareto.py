@@ -202,7 +202,8 @@ def _variants(
         begin(f"bounds of layout {number + 1} of {len(choices)}")
         laid_out = instance.replace(*overrides) if overrides else instance
         shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0]
-        if deadline.interrupted:
+        if deadline.interrupted or (number and deadline.expired):
+            # Laying out hundreds takes longer than what is left; the first one is looked at in any case.
             yield Variant(overrides, *shape, laid_out.chunking.max_chunks, None, None), None, {}
             continue
         try:
@@ -220,12 +221,14 @@ def _variants(
             over_all = known.get(Scope.ANY_EXECUTION)
             period = None if over_all is None else over_all.at()
             # Bounds that know the count are silent only where they leave it no plan at all.
-            if (over_all is not None and period is None) or prove_infeasible(exact, deadline) is not None:
+            late = deadline.expired
+            hopeless = over_all is not None and period is None
+            if hopeless or (not late and prove_infeasible(exact, deadline) is not None):
                 yield Variant(overrides, *shape, chunks, None, None, "infeasible"), exact, known
                 continue
             least = [
                 None if ticks is None else ticks * tables.tick_s
-                for ticks in (path_bound(exact, deadline), period)
+                for ticks in (None if late else path_bound(exact, deadline), period)
             ]
             yield Variant(overrides, *shape, chunks, least[0], least[1]), exact, known
 
