@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ READERS: dict[str, Reader] = {
         ".json",
         ({**PLAN, "homes": [HOME], "slots": 3}, {**PLAN, "homes": [], "slots": 2}),
         json.dumps,
-        lambda path: load_period(path, TABLES),
+        lambda path: load_period(path, replace(TABLES, queue_depth=2)),
         lambda path, _: ["evaluate", TINY, str(path), "--set", "objective=period", "--json"],
     ),
     "plan of a stream": Reader(

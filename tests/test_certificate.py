@@ -63,8 +63,8 @@ def test_the_reported_latency_is_the_smaller_one_and_named():
     plan = random_plan(tables, np.random.default_rng(1))
     assert plan is not None
     judged = assess(tables, plan)
-    quick = replace(judged, event=replace(judged.event, latency=Fraction(judged.lockstep.latency) - 1))
-    slow = replace(judged, event=replace(judged.event, latency=Fraction(judged.lockstep.latency) + 1))
+    quick = replace(judged, event=replace(judged.event, completion=(Fraction(judged.lockstep.latency) - 1,)))
+    slow = replace(judged, event=replace(judged.event, completion=(Fraction(judged.lockstep.latency) + 1,)))
     assert (quick.latency, quick.execution) == (judged.lockstep.latency - 1, Execution.EVENT)
     assert (slow.latency, slow.execution) == (judged.lockstep.latency, Execution.LOCKSTEP)
 
