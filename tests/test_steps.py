@@ -30,7 +30,7 @@ from mocap_opt.solving.joint import STEPS, solve_jointly
 from mocap_opt.solving.report import BoundBeatenError, relative_gap
 from mocap_opt.solving.search_state import PROGRAM_STEPS, JointSearch
 from mocap_opt.solving.start_steps import AGAIN, FIRST, LAST, OTHERS
-from mocap_opt.solving.steps import STALLED, Raises, Step, chosen_steps, run_steps
+from mocap_opt.solving.steps import RESERVED, STALLED, Raises, Step, chosen_steps, run_steps
 from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.studies.bench.family import make
@@ -104,7 +104,7 @@ def ran_within_its_share(name, search, looks):
     (record,) = state.steps
     assert (record.runs == 1) == (record.skipped is None)
     if record.runs:
-        assert 0 < record.allowed_s <= step.share_in(search) * looks
+        assert 0 < record.allowed_s <= max(step.share, step.share_without_programs or 0.0) * looks
         assert record.cost_s <= record.allowed_s + LATE
     assert state.infeasible_reason is None
     assert before is None or state.best_latency <= before
@@ -159,6 +159,23 @@ def test_a_program_is_given_the_share_of_its_step(program, monkeypatch):
     assert name == program
     assert record.allowed_s - LATE <= limit <= record.allowed_s
     assert record.cost_s <= record.allowed_s + LATE
+
+
+def test_searches_that_use_up_their_shares_leave_programs_what_is_kept_for_them():
+    search = search_of("S-links", 10000.0, TickingClock())
+    left = []
+
+    def greedy(search, asked_to_stop):
+        while not asked_to_stop():
+            pass
+
+    def program(search, asked_to_stop):
+        left.append(search.state.deadline.left_s)
+
+    last = next(iter(PROGRAM_STEPS.values()))
+    searches = [Step(f"search {n}", "", Raises.PLAN, 0.9, greedy) for n in range(5)]
+    run_steps([*searches, Step(last, "", Raises.BOTH, 0.9, program)], search)
+    assert left[0] > 0.9 * RESERVED * 10000.0 - LATE * len(searches)
 
 
 def test_steps_together_keep_the_time_limit():

@@ -15,11 +15,15 @@ from mocap_opt.errors import InputError, MocapError, Problem
 from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.report import StepRun
-from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.solving.search_state import PROGRAM_STEPS, JointSearch
 from mocap_opt.stopping import STOPPED, AskedToStop, StoppedError
 
 STALLED = 3
 """Rounds in a row without a better plan or bound after which no further one is begun."""
+
+
+RESERVED = 0.25
+"""Part of the time limit that is kept for programs to come: searches before them share out the rest."""
 
 
 class Raises(StrEnum):
@@ -46,7 +50,7 @@ class Step:
         What it does, in a line.
     raises : Raises
     share : float
-        Part of the time left when it begins that it may take.
+        Part of the time left when it begins that it may take; of the time that is not kept for programs.
     run : callable
         Takes the search and a question to ask often, which says when its share is over.
     when : str
@@ -73,10 +77,21 @@ class Step:
     owes_a_plan: bool = False
 
     def share_in(self, search: JointSearch) -> float:
-        """Its share in a search."""
-        if self.share_without_programs is None or any(map(search.awaits, search.strategy.programs)):
+        """Its share of the time left in a search.
+
+        What is kept for programs to come is not shared out among the steps before them, unless there is
+        no plan yet: programs do best from a plan.
+        """
+        state, deadline = search.state, search.state.deadline
+        if not any(map(search.awaits, search.strategy.programs)):
+            return self.share if self.share_without_programs is None else self.share_without_programs
+        if self.name in PROGRAM_STEPS.values() or (self.owes_a_plan and state.best is None):
             return self.share
-        return self.share_without_programs
+        left = deadline.limit_s
+        if left is None:
+            return self.share
+        kept = RESERVED * (deadline.elapsed_s + left)
+        return self.share * (1.0 - kept / left if left > kept else 0.0)
 
     def obstacle(self, search: JointSearch) -> str | None:
         """Why it does not run now, in words; None if it does."""
