@@ -12,7 +12,7 @@ from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
 from mocap_opt.formulations.period_terms import slot_range
-from mocap_opt.homes.periodic import home_orders
+from mocap_opt.homes.greedy import home_orders
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import smallest_interval

@@ -9,11 +9,10 @@ from random_measured import measured_instance
 
 from mocap_opt import bound, load_instance
 from mocap_opt.baselines import METHODS
-from mocap_opt.bounds import BOUNDS, partition_enumeration
+from mocap_opt.bounds import BOUNDS, enumerated_partitions
 from mocap_opt.bounds.crossing import crossing_pooled_memory
-from mocap_opt.bounds.enumerated_partitions import least_partitions
+from mocap_opt.bounds.enumerated_partitions import FewPartitions, TooManyError, least_partitions
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_enumeration import FewPartitions, TooManyError
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
@@ -43,7 +42,7 @@ def dead_ends():
 
 def test_dead_ends_of_a_listing_are_limited(monkeypatch):
     tables = dead_ends()
-    monkeypatch.setattr(partition_enumeration, "MOST_ENDINGS", 500)
+    monkeypatch.setattr(enumerated_partitions, "MOST_ENDINGS", 500)
     proved = crossing_pooled_memory(tables).ticks
     asked = 0
 
@@ -59,7 +58,7 @@ def test_dead_ends_of_a_listing_are_limited(monkeypatch):
 
 def test_a_listing_that_meets_too_many_dead_ends_tries_a_lower_target(monkeypatch):
     tables = dead_ends()
-    monkeypatch.setattr(partition_enumeration, "MOST_ENDINGS", 200)
+    monkeypatch.setattr(enumerated_partitions, "MOST_ENDINGS", 200)
     found = least_partitions(tables)
     plan = METHODS["search-greedy"].propose(tables).plan
     assert found is None or found.bound().ticks <= replay_event(tables, plan).latency

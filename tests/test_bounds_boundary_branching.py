@@ -12,11 +12,11 @@ from random_tables import random_instances, random_tables
 from mocap_opt.bounds import boundary_branching as branching
 from mocap_opt.bounds import crossing as pairs_of_stages
 from mocap_opt.bounds.boundary_branching import BoundarySearch, boundary_branching, branch_on_boundaries
+from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.partition_pricing import MixturePricer
 from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.tables.cost_tables import Tables
 
 UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant": [40, 50, 60, 30]}

@@ -20,8 +20,8 @@ from mocap_opt.bounds import (
     lower_bounds,
     prove_infeasible,
 )
-from mocap_opt.bounds.least_total import least_over_lengths
-from mocap_opt.bounds.transfer_time import Demand, good_weights
+from mocap_opt.bounds.stage_work import least_over_lengths
+from mocap_opt.bounds.streaming import Demand, good_weights
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.tables.cost_tables import Tables

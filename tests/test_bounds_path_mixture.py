@@ -12,8 +12,8 @@ from random_tables import random_instances, random_tables
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.partition_pricing import MixturePricer, Weights
+from mocap_opt.bounds.partition_region import PathWeights, flow_along
 from mocap_opt.bounds.path_relaxation import MixtureSearch, path_relaxation, whole_region
-from mocap_opt.bounds.path_weights import PathWeights, flow_along
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables

@@ -14,8 +14,8 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds.energetic_traffic import Windows, energetic_traffic
+from mocap_opt.bounds.enumerated_partitions import FewPartitions
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_enumeration import FewPartitions
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.instance import Instance
 from mocap_opt.replay.event import replay_event

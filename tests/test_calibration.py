@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap_opt.baselines.atom import atom_dynamic, fit_with_prefix, next_chunk
-from mocap_opt.baselines.engine_rule import base_candidates
+from mocap_opt.baselines.compose import base_candidates
 from mocap_opt.calibration import (
     NAMES,
     Fit,

@@ -9,7 +9,7 @@ from builders import make_tables
 from mocap_opt import InputError, load_instance, solve
 from mocap_opt.baselines import METHODS
 from mocap_opt.baselines import atom as atom_dynamic
-from mocap_opt.baselines.engine_rule import NoFitError, base_candidates
+from mocap_opt.baselines.compose import NoFitError, base_candidates
 from mocap_opt.baselines.registry import ENGINE_RULES, built_in_method
 from mocap_opt.baselines.sglang import dynamic_chunks, fit_quadratic, next_chunk, sampled_lengths
 from mocap_opt.schedule.verify import violations

@@ -11,8 +11,7 @@ from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
-from mocap_opt.homes.admission_aware_cpsat import harmless_ends, timely
-from mocap_opt.homes.admission_aware_greedy import patient
+from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.replay.admission import admission_predecessors, noncritical_predecessors
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate, without_traffic

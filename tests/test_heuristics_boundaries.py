@@ -13,8 +13,7 @@ from mocap_opt.baselines.gpipe import gpipe
 from mocap_opt.baselines.seq1f1b import equal_compute, flops_balanced
 from mocap_opt.baselines.sglang import dynamic_chunks, fit_quadratic, next_chunk, sglang_dynamic
 from mocap_opt.baselines.uniform import equal_chunks, uniform, uniform_any_count
-from mocap_opt.chunking.boundary_rules import snap
-from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits, snap
 from mocap_opt.tables.cost_tables import Tables
 
 

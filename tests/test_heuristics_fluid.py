@@ -16,8 +16,7 @@ from mocap_opt import load_instance
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.homes.link_balanced_greedy import spread
-from mocap_opt.homes.link_balancing_lp import fluid
-from mocap_opt.homes.link_balancing_program import LinkBalancingProgram
+from mocap_opt.homes.link_balancing_lp import LinkBalancingProgram, fluid
 from mocap_opt.homes.slot_placement import SlotPlacement
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep

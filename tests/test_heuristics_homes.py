@@ -12,15 +12,12 @@ from oracle import is_feasible
 from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.baselines.bpipe import mirror, mirrored
-from mocap_opt.baselines.mbkr import half_apart, mbkr
+from mocap_opt.baselines.mbkr import half_apart, mbkr, mirror, mirrored
 from mocap_opt.baselines.uniform import equal_chunks, uniform_any_count
-from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.live_kv import pooled_shortage, produced, room
-from mocap_opt.homes.local import local
+from mocap_opt.homes.greedy import FreeMemory, greedy
 from mocap_opt.homes.proposal import HomeRule
-from mocap_opt.homes.stream import FreeMemory
-from mocap_opt.homes.thresholds import greatest_thresholds
+from mocap_opt.homes.slot_placement import pooled_shortage, produced, room
+from mocap_opt.homes.thresholds import greatest_thresholds, local
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import memory_use, violations
 from mocap_opt.tables.cost_tables import Tables

@@ -19,7 +19,7 @@ from mocap_opt.baselines.mbkr import half_apart
 from mocap_opt.baselines.mocap import mocap
 from mocap_opt.baselines.registry import ENGINE_RULES
 from mocap_opt.baselines.uniform import equal_chunks
-from mocap_opt.homes.placement_program import program
+from mocap_opt.homes.home_search import program
 from mocap_opt.homes.thresholds import greatest_thresholds
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate
 from mocap_opt.replay.event import replay_event

@@ -12,12 +12,11 @@ from random_tables import Size, random_tables
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.chunking import chunk_count_search as sweeping
-from mocap_opt.chunking.bottleneck_partition import min_max_partition
+from mocap_opt.chunking.bottleneck_partition import Refutation, min_max_partition
 from mocap_opt.chunking.chunk_count_search import _Sweep
 from mocap_opt.chunking.longest_chunk_time import ChunkClock
-from mocap_opt.chunking.trial_pruning import Refutation
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
 

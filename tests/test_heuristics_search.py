@@ -16,13 +16,13 @@ from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.chunking.bottleneck_partition import bottleneck_partition, min_max_partition
-from mocap_opt.chunking.bottleneck_search import search
+from mocap_opt.chunking.chunk_count_search import search
 from mocap_opt.chunking.longest_chunk_time import ChunkClock, leading_stages
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.live_kv import pooled_shortage
-from mocap_opt.homes.local import local
+from mocap_opt.homes.slot_placement import pooled_shortage
+from mocap_opt.homes.thresholds import local
 from mocap_opt.replay.admission import admission_predecessors
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, durations, estimate
 from mocap_opt.replay.event import replay_event

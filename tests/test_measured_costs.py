@@ -12,10 +12,12 @@ import pytest
 from builders import make_tables
 from test_residual import with_residual
 
+from mocap_opt.bounds.crossing import least_with_crossing
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.measured_partition import cheapest_by_count, chunk_costs, least_with_crossing
+from mocap_opt.bounds.stage_work import chunk_costs
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.errors import InputError
+from mocap_opt.flow_shop.partitions import cheapest_by_count
 from mocap_opt.instance import Instance
 from mocap_opt.questions.max_context.instance_family import LengthFamily
 from mocap_opt.schedule.requests import build_requests

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mocap_opt import bound, failures, load_instance, solve
-from mocap_opt.baselines.guarded import guarded
+from mocap_opt.baselines.compose import guarded
 from mocap_opt.baselines.terapipe import slice_times
-from mocap_opt.bounds.earliest_boundaries import Crossing
+from mocap_opt.bounds.crossing_search import Crossing
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.cli.main import main
 from mocap_opt.errors import InputError

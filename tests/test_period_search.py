@@ -11,7 +11,7 @@ from period_cases import adversaries, instances, least, optima
 from random_plans import random_plan
 from random_tables import with_unlimited_rates
 
-from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule

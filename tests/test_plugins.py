@@ -12,7 +12,7 @@ from command_line import exit_code
 from plugin_distribution import ENTRY_POINTS, MODULE, install
 
 import mocap_opt
-from mocap_opt.baselines.plugin import find_method
+from mocap_opt.baselines.registry import find_method
 from mocap_opt.errors import InputError
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, PluginError, plugins
 from mocap_opt.solving.catalogue import catalogue

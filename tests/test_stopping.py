@@ -14,8 +14,8 @@ from builders import make_tables
 from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.registry import HOME_RULES
 from mocap_opt.bounds import BOUNDS, branch_on_boundaries, lower_bounds, prove_infeasible
+from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.region_search import PairSearch
 from mocap_opt.homes.home_search import improve_homes
 from mocap_opt.homes.link_balancing_lp import fluid
 from mocap_opt.instance import Instance

@@ -1,4 +1,4 @@
-"""MBKR as it can be read from what is public: pairs of stages half the pipeline apart."""
+"""Pairings of stages: MBKR as it can be read from what is public, and BPipe's mirror as a foil."""
 
 from __future__ import annotations
 
@@ -37,3 +37,17 @@ def mbkr(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) 
     reading of "keep what fits, send the rest to the partner".
     """
     return threshold_homes(tables, indices, half_apart(tables.stages), asked_to_stop)
+
+
+def mirrored(stages: int) -> IntArray:
+    """Partner N - 1 - i of every stage, int64[stage]; the middle one of an odd N has itself."""
+    return np.arange(stages, dtype=np.int64)[::-1].copy()
+
+
+def mirror(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+    """Keep KV local up to a threshold, send the rest to the mirrored stage.
+
+    Source: BPipe's pairing of the first stage with the last (Kim et al., ICML 2023).  In prefill
+    the stages near the middle are paired with neighbours that fill at the same time.
+    """
+    return threshold_homes(tables, indices, mirrored(tables.stages), asked_to_stop)

@@ -10,8 +10,7 @@ from mocap_opt.chunking.chunk_count_search import sweep
 from mocap_opt.chunking.longest_chunk_time import ChunkClock
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.greedy import page_times
-from mocap_opt.homes.proposal import Proposal, Shortage
-from mocap_opt.homes.selection import Selection
+from mocap_opt.homes.proposal import Proposal, Selection, Shortage
 from mocap_opt.homes.thresholds import greatest_thresholds
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.baselines.engine_rule import NoFitError
+from mocap_opt.baselines.compose import NoFitError
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.tables.cost_tables import Tables
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.chunking.boundary_rules import for_every_count, snap
-from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits, for_every_count, snap
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 

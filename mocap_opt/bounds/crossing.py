@@ -5,14 +5,17 @@ Statement and proof: ``formulations/bounds.md``, `crossing` and `crossing_pooled
 
 from __future__ import annotations
 
+import heapq
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.measured_partition import least_with_crossing
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.bounds.region_search import PairSearch
+from mocap_opt.bounds.stage_work import chunk_costs, sums_of
+from mocap_opt.flow_shop.partitions import NEVER, cheapest_by_count
 from mocap_opt.lower_bound import Bound, Evidence, Scope, best
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
@@ -102,3 +105,58 @@ def promising_pairs(setting: Setting) -> list[tuple[int, int]]:
     ranked.insert(1, (0, stages - 1))
     budget = max(1, min(MOST_PAIRS, PAIR_BUDGET // (tables.steps * stages)))
     return list(dict.fromkeys(ranked))[:budget]
+
+
+MOST_SUMS = 2**27
+"""Sums of one dynamic program, chunks x ends x lengths, beyond which there is no bound."""
+
+ALL_SUMS = 2**29
+"""Sums of all of them together: a second or so."""
+
+
+def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedToStop = never) -> int | None:
+    """Bound any execution by min over D of (cheapest partition whose chunks cross within D) + D.
+
+    A chunk costs the smaller of the times on stages s and e, and crosses with E of
+    formulations/bounds.md.  Best-first over intervals of D; stopped early, the least open interval's
+    value is still a bound.
+
+    Returns
+    -------
+    int or None, ticks
+        None if the instance is too large, or no partition keeps to count and lengths.
+    """
+    tables = setting.tables
+    sums = sums_of(tables)
+    if not 0 < sums <= MOST_SUMS:
+        return None
+    times, crossing = chunk_costs(tables, setting.send, s, e)
+    possible = np.flatnonzero(times < NEVER)
+    if not possible.size:
+        return None
+    thresholds = np.unique(crossing.ravel()[possible])
+    programs = max(1, ALL_SUMS // sums)
+    apart = int(setting.travel.head[s, 1] + setting.travel.tail[e, tables.steps - 1])
+
+    def cheapest(limit: int) -> int:
+        return _cheapest(np.where(crossing <= limit, times, NEVER), tables.counts)
+
+    # Intervals by index of the threshold: value, first, last, cheapest partition within the last.
+    last = int(thresholds.size - 1)
+    whole = cheapest(int(thresholds[last]))
+    heap = [(whole + int(thresholds[0]), 0, last, whole)]
+    while heap and heap[0][3] < NEVER:
+        value, first, last, cost = heap[0]
+        if first == last or programs <= 0 or asked_to_stop():
+            return value + apart
+        heapq.heappop(heap)
+        middle = (first + last) // 2
+        programs -= 1
+        lower = cheapest(int(thresholds[middle]))
+        heapq.heappush(heap, (lower + int(thresholds[first]), first, middle, lower))
+        heapq.heappush(heap, (cost + int(thresholds[middle + 1]), middle + 1, last, cost))
+    return None
+
+
+def _cheapest(times: IntArray, counts: range) -> int:
+    return min(cheapest_by_count(times, counts).values(), default=NEVER)

@@ -14,8 +14,8 @@ from scipy import sparse
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import crossing_pooled_memory
+from mocap_opt.bounds.enumerated_partitions import FewPartitions, TooManyError, can_be_listed
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_enumeration import FewPartitions, TooManyError, can_be_listed
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts

@@ -1,21 +1,191 @@
-"""The least path over all partitions that fit the pool, where few come near it.
+"""All partitions that a plan faster than a target can have, where there are few; the least path over them.
 
 Statement and proof: ``formulations/bounds.md``, `enumerated_partitions`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_enumeration import FewPartitions, TooManyError, can_be_listed
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
-from mocap_opt.stopping import AskedToStop, StoppedError, never
+from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+
+#: Stages x most chunks x grid steps up to which partitions are listed (4 x 8 x 32 is a quarter).
+MOST_WORK = 2**12
+#: Endings looked at for one target; most are dead ends where measured times rise and fall.
+MOST_ENDINGS = 60_000
+
+
+class TooManyError(Exception):
+    """There are too many partitions, or dead ends on the way to them, below a target."""
+
+
+def can_be_listed(tables: Tables) -> bool:
+    """Whether an instance is small enough for its partitions to be listed."""
+    return tables.stages * tables.max_chunks * tables.steps <= MOST_WORK
+
+
+@dataclass(frozen=True, eq=False)
+class _Ending:
+    """The last chunks of a partition.
+
+    Attributes
+    ----------
+    ends : tuple of int
+        Boundaries from the last one, G, back to where the known chunks start; grid indices.
+    longest : int
+        Tokens of the longest of these chunks.
+    travel : int64[stage], ticks
+        The longest path from the first of these chunks on each stage to the end.
+    """
+
+    ends: tuple[int, ...]
+    longest: int
+    travel: IntArray
+
+
+class FewPartitions:
+    """Lists partitions whose paths without traffic are shorter than a target, and which fit the pool.
+
+    Parameters
+    ----------
+    setting : Setting
+    memory : PooledMemory
+    """
+
+    def __init__(self, setting: Setting, memory: PooledMemory) -> None:
+        self.setting, self.memory, self.tables = setting, memory, setting.tables
+        tables, steps = self.tables, self.tables.steps
+        stages = np.arange(tables.stages)
+        # Least time of each stage on all chunks before a boundary, and of the last stage on those after.
+        self._before = np.full((tables.stages, steps + 1), NEVER, dtype=np.int64)
+        self._before[:, 0] = 0
+        self._after = np.full(steps + 1, NEVER, dtype=np.int64)
+        self._after[steps] = 0
+        # Time of every chunk on every stage, [start, end, stage]; where no chunk may be, 0.
+        self._work = np.zeros((steps + 1, steps + 1, tables.stages), dtype=np.int64)
+        for b in range(1, steps + 1):
+            starts = self._starts(b)
+            if starts.size:
+                self._work[starts, b] = tables.tau(stages[None], starts[:, None], b)
+                self._before[:, b] = (self._before[:, starts] + self._work[starts, b].T).min(axis=1)
+        for b in range(steps, 0, -1):
+            starts = self._starts(b)
+            if starts.size and self._after[b] < NEVER:
+                left = self._after[b] + self._work[starts, b, -1]
+                self._after[starts] = np.minimum(self._after[starts], left)
+
+    def _starts(self, end: int) -> IntArray:
+        """Where a chunk may start that ends at a boundary."""
+        steps = self.tables.steps
+        starts: IntArray = np.flatnonzero(self.tables.length_allowed[int(end == steps), end:0:-1])
+        return starts
+
+    def below(self, target: int, asked_to_stop: AskedToStop = never) -> Iterator[tuple[int, IntArray]]:
+        """List the partitions with their longest paths.
+
+        Yields
+        ------
+        int, ticks
+            The longest path through the partition, below the target.
+        int64[chunks + 1]
+            Its boundaries as grid indices.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop: there may be more.
+        TooManyError
+            If more than `MOST_ENDINGS` endings were looked at: there may be more.
+        """
+        allowed, floor = self._chunks_below(target)
+        open_endings = [_Ending((self.tables.steps,), 0, np.zeros(self.tables.stages, dtype=np.int64))]
+        looked_at = 0
+        while open_endings:
+            stop_if(asked_to_stop)
+            looked_at += 1
+            if looked_at > MOST_ENDINGS:
+                raise TooManyError(f"more than {MOST_ENDINGS} endings")
+            ending = open_endings.pop()
+            if ending.ends[-1] == 0:
+                indices = np.array(ending.ends[::-1], dtype=np.int64)
+                if indices.size - 1 in self.tables.counts and self.memory.fits(indices, ending.longest):
+                    yield int(ending.travel[0]), indices
+            elif len(ending.ends) <= self.tables.max_chunks:
+                open_endings += self._longer(
+                    ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
+                )
+
+    def _chunks_below(self, target: int) -> tuple[np.ndarray, IntArray]:
+        """Chunks that a partition below the target may have, and the least start of a chunk.
+
+        Returns
+        -------
+        allowed : bool[start, end]
+        floor : int64[end]
+            The least start of any chunk that ends there or later.
+        """
+        steps = self.tables.steps
+        allowed = np.zeros((steps + 1, steps + 1), dtype=np.bool_)
+        least = np.full(steps + 1, steps, dtype=np.int64)
+        least[0] = 0
+        for b in range(1, steps + 1):
+            starts = self._starts(b)
+            cross = self._work[starts, b].sum(axis=1)
+            cross += self.setting.send[:, int(b == steps), b - starts].sum(axis=0)
+            kept = starts[self._before[0, starts] + cross + self._after[b] < target]
+            allowed[kept, b] = True
+            if kept.size:
+                least[b] = kept[0]
+        floor: IntArray = np.minimum.accumulate(least[::-1])[::-1]
+        return allowed, floor
+
+    def _longer(self, ending: _Ending, starts: IntArray, floor: IntArray, target: int) -> Iterator[_Ending]:
+        """Put one more chunk in front, where that may lead to a partition."""
+        tables, end = self.tables, ending.ends[-1]
+        tail = int(end == tables.steps)
+        for start in starts.tolist():
+            longest = max(ending.longest, int(tables.lengths[tail, end - start]))
+            ends = (*ending.ends, start)
+            if not self._may_fit(ends, longest, floor):
+                continue
+            # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
+            sent = np.append(self.setting.send[-2::-1, tail, end - start], 0)
+            work = self._work[start, end, ::-1] + sent
+            travel = (machine_ends(ending.travel[::-1], work) - sent)[::-1]
+            if (self._before[:, start] + travel).max() < target:
+                yield _Ending(ends, longest, travel)
+
+    def _may_fit(self, ends: tuple[int, ...], longest: int, floor: IntArray) -> bool:
+        """Whether the pool may hold what is alive in the slots that the first of these chunks decides.
+
+        The boundaries before it are taken as low as any partition can have them, and prefixes left out.
+        """
+        free = self.memory.free(longest)
+        if (free < 0).any():
+            return False
+        unit, stages = self.memory.unit, self.tables.stages
+        known = list(ends)
+        while len(known) < len(ends) + stages:
+            known.append(int(floor[known[-1]]))
+        pages, first = self.tables.pages[known], len(ends) - 1
+        room = int((free // unit * unit).sum())
+        return all(
+            int(self.tables.page_bytes @ pages[r : r + stages]) <= room
+            for r in range(max(0, first - stages + 1), first + 1)
+        )
+
 
 #: Partitions below a target beyond which a lower one is tried.
 MOST_PARTITIONS = 2000

@@ -84,7 +84,7 @@ def _memory_too_small(tables: Tables, memory: PooledMemory, longest: int) -> Inf
 
 
 @dataclass(order=True, frozen=True)
-class Shortage:
+class _Shortfall:
     """Least bytes short in plans of one count whose longest chunk has from `least` to `most` steps."""
 
     bytes_short: int
@@ -95,14 +95,14 @@ class Shortage:
     need: int
 
 
-def _shortage(setting: Setting, memory: PooledMemory, chunks: int, least: int, most: int) -> Shortage | None:
+def _short(setting: Setting, memory: PooledMemory, chunks: int, least: int, most: int) -> _Shortfall | None:
     """Compare least need with most room; None if a memory overflows without any KV of the request."""
     room = memory.room(chunks, int(setting.tables.lengths[1, least]))
     if room is None:
         return None
     need = memory.need(setting.limits.least_boundaries(chunks, most))
     slot = int((need - room).argmax())
-    return Shortage(int(need[slot] - room[slot]), chunks, least, most, slot, int(need[slot]))
+    return _Shortfall(int(need[slot] - room[slot]), chunks, least, most, slot, int(need[slot]))
 
 
 def _pool_too_small(
@@ -111,9 +111,9 @@ def _pool_too_small(
     """Look for the count and longest chunk that come closest to fitting the pool, best first."""
     limits, steps = setting.limits, setting.tables.steps
     spans = [(chunks, limits.shortest_longest(chunks), steps) for chunks in setting.counts]
-    heap: list[Shortage] = []
+    heap: list[_Shortfall] = []
     while True:
-        found = (_shortage(setting, memory, *span) for span in spans)
+        found = (_short(setting, memory, *span) for span in spans)
         for shortage in found:
             if asked_to_stop():
                 return None
@@ -127,7 +127,7 @@ def _pool_too_small(
         spans = [(closest.chunks, closest.least, middle), (closest.chunks, middle + 1, closest.most)]
 
 
-def _pool_message(tables: Tables, closest: Shortage) -> Infeasibility:
+def _pool_message(tables: Tables, closest: _Shortfall) -> Infeasibility:
     room = closest.need - closest.bytes_short
     message = (
         f"all memories together: even the plan that comes closest, with {closest.chunks} chunks of at most "

@@ -13,8 +13,8 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds import Infeasibility, lower_bounds, prove_infeasible
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.least_total import LeastTotal
 from mocap_opt.bounds.makespan_memory import work_and_memory
+from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.partition_pricing import MixturePricer, PartitionRegion, Weights
-from mocap_opt.bounds.path_weights import flow_along
+from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.partition_region import PartitionRegion, Weights, flow_along
 
 FloatArray = npt.NDArray[np.float64]
 _Entries = list[tuple[IntArray, npt.ArrayLike]]

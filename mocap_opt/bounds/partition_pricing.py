@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.path_weights import PathWeights
+from mocap_opt.bounds.partition_region import PartitionRegion, Weights
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
 from mocap_opt.flow_shop.partitions import NEVER
@@ -21,56 +20,6 @@ from mocap_opt.tables.cost_tables import Tables
 
 #: Ends of chunks looked at together.
 BLOCK = 64
-
-
-@dataclass(frozen=True, eq=False)
-class PartitionRegion:
-    """Partitions with a range of counts whose boundaries and lengths lie in intervals.
-
-    A partition with fewer chunks than positions leaves the first positions empty, at boundary 0.
-
-    Attributes
-    ----------
-    fewest : int
-        Least count; the greatest is the number of positions.
-    low, high : int64[position + 1]
-        Interval of each boundary, grid indices; both 0 first and G last.
-    short, long : int
-        Interval of the longest chunk, grid steps.
-    starts : int32[2, position, G + 1] or None
-        Earliest and latest start of the chunk at a position, by its end; None leaves them to the
-        boundaries.
-    """
-
-    fewest: int
-    low: IntArray
-    high: IntArray
-    short: int
-    long: int
-    starts: npt.NDArray[np.int32] | None = None
-
-    @property
-    def positions(self) -> int:
-        """Greatest count."""
-        return int(self.low.size - 1)
-
-    @property
-    def optional(self) -> int:
-        """Leading positions that may be empty."""
-        return self.positions - self.fewest
-
-    def lengths(self) -> tuple[IntArray, IntArray]:
-        """Least and most steps of a non-empty chunk by position, two int64[position]."""
-        least, most = np.maximum(self.low[1:] - self.high[:-1], 0), self.high[1:] - self.low[:-1]
-        if self.starts is not None:
-            for j in range(self.positions):
-                ends = np.arange(self.low[j + 1], self.high[j + 1] + 1)
-                earliest, latest = self.starts[:, j, ends]
-                some = earliest <= latest
-                if some.any():
-                    most[j] = min(most[j], (ends - earliest)[some].max())
-                    least[j] = max(least[j], (ends - latest)[some].min())
-        return least, np.minimum(most, self.long)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,21 +57,6 @@ class StageKinds:
                 if slower.size:
                     binds_from[c, b] = slower[0]
         return cls(kind, first, binds_from)
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """What is mixed: paths, and rows of the pooled memory.
-
-    Attributes
-    ----------
-    flow : PathWeights
-    slot_prices : int64[slot]
-        Price of a unit of pooled memory by slot, parts of a tick; none negative.
-    """
-
-    flow: PathWeights
-    slot_prices: IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,14 @@ import numpy as np
 
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.multiplier_program import MultiplierProgram
-from mocap_opt.bounds.open_region import OpenRegion, halves_of_counts, halves_of_lengths
-from mocap_opt.bounds.partition_pricing import MixturePricer, PartitionRegion, Weights
+from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.partition_region import (
+    OpenRegion,
+    PartitionRegion,
+    Weights,
+    halves_of_counts,
+    halves_of_lengths,
+)
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope

@@ -2,16 +2,113 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from fractions import Fraction
+
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.stage_work import work_by_count
-from mocap_opt.bounds.transfer_time import Demand, Weights, good_weights
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+
+#: Rounds of multiplicative updates; the second half of them is averaged.
+ROUNDS = 160
+#: Parts of the greatest weight below which a weight is tried as 0.
+NEGLIGIBLE = (0.0, 0.02, 0.2)
+#: Size of the whole numbers that weights end in.
+WEIGHT_UNITS = 2**20
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Bytes of one stage's KV that are written to other memories and read from them."""
+
+    stage: int
+    written: int
+    read: int
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What a byte on a link or at a port counts: whole numbers >= 0, any of them valid.
+
+    Attributes
+    ----------
+    out, back : int64[stage, memory]
+        What a byte counts at least that goes from the stage to the memory, or back.
+    capacity : int
+        What all links and ports carry together in a tick, counted alike.
+    """
+
+    out: IntArray
+    back: IntArray
+    capacity: int
+
+    def time(self, demands: list[Demand]) -> Fraction:
+        """Least time, ticks, for what the demands move; each may choose its memories."""
+        counted = 0
+        for demand in demands:
+            others = np.arange(self.out.shape[0]) != demand.stage
+            counted += demand.written * int(self.out[demand.stage, others].min())
+            counted += demand.read * int(self.back[demand.stage, others].min())
+        return Fraction(counted, self.capacity)
+
+
+def good_weights(tables: Tables, demands: list[Demand]) -> Weights:
+    """Weights under which the demands take long, by multiplicative updates.
+
+    Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
+    stages are needed.
+    """
+    stages, denominator = tables.stages, tables.share_denominator
+    links = tables.share / denominator / tables.link_rate[:, None, None]
+    ports = np.zeros((stages, stages, stages))
+    ports[np.arange(stages), :, np.arange(stages)] = (1 / tables.port_rate)[:, None]
+    # Ticks per byte by [resource, demand, memory], out and back; a port is loaded either way.
+    who = [demand.stage for demand in demands]
+    out = np.concatenate([links[:, who, :], ports[:, who, :]])
+    back = np.concatenate([links[:, :, who].transpose(0, 2, 1), ports[:, who, :]])
+    written = np.array([demand.written for demand in demands], dtype=np.float64)
+    read = np.array([demand.read for demand in demands], dtype=np.float64)
+    at_home = np.zeros((len(demands), stages))
+    at_home[np.arange(len(demands)), who] = np.inf
+    each, load, chosen = (
+        np.arange(len(demands)),
+        np.zeros(out.shape[0]),
+        np.full(out.shape[0], 1 / out.shape[0]),
+    )
+    total = np.zeros(out.shape[0])
+    for turn in range(1, ROUNDS + 1):
+        to = (np.tensordot(chosen, out, 1) + at_home).argmin(axis=1)
+        of = (np.tensordot(chosen, back, 1) + at_home).argmin(axis=1)
+        load += out[:, each, to] @ written + back[:, each, of] @ read
+        # Loads relative to the greatest, with the step of the standard regret bound.
+        heat = load / max(load.max(), 1e-300) * np.sqrt(turn * np.log(out.shape[0] + 1))
+        chosen = np.exp(heat - heat.max())
+        chosen /= chosen.sum()
+        if 2 * turn > ROUNDS:
+            total += chosen
+    rates = np.concatenate([tables.link_rate, tables.port_rate])
+    busy = [np.where(total < part * total.max(), 0.0, total) for part in NEGLIGIBLE]
+    # Resources between which the demands are indifferent come out nearly alike: try them alike.
+    busy.append(np.where(total < total.max() / 2, 0.0, 1.0))
+    tried = [_exact(tables, weights / rates) for weights in busy]
+    return max(tried, key=lambda weights: weights.time(demands))
+
+
+def _exact(tables: Tables, wanted: np.ndarray) -> Weights:
+    """Round weights per byte to whole numbers and count everything with them."""
+    stages, links = tables.stages, len(tables.links)
+    whole = np.floor(wanted / wanted.max() * WEIGHT_UNITS).astype(np.int64)
+    on_link, at_port = whole[:links], whole[links:] * tables.share_denominator
+    pairs = np.tensordot(on_link, tables.share, 1) if links else np.zeros((stages, stages), dtype=np.int64)
+    rates = [*tables.link_rate.tolist(), *tables.port_rate.tolist()]
+    capacity = sum(w * rate for w, rate in zip(whole.tolist(), rates, strict=True)) * tables.share_denominator
+    return Weights(pairs + at_port[None, :], pairs.T + at_port[None, :], capacity)
 
 
 def streaming(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:

@@ -60,3 +60,17 @@ def cheapest_boundaries(layers: Sequence[IntArray], cost: IntArray) -> IntArray:
         reach = min(longest, end)
         indices.append(end - 1 - int((before[end - reach : end][::-1] + cost[end, :reach]).argmin()))
     return np.array(indices[::-1], dtype=np.int64)
+
+
+def cheapest_by_count(times: IntArray, counts: range) -> dict[int, int]:
+    """Cost of the cheapest partition by its count of chunks; counts that none has are left out.
+
+    Parameters
+    ----------
+    times : int64[end, steps - 1], ticks
+        Cost of chunks; `NEVER` where there is none.
+    counts : range
+        Counts to look at.
+    """
+    layers = zip(range(1, max(counts, default=0) + 1), least_by_count(times), strict=False)
+    return {count: int(row[-1]) for count, row in layers if count in counts and row[-1] < NEVER}

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.live_kv import produced, room, worst
 from mocap_opt.homes.proposal import Homes, Shortage
+from mocap_opt.homes.slot_placement import produced, room, worst
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
@@ -124,3 +124,8 @@ def threshold_homes(
     away = np.flatnonzero(partner != np.arange(tables.stages))
     pages[away, :, partner[away]] = np.diff(beyond[away], axis=1)
     return Homes(pages)
+
+
+def local(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+    """Every page at its own stage, or the first memory row this breaks most."""
+    return threshold_homes(tables, indices, np.arange(tables.stages), asked_to_stop)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, unqueued_ends
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.live_kv import produced, room
+from mocap_opt.homes.slot_placement import produced, room
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.stopping import AskedToStop, never

@@ -15,8 +15,8 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.flow_shop.recursion import unqueued_ends
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.live_kv import pooled_shortage
 from mocap_opt.homes.proposal import HomeRule
+from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.replay.contention_free_makespan import estimate
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.stopping import AskedToStop, never

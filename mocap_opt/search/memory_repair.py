@@ -11,7 +11,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times
-from mocap_opt.homes.live_kv import room
+from mocap_opt.homes.slot_placement import room
 from mocap_opt.replay.admission import noncritical_predecessors
 from mocap_opt.replay.contention_free_makespan import estimate
 from mocap_opt.search.local_search import screen, shifts

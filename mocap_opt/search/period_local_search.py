@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.local_search import recounts, shifts
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
@@ -45,7 +45,7 @@ def climb(
     periodic : Schedule
         Feasible.  Idle slots are kept.
     order : int64[stage, memory]
-        In which order memories are asked for room, see `mocap_opt.homes.periodic.cyclic_homes`.
+        In which order memories are asked for room, see `mocap_opt.homes.greedy.cyclic_homes`.
     rng : numpy.random.Generator
         For sampling moves where there are too many.
     asked_to_stop : callable

@@ -9,12 +9,12 @@ from itertools import chain
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.baselines.plugin import find_method
+from mocap_opt.baselines.registry import find_method
 from mocap_opt.baselines.uniform import uniform_any_count
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
 from mocap_opt.chunking.longest_chunk_time import ChunkClock
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.homes.periodic import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations, smallest_interval

@@ -13,7 +13,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.link_balancing_lp import fluid
-from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.local_search import recounts, screen, shifts

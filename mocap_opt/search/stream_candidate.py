@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.stream import FreeMemory
+from mocap_opt.homes.greedy import FreeMemory
 from mocap_opt.replay.lockstep import (
     SlotRows,
     overlap_rows,

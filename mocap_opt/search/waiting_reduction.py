@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.admission_aware_cpsat import harmless_ends, timely
-from mocap_opt.homes.admission_aware_greedy import patient
-from mocap_opt.homes.live_kv import pooled_shortage
+from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
+from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.replay.contention_free_makespan import estimate
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations

@@ -6,7 +6,7 @@ import math
 
 from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
-from mocap_opt.bounds.partition_enumeration import can_be_listed
+from mocap_opt.bounds.enumerated_partitions import can_be_listed
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import not_congested, without_traffic
 from mocap_opt.solving.search_state import JointSearch

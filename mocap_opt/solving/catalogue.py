@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mocap_opt.baselines import METHODS
-from mocap_opt.baselines.plugin import plugin_method
+from mocap_opt.baselines.registry import plugin_method
 from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import BUILT_IN, load_formulation
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, Plugin, plugins

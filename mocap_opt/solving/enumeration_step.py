@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mocap_opt.bounds.enumerated_partitions import least_partitions
-from mocap_opt.bounds.partition_enumeration import can_be_listed
-from mocap_opt.homes.admission_aware_cpsat import timely
+from mocap_opt.bounds.enumerated_partitions import can_be_listed, least_partitions
+from mocap_opt.homes.admission_aware import timely
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.search_state import JointSearch

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mocap_opt.baselines import METHODS
-from mocap_opt.baselines.plugin import checked_plan, plugin_method
-from mocap_opt.baselines.registry import built_in_name
+from mocap_opt.baselines.registry import built_in_name, checked_plan, plugin_method
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import load_formulation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mocap_opt.baselines import HOME_RULES
-from mocap_opt.baselines.plugin import find_method
+from mocap_opt.baselines.registry import find_method
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem

@@ -16,7 +16,7 @@ from mocap_opt.bounds import Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
-from mocap_opt.homes.periodic import home_orders, placed
+from mocap_opt.homes.greedy import home_orders, placed
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACHED, layout_choices
 from mocap_opt.replay.evaluation import Execution, PeriodAssessment, assess_period

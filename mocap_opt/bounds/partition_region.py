@@ -1,0 +1,196 @@
+"""Regions of partitions, and flows through the grid of (stage, chunk) that weigh their paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PathWeights:
+    """A flow from (0, 0) to (N-1, M-1), in whole parts of one: a convex combination of paths.
+
+    Attributes
+    ----------
+    parts : int
+        What one unit of flow is made of; enters at (0, 0).
+    down : int64[stage - 1, position]
+        Parts that step from stage i to i + 1 at a position.
+    right : int64[stage, position - 1]
+        Parts that step from position j to j + 1 on a stage.
+    """
+
+    parts: int
+    down: IntArray
+    right: IntArray
+
+    def __post_init__(self) -> None:
+        """Check that it is a flow: nothing negative, nothing lost."""
+        if (self.down < 0).any() or (self.right < 0).any():
+            raise ValueError("expected parts >= 0")
+        arriving = self._arriving()
+        leaving = np.zeros_like(arriving)
+        leaving[:-1] += self.down
+        leaving[:, :-1] += self.right
+        leaving[-1, -1] += self.parts
+        if not np.array_equal(arriving, leaving):
+            raise ValueError("expected as much to leave every node as arrives there")
+
+    def _arriving(self) -> IntArray:
+        stages, positions = self.right.shape[0], self.down.shape[1]
+        arriving = np.zeros((stages, positions), dtype=np.int64)
+        arriving[0, 0] = self.parts
+        arriving[1:] += self.down
+        arriving[:, 1:] += self.right
+        return arriving
+
+    @property
+    def nodes(self) -> IntArray:
+        """Parts that pass each node, int64[stage, position]."""
+        return self._arriving()
+
+
+def flow_along(down: FloatArray, right: FloatArray, parts: int) -> PathWeights:
+    """Whole-number flow that splits at every node about as the weights of its two steps do.
+
+    Parameters
+    ----------
+    down : float64[stage - 1, position]
+        Weight of each step to the next stage; any finite numbers, negative ones count as 0.
+    right : float64[stage, position - 1]
+        Weight of each step to the next position.
+    parts : int
+        Size of the flow.
+    """
+    stages, positions = right.shape[0], down.shape[1]
+    down_parts = np.zeros(down.shape, dtype=np.int64)
+    right_parts = np.zeros(right.shape, dtype=np.int64)
+    arriving = np.zeros((stages, positions), dtype=np.int64)
+    arriving[0, 0] = parts
+    for i in range(stages):
+        for j in range(positions):
+            here = int(arriving[i, j])
+            if here == 0 or (i, j) == (stages - 1, positions - 1):
+                continue
+            to_stage = max(float(down[i, j]), 0.0) if i < stages - 1 else 0.0
+            to_chunk = max(float(right[i, j]), 0.0) if j < positions - 1 else 0.0
+            if to_stage + to_chunk == 0.0:
+                to_stage, to_chunk = float(i < stages - 1), float(j < positions - 1)
+            step = min(here, max(0, round(here * (to_stage / (to_stage + to_chunk)))))
+            if step:
+                down_parts[i, j] = step
+                arriving[i + 1, j] += step
+            if here - step:
+                right_parts[i, j] = here - step
+                arriving[i, j + 1] += here - step
+    return PathWeights(parts, down_parts, right_parts)
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionRegion:
+    """Partitions with a range of counts whose boundaries and lengths lie in intervals.
+
+    A partition with fewer chunks than positions leaves the first positions empty, at boundary 0.
+
+    Attributes
+    ----------
+    fewest : int
+        Least count; the greatest is the number of positions.
+    low, high : int64[position + 1]
+        Interval of each boundary, grid indices; both 0 first and G last.
+    short, long : int
+        Interval of the longest chunk, grid steps.
+    starts : int32[2, position, G + 1] or None
+        Earliest and latest start of the chunk at a position, by its end; None leaves them to the
+        boundaries.
+    """
+
+    fewest: int
+    low: IntArray
+    high: IntArray
+    short: int
+    long: int
+    starts: npt.NDArray[np.int32] | None = None
+
+    @property
+    def positions(self) -> int:
+        """Greatest count."""
+        return int(self.low.size - 1)
+
+    @property
+    def optional(self) -> int:
+        """Leading positions that may be empty."""
+        return self.positions - self.fewest
+
+    def lengths(self) -> tuple[IntArray, IntArray]:
+        """Least and most steps of a non-empty chunk by position, two int64[position]."""
+        least, most = np.maximum(self.low[1:] - self.high[:-1], 0), self.high[1:] - self.low[:-1]
+        if self.starts is not None:
+            for j in range(self.positions):
+                ends = np.arange(self.low[j + 1], self.high[j + 1] + 1)
+                earliest, latest = self.starts[:, j, ends]
+                some = earliest <= latest
+                if some.any():
+                    most[j] = min(most[j], (ends - earliest)[some].max())
+                    least[j] = max(least[j], (ends - latest)[some].min())
+        return least, np.minimum(most, self.long)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What is mixed: paths, and rows of the pooled memory.
+
+    Attributes
+    ----------
+    flow : PathWeights
+    slot_prices : int64[slot]
+        Price of a unit of pooled memory by slot, parts of a tick; none negative.
+    """
+
+    flow: PathWeights
+    slot_prices: IntArray
+
+
+@dataclass(order=True, frozen=True)
+class OpenRegion:
+    """A region and what is known of it.
+
+    Attributes
+    ----------
+    value : int, ticks
+        No plan of the region is faster, unless the search left it out for good reasons.
+    order : int
+        Tells regions of equal value apart.
+    region : PartitionRegion
+    weights : Weights or None
+        What proved the value, for this region or one around it; None if no program was solved.
+    """
+
+    value: int
+    order: int
+    region: PartitionRegion = field(compare=False)
+    weights: Weights | None = field(compare=False)
+
+    @property
+    def note(self) -> str:
+        """Which plans decide the bound."""
+        region = self.region
+        counts = f"{region.fewest}..{region.positions}" if region.optional else f"{region.fewest}"
+        return f"{counts} chunks, the longest of {region.short}..{region.long} steps"
+
+
+def halves_of_counts(region: PartitionRegion) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The fewer and the more chunks, least and greatest count of each half."""
+    middle = (region.fewest + region.positions) // 2
+    return (region.fewest, middle), (middle + 1, region.positions)
+
+
+def halves_of_lengths(region: PartitionRegion, middle: int) -> tuple[PartitionRegion, PartitionRegion]:
+    """Partitions whose longest chunk has at most so many steps, and those where it has more."""
+    return replace(region, long=middle), replace(region, short=middle + 1)
