@@ -44,7 +44,7 @@ WITHOUT_FIT = [name for name in METHODS if name not in ENGINE_RULES]
 
 def test_the_registry_loads_no_solver() -> None:
     code = (
-        "import sys, mocap_opt.heuristics as h; assert len(h.METHODS) > 5;"
+        "import sys, mocap_opt.baselines as h; assert len(h.METHODS) > 5;"
         "sys.exit(int(any(m in sys.modules for m in ('pyomo', 'highspy', 'ortools', 'pandas'))))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
