@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.transfer_time import Demand, good_weights
+from mocap_opt.bounds.streaming import Demand, good_weights
 from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
