@@ -1,0 +1,133 @@
+"""How the package is built: what may import what, how long modules are, which docstrings name parameters."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MOST_LINES = 400
+
+GROUND = frozenset(
+    "errors arrays messages units files stopping failures optional_dependencies memory_budget plugins "
+    "lower_bound quantities glossary".split()
+)
+FLOORS = (
+    "ground wafer instance tables calibration flow_shop schedule replay solvers formulations bounds homes "
+    "chunking baselines search solving questions studies pictures frames cli __main__"
+).split()
+"""Everything imports only what stands before it here."""
+
+LONG = {"mocap_opt.bounds.energetic_traffic"}
+"""Modules that are still too long."""
+
+UNDOCUMENTED = {
+    "ground": 14,
+    "wafer": 4,
+    "instance": 19,
+    "tables": 35,
+    "calibration": 2,
+    "flow_shop": 1,
+    "schedule": 23,
+    "replay": 22,
+    "solvers": 14,
+    "formulations": 51,
+    "bounds": 37,
+    "homes": 24,
+    "chunking": 9,
+    "baselines": 22,
+    "search": 14,
+    "solving": 34,
+    "questions": 7,
+    "studies": 30,
+    "pictures": 19,
+    "cli": 41,
+    "__main__": 1,
+}
+"""Functions of two or more parameters without a section about them, at most; none where nothing stands."""
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+SOURCES = {module_of(path): path for path in sorted((ROOT / "mocap_opt").rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in SOURCES.items()}
+
+
+def floor_of(module: str) -> str:
+    place = (module.split(".") + ["", ""])[1]
+    return "ground" if place in GROUND else place
+
+
+def imported(module: str) -> set[str]:
+    """Modules of the package that one imports when it runs, wherever the import stands."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [TREES[module]]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}:{node.lineno} imports relatively"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & SOURCES.keys()
+            found |= inner or {node.module or ""}
+    return found & SOURCES.keys()
+
+
+def undocumented() -> list[str]:
+    """Public functions and methods of two or more parameters whose docstring has no section about them."""
+    found = []
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+                continue
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            given = [each for each in every if each.arg not in ("self", "cls")]
+            if len(given) >= 2 and "Parameters\n-----" not in (ast.get_docstring(node) or ""):
+                found.append(f"{module}:{node.lineno} {node.name}")
+    return found
+
+
+def test_every_module_stands_on_a_floor():
+    assert {floor_of(module) for module in SOURCES} == {*FLOORS, ""}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_run_downwards(floor):
+    below = {*FLOORS[: FLOORS.index(floor) + 1], ""}
+    upwards = [
+        f"{module} imports {other}"
+        for module in SOURCES
+        if floor_of(module) == floor
+        for other in sorted(imported(module))
+        if floor_of(other) not in below
+    ]
+    assert not upwards
+
+
+def test_no_module_needs_itself():
+    # A package's own file may name what stands in it: loops are looked for between its modules.
+    packages = {module for module, path in SOURCES.items() if path.name == "__init__.py"}
+    graph = {module: imported(module) - packages for module in SOURCES}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_no_module_is_long():
+    lengths = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in SOURCES.items()}
+    assert {module for module, length in lengths.items() if length > MOST_LINES} <= LONG
+
+
+def test_public_functions_name_their_parameters():
+    found = undocumented()
+    counts = Counter(floor_of(place.partition(":")[0]) for place in found)
+    over = {floor for floor, count in counts.items() if count > UNDOCUMENTED.get(floor, 0)}
+    assert [place for place in found if floor_of(place.partition(":")[0]) in over] == []
