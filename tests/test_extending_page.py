@@ -153,6 +153,10 @@ def test_lines_for_files_of_the_tree_find_their_place(tree):
         "formulations/README.md",
         "mocap_opt/bounds/registry.py",
         "formulations/bounds.md",
+        "formulations/joint.md",
+        "mocap_opt/formulations/joint.py",
+        "mocap_opt/formulations/joint_cpsat.py",
+        "mocap_opt/schedule/verify.py",
     }
     code = (
         "import mocap_opt; from mocap_opt.bounds import BOUNDS, QUICK; "
@@ -190,6 +194,10 @@ def in_tree(tree: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_programs_with_the_constraint_reach_the_optimum_under_it(tree):
+    assert "passed" in in_tree(tree, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_link_limit.py")
 
 
 @pytest.mark.slow

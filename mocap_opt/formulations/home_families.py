@@ -125,7 +125,7 @@ def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
         for t in range(frame.slots):
             load = Terms()
             for i, j in frame.running(t):
-                load.plus(1, _link_load(model, share, i, j))
+                load.plus(1, link_load(model, share, i, j))
             if load.coefs and not _never_binds(frame, load, rate, t):
                 pace = _least_rate(frame, load, rate)
                 yield Row((t, e), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
@@ -161,7 +161,7 @@ def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
     for t in range(frame.slots):
         for i, j in frame.running(t):
             loads = [
-                (e, tables.share_denominator * int(tables.link_rate[e]), _link_load(model, share, i, j))
+                (e, tables.share_denominator * int(tables.link_rate[e]), link_load(model, share, i, j))
                 for e, share in links
             ]
             loads += [
@@ -250,7 +250,7 @@ def _lasts(frame: Frame, time: Any, rate: int, load: Terms) -> Terms:
     return Terms().plus(rate, _ticks(frame, time)).plus(-1, load)
 
 
-def _link_load(model: pyo.ConcreteModel, share: npt.NDArray[np.int64], i: int, j: int) -> Terms:
+def link_load(model: pyo.ConcreteModel, share: npt.NDArray[np.int64], i: int, j: int) -> Terms:
     """Bytes x share denominator that stage i's chunk j puts on a link: its writes and its reads."""
     load = Terms()
     for k in model.frame.homes[i]:
