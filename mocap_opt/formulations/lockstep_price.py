@@ -8,12 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.schedule.schedule import running
 from mocap_opt.tables.cost_tables import Tables
 
 WORD = 2**62
 
 
-def slot_times(tables: Tables, indices: IntArray, pages: IntArray) -> tuple[IntArray, IntArray]:
+def slot_times(
+    tables: Tables, indices: IntArray, pages: IntArray, interval: int | None = None
+) -> tuple[IntArray, IntArray]:
     """Least work and exchange time of every slot.
 
     Parameters
@@ -23,11 +26,13 @@ def slot_times(tables: Tables, indices: IntArray, pages: IntArray) -> tuple[IntA
         Boundaries as grid indices, strictly increasing.
     pages : int64[stage, chunk, memory]
         Pages by home; entries on the stage's own memory are ignored.
+    interval : int, optional
+        W, if requests come again without end.
 
     Returns
     -------
     work, exchange : int64[slot], ticks
-        Slots 0 .. chunks + stages - 2.
+        Slots 0 .. chunks + stages - 2, or 0 .. W - 1.
     """
     stages, chunks = tables.stages, indices.size - 1
     start, end = indices[:-1], indices[1:]
@@ -47,23 +52,23 @@ def slot_times(tables: Tables, indices: IntArray, pages: IntArray) -> tuple[IntA
     computed = tables.tau(stage, start, end) + stretch.astype(np.int64)
     at_ports = held.copy()
     at_ports[stage, np.arange(chunks), stage] += tables.own_traffic[:, end]
-    slots = chunks + stages - 1
+    slots = interval or chunks + stages - 1
     work = np.zeros(slots, dtype=np.int64)
     exchange = np.zeros(slots, dtype=np.int64)
     for t in range(slots):
-        i = np.arange(max(0, t - chunks + 1), min(stages, t + 1))
-        links = _ceil(on_links[i, t - i].sum(axis=0), link_rate)
-        ports = _ceil(at_ports[i, t - i].sum(axis=0), tables.port_rate)
-        work[t] = max(computed[i, t - i].max(), links.max(initial=0), ports.max(initial=0))
-        exchange[t] = _exchange(tables, i[i < stages - 1], start, end, t)
+        i, j = np.array(running(stages, chunks, slots, t), dtype=np.int64).reshape(-1, 2).T
+        links = _ceil(on_links[i, j].sum(axis=0), link_rate)
+        ports = _ceil(at_ports[i, j].sum(axis=0), tables.port_rate)
+        work[t] = max(computed[i, j].max(initial=0), links.max(initial=0), ports.max(initial=0))
+        sent = j[i < stages - 1]
+        exchange[t] = _exchange(tables, i[i < stages - 1], start[sent], end[sent])
     return work, exchange
 
 
-def _exchange(tables: Tables, senders: IntArray, start: IntArray, end: IntArray, slot: int) -> int:
-    """Exchange time of a slot in which these stages send their chunks on."""
+def _exchange(tables: Tables, senders: IntArray, a: IntArray, b: IntArray) -> int:
+    """Exchange time of a slot in which these stages send their chunks [a, b) on."""
     if senders.size == 0:
         return 0
-    a, b = start[slot - senders], end[slot - senders]
     share = tables.share[:, senders, senders + 1]
     size = tables.activation_bytes[senders].astype(object) * (tables.grid[b] - tables.grid[a])
     busy = _ceil((share * size).sum(axis=1), tables.link_rate.astype(object) * tables.share_denominator)

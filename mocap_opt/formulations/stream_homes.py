@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.replay.lockstep import LockstepReplay
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.verify import schedule_memory
@@ -21,8 +21,24 @@ Cell = tuple[int, int, int, int]
 """Request, stage, chunk, memory."""
 
 
+class LocalSlots(Protocol):
+    """Slots of a sequence with all KV at home: their phases, ticks, and the bytes at every port."""
+
+    @property
+    def work(self) -> IntArray:
+        """Of every slot."""
+
+    @property
+    def exchange(self) -> IntArray:
+        """Of every slot."""
+
+    @property
+    def port_bytes(self) -> IntArray:
+        """By memory and slot."""
+
+
 def best_homes(
-    sequence: Schedule, local: LockstepReplay, below: int, asked_to_stop: AskedToStop = never
+    sequence: Schedule, local: LocalSlots, below: int, asked_to_stop: AskedToStop = never
 ) -> Schedule | None:
     """Find homes of least makespan in lockstep.
 
@@ -30,7 +46,7 @@ def best_homes(
     ----------
     sequence : Schedule
         Its homes are ignored; all KV must be at home in it.
-    local : LockstepReplay
+    local : LocalSlots
         The slots of the sequence with all KV at home.
     below : int, ticks
         Only makespans below this are of interest.
@@ -102,7 +118,7 @@ def _memory_rows(program: IntegerProgram, sequence: Schedule, away: dict[Cell, A
 
 
 def _work(
-    program: IntegerProgram, sequence: Schedule, away: dict[Cell, Affine], local: LockstepReplay
+    program: IntegerProgram, sequence: Schedule, away: dict[Cell, Affine], local: LocalSlots
 ) -> list[Affine]:
     """Work phase of every slot: at least what it takes at home; links, ports, what does not overlap."""
     machine = sequence.machine

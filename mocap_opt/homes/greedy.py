@@ -9,9 +9,9 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.formulations.memory_limits import free_bytes
 from mocap_opt.homes.proposal import Homes
-from mocap_opt.homes.slot_placement import SlotPlacement, in_slots
+from mocap_opt.homes.slot_placement import SlotPlacement, room
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.schedule import Schedule, overlay
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import live_kv, schedule_violations
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
@@ -129,15 +129,6 @@ def home_orders(tables: Tables) -> list[IntArray]:
     return [orders[n] for n in range(3) if not any(np.array_equal(orders[n], o) for o in orders[:n])]
 
 
-def cyclic_room(tables: Tables, indices: IntArray, slots: int) -> IntArray:
-    """Bytes left for KV besides prefixes, int64[memory, cyclic slot]; negative if not even they fit."""
-    longest = int(np.diff(tables.grid[indices]).max())
-    free = free_bytes(tables, longest, endless=True)
-    running = in_slots(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
-    room: IntArray = free[:, None] - overlay([running * tables.prefix_bytes[:, None]], [0], slots)
-    return room
-
-
 def pooled_fit(tables: Tables, moves: IntArray, slots: int) -> npt.NDArray[np.bool_]:
     """Whether all memories together have room in every cyclic slot, bool[move].
 
@@ -157,15 +148,15 @@ def pooled_fit(tables: Tables, moves: IntArray, slots: int) -> npt.NDArray[np.bo
     lengths, of = np.unique(longest, return_inverse=True)
     free = np.array([free_bytes(tables, int(length), endless=True) for length in lengths])[of]
     held = tables.pages[moves[:, 1:]]
-    need, room = (np.zeros((moves.shape[0], slots), dtype=np.int64) for _ in range(2))
-    room += (free // unit * unit).sum(axis=1)[:, None]
+    need, there = (np.zeros((moves.shape[0], slots), dtype=np.int64) for _ in range(2))
+    there += (free // unit * unit).sum(axis=1)[:, None]
     taken = free // unit * unit - (free - tables.prefix_bytes) // unit * unit
     alone = np.all(free >= tables.prefix_bytes, axis=1)
     for i in range(stages):
         columns = (i + np.arange(chunks)) % slots
         need[:, columns] += tables.page_bytes[i] * held
-        room[:, columns] -= taken[:, i, None]
-    fits: npt.NDArray[np.bool_] = np.logical_and(alone, np.all(need <= room, axis=1))
+        there[:, columns] -= taken[:, i, None]
+    fits: npt.NDArray[np.bool_] = np.logical_and(alone, np.all(need <= there, axis=1))
     return fits
 
 
@@ -191,7 +182,7 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
         Pages away from their stage; None if the rule finds no room.
     """
     stages, chunks, size = tables.stages, indices.size - 1, tables.page_bytes
-    cyclic = cyclic_room(tables, indices, slots)
+    cyclic = room(tables, indices, interval=slots)
     if (cyclic < 0).any():
         return None
     held = tables.pages[indices[1:]]

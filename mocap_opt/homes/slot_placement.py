@@ -13,6 +13,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.proposal import Homes, Shortage
+from mocap_opt.schedule.schedule import overlay
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
@@ -32,7 +33,9 @@ def produced(tables: Tables, indices: IntArray) -> IntArray:
     return in_slots(tables.pages[indices[1:]], tables.stages)
 
 
-def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntArray:
+def room(
+    tables: Tables, indices: IntArray, longest: int | None = None, *, interval: int | None = None
+) -> IntArray:
     """Bytes left for this request's KV, int64[memory, slot]; negative if not even the rest fits.
 
     Parameters
@@ -41,11 +44,15 @@ def room(tables: Tables, indices: IntArray, longest: int | None = None) -> IntAr
         Grid indices of the boundaries.
     longest : int, optional
         The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
+    interval : int, optional
+        W, if requests come again without end; slots are then those of an interval.
     """
     longest = int(np.diff(tables.grid[indices]).max()) if longest is None else longest
-    free = tables.free_memory(tables.reserve(longest))
+    free = tables.free_memory(tables.reserve(longest, endless=interval is not None))
     running = in_slots(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
-    return free[:, None] - running * tables.prefix_bytes[:, None]
+    prefixes = running * tables.prefix_bytes[:, None]
+    taken: IntArray = prefixes if interval is None else overlay([prefixes], [0], interval)
+    return free[:, None] - taken
 
 
 def in_slots(values: IntArray, stages: int) -> IntArray:
