@@ -181,7 +181,7 @@ def test_heuristics_and_programs_of_a_period_are_asked_to_stop(monkeypatch):
 
     monkeypatch.setattr("mocap_opt.solving.period_search._program_of", lambda solver: program)
     _, by_slots = period_bounds(tables)
-    search = PeriodSearch(tables, Deadline(60.0, stop))
+    search = PeriodSearch(tables, deadline=Deadline(60.0, stop))
     with pytest.raises(StoppedError):
         search.run_programs(by_slots[Scope.LOCKSTEP], 0)
     assert asked == [False, True]

@@ -80,7 +80,7 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
 def planned_by_search(
     requests: tuple[Request, ...], order_given: bool, time_limit_s: float, *, stopped: bool = False
 ) -> Planned | None:
-    search = StreamSearch(requests, order_given, deadline=Deadline(time_limit_s))
+    search = StreamSearch(requests, order_given, deadline=Deadline(time_limit_s), gap=0.0)
     if stopped:
         search.deadline.stop.set()
     plan_stream(search)

@@ -38,7 +38,6 @@ class Judge(Protocol):
     best: PeriodAssessment | None
     notes: list[str]
 
-    @property
     def done(self) -> bool:
         """Whether to stop."""
 
@@ -78,7 +77,7 @@ class Rounds:
             self._round,
             value=self._period,
             starts_left=lambda: bool(self._waiting),
-            done=lambda: search.done,
+            done=search.done,
         )
         search.notes.append(ended)
 
@@ -91,11 +90,11 @@ class Rounds:
         pool, self._kept = self._kept, []
         taken, self._waiting = self._waiting[:CLIMBED], self._waiting[CLIMBED:]
         for start in taken:
-            if self._search.done:
+            if self._search.done():
                 break
             pool.append(self._climbed(start))
         misses = tries = 0
-        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self._search.done:
+        while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self._search.done():
             pool.sort(key=_estimate)
             at = int(self._rng.integers(min(len(pool), KEPT)))
             shaken = shake(self._search.tables, pool[at][1], pool[at][2], self._rng, strength)
@@ -111,9 +110,7 @@ class Rounds:
     def _climbed(self, start: Start) -> Start:
         """Climb, and replay what may be better than all before."""
         search = self._search
-        found, estimate = climb(
-            search.tables, start[1], start[2], rng=self._rng, asked_to_stop=lambda: search.done
-        )
+        found, estimate = climb(search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done)
         if estimate < NEAR * self._period():
             search.judge(found, "local search")
         return estimate, found, start[2]

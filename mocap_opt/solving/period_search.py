@@ -14,7 +14,6 @@ from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.formulations.period_terms import slot_range
 from mocap_opt.homes.greedy import home_orders
-from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.replay.evaluation import PeriodAssessment, assess_period
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.plan import Plan
@@ -23,9 +22,10 @@ from mocap_opt.schedule.verify import smallest_interval
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_rounds import Rounds, Start
 from mocap_opt.search.period_starts import periodic_plan_of_method, starts
-from mocap_opt.solvers.outcome import Status, relative_gap
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.request_plans import plan_alone
+from mocap_opt.solving.schedule_search import ScheduleSearch
 from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
@@ -79,67 +79,39 @@ class MethodPeriod:
         return None if self.assessment is None else self.assessment.period
 
 
-@dataclass
-class PeriodSearch:
+@dataclass(eq=False)
+class PeriodSearch(ScheduleSearch):
     """What is known of the best period.
 
     Attributes
     ----------
     tables : Tables
-    deadline : Deadline
-    gap : float
-        When to stop.
     best : PeriodAssessment or None
     found_by : str or None
-    bounds : list of Bound
     methods : list of MethodPeriod
-    infeasible : str or None
-        Why no plan exists, if that is proved.
-    callback : callable or None
-        Told of every better period or bound, and of what is begun.
-    doing : str or None
-        What is being done, in words.
-    notes : list of str
-        How the search went, and why it ended.
     """
 
     tables: Tables
-    deadline: Deadline = field(default_factory=Deadline)
-    gap: float = 1e-4
-    callback: Callable[[Progress], None] | None = None
-    doing: str | None = None
     best: PeriodAssessment | None = None
     found_by: str | None = None
-    bounds: list[Bound] = field(default_factory=list)
     methods: list[MethodPeriod] = field(default_factory=list)
-    infeasible: str | None = None
-    notes: list[str] = field(default_factory=list)
     _judged: dict[Schedule, PeriodAssessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
+
+    @property
+    def machine(self) -> Tables:
+        """Tables of the machine and the request."""
+        return self.tables
+
+    @property
+    def value(self) -> Fraction | None:
+        """The best period, ticks."""
+        return None if self.best is None else self.best.period
 
     @property
     def judged(self) -> tuple[PeriodAssessment, ...]:
         """Every plan that was replayed, in order."""
         return tuple(self._judged.values())
-
-    @property
-    def headline(self) -> Bound | None:
-        """The best bound that covers both executions."""
-        return best_bound(self.bounds, {Scope.ANY_EXECUTION})
-
-    @property
-    def current_gap(self) -> float | None:
-        """(period - bound) / period; None while either is unknown."""
-        headline = self.headline
-        if self.best is None or headline is None:
-            return None
-        return relative_gap(float(self.best.period), headline.ticks)
-
-    @property
-    def done(self) -> bool:
-        """Whether to stop."""
-        gap = self.current_gap
-        return self.deadline.expired or (gap is not None and gap <= self.gap)
 
     def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
         """Replay a feasible periodic plan both ways and keep the best."""
@@ -150,35 +122,6 @@ class PeriodSearch:
             self.best, self.found_by = found, source
             self.tell(source)
         return found
-
-    def add_bounds(self, bounds: Iterable[Bound]) -> None:
-        """Take bounds in; tell of a better one."""
-        before = self.headline
-        self.bounds.extend(bounds)
-        after = self.headline
-        if after is not None and (before is None or after.ticks > before.ticks):
-            self.tell(after.name)
-
-    def begin(self, doing: str) -> None:
-        """Say what is being done from now on."""
-        self.doing = doing
-        self.tell(doing)
-
-    def tell(self, source: str) -> None:
-        """Pass the present state on to the callback."""
-        if self.callback is None:
-            return
-        headline, seconds = self.headline, self.tables.seconds
-        self.callback(
-            Progress(
-                elapsed_s=self.deadline.elapsed_s,
-                latency_s=None if self.best is None else seconds(self.best.period),
-                bound_s=None if headline is None else seconds(headline.ticks),
-                gap=self.current_gap,
-                source=source,
-                doing=self.doing,
-            )
-        )
 
     def run_methods(self, names: Iterable[str]) -> None:
         """Turn every method's plan periodic."""
@@ -218,7 +161,7 @@ class PeriodSearch:
         found = [periodic for _, periodic, _ in self._starts]
         lockstep = sorted(found, key=lambda p: run_lockstep(p).period)
         for periodic in [*found[:PROMISING], *lockstep[:PROMISING]]:
-            if self.done:
+            if self.done():
                 return
             self.judge(periodic, "cyclic chunks")
 
@@ -234,7 +177,7 @@ class PeriodSearch:
         closes = True
         waiting = [(by_slots.at(slots) or 0, slots) for slots in slot_range(self.tables)]
         for number, (least, slots) in enumerate(sorted(waiting)):
-            if self.done:
+            if self.done():
                 return
             known = min((found.lockstep.period for found in self._judged.values()), default=None)
             if known is not None and least >= known:
@@ -320,7 +263,7 @@ def best_period(
         If queues are unbounded.
     """
     require_bounded_queues(tables)
-    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    search = PeriodSearch(tables, deadline=deadline or Deadline(TIME_LIMIT_S), gap=gap, callback=callback)
     impossible = prove_infeasible(tables, search.deadline)
     if impossible is not None:
         # What one request cannot do alone, requests without end cannot do either.
@@ -333,19 +276,19 @@ def best_period(
         search.infeasible = NO_ROOM
         return search
     search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
-    if not search.done:
+    if not search.done():
         search.begin("plan of one request")
         alone = search.plan_one_request(seed)
         search.begin("cyclic chunks")
         search.try_starts([] if alone is None else [alone])
     lockstep = by_slots.get(Scope.LOCKSTEP)
     size = tables.stages * max(tables.counts, default=0) * tables.steps
-    if lockstep is not None and size <= PROGRAM_SIZE and not search.done:
+    if lockstep is not None and size <= PROGRAM_SIZE and not search.done():
         search.run_programs(lockstep, seed, solver)
-    if not search.done:
+    if not search.done():
         search.begin("local search")
         search.search_locally(seed)
-    if lockstep is not None and PROGRAM_SIZE < size <= LARGE_PROGRAM and not search.done:
+    if lockstep is not None and PROGRAM_SIZE < size <= LARGE_PROGRAM and not search.done():
         search.run_programs(lockstep, seed, solver)
     return search
 
@@ -359,7 +302,7 @@ def search_of_method(
     callback: Callable[[Progress], None] | None = None,
 ) -> PeriodSearch:
     """Repeat the plan of one latency heuristic; parameters as for `best_period`."""
-    search = PeriodSearch(tables, deadline or Deadline(TIME_LIMIT_S), gap, callback)
+    search = PeriodSearch(tables, deadline=deadline or Deadline(TIME_LIMIT_S), gap=gap, callback=callback)
     found = period_of_method(tables, name, deadline=search.deadline)
     search.methods.append(found)
     if found.assessment is not None:

@@ -78,7 +78,9 @@ def solve_stream(
     if len(requests) == 1:
         return _solve_one(instance, requests[0], deadline, gap, seed, callback)
     order_given = instance.workload.order == "given"
-    search = StreamSearch(requests, order_given, instance.fingerprint, deadline, gap, callback)
+    search = StreamSearch(
+        requests, order_given, instance.fingerprint, deadline=deadline, gap=gap, callback=callback
+    )
     search.begin("bounds on the makespan")
     search.add_bounds(makespan_bounds(requests, order_given, deadline.share(BOUNDING)))
     if schedules(requests, order_given) <= MOST_SCHEDULES:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
-from mocap_opt.bounds import Bound
 from mocap_opt.replay.event import EventReplay, run_event
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.stream_candidate import Candidate
-from mocap_opt.solving.incumbent import Progress
+from mocap_opt.solving.schedule_search import ScheduleSearch
 from mocap_opt.stopping import Deadline
+from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Planned:
 
 
 @dataclass(eq=False)
-class StreamSearch:
-    """What a search knows so far; every sequence and every bound goes through it.
+class StreamSearch(ScheduleSearch):
+    """What a search for a stream knows so far; every sequence goes through it.
 
     Attributes
     ----------
@@ -52,57 +52,23 @@ class StreamSearch:
         Whether they must run in this order.
     fingerprint : str or None
         Of the instance, for the plans.
-    deadline : Deadline
-    gap : float
-        Stop once (makespan - bound) / makespan is at most this.
-    callback : callable or None
-        Told of every better makespan or bound, and of what is begun.
-    doing : str or None
-        What is being done, in words.
     best : Planned or None
-    bounds : list of Bound
-        On the makespan.
-    infeasible : str or None
-        Why there is no sequence, if that is proved.
-    notes : list of str
-        What there is to say about how the search went.
     """
 
     requests: Sequence[Request]
     order_given: bool
     fingerprint: str | None = None
-    deadline: Deadline = field(default_factory=Deadline)
-    gap: float = 0.0
-    callback: Callable[[Progress], None] | None = None
-    doing: str | None = None
     best: Planned | None = None
-    bounds: list[Bound] = field(default_factory=list)
-    infeasible: str | None = None
-    notes: list[str] = field(default_factory=list)
 
     @property
-    def bound(self) -> Bound | None:
-        """The best bound on the makespan."""
-        return max(self.bounds, key=lambda each: each.ticks, default=None)
+    def machine(self) -> Tables:
+        """Tables of the first request."""
+        return self.requests[0].tables
 
     @property
-    def current_gap(self) -> float | None:
-        """(makespan - bound) / makespan; None while either is unknown."""
-        bound = self.bound
-        if self.best is None or bound is None:
-            return None
-        makespan = self.best.makespan
-        return float(1 - bound.ticks / makespan) if makespan else 0.0
-
-    @property
-    def closed(self) -> bool:
-        """Whether the gap is reached."""
-        gap = self.current_gap
-        return gap is not None and gap <= self.gap
-
-    def done(self) -> bool:
-        """Whether to stop: gap reached, time up, or asked to."""
-        return self.deadline.expired or self.closed
+    def value(self) -> Fraction | None:
+        """The best makespan, ticks."""
+        return None if self.best is None else self.best.makespan
 
     def share(self, fraction: float) -> Deadline:
         """Give a part of the time left to a step; over also once the gap is reached."""
@@ -125,32 +91,3 @@ class StreamSearch:
         self.best = planned
         self.tell(source)
         return True
-
-    def add_bounds(self, bounds: Iterable[Bound]) -> None:
-        """Take bounds in; tell of a better one."""
-        before = self.bound
-        self.bounds.extend(bounds)
-        after = self.bound
-        if after is not None and (before is None or after.ticks > before.ticks):
-            self.tell(after.name)
-
-    def begin(self, doing: str) -> None:
-        """Say what is being done from now on."""
-        self.doing = doing
-        self.tell(doing)
-
-    def tell(self, source: str) -> None:
-        """Pass the present state on to the callback."""
-        if self.callback is None:
-            return
-        seconds, bound = self.requests[0].tables.seconds, self.bound
-        self.callback(
-            Progress(
-                elapsed_s=self.deadline.elapsed_s,
-                latency_s=None if self.best is None else seconds(self.best.makespan),
-                bound_s=None if bound is None else seconds(bound.ticks),
-                gap=self.current_gap,
-                source=source,
-                doing=self.doing,
-            )
-        )
