@@ -288,11 +288,11 @@ def test_an_interruption_during_the_import_of_ortools_is_no_missing_solver(monke
     )
     for name in [name for name in sys.modules if name.startswith("ortools")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "mocap_opt.solvers.load_ortools", raising=False)
+    monkeypatch.delitem(sys.modules, "mocap_opt.solvers.cpsat_model", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            import mocap_opt.solvers.load_ortools  # noqa: F401, PLC0415
+            import mocap_opt.solvers.cpsat_model  # noqa: F401, PLC0415
     finally:
         signal.signal(signal.SIGINT, before)

@@ -32,8 +32,8 @@ from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
-from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, SolveOutcome
+from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
 

@@ -23,8 +23,8 @@ from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.resources import Carrier, links, ports
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
 

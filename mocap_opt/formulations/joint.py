@@ -35,8 +35,8 @@ from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Clock, Family, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
 __all__ = ["FAMILIES", "build", "read_plan", "solve_joint", "start_values"]

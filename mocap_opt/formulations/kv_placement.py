@@ -36,8 +36,8 @@ from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.page_rounding import solve_by_rounding
 from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
 __all__ = ["FAMILIES", "FixedChunks", "build", "read_plan", "solve_kv_placement", "start_values"]

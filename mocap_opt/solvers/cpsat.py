@@ -12,13 +12,13 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from mocap_opt.solvers.cpsat_model import Built, build_model
+from mocap_opt.solvers.cpsat_model import Built, build_model, cp_model
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest
-from mocap_opt.solvers.load_ortools import cp_model
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason, relative_gap
 
 DEFAULT_WORKERS = 4
@@ -78,7 +78,19 @@ class _Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
         self.changed.set()
 
     def follow(self, solver: cp_model.CpSolver, callback: Callback | None) -> bool:
-        """Until the run is over, report progress; return whether the callback asked to stop."""
+        """Report progress until the run is over.
+
+        Parameters
+        ----------
+        solver : CpSolver
+            Told to stop once the callback asks for it.
+        callback : callable or None
+
+        Returns
+        -------
+        bool
+            Whether a callback asked to stop.
+        """
         began, asked = time.perf_counter(), False
         while not self.over.is_set():
             self.changed.wait(HEARTBEAT_S)
@@ -138,55 +150,24 @@ def _run(
     return watch, asked
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How long and how hard to search.
+def workers(limits: Limits) -> int:
+    """Number of workers: `DEFAULT_WORKERS` if none is set, one under a deterministic limit."""
+    if limits.threads is not None:
+        return limits.threads
+    return DEFAULT_WORKERS if limits.deterministic_limit is None else 1
 
-    Attributes
-    ----------
-    time_limit_s : float or None
-        Seconds of wall time of the search; building the model is not counted.
-    gap : float
-        Relative gap at which to stop.
-    seed : int
-    threads : int or None
-        Workers; None for `DEFAULT_WORKERS`, or for one under a deterministic limit.
-    deterministic_limit : float or None
-        Limit in CP-SAT's own deterministic time; with one worker a run under it is repeatable.
-    parameters : mapping
-        Further CP-SAT parameters by name.
-    """
 
-    time_limit_s: float | None = None
-    gap: float = 0.0
-    seed: int = 0
-    threads: int | None = None
-    deterministic_limit: float | None = None
-    parameters: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def workers(self) -> int:
-        """Number of workers."""
-        if self.threads is not None:
-            return self.threads
-        return DEFAULT_WORKERS if self.deterministic_limit is None else 1
-
-    def solver(self) -> cp_model.CpSolver:
-        """Return a CP-SAT solver with these settings."""
-        solver = cp_model.CpSolver()
-        settings: dict[str, object] = {
-            "random_seed": self.seed,
-            "num_workers": self.workers,
-            "relative_gap_limit": self.gap,
-            **self.parameters,
-        }
-        if self.time_limit_s is not None:
-            settings["max_time_in_seconds"] = self.time_limit_s
-        if self.deterministic_limit is not None:
-            settings["max_deterministic_time"] = self.deterministic_limit
-        for name, value in settings.items():
-            setattr(solver.parameters, name, value)
-        return solver
+def _solver(limits: Limits) -> cp_model.CpSolver:
+    """A CP-SAT solver with these settings; only the search counts towards the time limit."""
+    solver = cp_model.CpSolver()
+    solver.parameters.random_seed = limits.seed
+    solver.parameters.num_workers = workers(limits)
+    solver.parameters.relative_gap_limit = limits.gap
+    if limits.time_limit_s is not None:
+        solver.parameters.max_time_in_seconds = limits.time_limit_s
+    if limits.deterministic_limit is not None:
+        solver.parameters.max_deterministic_time = limits.deterministic_limit
+    return solver
 
 
 def solve(
@@ -195,7 +176,6 @@ def solve(
     start: Sequence[int] | None = None,
     lower_bound: int | None = None,
     limits: Limits | None = None,
-    callback: Callback | None = None,
     on_solution: OnSolution | None = None,
 ) -> CpSatResult:
     """Minimise a program.
@@ -209,12 +189,11 @@ def solve(
     lower_bound : int, optional
         A known lower bound on the optimum; the bound reported is at least this.
     limits : Limits, optional
-    callback : callable, optional
-        Called on improvements and a few times a second from the caller's thread; returning True
-        stops the run, and so does an error, which is then raised.
+        The time limit is one of the search alone.  The callback is called on improvements and a few times
+        a second from the caller's thread.
     on_solution : callable, optional
-        The same for the values of every better solution, in the order of the program's variables, the
-        defined ones recomputed; none is left out, whatever else is going on.
+        Called likewise with the values of every better solution, in the order of the program's variables,
+        the defined ones recomputed; none is left out, whatever else is going on.
 
     Raises
     ------
@@ -234,9 +213,9 @@ def solve(
     for variable, value in zip(built.variables, kept or (), strict=False):
         built.model.add_hint(variable, value)
     build_s = time.perf_counter() - began
-    solver = limits.solver()
+    solver = _solver(limits)
     found = None if on_solution is None else partial(_completed, program, on_solution)
-    watch, asked = _run(solver, built.model, program.objective.constant, callback, found)
+    watch, asked = _run(solver, built.model, program.objective.constant, limits.callback, found)
     solve_s = time.perf_counter() - began - build_s
 
     values, bound, infeasible = _answer(program, built, solver, watch, kept, lower_bound)
@@ -261,7 +240,7 @@ def solve(
         time_limit_s=limits.time_limit_s,
         gap_limit=limits.gap,
         seed=limits.seed,
-        threads=limits.workers,
+        threads=workers(limits),
         nodes=int(solver.response_proto.num_branches),
         rows=len(rows),
         columns=len(program.names),

@@ -5,8 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mocap_opt.errors import SolverUnavailableError
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
-from mocap_opt.solvers.load_ortools import cp_model
+from mocap_opt.solvers.versions import installed_version
+from mocap_opt.stopping import signals_wait
+
+try:
+    with signals_wait():
+        from ortools.sat.python import cp_model
+except ImportError as error:
+    found = installed_version("ortools")
+    state = "is not installed" if found is None else f"{found} cannot be loaded ({error})"
+    raise SolverUnavailableError(f"ortools {state}: pip install 'ortools>=9.15,<9.16'") from error
+
+__all__ = ["SAFE_ACTIVITY", "Built", "build_model", "cp_model", "fit"]
 
 SAFE_ACTIVITY = 2**60
 """Largest activity of a row handed to CP-SAT, which needs sums well inside 64-bit integers."""

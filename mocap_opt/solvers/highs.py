@@ -7,18 +7,24 @@ and a number is passed on only where HiGHS vouches for it.
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from mocap_opt.solvers.highs_listener import HighsError, Listener, OnSolution, check, load_highspy
-from mocap_opt.solvers.interrupt import deferred_interrupt
+from mocap_opt.solvers.highs_listener import (
+    HighsError,
+    Listener,
+    OnSolution,
+    check,
+    deferred_interrupt,
+    load_highspy,
+)
+from mocap_opt.solvers.limits import Limits, SolverOptions
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
-from mocap_opt.solvers.outcome import Callback, Progress, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.outcome import Progress, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.second_reading import FIRST_READING, SECOND_READINGS, Reading, feasible, settle
-from mocap_opt.stopping import AskedToStop, Deadline, never
+from mocap_opt.stopping import AskedToStop, never
 
 __all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy", "solve_lp", "solve_mip"]
 
@@ -79,14 +85,10 @@ def solve_mip(
     program: LinearProgram,
     *,
     start: FloatArray | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int = 1,
     node_limit: int | None = None,
-    callback: Callback | None = None,
     on_solution: OnSolution | None = None,
     confirm: bool = True,
+    **options: Unpack[SolverOptions],
 ) -> HighsResult:
     """Minimise a mixed-integer linear program.
 
@@ -99,22 +101,16 @@ def solve_mip(
     program : LinearProgram
     start : float64[column], optional
         A feasible point; it is checked before HiGHS sees it.
-    time_limit_s : float, optional
-        Wall-clock seconds; none = no limit.
-    gap : float
-        Relative gap, (incumbent - bound) / incumbent, at which to stop.
-    seed, threads : int
     node_limit : int, optional
         Most nodes of the search tree; unlike a time limit it stops at the same point every time.
-    callback : Callback, optional
-        Receives the progress; may stop the run.  An exception it raises ends the run and is
-        raised again here.
     on_solution : callable, optional
         Receives every better solution as HiGHS finds it, integer columns rounded; may stop the run
         likewise.
     confirm : bool
         False: no second run, for programs whose solutions alone are wanted; claims are then passed on
         as they are, with nothing in `SolveOutcome.confirmed_by`.
+    **options
+        `mocap_opt.solvers.limits.SolverOptions`.
 
     Raises
     ------
@@ -125,51 +121,24 @@ def solve_mip(
     SolverUnavailableError
         If highspy cannot be loaded.
     """
-    deadline = Deadline(time_limit_s)
+    limits = Limits(**options)
     if start is not None:
         worst, where = program.violation(start)
         if worst > FEASIBILITY_TOLERANCE:
             raise ValueError(f"the start violates {where} by {worst:g}")
-    options: dict[str, Any] = {"mip_rel_gap": float(gap), "mip_abs_gap": ABSOLUTE_GAP}
-    if node_limit is not None:
-        options["mip_max_nodes"] = int(node_limit)
 
     def rounded(values: FloatArray) -> bool:
         integers = np.where(program.integer, np.round(values), values)
         return on_solution is not None and on_solution(integers)
 
-    listener = Listener(callback, None if on_solution is None else rounded)
-    highs = _session(program, listener, time_limit_s, seed, threads, options | FIRST_READING)
-    if start is not None:
-        _give_start(highs, start)
-    _run(highs, listener)
-    reading = _read_mip(highs, program, listener.log)
+    listener = Listener(limits.callback, None if on_solution is None else rounded)
+    reading = _read_mip(program, listener, limits, FIRST_READING, node_limit, start)
     accepted = None if start is None else _start_accepted(start, reading.values, listener.log)
     if confirm and reading.status is Status.OPTIMAL and not reading.ended:
         # Stopped just there: nobody has read it again.
         reading = replace(reading, status=Status.FEASIBLE)
-    if confirm and reading.ended and reading.closes(gap):
-        known = reading.values if feasible(program, reading.values) else start
-
-        def stop_early(progress: Progress) -> bool:
-            # Without the bound: it is not confirmed yet, and nobody should stop because of it.
-            elapsed = deadline.elapsed_s
-            return callback is not None and callback(Progress(elapsed, reading.objective, None))
-
-        claim = reading
-        for number, (name, others) in enumerate(SECOND_READINGS, start=1):
-            listener = Listener(stop_early)
-            highs = _session(
-                program, listener, deadline.limit_s, (seed + number) % 2**31, threads, options | others
-            )
-            if known is not None:
-                _give_start(highs, known)
-            _run(highs, listener)
-            second = _read_mip(highs, program, listener.log)
-            reading = settle(program, claim, second, gap, name)
-            contradicted = reading.objective is not None and reading.bound is None
-            if reading.confirmed_by is not None or contradicted or not second.ended:
-                break
+    if confirm and reading.ended and reading.closes(limits.gap):
+        reading = _read_again(program, reading, start, limits, node_limit)
     outcome = SolveOutcome(
         solver="highs",
         status=reading.status,
@@ -177,11 +146,11 @@ def solve_mip(
         objective=reading.objective,
         bound=reading.bound,
         start_accepted=accepted,
-        solve_s=deadline.elapsed_s,
-        time_limit_s=time_limit_s,
-        gap_limit=gap,
-        seed=seed,
-        threads=threads,
+        solve_s=limits.deadline.elapsed_s,
+        time_limit_s=limits.time_limit_s,
+        gap_limit=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads or 1,
         nodes=reading.nodes,
         rows=program.rows,
         columns=program.columns,
@@ -192,17 +161,47 @@ def solve_mip(
     return HighsResult(outcome, reading.values)
 
 
+def _read_again(
+    program: LinearProgram, claim: Reading, start: FloatArray | None, limits: Limits, node_limit: int | None
+) -> Reading:
+    """What remains of a claim that closes the program, after the second readings it takes."""
+    known = claim.values if feasible(program, claim.values) else start
+
+    def stop_early(progress: Progress) -> bool:
+        # Without the bound: it is not confirmed yet, and nobody should stop because of it.
+        news = Progress(limits.deadline.elapsed_s, claim.objective, None)
+        return limits.callback is not None and limits.callback(news)
+
+    reading = claim
+    for number, (name, others) in enumerate(SECOND_READINGS, start=1):
+        left = replace(
+            limits, time_limit_s=limits.deadline.limit_s, seed=(limits.seed + number) % 2**31, callback=None
+        )
+        second = _read_mip(program, Listener(stop_early), left, others, node_limit, known)
+        reading = settle(program, claim, second, limits.gap, name)
+        contradicted = reading.objective is not None and reading.bound is None
+        if reading.confirmed_by is not None or contradicted or not second.ended:
+            break
+    return reading
+
+
 def solve_lp(
     program: LinearProgram,
     *,
     time_limit_s: float | None = None,
     seed: int = 0,
-    threads: int = 1,
+    threads: int | None = None,
     asked_to_stop: AskedToStop = never,
 ) -> LpResult:
     """Minimise a linear program (integrality, if any, is relaxed); returns duals.
 
-    Once asked to stop it ends without an answer.
+    Parameters
+    ----------
+    program : LinearProgram
+    time_limit_s, seed, threads
+        As in `mocap_opt.solvers.limits.Limits`.
+    asked_to_stop : callable
+        Once asked to stop it ends without an answer.
 
     Raises
     ------
@@ -211,10 +210,8 @@ def solve_lp(
     SolverUnavailableError
         If highspy cannot be loaded.
     """
-    began = time.perf_counter()
-    listener = Listener(lambda _: asked_to_stop())
-    highs = _session(program, listener, time_limit_s, seed, threads, {"solve_relaxation": True})
-    _run(highs, listener)
+    limits = Limits(time_limit_s, seed=seed, threads=threads)
+    highs = _run(program, Listener(lambda _: asked_to_stop()), limits, {"solve_relaxation": True})
     status, stop = _verdict(highs)
     info, solution = highs.getInfo(), highs.getSolution()
     optimal = status is Status.OPTIMAL
@@ -226,18 +223,11 @@ def solve_lp(
         column_duals=np.array(solution.col_dual, dtype=np.float64) if optimal else None,
         row_duals=np.array(solution.row_dual, dtype=np.float64) if optimal else None,
         iterations=int(info.simplex_iteration_count),
-        solve_s=time.perf_counter() - began,
+        solve_s=limits.deadline.elapsed_s,
     )
 
 
-def _session(
-    program: LinearProgram,
-    listener: Listener,
-    time_limit_s: float | None,
-    seed: int,
-    threads: int,
-    options: dict[str, Any],
-) -> Any:
+def _session(program: LinearProgram, listener: Listener, limits: Limits, options: dict[str, Any]) -> Any:
     """Make a HiGHS object that holds the program, with every option set that decides the answer."""
     highspy = load_highspy()
     highs = highspy.Highs()
@@ -246,15 +236,15 @@ def _session(
         "log_to_console": False,
         "log_file": os.devnull,
         "output_flag": True,
-        "random_seed": int(seed),
-        "threads": int(threads),
+        "random_seed": int(limits.seed),
+        "threads": int(limits.threads or 1),
         "mip_feasibility_tolerance": FEASIBILITY_TOLERANCE,
         "primal_feasibility_tolerance": 1e-7,
         "dual_feasibility_tolerance": 1e-7,
         **options,
     }
-    if time_limit_s is not None:
-        settings["time_limit"] = float(time_limit_s)
+    if limits.time_limit_s is not None:
+        settings["time_limit"] = float(limits.time_limit_s)
     listener.attach(highs)
     for name, value in settings.items():
         check(highs.setOptionValue(name, value), f"setOptionValue({name}, {value})")
@@ -282,18 +272,22 @@ def _session(
     return highs
 
 
-def _give_start(highs: Any, start: FloatArray) -> None:
-    """Hand a feasible point over."""
-    check(highs.setSolution(start.size, np.arange(start.size, dtype=np.int32), start), "setSolution")
-
-
-def _run(highs: Any, listener: Listener) -> None:
-    """Run HiGHS.
+def _run(
+    program: LinearProgram,
+    listener: Listener,
+    limits: Limits,
+    options: dict[str, Any],
+    start: FloatArray | None = None,
+) -> Any:
+    """Run HiGHS from a feasible point, if there is one; return the object that holds the answer.
 
     Its scheduler lives as long as the process, and a run that asks for another number of threads fails
     unless the scheduler is reset.  Other users of HiGHS in this process, Pyomo for one, set it up too.
     """
     highspy = load_highspy()
+    highs = _session(program, listener, limits, options)
+    if start is not None:
+        check(highs.setSolution(start.size, np.arange(start.size, dtype=np.int32), start), "setSolution")
     with deferred_interrupt(listener.interrupt):
         status = highs.run()
         if status == highspy.HighsStatus.kError and OTHER_THREADS in listener.log:
@@ -302,6 +296,7 @@ def _run(highs: Any, listener: Listener) -> None:
     if listener.error is not None:
         raise listener.error
     check(status, f"run: {listener.log[-500:]}")
+    return highs
 
 
 def _verdict(highs: Any) -> tuple[Status, StopReason]:
@@ -320,14 +315,25 @@ def _verdict(highs: Any) -> tuple[Status, StopReason]:
     return reasons.get(highs.getModelStatus(), (Status.UNKNOWN, StopReason.ERROR))
 
 
-def _read_mip(highs: Any, program: LinearProgram, log: str) -> Reading:
-    """Status, solution and bound, each only where HiGHS vouches for it."""
+def _read_mip(
+    program: LinearProgram,
+    listener: Listener,
+    limits: Limits,
+    options: dict[str, Any],
+    node_limit: int | None,
+    start: FloatArray | None,
+) -> Reading:
+    """Run HiGHS; status, solution and bound, each only where HiGHS vouches for it."""
+    options = {"mip_rel_gap": float(limits.gap), "mip_abs_gap": ABSOLUTE_GAP, **options}
+    if node_limit is not None:
+        options["mip_max_nodes"] = int(node_limit)
+    highs = _run(program, listener, limits, options, start)
     highspy = load_highspy()
     info = highs.getInfo()
     status, stop = _verdict(highs)
     reading = Reading(status, stop, nodes=int(info.mip_node_count) if info.mip_node_count >= 0 else None)
     if stop is StopReason.ERROR:
-        said = f"HiGHS says {highs.modelStatusToString(highs.getModelStatus())}: {log[-300:]}"
+        said = f"HiGHS says {highs.modelStatusToString(highs.getModelStatus())}: {listener.log[-300:]}"
         return replace(reading, status=Status.UNKNOWN, message=said)
     if status is Status.INFEASIBLE:
         return reading

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -116,3 +120,30 @@ def check(status: Any, call: str, *, warnings_are_fine: bool = True) -> None:
     if status == kinds.kOk or (status == kinds.kWarning and warnings_are_fine):
         return
     raise HighsError(f"HiGHS returned {status} from {call}")
+
+
+@contextmanager
+def deferred_interrupt(on_interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call a function at Ctrl-C instead of raising KeyboardInterrupt.
+
+    Python raises KeyboardInterrupt wherever it next runs, which may be a callback from a solver's
+    C++ code, and the exception would then travel through frames that do not expect it.
+
+    Parameters
+    ----------
+    on_interrupt : callable
+        Should ask the solver to stop; the caller raises KeyboardInterrupt afterwards.  Never called
+        outside the main thread, where Python delivers no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        on_interrupt()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pyomo.environ as pyo
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from scipy import sparse
 
-from mocap_opt.solvers.gc_pause import without_collection
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
+
+Given = ParamSpec("Given")
+Model = TypeVar("Model")
+
+
+def without_collection(build: Callable[Given, Model]) -> Callable[Given, Model]:
+    """Build a model with the cyclic collector switched off.
+
+    A model is millions of objects that all live on, and the collector would look through them again and
+    again: of 3.5 s to build the lockstep program at 8 x 6 x 256 it takes 1.6 s.
+    """
+
+    @wraps(build)
+    def built(*args: Given.args, **options: Given.kwargs) -> Model:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return build(*args, **options)
+        finally:
+            if enabled:
+                gc.enable()
+
+    return built
 
 
 @dataclass(frozen=True, eq=False)
