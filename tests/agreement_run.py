@@ -27,11 +27,12 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 from random_tight import random_tight
 
 from mocap_opt.formulations import joint, joint_cpsat
-from mocap_opt.formulations.lockstep_solution import Limits, no_plan, run_program
+from mocap_opt.formulations.pyomo_solution import no_plan, run_program
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import highs
 from mocap_opt.solvers.highs import ABSOLUTE_GAP, solve_mip
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import ProgramResult, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables

@@ -25,8 +25,8 @@ from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.solvers import cpsat
-from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.highs import solve_mip
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import ProgramResult, Progress, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables

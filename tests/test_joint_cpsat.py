@@ -19,7 +19,7 @@ from mocap_opt.formulations.resources import undominated
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import cpsat
-from mocap_opt.solvers.cpsat import Limits
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Progress, Status, StopReason
 from mocap_opt.tables.cost_tables import Tables
 

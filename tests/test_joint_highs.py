@@ -16,9 +16,9 @@ from random_tables import MIDDLING, random_instances, random_tables
 
 from mocap_opt.formulations import joint
 from mocap_opt.formulations.chunk_graph import chunk_graph, least_latency
-from mocap_opt.formulations.joint import read_plan, solve_joint, start_values
-from mocap_opt.formulations.lockstep_price import slot_times
-from mocap_opt.formulations.lockstep_solution import lockstep_latency
+from mocap_opt.formulations.joint import solve_joint
+from mocap_opt.formulations.pyomo_solution import read_plan, start_values
+from mocap_opt.formulations.slot_times import lockstep_latency, slot_times
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations

@@ -13,9 +13,10 @@ from random_plans import random_plan
 from random_tables import MIDDLING, random_instances, random_tables
 
 from mocap_opt.formulations import kv_placement
-from mocap_opt.formulations.kv_placement import FAMILIES, build, read_plan, solve_kv_placement, start_values
-from mocap_opt.formulations.lockstep_solution import lockstep_latency
+from mocap_opt.formulations.kv_placement import FAMILIES, build, solve_kv_placement
 from mocap_opt.formulations.page_rounding import solve_by_rounding
+from mocap_opt.formulations.pyomo_solution import read_plan, start_values
+from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations

@@ -17,6 +17,7 @@ from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.integer_program import IntegerProgram, total
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.linear_program import LinearProgram
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.incumbent import Progress, SearchState
@@ -89,12 +90,10 @@ def test_cpsat_hands_over_every_better_solution_in_order():
         seen.append(program.objective.value(solution))
         return False
 
-    result = cpsat.solve(program, limits=cpsat.Limits(threads=1), on_solution=found)
+    result = cpsat.solve(program, limits=Limits(threads=1), on_solution=found)
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] == result.outcome.objective
-    stopped = cpsat.solve(
-        program, limits=cpsat.Limits(threads=1, time_limit_s=60), on_solution=lambda _: True
-    )
+    stopped = cpsat.solve(program, limits=Limits(threads=1, time_limit_s=60), on_solution=lambda _: True)
     assert stopped.outcome.stop in (StopReason.INTERRUPTED, StopReason.OPTIMAL)
 
 

@@ -13,8 +13,9 @@ from mocap_opt.formulations import chunk_graph as graphs
 from mocap_opt.formulations import contention_free_cpsat, joint_cpsat
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.solvers import cpsat
+from mocap_opt.solvers.limits import Limits
 
-ONE = cpsat.Limits(threads=1)
+ONE = Limits(threads=1)
 
 
 @pytest.mark.parametrize("price", [lockstep_price, contention_free_latency])

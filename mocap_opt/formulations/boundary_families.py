@@ -15,8 +15,8 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.chunk_graph import ChunkGraph
 from mocap_opt.formulations.memory_limits import page_unit
-from mocap_opt.formulations.message_times import message_times
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms
+from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
 

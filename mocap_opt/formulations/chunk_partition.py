@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from typing import Unpack
 
 import numpy as np
 import pyomo.environ as pyo
@@ -25,27 +26,18 @@ from mocap_opt.formulations.home_families import (
     kv_passes_ports,
     latency_within_target,
 )
-from mocap_opt.formulations.lockstep_solution import Limits, read_plan, start_values
 from mocap_opt.formulations.memory_limits import page_unit
 from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.pyomo_solution import LOCKSTEP
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
-from mocap_opt.solvers.outcome import Callback, SolveOutcome
+from mocap_opt.solvers.limits import Limits, SolverOptions
+from mocap_opt.solvers.outcome import SolveOutcome
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
-
-__all__ = [
-    "FAMILIES",
-    "Memory",
-    "PartitionResult",
-    "build",
-    "read_plan",
-    "solve_chunk_partition",
-    "start_values",
-]
 
 
 class Memory(Enum):
@@ -150,7 +142,7 @@ def build(
     model.memory = memory
     clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, ((),) * tables.stages, no_worse_than)
+    model.frame = Frame(tables, clock, chunks, ((),) * tables.stages, LOCKSTEP, no_worse_than)
     declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
@@ -162,11 +154,7 @@ def solve_chunk_partition(
     memory: Memory = Memory.POOLED,
     *,
     start: Sequence[int] | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int = 1,
-    callback: Callback | None = None,
+    **options: Unpack[SolverOptions],
 ) -> PartitionResult:
     """Find boundaries of least lockstep latency with HiGHS, KV traffic ignored.
 
@@ -176,13 +164,8 @@ def solve_chunk_partition(
     memory : Memory
     start : sequence of int, optional
         Boundaries as grid indices, feasible here; the result is never worse.
-    time_limit_s : float, optional
-        For building and solving together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-    callback : Callback, optional
-        Sees the progress in ticks; returning True stops the search.
+    **options
+        `mocap_opt.solvers.limits.SolverOptions`.
 
     Raises
     ------
@@ -191,7 +174,7 @@ def solve_chunk_partition(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    limits = Limits(time_limit_s, gap, seed, threads, callback)
+    limits = Limits(**options)
     first = None if start is None else Plan.from_arrays(tables, start)
 
     def check(tables: Tables, plan: Plan) -> list[Violation]:

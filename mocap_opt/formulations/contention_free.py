@@ -7,6 +7,7 @@ the lockstep program (`boundary_families`, `home_families`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, Unpack
 
 import numpy as np
 import pyomo.environ as pyo
@@ -15,15 +16,15 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends, stage_classes
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries
 from mocap_opt.formulations.chunk_graph import chunk_graph
-from mocap_opt.formulations.contention_free_solution import run_program
 from mocap_opt.formulations.contention_free_terms import resources, schedule
 from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
-from mocap_opt.formulations.lockstep_solution import Limits, check_start, no_plan, node_limit
-from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.model_data import Frame, Timing
+from mocap_opt.formulations.pyomo_solution import check_start, no_plan, run_program
 from mocap_opt.formulations.resources import Carrier, links, ports
 from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.limits import Limits, ProgramOptions
+from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
@@ -173,7 +174,7 @@ def build(
     model = pyo.ConcreteModel("contention_free")
     clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, possible_homes(tables))
+    model.frame = Frame(tables, clock, chunks, possible_homes(tables), TIMING)
     _declare(model, model.frame, least_sends(tables))
     add_families(model, FAMILIES, without)
     model.objective = pyo.Objective(expr=model.latency)
@@ -201,13 +202,7 @@ def _declare(model: pyo.ConcreteModel, frame: Frame, sends: IntArray) -> None:
 def solve_contention_free(
     tables: Tables,
     start: Plan | None = None,
-    *,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int | None = None,
-    callback: Callback | None = None,
-    deterministic_limit: float | None = None,
+    **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
     """Find the least contention-free latency over all plans; it bounds every execution.
 
@@ -216,17 +211,8 @@ def solve_contention_free(
     tables : Tables
     start : Plan, optional
         A feasible plan; the result is never worse.
-    time_limit_s : float, optional
-        For building and solving together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-        One thread if None.
-    callback : Callback, optional
-        Sees the progress in ticks; returning True stops the search.
-    deterministic_limit : float, optional
-        Thousands of nodes of the search trees; with one thread and no time limit the result is then
-        repeatable.
+    **options
+        `mocap_opt.solvers.limits.ProgramOptions`.
 
     Returns
     -------
@@ -240,11 +226,27 @@ def solve_contention_free(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    limits = Limits(
-        time_limit_s, gap, seed, 1 if threads is None else threads, callback, node_limit(deterministic_limit)
-    )
+    limits = Limits(**options)
     check_start(tables, start)
     model = build(tables, no_worse_than=None if start is None else schedule(tables, start).latency)
     if model is None:
         return no_plan(limits, "no boundaries keep to the limits and fit in memory")
     return run_program(model, tables, start, limits)
+
+
+def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) -> Iterator[tuple[Any, int]]:
+    """Variables that are times and their ticks for a plan, 0 at empty positions."""
+    times = schedule(tables, plan)
+    stage_of = {int(c): i for i, c in enumerate(model.send_class.tolist())}
+    yield from (
+        (variable, 0 if j < missing else int(times.sends[stage_of[c], j - missing]))
+        for (c, j), variable in model.send.items()
+    )
+    for ticks, variables in ((times.durations, model.busy), (times.ends, model.end)):
+        for (i, j), variable in variables.items():
+            yield variable, 0 if j < missing else int(ticks[i, j - missing])
+    yield model.latency, times.latency
+
+
+# A path adds up to four rows a chunk.
+TIMING = Timing(lambda tables, plan: schedule(tables, plan).latency, _values, rows_per_slot=4)

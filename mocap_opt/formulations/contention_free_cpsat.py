@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Unpack
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends
@@ -16,9 +17,9 @@ from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
 from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
 from mocap_opt.formulations.resources import links, ports
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
-from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.limits import Limits, ProgramOptions
+from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -182,12 +183,7 @@ def solve_contention_free(
     start: Plan | None = None,
     *,
     lower_bound: int | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int | None = None,
-    callback: Callback | None = None,
-    deterministic_limit: float | None = None,
+    **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
     """Find the least contention-free latency over all plans; it bounds every execution.
 
@@ -198,24 +194,13 @@ def solve_contention_free(
         A feasible plan; the answer is never worse.
     lower_bound : int, optional
         A proved lower bound on the contention-free latency of every plan, ticks.
-    time_limit_s : float, optional
-        Seconds for building and searching, all steps together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-        See `mocap_opt.solvers.cpsat.Limits`.
-    callback : callable, optional
-        Told of progress; returning True stops the search.
-    deterministic_limit : float, optional
-        Limit in CP-SAT's deterministic time; with one thread the result is then repeatable.
+    **options
+        `mocap_opt.solvers.limits.ProgramOptions`.
 
     Returns
     -------
     ProgramResult
         Objective and bound in ticks; the bound covers every execution of every feasible plan.
     """
-    limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
     narrow = partial(windows_within, tables, sends=least_sends(tables))
-    return solve_in_steps(
-        build, narrow, tables, start, lower_bound=lower_bound, limits=limits, callback=callback
-    )
+    return solve_in_steps(build, narrow, tables, start, lower_bound=lower_bound, limits=Limits(**options))

@@ -21,8 +21,8 @@ from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows, decisions,
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import cpsat
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import (
-    Callback,
     ProgramResult,
     Progress,
     SolveOutcome,
@@ -30,7 +30,6 @@ from mocap_opt.solvers.outcome import (
     StopReason,
     relative_gap,
 )
-from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 STEP_SHARES = (0.5, 0.5, 1.0)
@@ -66,19 +65,13 @@ class _Search:
         One for each step run.
     """
 
-    limits: cpsat.Limits
-    callback: Callback | None
+    limits: Limits
     bound: int | None
     plan: Plan | None = None
     objective: int | None = None
     build_s: float = 0.0
     share_used: float = 0.0
     outcomes: list[SolveOutcome] = field(default_factory=list)
-    deadline: Deadline = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start the clock."""
-        self.deadline = Deadline(self.limits.time_limit_s)
 
     @property
     def done(self) -> bool:
@@ -95,18 +88,18 @@ class _Search:
 
     def report(self, progress: Progress, *, plans: bool, bounds: bool) -> bool:
         """Pass progress on, as far as the step's plans and bounds are those of the whole program."""
-        if self.callback is None:
+        if self.limits.callback is None:
             return False
         seen = [v for v in (self.objective, progress.incumbent if plans else None) if v is not None]
         known = [v for v in (self.bound, progress.bound if bounds else None) if v is not None]
-        elapsed = self.deadline.elapsed_s
-        return self.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
+        elapsed = self.limits.deadline.elapsed_s
+        return self.limits.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
 
     def found(self, variables: PlanVariables, plans: bool, values: Sequence[int]) -> bool:
         """Pass on a plan that a step came upon, or its boundaries where homes are left out."""
         objective = variables.program.objective.value(values) if plans else self.objective
-        news = Progress(self.deadline.elapsed_s, objective, self.bound, read_plan(variables, values))
-        return self.callback is not None and self.callback(news)
+        news = Progress(self.limits.deadline.elapsed_s, objective, self.bound, read_plan(variables, values))
+        return self.limits.callback is not None and self.limits.callback(news)
 
     def run(
         self,
@@ -119,7 +112,11 @@ class _Search:
         start: Sequence[int] | None = None,
     ) -> tuple[int, ...] | None:
         """Run a step for a share of what is left of the limits; return its values."""
-        limits = replace(self.limits, time_limit_s=self.deadline.share(share).limit_s)
+        limits = replace(
+            self.limits,
+            time_limit_s=self.limits.deadline.share(share).limit_s,
+            callback=partial(self.report, plans=plans, bounds=bounds),
+        )
         if limits.deterministic_limit is not None:
             part = share * (1 - self.share_used)
             self.share_used += part
@@ -129,8 +126,7 @@ class _Search:
             start=start,
             lower_bound=lower_bound,
             limits=limits,
-            callback=partial(self.report, plans=plans, bounds=bounds),
-            on_solution=partial(self.found, variables, plans) if self.callback else None,
+            on_solution=partial(self.found, variables, plans) if self.limits.callback else None,
         )
         outcome = result.outcome
         self.outcomes.append(outcome)
@@ -168,7 +164,7 @@ class _Search:
             time_limit_s=self.limits.time_limit_s,
             gap_limit=self.limits.gap,
             seed=self.limits.seed,
-            threads=self.limits.workers,
+            threads=cpsat.workers(self.limits),
             nodes=sum(outcome.nodes or 0 for outcome in self.outcomes),
         )
 
@@ -180,8 +176,7 @@ def solve_in_steps(
     start: Plan | None,
     *,
     lower_bound: int | None,
-    limits: cpsat.Limits,
-    callback: Callback | None,
+    limits: Limits,
 ) -> ProgramResult:
     """Minimise a program over all plans.
 
@@ -196,9 +191,7 @@ def solve_in_steps(
     lower_bound : int or None
         A proved lower bound on the whole program, ticks.
     limits : Limits
-        For all steps together.
-    callback : callable or None
-        Gets only plans and bounds of the whole program.
+        For all steps together; the callback gets only plans and bounds of the whole program.
 
     Raises
     ------
@@ -210,7 +203,7 @@ def solve_in_steps(
     broken = [] if start is None else violations(tables, start)
     if broken:
         raise ValueError(f"the start is not feasible: {broken[0]}")
-    search = _Search(limits, callback, lower_bound)
+    search = _Search(limits, lower_bound)
     whole = build(tables)
     accepted = None
     if start is not None:
@@ -228,7 +221,7 @@ def solve_in_steps(
             infeasible = _partition_then_homes(search, build, tables, windows)
             windows = _windows(search, narrow) if not (infeasible or search.done) else None
         whole = whole if windows is None else build(tables, windows=windows)
-    search.build_s = search.deadline.elapsed_s - sum(o.build_s + o.solve_s for o in search.outcomes)
+    search.build_s = search.limits.deadline.elapsed_s - sum(o.build_s + o.solve_s for o in search.outcomes)
     if not (infeasible or search.done):
         best = None if search.plan is None else whole.program.complete(decisions(whole, search.plan))
         search.run(whole, STEP_SHARES[2], plans=True, bounds=True, lower_bound=search.bound, start=best)

@@ -18,9 +18,9 @@ from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import room_units
 from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house, page_unit
-from mocap_opt.formulations.message_times import message_times
 from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.rows import Family, Row, Terms
+from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
 

@@ -6,6 +6,7 @@ Mathematics: ``formulations/joint.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 import pyomo.environ as pyo
 
@@ -24,22 +25,15 @@ from mocap_opt.formulations.home_families import (
     latency_within_target,
     possible_homes,
 )
-from mocap_opt.formulations.lockstep_solution import (
-    Limits,
-    check_start,
-    node_limit,
-    read_plan,
-    start_values,
-)
 from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start
 from mocap_opt.formulations.rows import Clock, Family, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.limits import Limits, ProgramOptions
+from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
-
-__all__ = ["FAMILIES", "build", "read_plan", "solve_joint", "start_values"]
 
 FAMILIES: tuple[Family, ...] = (
     *BOUNDARY_FAMILIES,
@@ -75,7 +69,7 @@ def build(
     model = pyo.ConcreteModel("joint")
     clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, possible_homes(tables), no_worse_than)
+    model.frame = Frame(tables, clock, chunks, possible_homes(tables), LOCKSTEP, no_worse_than)
     declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
@@ -85,13 +79,7 @@ def build(
 def solve_joint(
     tables: Tables,
     start: Plan | None = None,
-    *,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int = 1,
-    callback: Callback | None = None,
-    deterministic_limit: float | None = None,
+    **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
     """Find boundaries and homes of least lockstep latency with HiGHS.
 
@@ -103,16 +91,8 @@ def solve_joint(
     start : Plan, optional
         A feasible plan.  It prunes the models, is given to the last of them, and the result is
         never worse.
-    time_limit_s : float, optional
-        For building and solving together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-    callback : Callback, optional
-        Sees the progress in ticks; returning True stops the search.
-    deterministic_limit : float, optional
-        Thousands of nodes of the search trees; with one thread and no time limit the result is then
-        repeatable.
+    **options
+        `mocap_opt.solvers.limits.ProgramOptions`.
 
     Returns
     -------
@@ -127,6 +107,7 @@ def solve_joint(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    limits = Limits(time_limit_s, gap, seed, threads, callback, node_limit(deterministic_limit))
     check_start(tables, start)
-    return search_by_targets(tables, start, limits, lambda target: build(tables, no_worse_than=target))
+    return search_by_targets(
+        tables, start, Limits(**options), lambda target: build(tables, no_worse_than=target)
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
 from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
 from mocap_opt.formulations.resources import links, ports, undominated
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.cpsat import Limits
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
-from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.limits import Limits, ProgramOptions
+from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -199,12 +200,7 @@ def solve_joint(
     start: Plan | None = None,
     *,
     lower_bound: int | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int | None = None,
-    callback: Callback | None = None,
-    deterministic_limit: float | None = None,
+    **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
     """Minimise the lockstep latency over all plans.
 
@@ -215,29 +211,13 @@ def solve_joint(
         A feasible plan; the answer is never worse.
     lower_bound : int, optional
         A proved lower bound on the lockstep latency of every plan, ticks.
-    time_limit_s : float, optional
-        Seconds for building and searching, all steps together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-        See `mocap_opt.solvers.cpsat.Limits`.
-    callback : callable, optional
-        Told of progress; returning True stops the search.
-    deterministic_limit : float, optional
-        Limit in CP-SAT's deterministic time; with one thread the result is then repeatable.
+    **options
+        `mocap_opt.solvers.limits.ProgramOptions`.
 
     Returns
     -------
     ProgramResult
         Objective and bound in ticks, exact.
     """
-    limits = Limits(time_limit_s, gap, seed, threads, deterministic_limit)
-    return solve_in_steps(
-        build,
-        partial(windows_within, tables),
-        tables,
-        start,
-        lower_bound=lower_bound,
-        limits=limits,
-        callback=callback,
-    )
+    narrow = partial(windows_within, tables)
+    return solve_in_steps(build, narrow, tables, start, lower_bound=lower_bound, limits=Limits(**options))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pyomo.environ as pyo
@@ -22,27 +22,22 @@ from mocap_opt.formulations.home_families import (
     declare_homes_and_times,
     possible_homes,
 )
-from mocap_opt.formulations.lockstep_solution import (
-    Limits,
-    check_start,
-    no_plan,
-    read_plan,
-    run_program,
-    start_values,
-)
 from mocap_opt.formulations.memory_limits import free_bytes
-from mocap_opt.formulations.message_times import message_times
 from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.page_rounding import solve_by_rounding
+from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start, no_plan, run_program
 from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
+from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.outcome import Callback, ProgramResult
+from mocap_opt.solvers.limits import Limits, SolverOptions
+from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
-__all__ = ["FAMILIES", "FixedChunks", "build", "read_plan", "solve_kv_placement", "start_values"]
-
 FAMILIES: tuple[Family, ...] = (*HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
+
+DEFAULTS: SolverOptions = {"time_limit_s": 10.0, "gap": 1e-4}
+"""Limits of a search for homes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +150,7 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     room = free_bytes(tables, longest) - tables.prefix_bytes
     if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
         homes = ((),) * tables.stages
-    model.frame = Frame(tables, clock, chunks, homes)
+    model.frame = Frame(tables, clock, chunks, homes, LOCKSTEP)
     declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
@@ -167,11 +162,7 @@ def solve_kv_placement(
     indices: IntArray,
     *,
     start: Plan | None = None,
-    time_limit_s: float | None = 10.0,
-    gap: float = 1e-4,
-    seed: int = 0,
-    threads: int = 1,
-    callback: Callback | None = None,
+    **options: Unpack[SolverOptions],
 ) -> ProgramResult:
     """Find homes of least lockstep latency for given boundaries with HiGHS.
 
@@ -182,13 +173,8 @@ def solve_kv_placement(
         Boundaries as grid indices: 0 first, G last, strictly increasing.
     start : Plan, optional
         A feasible plan with these boundaries; the result is never worse.
-    time_limit_s : float, optional
-        For building and solving together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-    callback : Callback, optional
-        Sees the progress in ticks; returning True stops the search.
+    **options
+        `mocap_opt.solvers.limits.SolverOptions`; `DEFAULTS` unless said otherwise.
 
     Returns
     -------
@@ -207,7 +193,8 @@ def solve_kv_placement(
     marks = np.asarray(indices, dtype=np.int64)
     if marks.size < 2 or marks[0] != 0 or marks[-1] != tables.steps or bool((np.diff(marks) <= 0).any()):
         raise ValueError(f"indices: expected 0 .. {tables.steps}, increasing, got {marks.tolist()}")
-    limits = Limits(time_limit_s, gap, seed, threads, callback)
+    chosen: SolverOptions = {**DEFAULTS, **options}
+    limits = Limits(**chosen)
     check_start(tables, start)
     tail = (marks[1:] == tables.steps).astype(np.int64)
     if not tables.length_allowed[tail, np.diff(marks)].all() or marks.size - 1 not in tables.counts:

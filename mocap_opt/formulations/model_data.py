@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mocap_opt.formulations.rows import Clock, Terms
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import running
 from mocap_opt.tables.cost_tables import Tables
 
@@ -56,6 +57,26 @@ class Chunks(Protocol):
         """Multiples of the page unit that the reserve takes beyond that of `least_held`."""
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How a program times a plan.
+
+    Attributes
+    ----------
+    latency : callable
+        From tables and plan to the program's exact objective, ticks.
+    values : callable
+        From model, tables, plan and the number of leading positions that are empty to the variables that are
+        times and their ticks.
+    rows_per_slot : int
+        Rows that a path through the model adds up for each slot, two times each at most.
+    """
+
+    latency: Callable[[Tables, Plan], int]
+    values: Callable[[Any, Tables, Plan, int], Iterable[tuple[Any, int]]]
+    rows_per_slot: int = 1
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """Data of a model.
@@ -68,6 +89,7 @@ class Frame:
     homes : tuple of tuple of int
         By stage, the memories in which its KV may live, its own included; empty tuples where homes
         are not decided at all because everything fits at home.
+    timing : Timing
     target : int or None
         Latency that plans must not exceed, ticks.
     interval : int or None
@@ -78,6 +100,7 @@ class Frame:
     clock: Clock
     chunks: Chunks
     homes: tuple[tuple[int, ...], ...]
+    timing: Timing
     target: int | None = None
     interval: int | None = None
 
@@ -89,3 +112,7 @@ class Frame:
     def running(self, slot: int) -> list[tuple[int, int]]:
         """Stages at work in a slot with their chunks."""
         return running(self.tables.stages, self.chunks.count, self.slots, slot)
+
+    def bound_ticks(self, bound: float) -> int:
+        """A solver's lower bound on the model in ticks, rounded up only as far as it is sound."""
+        return self.clock.bound_ticks(bound, self.timing.rows_per_slot * self.slots)

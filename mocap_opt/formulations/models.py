@@ -113,7 +113,7 @@ def read_plan(model: Any, given: GivenTables) -> Plan:
         If the variables have no values yet.
     """
     # Pyomo takes a second to load.
-    from mocap_opt.formulations.lockstep_solution import read_plan as read  # noqa: PLC0415
+    from mocap_opt.formulations.pyomo_solution import read_plan as read  # noqa: PLC0415
 
     decided = [*model.home.values(), *(model.boundary.values() if hasattr(model, "boundary") else ())]
     if any(variable.value is None for variable in decided):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from mocap_opt.solvers.highs import HighsResult, LpResult, solve_lp, solve_mip
 from mocap_opt.solvers.highs_listener import OnSolution
+from mocap_opt.solvers.limits import Limits, SolverOptions
 from mocap_opt.solvers.linear_program import FloatArray, LinearProgram
 from mocap_opt.solvers.outcome import (
     RELATIVE_TOLERANCE,
-    Callback,
     Progress,
     SolveOutcome,
     Status,
@@ -21,7 +22,6 @@ from mocap_opt.solvers.outcome import (
 )
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
 from mocap_opt.solvers.second_reading import feasible
-from mocap_opt.stopping import Deadline
 
 NEARLY_WHOLE = 1e-6
 """A value of the linear program this close to an integer is taken for it."""
@@ -34,40 +34,45 @@ def solve_by_rounding(
     program: LinearProgram,
     *,
     start: FloatArray | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int = 1,
     node_limit: int | None = None,
-    callback: Callback | None = None,
     on_solution: OnSolution | None = None,
+    **options: Unpack[SolverOptions],
 ) -> HighsResult:
     """Minimise a mixed-integer program whose relaxation is nearly whole.
 
     First the relaxation is solved: its optimum is a bound, proved again from the duals in exact arithmetic.
-     Then every integer variable is
-    confined to the two integers around its value there (one, where it is whole).  Only if the best
-    of these points is further than `gap` from the bound is the whole program searched.
+    Then every integer variable is confined to the two integers around its value there (one, where it is
+    whole).  Only if the best of these points is further than the gap asked for from the bound is the whole
+    program searched.
 
-    Parameters and errors are those of `mocap_opt.solvers.highs.solve_mip`; each of the two searches
-    may take as many nodes as the limit allows.
+    Parameters
+    ----------
+    program, start, on_solution, **options
+        As for `mocap_opt.solvers.highs.solve_mip`, and so are the errors.
+    node_limit : int, optional
+        Most nodes of each of the two searches.
     """
-    deadline = Deadline(time_limit_s)
+    limits = Limits(**options)
+    deadline = limits.deadline
 
     def asked_to_stop() -> bool:
-        return callback is not None and callback(Progress(deadline.elapsed_s, None, None))
+        return limits.callback is not None and limits.callback(Progress(deadline.elapsed_s, None, None))
 
     search = partial(
         solve_mip,
-        gap=gap,
-        seed=seed,
-        threads=threads,
+        gap=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads,
         node_limit=node_limit,
-        callback=callback,
+        callback=limits.callback,
         on_solution=on_solution,
     )
     relaxed = solve_lp(
-        program, time_limit_s=deadline.limit_s, seed=seed, threads=threads, asked_to_stop=asked_to_stop
+        program,
+        time_limit_s=deadline.limit_s,
+        seed=limits.seed,
+        threads=limits.threads,
+        asked_to_stop=asked_to_stop,
     )
     near: HighsResult | None = None
     bound: float | None = None
@@ -78,7 +83,7 @@ def solve_by_rounding(
             confirm=False,
         )
         bound = _certified(program, relaxed, None if near.values is None else near.outcome.objective)
-        if near.values is not None and _closed(near.outcome.objective, bound, gap):
+        if near.values is not None and _closed(near.outcome.objective, bound, limits.gap):
             exact = _closed(near.outcome.objective, bound, 0.0)
             outcome = replace(
                 near.outcome,
@@ -87,7 +92,7 @@ def solve_by_rounding(
                 bound=bound,
                 start_accepted=None,
                 solve_s=deadline.elapsed_s,
-                time_limit_s=time_limit_s,
+                time_limit_s=limits.time_limit_s,
                 confirmed_by=CERTIFIED_BY,
             )
             return HighsResult(outcome, near.values)
@@ -96,7 +101,7 @@ def solve_by_rounding(
     best = min(points, key=program.objective, default=None)
     result = search(program, start=best, time_limit_s=deadline.limit_s)
     outcome = replace(
-        _with_bound(result.outcome, bound), solve_s=deadline.elapsed_s, time_limit_s=time_limit_s
+        _with_bound(result.outcome, bound), solve_s=deadline.elapsed_s, time_limit_s=limits.time_limit_s
     )
     return HighsResult(outcome, result.values)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Unpack
 
 import pyomo.environ as pyo
 
@@ -24,18 +25,18 @@ from mocap_opt.formulations.home_families import (
     horizon,
     possible_homes,
 )
-from mocap_opt.formulations.lockstep_price import slot_times
-from mocap_opt.formulations.lockstep_solution import CHUNK_GRAPH, read_plan, without_beaten
 from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_terms import positions
+from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, LOCKSTEP, read_plan, without_beaten
 from mocap_opt.formulations.rows import Clock, Family, add_families
+from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers.highs import solve_mip
-from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.limits import Limits, SolverOptions
+from mocap_opt.solvers.outcome import SolveOutcome, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
-from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 FAMILIES: tuple[Family, ...] = (*BOUNDARY_FAMILIES, *HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
@@ -66,7 +67,9 @@ def build(tables: Tables, slots: int, *, without: Iterable[str] = ()) -> pyo.Con
     model = pyo.ConcreteModel("period")
     clock = Clock.for_horizon(horizon(limited))
     chunks = declare_boundaries(model, limited, graph, clock, endless=True)
-    model.frame = Frame(limited, clock, chunks, possible_homes(limited, endless=True), interval=slots)
+    model.frame = Frame(
+        limited, clock, chunks, possible_homes(limited, endless=True), LOCKSTEP, interval=slots
+    )
     declare_homes_and_times(model, model.frame)
     add_families(model, FAMILIES, without)
     add_latency(model)
@@ -76,12 +79,7 @@ def build(tables: Tables, slots: int, *, without: Iterable[str] = ()) -> pyo.Con
 def solve_period(
     tables: Tables,
     slots: int,
-    *,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int = 1,
-    callback: Callback | None = None,
+    **options: Unpack[SolverOptions],
 ) -> PeriodResult:
     """Minimise the lockstep period of requests `slots` slots apart with HiGHS.
 
@@ -90,10 +88,8 @@ def solve_period(
     tables : Tables
     slots : int
         W.
-    time_limit_s : float, optional
-        For building and solving together.
-    gap, seed, threads, callback
-        See `mocap_opt.solvers.highs.solve_mip`.
+    **options
+        `mocap_opt.solvers.limits.SolverOptions`.
 
     Returns
     -------
@@ -107,24 +103,23 @@ def solve_period(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    deadline = Deadline(time_limit_s)
+    limits = Limits(**options)
     model = build(tables, slots)
     if model is None:
         outcome = SolveOutcome("highs", Status.INFEASIBLE, StopReason.INFEASIBLE, confirmed_by=CHUNK_GRAPH)
         return PeriodResult(None, outcome)
     compiled = compile_model(model)
-    built_s = deadline.elapsed_s
+    built_s = limits.deadline.elapsed_s
     result = solve_mip(
         compiled.program,
-        time_limit_s=deadline.limit_s,
-        gap=gap,
-        seed=seed,
-        threads=threads,
-        callback=callback,
+        time_limit_s=limits.deadline.limit_s,
+        gap=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads,
+        callback=limits.callback,
     )
-    raw = replace(result.outcome, build_s=built_s, time_limit_s=time_limit_s)
-    clock = model.frame.clock
-    bound = None if raw.bound is None else clock.bound_ticks(raw.bound, slots)
+    raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
+    bound = None if raw.bound is None else model.frame.bound_ticks(raw.bound)
     if result.values is None:
         return PeriodResult(None, replace(raw, bound=bound))
     compiled.load(result.values)
@@ -134,8 +129,7 @@ def solve_period(
         message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"
         unknown = replace(raw, status=Status.UNKNOWN, stop=StopReason.ERROR, objective=None, bound=bound)
         return PeriodResult(None, replace(unknown, message=message))
-    indices, pages = found.plan.grid_indices(tables), found.plan.remote_pages(tables)
-    objective = int(sum(times.sum() for times in slot_times(tables, indices, pages, slots)))
+    objective = lockstep_latency(tables, found.plan, slots)
     if bound is not None and bound > objective:
         raw, bound = without_beaten(raw, bound, objective)
     status = Status.OPTIMAL if raw.closes and bound == objective else Status.FEASIBLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 from mocap_opt.formulations import joint_cpsat, plan_cpsat
 from mocap_opt.formulations.joint_cpsat import JointVariables
@@ -12,7 +13,8 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.integer_program import IntegerProgram, total
-from mocap_opt.solvers.outcome import Callback, SolveOutcome, Status, StopReason
+from mocap_opt.solvers.limits import Limits, SolverOptions
+from mocap_opt.solvers.outcome import SolveOutcome, Status, StopReason
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 
@@ -88,11 +90,7 @@ def solve_period(
     start: Schedule | None = None,
     *,
     lower_bound: int | None = None,
-    time_limit_s: float | None = None,
-    gap: float = 0.0,
-    seed: int = 0,
-    threads: int | None = None,
-    callback: Callback | None = None,
+    **options: Unpack[SolverOptions],
 ) -> PeriodResult:
     """Minimise the lockstep period of requests `slots` slots apart.
 
@@ -105,8 +103,8 @@ def solve_period(
         Feasible, with the same W; the answer is never worse.
     lower_bound : int, optional
         A proved lower bound for this W, ticks.
-    time_limit_s, gap, seed, threads, callback
-        See `mocap_opt.solvers.cpsat`.
+    **options
+        `mocap_opt.solvers.limits.SolverOptions`; the time limit is one of the search alone.
 
     Raises
     ------
@@ -126,13 +124,7 @@ def solve_period(
     values = None
     if start is not None:
         values = plan.program.complete(plan_cpsat.decisions(plan, start.plan))
-    result = cpsat.solve(
-        plan.program,
-        start=values,
-        lower_bound=lower_bound,
-        limits=cpsat.Limits(time_limit_s, gap, seed, threads),
-        callback=callback,
-    )
+    result = cpsat.solve(plan.program, start=values, lower_bound=lower_bound, limits=Limits(**options))
     if result.values is None:
         return PeriodResult(None, result.outcome)
     found = Schedule.of(tables, plan_cpsat.read_plan(plan, result.values), slots)

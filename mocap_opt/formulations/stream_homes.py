@@ -13,6 +13,7 @@ from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.verify import schedule_memory
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Progress, Status
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
@@ -73,7 +74,7 @@ def best_homes(
     def stop(_: Progress) -> bool:
         return asked_to_stop()
 
-    result = cpsat.solve(program, limits=cpsat.Limits(threads=1), callback=stop)
+    result = cpsat.solve(program, limits=Limits(threads=1, callback=stop))
     if result.outcome.status is Status.INFEASIBLE:
         return None
     if result.values is None or result.outcome.status is not Status.OPTIMAL:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyomo.environ as pyo
 
 from mocap_opt.formulations.chunk_graph import chunk_graph, least_latency
 from mocap_opt.formulations.home_families import horizon
-from mocap_opt.formulations.lockstep_solution import (
+from mocap_opt.formulations.pyomo_solution import (
     CHUNK_GRAPH,
     Attempt,
     Check,
-    Limits,
     attempt,
-    lockstep_latency,
+    conclude,
     no_plan,
-    settle,
     without_beaten,
 )
+from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.solvers.limits import NODES_PER_UNIT, Limits
 from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
 from mocap_opt.tables.cost_tables import Tables
 
@@ -202,7 +203,12 @@ def _step(search: _Search, target: int | None, final: bool, build: Build) -> boo
     nodes = search.left_nodes
     if nodes is not None and not final:
         nodes = max(1, int(nodes * SHARE_OF_TIME))
-    limits = replace(search.limits, time_limit_s=share, nodes=nodes, callback=search.watch(target))
+    limits = replace(
+        search.limits,
+        time_limit_s=share,
+        deterministic_limit=None if nodes is None else nodes / NODES_PER_UNIT,
+        callback=search.watch(target),
+    )
     model = build(target)
     if model is None:
         search.infeasible = target is None
@@ -223,7 +229,7 @@ def _conclude(search: _Search) -> ProgramResult:
         Status.UNKNOWN,
         StopReason.OPTIMAL,
         seed=limits.seed,
-        threads=limits.threads,
+        threads=limits.threads or 1,
         gap_limit=limits.gap,
     )
     raw = replace(
@@ -246,10 +252,11 @@ def _conclude(search: _Search) -> ProgramResult:
         stop = StopReason.GAP_REACHED if search.plans else StopReason.TIME_LIMIT
         raw = replace(raw, status=Status.UNKNOWN, stop=stop)
     proved = replace(raw, confirmed_by=search.confirmed_by)
+    price = partial(lockstep_latency, search.tables)
     if search.hoped <= search.lower or search.close_enough(search.upper, search.lower):
-        return settle(search.tables, search.plans, proved, search.lower)
+        return conclude(search.plans, price, proved, search.lower)
     if search.upper is None or search.hoped <= search.upper:
-        return settle(search.tables, search.plans, replace(raw, confirmed_by=None), search.hoped)
+        return conclude(search.plans, price, replace(raw, confirmed_by=None), search.hoped)
     beaten, _ = without_beaten(replace(raw, confirmed_by=None), search.hoped, search.upper)
     proved = replace(proved, message=beaten.message)
-    return settle(search.tables, search.plans, proved, search.lower)
+    return conclude(search.plans, price, proved, search.lower)

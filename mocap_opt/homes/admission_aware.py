@@ -19,6 +19,7 @@ from mocap_opt.homes.greedy import page_times
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, pooled_shortage, room
 from mocap_opt.replay.admission import noncritical_predecessors
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -77,7 +78,7 @@ def timely(
         Without pages if the solver found none; the reason says whether there are none.
     """
     # Solvers are slow to load, and only this function needs one.
-    from mocap_opt.solvers.cpsat import Limits, solve  # noqa: PLC0415
+    from mocap_opt.solvers.cpsat import solve  # noqa: PLC0415
     from mocap_opt.solvers.integer_program import IntegerProgram, total  # noqa: PLC0415
     from mocap_opt.solvers.outcome import Status  # noqa: PLC0415
 
@@ -120,8 +121,13 @@ def timely(
         for t in range(chunks - 1, chunks + stages - 1):
             there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
             program.require(f"memory[{k},{t}]", int(free[k, t]) - there)
-    limits = Limits(time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, seed=seed)
-    result = solve(program, limits=limits, callback=lambda _: asked_to_stop())
+    limits = Limits(
+        time_limit_s,
+        deterministic_limit=deterministic_limit,
+        seed=seed,
+        callback=lambda _: asked_to_stop(),
+    )
+    result = solve(program, limits=limits)
     if result.values is None:
         proved = result.outcome.status is Status.INFEASIBLE
         return Homes(None, reason="no such homes" if proved else "no such homes found in time")

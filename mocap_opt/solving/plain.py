@@ -12,6 +12,7 @@ from dataclasses import replace
 from mocap_opt.bounds import Scope
 from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
 from mocap_opt.solving.incumbent import Progress, SearchState
@@ -25,9 +26,9 @@ Run = Callable[[SearchState, int, Listener], tuple[Plan | None, SolveOutcome]]
 def _with_highs(state: SearchState, seed: int, listen: Listener) -> tuple[Plan | None, SolveOutcome]:
     # Pyomo takes a second to load, and only this method needs it.
     from mocap_opt.formulations.joint import build  # noqa: PLC0415
-    from mocap_opt.formulations.lockstep_solution import Limits, no_plan, run_program  # noqa: PLC0415
+    from mocap_opt.formulations.pyomo_solution import no_plan, run_program  # noqa: PLC0415
 
-    limits = Limits(state.deadline.limit_s, state.gap, seed, state.threads or 1, callback=listen)
+    limits = Limits(state.deadline.limit_s, state.gap, seed, state.threads, listen)
     model = build(state.tables)
     if model is None:
         result = no_plan(limits, "no boundaries keep to the limits and fit in memory")
@@ -45,8 +46,8 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     began = state.deadline.elapsed_s
     variables = build(state.tables)
     built_s = state.deadline.elapsed_s - began
-    limits = cpsat.Limits(state.deadline.limit_s, state.gap, seed, state.threads)
-    result = cpsat.solve(variables.program, limits=limits, callback=listen)
+    limits = Limits(state.deadline.limit_s, state.gap, seed, state.threads, listen)
+    result = cpsat.solve(variables.program, limits=limits)
     plan = None if result.values is None else read_plan(variables, result.values)
     return plan, replace(result.outcome, build_s=built_s + result.outcome.build_s)
 

@@ -1,23 +1,22 @@
-"""From plans to values of a model's variables and back, and the run in between.
-
-Shared by the Pyomo programs that minimise the sum of slot times.
-"""
+"""From plans to values of a Pyomo model's variables and back, and the run in between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.lockstep_price import slot_times
-from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.model_data import Frame, Timing
+from mocap_opt.formulations.slot_times import lockstep_latency, slot_times
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
 from mocap_opt.solvers.highs import HighsResult, solve_mip
-from mocap_opt.solvers.highs_listener import OnSolution
+from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.linear_program import FloatArray
 from mocap_opt.solvers.outcome import (
     RELATIVE_TOLERANCE,
@@ -29,60 +28,13 @@ from mocap_opt.solvers.outcome import (
     StopReason,
     relative_gap,
 )
-from mocap_opt.solvers.pyomo_form import CompiledModel, compile_model
-from mocap_opt.stopping import Deadline
+from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables
 
 Check = Callable[[Tables, Plan], list[Violation]]
 
 CHUNK_GRAPH = "the chunk graph"
 """What proves, in whole numbers and without HiGHS, that a program is empty or takes at least so long."""
-
-NODES_PER_UNIT = 1000
-"""Nodes of HiGHS's search tree that one unit of a deterministic limit stands for."""
-
-
-def node_limit(deterministic_limit: float | None) -> int | None:
-    """Nodes that a deterministic limit allows; None for no limit."""
-    return None if deterministic_limit is None else max(1, round(NODES_PER_UNIT * deterministic_limit))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, and how to search; the clock runs from when this is made.
-
-    Attributes
-    ----------
-    time_limit_s : float or None
-        For building and solving together.
-    gap : float
-        Relative gap at which to stop.
-    seed, threads : int
-    callback : Callback or None
-        Sees times in ticks.
-    nodes : int or None
-        Most nodes of the search trees, all runs together.
-    deadline : Deadline
-        Of the time limit.
-    """
-
-    time_limit_s: float | None = None
-    gap: float = 0.0
-    seed: int = 0
-    threads: int = 1
-    callback: Callback | None = None
-    nodes: int | None = None
-    deadline: Deadline = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start the clock."""
-        object.__setattr__(self, "deadline", Deadline(self.time_limit_s))
-
-
-def lockstep_latency(tables: Tables, plan: Plan) -> int:
-    """Sum of the slot times of a plan, ticks."""
-    work, exchange = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
-    return int(work.sum() + exchange.sum())
 
 
 def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.ComponentMap:
@@ -91,7 +43,7 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
     Parameters
     ----------
     model : ConcreteModel
-        Built by one of the lockstep programs.
+        Built by one of the programs.
     tables : Tables
     plan : Plan
 
@@ -110,22 +62,57 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
         raise ValueError(f"the plan has {plan.chunks} chunks, the model at most {frame.chunks.count}")
     values = pyo.ComponentMap()
     boundaries = [0] * missing + plan.grid_indices(tables).tolist()
-    for variable, value in frame.chunks.values(boundaries):
-        values[variable] = value
     held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
     held[:, missing + 1 :] = np.cumsum(plan.all_pages(tables), axis=1)
-    for (i, j, k), variable in model.home.items():
-        values[variable] = int(held[i, j, k])
-    work, exchange = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
-    for times, variables in ((work, model.work), (exchange, model.exchange)):
-        padded = [0] * missing + times.tolist()
-        for t, variable in variables.items():
-            values[variable] = padded[t] / frame.clock.unit
+    homes = ((variable, int(held[at])) for at, variable in model.home.items())
+    ticks = frame.timing.values(model, tables, plan, missing)
+    times = ((variable, time / frame.clock.unit) for variable, time in ticks)
+    for variable, value in chain(frame.chunks.values(boundaries), homes, times):
+        values[variable] = value
     return values
 
 
+def lockstep_values(
+    model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int
+) -> Iterator[tuple[Any, int]]:
+    """Variables that are slot times and their values for a plan (`model_data.Timing.values`).
+
+    Parameters
+    ----------
+    model : ConcreteModel
+    tables : Tables
+    plan : Plan
+    missing : int
+        Leading positions that are empty; so are as many slots.
+
+    Yields
+    ------
+    variable, ticks
+    """
+    times = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    for ticks, variables in zip(times, (model.work, model.exchange), strict=True):
+        for t, variable in variables.items():
+            yield variable, int(ticks[t - missing]) if t >= missing else 0
+
+
+LOCKSTEP = Timing(lockstep_latency, lockstep_values)
+"""Of the programs that minimise the sum of slot times."""
+
+
 def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
-    """Read the plan that the values of a model's variables stand for; empty chunks are dropped."""
+    """Read the plan that the values of a model's variables stand for; empty chunks are dropped.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        Its variables have values.
+    tables : Tables
+
+    Returns
+    -------
+    Plan
+        Not verified.
+    """
     frame: Frame = model.frame
     boundaries = frame.chunks.boundaries()
     held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
@@ -180,71 +167,40 @@ def attempt(
     compiled = compile_model(model)
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
     built_s = limits.deadline.elapsed_s
-    price = partial(lockstep_latency, tables)
-    read = partial(read_plan, model, tables)
+    price = partial(frame.timing.latency, tables)
     kept: list[Plan] = []
+
+    def found(values: FloatArray) -> bool:
+        compiled.load(values)
+        plan = read_plan(model, tables)
+        if limits.callback is None or check(tables, plan):
+            return False
+        # Kept too, because HiGHS, asked to stop at a plan, may end without it.
+        kept.append(plan)
+        return limits.callback(Progress(limits.deadline.elapsed_s, price(plan), None, plan))
+
     result = solve(
         compiled.program,
         start=point,
+        node_limit=limits.nodes,
+        on_solution=None if limits.callback is None else found,
         time_limit_s=limits.deadline.limit_s,
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
-        node_limit=limits.nodes,
         callback=_in_ticks(limits.callback, frame),
-        on_solution=passing_on(limits, compiled, read, partial(check, tables), price, kept),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
     if result.values is not None:
         compiled.load(result.values)
-        plan = read()
+        plan = read_plan(model, tables)
         broken = check(tables, plan)
         if not broken:
             kept.append(plan)
         else:
             raw = replace(raw, message=f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}")
-    bound = None if raw.bound is None else frame.clock.bound_ticks(raw.bound, frame.slots)
+    bound = None if raw.bound is None else frame.bound_ticks(raw.bound)
     return Attempt(raw, min(kept, key=price, default=None), bound)
-
-
-def passing_on(
-    limits: Limits,
-    compiled: CompiledModel,
-    read: Callable[[], Plan],
-    broken: Callable[[Plan], list[Violation]],
-    price: Callable[[Plan], int],
-    kept: list[Plan],
-) -> OnSolution | None:
-    """What HiGHS is to call with better solutions: the callback, with the plan and its exact price.
-
-    Parameters
-    ----------
-    limits : Limits
-        With the callback.
-    compiled : CompiledModel
-        Takes the values.
-    read : callable
-        Reads the plan off the model's variables.
-    broken : callable
-        What a plan breaks; such plans, beyond HiGHS's tolerance, are passed over.
-    price : callable
-        The program's objective of a plan, ticks.
-    kept : list of Plan
-        Receives the plans too: asked to stop at one, HiGHS itself may end without it.
-    """
-    callback = limits.callback
-    if callback is None:
-        return None
-
-    def found(values: FloatArray) -> bool:
-        compiled.load(values)
-        plan = read()
-        if broken(plan):
-            return False
-        kept.append(plan)
-        return callback(Progress(limits.deadline.elapsed_s, price(plan), None, plan))
-
-    return found
 
 
 def run_program(
@@ -254,7 +210,12 @@ def run_program(
     limits: Limits,
     solve: Callable[..., HighsResult] = solve_mip,
 ) -> ProgramResult:
-    """Solve a lockstep program in one run; parameters as for `attempt`.
+    """Solve a program in one run.
+
+    Parameters
+    ----------
+    model, tables, start, limits, solve
+        As for `attempt`.
 
     Returns
     -------
@@ -262,11 +223,20 @@ def run_program(
         Never worse than the start.
     """
     run = attempt(model, tables, start, limits, solve=solve)
-    return settle(tables, [plan for plan in (start, run.plan) if plan is not None], run.raw, run.bound)
+    plans = [plan for plan in (start, run.plan) if plan is not None]
+    return conclude(plans, partial(model.frame.timing.latency, tables), run.raw, run.bound)
 
 
 def no_plan(limits: Limits, message: str) -> ProgramResult:
-    """Build the result for tables whose chunk graph is empty: no boundaries are allowed."""
+    """Build the result for tables whose chunk graph is empty: no boundaries are allowed.
+
+    Parameters
+    ----------
+    limits : Limits
+        Those that the run would have had.
+    message : str
+        Why there is no plan.
+    """
     outcome = SolveOutcome(
         "highs",
         Status.INFEASIBLE,
@@ -275,7 +245,7 @@ def no_plan(limits: Limits, message: str) -> ProgramResult:
         time_limit_s=limits.time_limit_s,
         gap_limit=limits.gap,
         seed=limits.seed,
-        threads=limits.threads,
+        threads=limits.threads or 1,
         message=message,
         confirmed_by=CHUNK_GRAPH,
     )
@@ -284,6 +254,11 @@ def no_plan(limits: Limits, message: str) -> ProgramResult:
 
 def check_start(tables: Tables, start: Plan | None) -> None:
     """Refuse a start that is not feasible.
+
+    Parameters
+    ----------
+    tables : Tables
+    start : Plan or None
 
     Raises
     ------
@@ -295,23 +270,37 @@ def check_start(tables: Tables, start: Plan | None) -> None:
         raise ValueError(f"the start is not feasible: {broken[0]}")
 
 
-def settle(tables: Tables, plans: list[Plan], raw: SolveOutcome, bound: int | None) -> ProgramResult:
-    """Keep the best plan, price it exactly, and say what is proved about it in whole ticks."""
+def conclude(
+    plans: Sequence[Plan], price: Callable[[Plan], int], raw: SolveOutcome, bound: int | None
+) -> ProgramResult:
+    """Keep the best plan, price it exactly, and say what is proved about it in whole ticks.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        Feasible.
+    price : callable
+        The program's objective of a plan, ticks.
+    raw : SolveOutcome
+        What the solver says, in units of the model's clock.
+    bound : int or None
+        Lower bound on the optimum, ticks; as sound as `raw` says.
+    """
     if not plans:
         proved = raw.status is Status.INFEASIBLE
         status = Status.INFEASIBLE if proved else Status.UNKNOWN
         stop = StopReason.ERROR if raw.objective is not None else raw.stop
         bound = None if proved else bound
         return ProgramResult(None, replace(raw, status=status, stop=stop, objective=None, bound=bound))
-    priced = [(lockstep_latency(tables, plan), order, plan) for order, plan in enumerate(plans)]
+    priced = [(price(plan), order, plan) for order, plan in enumerate(plans)]
     objective, _, best = min(priced)
     status, stop = Status.FEASIBLE, raw.stop
     if raw.status is Status.INFEASIBLE:
         stop, message = StopReason.ERROR, "HiGHS calls the program infeasible, but the start is feasible"
         raw = replace(raw, status=Status.UNKNOWN, stop=stop, message=message, confirmed_by=None)
         bound = None
-    # Where times are continuous, slots are rounded up to whole ticks only after the solver proved
-    # its optimum; that leaves a gap of rounding, far below the tolerance.
+    # Where times are continuous, they are rounded to whole ticks only after the solver proved its
+    # optimum; that leaves a gap of rounding, far below the tolerance.
     rounded = raw.status is Status.OPTIMAL and (relative_gap(objective, bound) or 0.0) <= RELATIVE_TOLERANCE
     if bound is not None and bound > objective:
         raw, bound = without_beaten(raw, bound, objective)
@@ -351,7 +340,7 @@ def _in_ticks(callback: Callback | None, frame: Frame) -> Callback | None:
 
     def report(progress: Progress) -> bool:
         incumbent = None if progress.incumbent is None else progress.incumbent * frame.clock.unit
-        bound = None if progress.bound is None else frame.clock.bound_ticks(progress.bound, frame.slots)
+        bound = None if progress.bound is None else frame.bound_ticks(progress.bound)
         return callback(Progress(progress.elapsed_s, incumbent, bound))
 
     return report
