@@ -110,7 +110,13 @@ class PeriodAssessment:
 
 
 def assess(tables: Tables, plan: Plan) -> Assessment:
-    """`assess_schedule` of one request."""
+    """`assess_schedule` of one request.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    """
     return assess_schedule(Schedule.of(tables, plan))
 
 

@@ -103,7 +103,15 @@ class EventReplay:
 def replay_event(
     tables: Tables, plan: Plan, *, log: bool = False, refinement: int = REFINEMENT
 ) -> EventReplay:
-    """`run_event` of one request."""
+    """`run_event` of one request.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    log, refinement
+        See `run_event`.
+    """
     return run_event(Schedule.of(tables, plan), log=log, refinement=refinement)
 
 

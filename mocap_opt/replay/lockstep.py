@@ -101,7 +101,13 @@ class LockstepReplay(SlotPrices):
 
 
 def replay_lockstep(tables: Tables, plan: Plan) -> LockstepReplay:
-    """`run_lockstep` of one request."""
+    """`run_lockstep` of one request.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    """
     return run_lockstep(Schedule.of(tables, plan))
 
 
@@ -183,6 +189,11 @@ class SlotRows:
 
 def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
     """Spell out what a plan asks for in every slot of its own, 0 .. chunks + stages - 2.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
 
     Raises
     ------

@@ -34,7 +34,16 @@ class Request:
     name: str
 
     def scheduled(self, plan: Plan, slot: int, number: int) -> ScheduledRequest:
-        """Give it a plan and a slot; `number` says which request of the instance it is."""
+        """Give it its turn.
+
+        Parameters
+        ----------
+        plan : Plan
+        slot : int
+            Its first slot on the first stage.
+        number : int
+            Which request of the instance it is.
+        """
         return ScheduledRequest(self.tables, plan, slot, self.release, self.name, number)
 
 

@@ -93,7 +93,15 @@ class Schedule:
 
     @classmethod
     def of(cls, tables: Tables, plan: Plan, interval: int | None = None) -> Schedule:
-        """Schedule one request from slot 0 on, once or every `interval` slots."""
+        """Schedule one request from slot 0 on, once or every `interval` slots.
+
+        Parameters
+        ----------
+        tables : Tables
+        plan : Plan
+        interval : int, optional
+            W; None: once.
+        """
         return cls((ScheduledRequest(tables, plan),), interval)
 
     def __iter__(self) -> Iterator[ScheduledRequest]:

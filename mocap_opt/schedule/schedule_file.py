@@ -52,6 +52,12 @@ def schedule_to_dict(schedule: Schedule, name: str, fingerprint: str | None) -> 
 def period_from_dict(data: Schedule | Mapping[str, Any], tables: Tables) -> Schedule:
     """Read a plan that is repeated without end, if it is not one already.
 
+    Parameters
+    ----------
+    data : Schedule or mapping
+        A mapping is what a plan file with ``slots`` holds.
+    tables : Tables
+
     Raises
     ------
     InputError
@@ -78,6 +84,13 @@ def period_from_dict(data: Schedule | Mapping[str, Any], tables: Tables) -> Sche
 
 def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Schedule:
     """Read a schedule of a stream's requests, each once.
+
+    Parameters
+    ----------
+    data : mapping
+        What a file of `save_schedule` holds.
+    requests : sequence of Request
+        In the order of the instance.
 
     Raises
     ------
@@ -136,14 +149,27 @@ def _entry(entry: object, path: str, requests: Sequence[Request], taken: Sequenc
 
 
 def load_stream(path: str | os.PathLike[str], requests: Sequence[Request]) -> Schedule:
-    """Read a file of `save_schedule`; raises as `stream_from_dict`, each problem with the file's name."""
+    """Read a file of `save_schedule`; raises as `stream_from_dict`, each problem with the file's name.
+
+    Parameters
+    ----------
+    path : path
+    requests : sequence of Request
+        In the order of the instance.
+    """
     data = read_json(path, max_bytes=MAX_BYTES)
     with naming(f"{source_name(path)}: "):
         return stream_from_dict(data, requests)
 
 
 def load_period(path: str | os.PathLike[str], tables: Tables) -> Schedule:
-    """Read a file of `save_schedule`; raises as `period_from_dict`, each problem with the file's name."""
+    """Read a file of `save_schedule`; raises as `period_from_dict`, each problem with the file's name.
+
+    Parameters
+    ----------
+    path : path
+    tables : Tables
+    """
     data = read_json(path, max_bytes=MAX_BYTES)
     with naming(f"{source_name(path)}: "):
         return period_from_dict(data, tables)

@@ -54,7 +54,14 @@ class Violation:
 
 
 def memory_use(tables: Tables, plan: Plan) -> IntArray:
-    """`schedule_memory` of one request."""
+    """`schedule_memory` of one request.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Boundaries on the grid, 0 first and S last; homes within range.
+    """
     return schedule_memory(Schedule.of(tables, plan))
 
 
@@ -87,6 +94,11 @@ def schedule_memory(schedule: Schedule) -> IntArray:
 def live_kv(tables: Tables, plan: Plan) -> IntArray:
     """Bytes of a request's prefix and KV cache in every memory in every slot of its own.
 
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+
     Returns
     -------
     int64[memory, slot], bytes
@@ -108,7 +120,14 @@ def live_kv(tables: Tables, plan: Plan) -> IntArray:
 
 
 def violations(tables: Tables, plan: Plan) -> list[Violation]:
-    """`schedule_violations` of one request."""
+    """`schedule_violations` of one request.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Anything of the right types.
+    """
     return schedule_violations(Schedule.of(tables, plan))
 
 
@@ -259,6 +278,11 @@ def smallest_interval(tables: Tables, plan: Plan) -> Schedule | None:
     """The plan repeated with the fewest slots between requests that are feasible; None if none are.
 
     With W = chunks + stages - 1 no two requests share a slot, so more idle slots change nothing.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
     """
     for interval in range(plan.chunks, plan.chunks + tables.stages):
         schedule = Schedule.of(tables, plan, interval)
