@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mocap_opt.instance import Instance
 from mocap_opt.studies.bench.family import SIZES, make, names
-from mocap_opt.studies.bench.process import run_task
+from mocap_opt.studies.bench.run import BenchSettings, one_by_one
+from mocap_opt.studies.tasks import Task
 
 VARIANTS = ("slack", "tight", "tighter", "links", "unequal", "prefix")
 
@@ -34,14 +36,14 @@ def main() -> int:
     for name in names(arguments.sizes.split(","), VARIANTS):
         cells = []
         for limit in limits:
-            options = {"time_limit_s": limit, "gap": 1e-4, "seed": 0}
-            task = {"instance": make(name, 0), "method": arguments.method, "options": options}
-            done = run_task(task, 10 * limit + 60)
-            if done.result is None:
+            asked = BenchSettings().ask(arguments.method, "best", limit)
+            task = Task.of("latency", Instance.from_dict(make(name, 0)), asked)
+            (done,) = one_by_one(9 * limit + 60).run([task])
+            if done.failed:
                 cells.append("failed")
                 late += 1
                 continue
-            report = done.result["report"]
+            report = done.row
             gap = "no plan" if report["latency_s"] is None else f"{100 * (report['gap'] or 0.0):.2f} %"
             over = report["runtime_s"] > allowed(limit)
             late += over

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from mocap_opt.instance import Instance
-from mocap_opt.studies.bench.memory import die_memory
+from mocap_opt.studies.bench.family import die_memory
 from mocap_opt.tables.layout import layout
 
 QUANTUM = 1024

@@ -20,18 +20,16 @@ from mocap_opt.studies.bench.family import (
     TIGHT,
     TIGHTER,
     VARIANTS,
-    make,
-    names,
-    uneven_layers,
-    write_family,
-)
-from mocap_opt.studies.bench.memory import (
     die_memory,
     equal_chunk,
     fixed_bytes,
     least_boundaries,
+    make,
+    names,
     tightest_share,
+    uneven_layers,
     whole_cache,
+    write_family,
 )
 from mocap_opt.tables import build_tables
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,30 +25,20 @@ from mocap_opt.replay.evaluation import assess
 from mocap_opt.solvers.integer_program import Largest, Least, Sum, TableEntry
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solving import Progress, plain, solve
-from mocap_opt.studies.bench.process import Finished, run_task
-from mocap_opt.studies.bench.rows import (
-    COLUMNS,
-    Row,
-    measures,
-    medians,
-    shifted_geometric_mean,
-    summary,
-    time_to,
-)
-from mocap_opt.studies.bench.run import PLAIN, Settings, bench
+from mocap_opt.studies.bench.rows import COLUMNS, Row, measures, medians, summary, time_to
+from mocap_opt.studies.bench.run import PLAIN, BenchSettings, bench, one_by_one
+from mocap_opt.studies.execution import Outcome, failure
+from mocap_opt.studies.tasks import Task
 from mocap_opt.tables import build_tables
 
 INSTANCE = toy(workload={"tokens": 40}, chunking={"max_chunks": 3})
-NEWS = [
-    {"elapsed_s": 0.1, "gap": None, "latency_s": 9.0, "bound_s": None},
-    {"elapsed_s": 0.2, "gap": 0.3, "latency_s": 9.0, "bound_s": 6.3},
-    {"elapsed_s": 0.9, "gap": 0.04, "latency_s": 6.6, "bound_s": 6.3},
-    {"elapsed_s": 2.0, "gap": 0.004, "latency_s": 6.5, "bound_s": 6.4},
-]
+SETTINGS = BenchSettings()
+TASK = Task.of("latency", INSTANCE, SETTINGS.ask("auto", "best", 2.0))
+CURVE = [(0.1, 9.0, None), (0.2, 9.0, 6.3), (0.9, 6.5625, 6.3), (2.0, 6.5, 6.474)]
 REPORT = {
     "status": "feasible",
     "latency_s": 6.5,
-    "lower_bound_s": 6.4,
+    "lower_bound_s": 6.474,
     "bound_name": "pooled",
     "gap": 0.004,
     "build_s": 0.5,
@@ -57,25 +48,31 @@ REPORT = {
 }
 
 
-def finished(*, report: dict[str, Any] | None = REPORT, killed: bool = False) -> Finished:
-    return Finished(NEWS, None if report is None else {"report": report}, 10**8, 3.0, killed)
+def finished(task: Task = TASK, **changes: Any) -> Outcome:
+    columns = {**REPORT, "process_memory_bytes": 10**8, "process_s": 3.0, **changes}
+    return Outcome(task.key, {"outcome": "ok", **task.identity(), **columns}, CURVE)
+
+
+def killed(*, late: bool) -> Outcome:
+    lost = failure(TASK, "why", CURVE, late=late)
+    return replace(lost, row={**lost.row, "process_memory_bytes": 10**8, "process_s": 3.0})
 
 
 def a_row(**changes: Any) -> Row:
-    fields = measures(finished(), 2.0)
+    fields = measures(finished())
     row = Row("S-a", "auto", "best", 1, heuristic="mocap", heuristic_latency_s=7.0, **fields)
     return replace(row, **changes)
 
 
 def test_times_to_a_gap_are_those_of_the_first_news_within_it() -> None:
-    assert time_to(NEWS, 0.05) == 0.9
-    assert time_to(NEWS, 0.01) == 2.0
-    assert time_to(NEWS, 0.001) is None
-    assert time_to(NEWS, None) is None
+    assert time_to(CURVE, 0.05) == 0.9
+    assert time_to(CURVE, 0.01) == 2.0
+    assert time_to(CURVE, 0.001) is None
+    assert time_to(CURVE, None) is None
 
 
 def test_measures_of_a_run() -> None:
-    found = measures(finished(), 2.0)
+    found = measures(finished())
     assert (found["to_5_percent_s"], found["to_1_percent_s"], found["to_half_percent_s"]) == (0.9, 2.0, 2.0)
     assert found["to_final_gap_s"] == 2.0
     assert found["overrun_s"] == 0.5
@@ -83,15 +80,16 @@ def test_measures_of_a_run() -> None:
 
 
 def test_a_gap_that_only_the_report_has_dates_from_its_end() -> None:
-    found = measures(finished(report={**REPORT, "gap": 0.0}), 9.0)
+    found = measures(finished(gap=0.0, lower_bound_s=6.5))
     assert found["to_final_gap_s"] == 2.5
-    assert found["overrun_s"] == 0
 
 
-def test_a_killed_run_keeps_what_it_told() -> None:
-    found = measures(finished(report=None, killed=True), 2.0)
-    assert found["status"] == "killed"
-    assert (found["latency_s"], found["bound_s"], found["gap"]) == (6.5, 6.4, 0.004)
+@pytest.mark.parametrize("late", [True, False])
+def test_a_killed_run_keeps_what_it_told(late: bool) -> None:
+    found = measures(killed(late=late))
+    assert found["status"] == ("killed" if late else "failed")
+    assert (found["latency_s"], found["bound_s"]) == (6.5, 6.474)
+    assert found["gap"] == pytest.approx(0.004)
     assert found["overrun_s"] == 1.0
     assert found["build_s"] is None
 
@@ -107,14 +105,6 @@ def test_medians_count_unknown_as_worse_than_any_number() -> None:
         "gap": None,
         "to": None,
     }
-
-
-def test_shifted_geometric_mean_by_hand() -> None:
-    # (0 + 1)(3 + 1)(15 + 1) = 64, whose cube root is 4.
-    assert shifted_geometric_mean([0, 3, 15]) == pytest.approx(3)
-    assert shifted_geometric_mean([2, 2], shift=10) == pytest.approx(2)
-    with pytest.raises(ValueError, match="no values"):
-        shifted_geometric_mean([])
 
 
 def test_summary_by_size_and_method_counts_what_is_not_reached_as_the_limit() -> None:
@@ -133,7 +123,7 @@ def test_summary_by_size_and_method_counts_what_is_not_reached_as_the_limit() ->
 
 
 def test_a_bench_in_child_processes_agrees_with_solving_here() -> None:
-    rows = list(bench([INSTANCE], Settings(time_limit_s=10.0, repeats=1)))
+    rows = list(bench([INSTANCE], BenchSettings(time_limit_s=10.0, repeats=1)))
     assert [row.method for row in rows] == ["auto", *PLAIN]
     here = solve(INSTANCE).report
     lockstep = solve(INSTANCE, "joint", execution="lockstep", gap=0.0).report
@@ -152,38 +142,46 @@ def test_a_bench_in_child_processes_agrees_with_solving_here() -> None:
         assert row.to_final_gap_s <= row.runtime_s
 
 
-def test_an_overdue_child_is_killed() -> None:
-    task = {"instance": INSTANCE.to_dict(), "method": "auto", "options": {"time_limit_s": 60.0}}
-    left = run_task(task, 0.01)
-    assert left.killed
-    assert left.result is None
-    assert measures(left, 0.0)["status"] == "killed"
+def test_an_overdue_run_is_killed_and_a_failing_one_says_why() -> None:
+    endless = Task.of("latency", INSTANCE, SETTINGS.ask("auto", "best", 0.0))
+    unknown = Task.of("latency", INSTANCE, SETTINGS.ask("none", "best", 60.0))
+    (late,) = one_by_one(0.0).run([endless])
+    assert measures(late)["status"] == "killed"
+    (failed,) = one_by_one(60.0).run([unknown])
+    assert measures(failed)["status"] == "failed"
+    assert "none" in measures(failed)["reason"]
 
 
-def test_a_failing_child_says_why() -> None:
-    left = run_task({"instance": INSTANCE.to_dict(), "method": "none", "options": {}}, 60.0)
-    assert not left.killed
-    assert "none" in left.error
-    found = measures(left, 1.0)
-    assert found["status"] == "failed"
-    assert found["reason"] == left.error
+class Told:
+    """Answers every run with the next of some outcomes."""
+
+    def __init__(self, latencies: list[float]) -> None:
+        self.latencies = iter(latencies)
+        self.done = 0
+
+    def run(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        for task in tasks:
+            self.done += 1
+            yield finished(task, latency_s=next(self.latencies), found_by="mocap")
 
 
 def test_slow_links_are_compared_with_ample_ones() -> None:
-    slow = {"slow_links": [{"between": [[0, 0], [0, 1]], "bandwidth": 1000}]}
-    latencies = iter([6.0, 3.0])
+    slow = toy(wafer={"slow_links": [{"between": [[0, 0], [0, 1]], "bandwidth": 1000}]})
+    told = Told([8.0, 6.0, 3.0])
+    (row,) = bench([slow], BenchSettings(repeats=1, plain=False), runner=lambda grace_s: told)
+    assert (row.heuristic_latency_s, row.latency_s, row.ample_links_ratio) == (8.0, 6.0, 0.5)
 
-    def run(task: dict[str, Any], kill_after_s: float) -> Finished:
-        if task["method"] is None:
-            return Finished([], {"heuristic": {"latency_s": 8.0, "name": "mocap"}}, 1, 0.0, False)
-        return finished(report={**REPORT, "latency_s": next(latencies)})
 
-    (row,) = bench([toy(wafer=slow)], Settings(repeats=1, plain=False), run=run)
-    assert row.ample_links_ratio == 0.5
+def test_a_bench_with_a_results_file_goes_on_where_it_was(tmp_path: Path) -> None:
+    settings, told = BenchSettings(repeats=3, plain=False), Told([8.0, 6.0, 3.0, 4.0])
+    first = list(bench([INSTANCE], settings, results=tmp_path / "r.sqlite", runner=lambda grace_s: told))
+    again = list(bench([INSTANCE], settings, results=tmp_path / "r.sqlite", runner=lambda grace_s: told))
+    assert again == first
+    assert told.done == 4
 
 
 def test_repeats_and_limits_follow_the_size() -> None:
-    settings = Settings()
+    settings = BenchSettings()
     assert [settings.limit_s(size) for size in ("S", "M", "L", "XL", "toy")] == [2, 20, 120, 300, 60]
     assert [settings.runs(size) for size in ("S", "M", "L", "XL", "toy")] == [3, 3, 1, 1, 1]
 

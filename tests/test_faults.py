@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,9 +18,12 @@ from mocap_opt.cli import main
 from mocap_opt.cli.outputs import line_writer
 from mocap_opt.errors import ExitCode, InputError
 from mocap_opt.files import STALE_S, write_text_atomically
+from mocap_opt.instance import Instance
+from mocap_opt.studies import runners
 from mocap_opt.studies.bench.family import make
-from mocap_opt.studies.bench.process import run_task
 from mocap_opt.studies.bench.rows import measures
+from mocap_opt.studies.bench.run import BenchSettings, one_by_one
+from mocap_opt.studies.tasks import Task
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 TINY = str(INSTANCES / "tiny-slack.json")
@@ -200,18 +202,18 @@ def test_a_missing_solver_is_exit_code_5(solver: str, module: str) -> None:
 
 
 def test_a_benchmark_whose_run_is_killed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = subprocess.Popen
+    ask = runners._Worker.ask
 
-    def killed(*arguments, **options):
-        child = real(*arguments, **options)
-        threading.Timer(0.2, child.kill).start()
-        return child
+    def killed(worker, line, within_s, curve):
+        if line is not None:
+            worker.process.kill()
+        return ask(worker, line, within_s, curve)
 
-    monkeypatch.setattr("mocap_opt.studies.bench.process.subprocess.Popen", killed)
-    task = {"instance": make("S-tight"), "method": "auto", "options": {"time_limit_s": 60.0}}
-    left = run_task(task, 60.0)
-    assert (left.result, left.killed, left.error) == (None, False, "ended by signal 9")
-    assert measures(left, 60.0)["reason"] == "ended by signal 9"
+    monkeypatch.setattr(runners._Worker, "ask", killed)
+    asked = BenchSettings().ask("auto", "best", 60.0)
+    (left,) = one_by_one(60.0).run([Task.of("latency", Instance.from_dict(make("S-tight")), asked)])
+    assert measures(left)["status"] == "failed"
+    assert "killed by SIGKILL" in measures(left)["reason"]
 
 
 @pytest.mark.parametrize(

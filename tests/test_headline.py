@@ -26,19 +26,28 @@ from mocap_opt.instance import Instance
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving import solve
 from mocap_opt.solving.period_search import PeriodSearch
+from mocap_opt.studies.driver import finished_runs
 from mocap_opt.studies.execution import Outcome, perform
-from mocap_opt.studies.paper_comparison import ratios, tables
+from mocap_opt.studies.frames import write_frame
+from mocap_opt.studies.paper_comparison import ratios
 from mocap_opt.studies.paper_comparison.answers import answer_period, answer_run, repeated
-from mocap_opt.studies.paper_comparison.family import FAMILY, METHODS, QUICK, REQUESTS, TIMES, Case
+from mocap_opt.studies.paper_comparison.family import (
+    FAMILY,
+    METHODS,
+    QUICK,
+    REQUESTS,
+    TIMES,
+    Case,
+    tasks_of_case,
+    tasks_of_family,
+)
 from mocap_opt.studies.paper_comparison.frame import (
     COLUMNS,
     BoundBeatenError,
     frame_of,
     read_csv,
     typed,
-    write_csv,
 )
-from mocap_opt.studies.paper_comparison.study import run_family, tasks_of_case, tasks_of_family
 from mocap_opt.tables import build_tables
 
 README = Path(__file__).parent.parent / "README.md"
@@ -123,7 +132,7 @@ def test_stages_and_missing_plans_by_hand():
 
 
 def test_tables_say_what_the_ratios_are():
-    text = tables.ratio_table(BY_HAND)
+    text = ratios.ratio_table(BY_HAND)
     assert text.loc["latency, mean reduction"].tolist()[:2] == ["76.4 % mean", "58.3 %"]
     assert text.loc["latency, mean", "joint"] == "6.00x"
     assert text.loc["throughput, 5 requests, mean", ["paper", "joint"]].tolist() == ["3.24x mean", "4.00x"]
@@ -131,7 +140,7 @@ def test_tables_say_what_the_ratios_are():
         "1.31x best",
         "1.30x",
     ]
-    assert "| latency, mean " in tables.report(BY_HAND)
+    assert "| latency, mean " in ratios.report(BY_HAND)
 
 
 def outcome(method: str, value: float | None, bound: float | None, status: str, **others) -> Outcome:
@@ -172,7 +181,7 @@ def test_a_run_that_failed_is_a_row_with_its_reason():
 
 
 def test_rows_survive_their_csv(tmp_path):
-    write_csv(BY_HAND, tmp_path / "rows.csv")
+    write_frame(BY_HAND, tmp_path / "rows.csv")
     pd.testing.assert_frame_equal(read_csv(tmp_path / "rows.csv"), BY_HAND)
 
 
@@ -241,7 +250,7 @@ def test_a_small_study_from_end_to_end(tmp_path, monkeypatch):
     first = CliRunner().invoke(cli, ["reproduce", "--quick", "--time-limit", "2", "--out", str(out)])
     assert first.exit_code == 0, first.output
     shown = CliRunner().invoke(cli, ["reproduce", "--table", "--out", str(out)])
-    assert shown.output == first.stdout == tables.report(read_csv(out))
+    assert shown.output == first.stdout == ratios.report(read_csv(out))
     found = read_csv(out)
     assert len(found) == len(tasks_of_family(TINY)) == 5 * (2 + len(REQUESTS) + 1)
     assert not (found["status"] == "failed").any()
@@ -252,13 +261,13 @@ def test_a_small_study_from_end_to_end(tmp_path, monkeypatch):
 
 def test_a_study_killed_in_the_middle_goes_on_to_the_same_rows(tmp_path):
     tasks = list(tasks_of_case(TINY[0], 2.0))
-    whole = frame_of(run_family(tasks, tmp_path / "whole.sqlite", Here()))
+    whole = frame_of(finished_runs(tasks, tmp_path / "whole.sqlite", Here()))
     script = (
         "from mocap_opt.studies.paper_comparison.family import *\n"
-        "from mocap_opt.studies.paper_comparison.study import *\n"
-        "from mocap_opt.studies.local import LocalRunner\n"
+        "from mocap_opt.studies.driver import finished_runs\n"
+        "from mocap_opt.studies.runners import LocalRunner\n"
         f"case = Case(*{dataclasses.astuple(TINY[0])!r})\n"
-        "run_family(tasks_of_family([case], 2.0), 'cut.sqlite', LocalRunner(1, grace_s=60, retries=0))\n"
+        "finished_runs(tasks_of_family([case], 2.0), 'cut.sqlite', LocalRunner(1, grace_s=60, retries=0))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, start_new_session=True)
     cut = tmp_path / "cut.sqlite"
@@ -269,7 +278,7 @@ def test_a_study_killed_in_the_middle_goes_on_to_the_same_rows(tmp_path):
     before = _runs(cut)
     assert before >= 3
     counts: list[int] = []
-    again = frame_of(run_family(tasks, cut, Here(), listener=lambda tally: counts.append(tally.before)))
+    again = frame_of(finished_runs(tasks, cut, Here(), listener=lambda tally: counts.append(tally.before)))
     assert counts[0] == before
     pd.testing.assert_frame_equal(again, whole)
 
@@ -335,7 +344,7 @@ def _all_tasks():
 
 def test_the_table_in_the_readme_is_that_of_the_rows():
     text = README.read_text(encoding="utf-8")
-    table = tables.ratio_table(read_csv(SHIPPED))
+    table = ratios.ratio_table(read_csv(SHIPPED))
     made = [[name, *cells] for name, cells in zip(table.index, table.to_numpy().tolist(), strict=True)]
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines()]
     shown = [cells for cells in rows if cells[0] in table.index]

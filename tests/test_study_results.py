@@ -14,10 +14,11 @@ from table_cells import cells_of_latex, cells_of_markdown
 
 from mocap_opt.pictures import plots
 from mocap_opt.pictures.plots import studies as study_pictures
-from mocap_opt.studies import summary, tables
+from mocap_opt.studies import frames as tables
+from mocap_opt.studies import summary
 from mocap_opt.studies.execution import FAILED, OK, Outcome
 from mocap_opt.studies.frames import frame_of
-from mocap_opt.studies.performance_profiles import (
+from mocap_opt.studies.summary import (
     performance_profile,
     ratios_to_best,
     shifted_geometric_mean,

@@ -8,18 +8,20 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
 
 from mocap_opt import units
-from mocap_opt.cli.options import SEED, json_option, load_instances, print_json
+from mocap_opt.cli.options import SEED, Command, json_option, load_instances, print_json
 from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.instance import Instance
 from mocap_opt.studies.bench.family import SIZES, VARIANTS, make, names, write_family
-from mocap_opt.studies.bench.rows import COLUMNS, MEANS, SHIFT_S, Row, summary
-from mocap_opt.studies.bench.run import Settings, bench
+from mocap_opt.studies.bench.rows import COLUMNS, MEANS, Row, summary
+from mocap_opt.studies.bench.run import BenchSettings, bench
+from mocap_opt.studies.summary import TIME_SHIFT_S
 
 
 def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -30,6 +32,43 @@ def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, .
     if unknown or not chosen:
         raise InputError([Problem(option, repr(", ".join(unknown)), "some of " + ", ".join(known))])
     return chosen
+
+
+def family_options(command: Command) -> Command:
+    """Options that choose instances of the benchmark family."""
+    variants = click.option(
+        "--variants", metavar="A,B,...", help="Which variants, out of: " + ", ".join(VARIANTS) + "."
+    )
+    sizes = click.option(
+        "--sizes", metavar="S,M,...", help="Which sizes of the family, out of: " + ", ".join(SIZES) + "."
+    )
+    return sizes(variants(command))
+
+
+def bench_instances(
+    files: Sequence[str], sizes: str | None, variants: str | None, seed: int
+) -> list[Instance]:
+    """Read the instances given, or make those chosen of the benchmark family.
+
+    Parameters
+    ----------
+    files : sequence of str
+    sizes, variants : str or None
+        Names separated by commas; None: all.
+    seed : int
+        Of the family.
+
+    Raises
+    ------
+    InputError
+        If a file is not an instance, a name is unknown, or there are files and names.
+    """
+    if files and (sizes or variants):
+        raise InputError([Problem("--sizes and --variants", "files with them", "either files or these")])
+    if files:
+        return load_instances(files)
+    chosen = names(_chosen("--sizes", sizes, tuple(SIZES)), _chosen("--variants", variants, VARIANTS))
+    return [Instance.from_dict(make(name, seed)) for name in chosen]
 
 
 @contextmanager
@@ -58,10 +97,7 @@ Example:
 @click.command("bench", short_help="the benchmark family, made or run", epilog=EXAMPLE)
 @click.argument("files", nargs=-1, type=click.Path(path_type=str))
 @click.option("--make", "directory", metavar="DIR", help="Write the 24 instances of the family here instead.")
-@click.option(
-    "--sizes", metavar="S,M,...", help="Which sizes of the family, out of: " + ", ".join(SIZES) + "."
-)
-@click.option("--variants", metavar="A,B,...", help="Which variants, out of: " + ", ".join(VARIANTS) + ".")
+@family_options
 @click.option(
     "--time-limit",
     "time_limit_s",
@@ -86,6 +122,11 @@ Example:
     "--plain/--no-plain", default=True, show_default=True, help="Also run plain-highs and plain-cpsat."
 )
 @click.option("--out", type=click.Path(path_type=str), help="Write all columns here (CSV), row by row.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=str),
+    help="Keep finished runs here (SQLite), so that the same command goes on where it was stopped.",
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @json_option
 def bench_command(
@@ -99,6 +140,7 @@ def bench_command(
     seed: int,
     plain: bool,
     out: str | None,
+    results: str | None,
     markdown: bool,
     as_json: bool,
 ) -> ExitCode:
@@ -114,24 +156,15 @@ def bench_command(
         paths = write_family(directory, seed)
         click.echo(f"{directory}: {len(paths)} instances")
         return ExitCode.ANSWERED
-    require_outputs([out], files)
-    if files and (sizes or variants):
-        raise InputError([Problem("--sizes and --variants", "files with them", "either files or these")])
-    chosen_sizes, chosen_variants = (
-        _chosen("--sizes", sizes, tuple(SIZES)),
-        _chosen("--variants", variants, VARIANTS),
-    )
-    instances = (
-        load_instances(files)
-        if files
-        else [Instance.from_dict(make(name, seed)) for name in names(chosen_sizes, chosen_variants)]
-    )
-    settings = Settings(time_limit_s, repeats, gap, plain, seed=seed)
+    require_outputs([out, results], files)
+    instances = bench_instances(files, sizes, variants, seed)
+    settings = BenchSettings(time_limit_s, repeats, gap, plain, seed=seed)
     rows: list[Row] = []
     code = ExitCode.ANSWERED
     with _row_writer(out) as write:
         try:
-            for row in bench(instances, settings, tell=lambda line: click.echo(line, err=True)):
+            tell = partial(click.echo, err=True)
+            for row in bench(instances, settings, results=results, tell=tell):
                 write(row)
                 rows.append(row)
         except KeyboardInterrupt:
@@ -139,10 +172,12 @@ def bench_command(
             code = ExitCode.NO_PLAN
     means = summary(rows)
     if as_json:
-        print_json({"rows": [asdict(row) for row in rows], "means": means, "shift_s": SHIFT_S})
+        print_json({"rows": [asdict(row) for row in rows], "means": means, "shift_s": TIME_SHIFT_S})
         return code
     _print_table(_row_cells(rows), markdown)
-    click.echo(f"\nShifted geometric means (shift {SHIFT_S:g} s; a gap not reached counts as the limit):")
+    click.echo(
+        f"\nShifted geometric means (shift {TIME_SHIFT_S:g} s; a gap not reached counts as the limit):"
+    )
     _print_table(_mean_cells(means), markdown)
     sys.stdout.flush()
     return code

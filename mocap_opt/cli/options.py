@@ -109,6 +109,11 @@ def solve_options(command: Command) -> Command:
     return command
 
 
+cores_option = click.option(
+    "--cores", type=click.IntRange(min=1), help="Cores to use here; default: all available."
+)
+
+
 def step_options(command: Command) -> Command:
     """Options that choose steps of the joint method."""
     for option, what in (("--only", "Run this step alone"), ("--without", "Leave this step out")):
@@ -116,13 +121,14 @@ def step_options(command: Command) -> Command:
             option,
             multiple=True,
             metavar="STEP",
-            shell_complete=_complete_steps,
+            shell_complete=complete_steps,
             help=f"{what}; `mocap-opt steps` lists them.  May be given several times.",
         )(command)
     return command
 
 
-def _complete_steps(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+def complete_steps(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Every step that begins like this."""
     return [CompletionItem(step.name) for step in STEPS if step.name.startswith(begun)]
 
 

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mocap_opt.cli.options import json_option, print_json
+from mocap_opt.cli.options import cores_option, json_option, print_json
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.study_progress import InterruptedStudyError, progress
+from mocap_opt.cli.study import PICTURES, RETRIES, resumable
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.optional_dependencies import require
-from mocap_opt.studies.local import LocalRunner, available_cores
-from mocap_opt.studies.paper_comparison.family import FAMILY, QUICK
-from mocap_opt.studies.paper_comparison.frame import frame_of, read_csv, write_csv
-from mocap_opt.studies.paper_comparison.study import (
+from mocap_opt.studies.driver import finished_runs
+from mocap_opt.studies.frames import write_frame
+from mocap_opt.studies.paper_comparison.family import (
+    FAMILY,
     GRACE_S,
+    QUICK,
     TIME_LIMIT_S,
-    results_path,
-    run_family,
     tasks_of_family,
 )
+from mocap_opt.studies.paper_comparison.frame import frame_of, read_csv
+from mocap_opt.studies.runners import LocalRunner, available_cores
+from mocap_opt.studies.schema import results_beside
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PICTURES = (".png", ".svg", ".pdf")
-RETRIES = 3
 EXAMPLES = """\b
 Examples:
   mocap-opt reproduce --out notebooks/headline.csv
@@ -49,7 +49,7 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="Four small instances instead; their averages mean nothing.")
 @click.option("--picture", type=click.Path(path_type=str), help="Draw the ratios here: .png, .svg or .pdf.")
-@click.option("--cores", type=click.IntRange(min=1), help="Cores to use; default: all available.")
+@cores_option
 @click.option(
     "--time-limit",
     "time_limit_s",
@@ -94,23 +94,18 @@ def _run(out: str, quick: bool, cores: int | None, time_limit_s: float) -> pd.Da
     require_outputs([out])
     tasks = tasks_of_family(QUICK if quick else FAMILY, time_limit_s)
     runner = LocalRunner(available_cores() if cores is None else cores, grace_s=GRACE_S, retries=RETRIES)
-    with progress() as tell:
-        try:
-            outcomes = run_family(tasks, results_path(out), runner, listener=tell)
-        except KeyboardInterrupt:
-            raise InterruptedStudyError(
-                "study interrupted; finished runs are kept, start it again to go on"
-            ) from None
-    write_csv(frame_of(outcomes), out)
+    with resumable() as tell:
+        outcomes = finished_runs(tasks, results_beside(out), runner, listener=tell, retry_failed=True)
+    write_frame(frame_of(outcomes), out)
     # What is shown is what the file holds.
     return read_csv(out)
 
 
 def _show(frame: pd.DataFrame, as_json: bool) -> None:
-    from mocap_opt.studies.paper_comparison import ratios, tables  # noqa: PLC0415 - they load pandas
+    from mocap_opt.studies.paper_comparison import ratios  # noqa: PLC0415 - loads numpy
 
     if not as_json:
-        click.echo(tables.report(frame), nl=False)
+        click.echo(ratios.report(frame), nl=False)
         return
     parts = {
         "means": ratios.means(frame),

@@ -1,23 +1,33 @@
-"""Studies: study run, study table, study plot."""
+"""Studies: study run, study ablation, study table, study plot."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from mocap_opt.cli.options import json_option, print_json
-from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.study_progress import InterruptedStudyError, counts, progress
+from mocap_opt.cli import render
+from mocap_opt.cli.bench import bench_instances, family_options
+from mocap_opt.cli.options import SEED, complete_steps, cores_option, json_option, print_json
+from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.optional_dependencies import require
-from mocap_opt.studies.cluster import DaskRunner
-from mocap_opt.studies.driver import Runner, run_study
+from mocap_opt.solving import STEPS
+from mocap_opt.solving.steps import chosen_steps
+from mocap_opt.studies import frames
+from mocap_opt.studies.ablation import COLUMNS, by_step, losses, run_ablation
+from mocap_opt.studies.driver import Runner, Tally, run_study
 from mocap_opt.studies.frames import failed, frame_of, outcomes, write_frame
-from mocap_opt.studies.local import LocalRunner, available_cores
-from mocap_opt.studies.schema import StudyFile, load_study
+from mocap_opt.studies.runners import DaskRunner, LocalRunner, available_cores
+from mocap_opt.studies.schema import StudyFile, load_study, results_beside
+from mocap_opt.studies.tasks import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +43,84 @@ Examples:
 """
 PICTURES = (".png", ".svg", ".pdf")
 KINDS = ("profile", "time-profile", "gaps", "gap-over-time")
+
+REPORT_EVERY_S = 30.0
+GRACE_S = 30.0
+"""A run of an ablation is killed so long after its limit."""
+
+RETRIES = 3
+
+
+class InterruptedStudyError(MocapError):
+    """Ctrl-C ended a study; what was finished is kept."""
+
+    exit_code = ExitCode.NO_PLAN
+
+
+def counts(tally: Tally) -> str:
+    """How many runs are finished, in words."""
+    text = f"{tally.before + tally.done} of {tally.total} runs finished"
+    if tally.before:
+        text += f", {tally.before} of them before"
+    return text + (f", {tally.failed} failed" if tally.failed else "")
+
+
+def _left(tally: Tally) -> str:
+    if tally.left_s is None:
+        return ""
+    minutes, seconds = divmod(round(tally.left_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+
+
+@contextmanager
+def resumable() -> Iterator[Callable[[Tally], None]]:
+    """Follow a study that may be stopped by Ctrl-C.
+
+    Yields
+    ------
+    callable
+        To be told counts, failures and time left: a bar on a terminal, now and then a line elsewhere.
+
+    Raises
+    ------
+    InterruptedStudyError
+        In place of KeyboardInterrupt.
+    """
+    with _progress() as tell:
+        try:
+            yield tell
+        except KeyboardInterrupt:
+            raise InterruptedStudyError(
+                "study interrupted; finished runs are kept, start it again to go on"
+            ) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Tally], None]]:
+    console = render.console(sys.stderr)
+    if not console.is_terminal:
+        last = time.monotonic()
+
+        def line(tally: Tally) -> None:
+            nonlocal last
+            if tally.done and tally.left and time.monotonic() - last >= REPORT_EVERY_S:
+                last = time.monotonic()
+                click.echo(f"{counts(tally)}, {_left(tally)}", err=True)
+
+        yield line
+        return
+    bar = Progress(
+        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True
+    )
+    with bar:
+        shown = bar.add_task("", total=None, note="")
+
+        def update(tally: Tally) -> None:
+            note = ", ".join(filter(None, [f"{tally.failed} failed" if tally.failed else "", _left(tally)]))
+            bar.update(shown, total=tally.total, completed=tally.before + tally.done, note=note)
+
+        yield update
+
 
 study_argument = click.argument("study", type=click.Path(path_type=str))
 out_option = click.option(
@@ -71,7 +159,7 @@ def study() -> None:
 
 @study.command(short_help="do the runs that are not finished yet")
 @study_argument
-@click.option("--cores", type=click.IntRange(min=1), help="Cores to use here; default: all available.")
+@cores_option
 @click.option(
     "--scheduler", metavar="tcp://HOST:PORT", help="Use the Dask scheduler at this address instead."
 )
@@ -93,13 +181,8 @@ def run(
     """
     file = load_study(study)
     runner = _runner(file, cores, scheduler, cluster)
-    with progress() as show:
-        try:
-            tally = run_study(file, runner, listener=show, retry_failed=retry_failed)
-        except KeyboardInterrupt:
-            raise InterruptedStudyError(
-                "study interrupted; finished runs are kept, start it again to go on"
-            ) from None
+    with resumable() as show:
+        tally = run_study(file, runner, listener=show, retry_failed=retry_failed)
     summary = {
         "results": str(file.results_path),
         "runs": tally.total,
@@ -136,6 +219,68 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
     )
 
 
+@study.command(short_help="what each step of a solve is worth")
+@click.argument("files", nargs=-1, type=click.Path(path_type=str))
+@family_options
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP",
+    shell_complete=complete_steps,
+    help="Leave out this step, and no others; `mocap-opt steps` lists them.  May be given several times.",
+)
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds of wall time per run.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@cores_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=str),
+    default="ablation.csv",
+    show_default=True,
+    help="A row per step and instance, as CSV; finished runs are kept in NAME.results.sqlite beside it.",
+)
+@json_option
+def ablation(
+    files: tuple[str, ...],
+    sizes: str | None,
+    variants: str | None,
+    steps: tuple[str, ...],
+    time_limit_s: float,
+    seed: int,
+    cores: int | None,
+    out: str,
+    as_json: bool,
+) -> ExitCode:
+    """Solve FILES, by default the benchmark family, without each step in turn, and show what that loses.
+
+    Steps that do not run on an instance lose nothing there and are passed over.  Losses are relative to the
+    solve with all steps under the same limit; a negative one is a gain.  A study that was stopped in any way
+    goes on where it was when started again.
+    """
+    require_outputs([out], files)
+    instances = bench_instances(files, sizes, variants, seed)
+    chosen_steps(STEPS, only=steps)
+    settings = Settings("auto", "auto", "best", seed, time_limit_s, 1e-4, 1)
+    runner = LocalRunner(available_cores() if cores is None else cores, grace_s=GRACE_S, retries=RETRIES)
+    with resumable() as show:
+        outcomes = run_ablation(instances, settings, results_beside(out), runner, steps=steps, listener=show)
+    rows = losses(outcomes)
+    write_text_atomically(out, csv_text(rows, COLUMNS))
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(frames.markdown(by_step(rows)), nl=False)
+    return ExitCode.ANSWERED
+
+
 def _held(study: str) -> tuple[pd.DataFrame, list[Outcome]]:
     given = outcomes(study)
     if not given:
@@ -162,7 +307,7 @@ def table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> E
 
     An --out that ends in .csv or .parquet gets every row with every column.
     """
-    from mocap_opt.studies import summary, tables  # noqa: PLC0415 - they load pandas
+    from mocap_opt.studies import summary  # noqa: PLC0415 - loads numpy
 
     require_outputs([out], [study])
     frame, _ = _held(study)
@@ -176,18 +321,18 @@ def table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> E
         columns = ["seed", "outcome", "status", "latency_s", "gap", "runtime_s", "reason"]
         shown: pd.DataFrame = chosen[columns].assign(method=summary.contender_names(frame)[chosen.index])
         shown = shown[["method", *columns]].set_index(labels.rename("instance"))
-        text: pd.DataFrame = tables.rows_as_text(shown)
+        text: pd.DataFrame = frames.rows_as_text(shown)
     elif kind == "standings":
         shown = summary.standings(frame)
-        text = tables.standings_as_text(shown)
+        text = frames.standings_as_text(shown)
     else:
         shown = summary.gaps(frame)
-        text = tables.gaps_as_text(shown)
+        text = frames.gaps_as_text(shown)
     if as_json:
         plain = shown.reset_index().astype(object)
         print_json(_plain(plain.where(plain.notna(), None).to_dict("records")))
         return ExitCode.ANSWERED
-    written = tables.markdown(text) if form == "markdown" else tables.latex(text)
+    written = frames.markdown(text) if form == "markdown" else frames.latex(text)
     if out is None:
         click.echo(written, nl=False)
     else:

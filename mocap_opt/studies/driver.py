@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mocap_opt.studies.execution import Outcome
 from mocap_opt.studies.schema import StudyFile
-from mocap_opt.studies.store import ResultsStore
+from mocap_opt.studies.store import ResultsStore, read_outcomes
 from mocap_opt.studies.tasks import Task, tasks_of
 
 
@@ -132,3 +132,45 @@ def run_tasks(
                 )
                 tell(tally)
     return tally
+
+
+def held_outcomes(tasks: Sequence[Task], results_path: str | os.PathLike[str]) -> list[Outcome]:
+    """Read the outcomes of those tasks that a results file holds, in the order of the tasks.
+
+    Names and variants are as the tasks have them now: they are no part of the key.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    results_path : path
+
+    Raises
+    ------
+    InputError
+        If the results file is not one.
+    """
+    held = {outcome.key: outcome for outcome in read_outcomes(results_path)}
+    return [
+        Outcome(task.key, {**held[task.key].row, **task.identity()}, held[task.key].curve)
+        for task in tasks
+        if task.key in held
+    ]
+
+
+def finished_runs(
+    tasks: Sequence[Task],
+    results_path: str | os.PathLike[str],
+    runner: Runner,
+    *,
+    listener: Callable[[Tally], None] | None = None,
+    retry_failed: bool = False,
+) -> list[Outcome]:
+    """Do every task that a results file lacks, and return the outcomes of all, in the order of the tasks.
+
+    Parameters
+    ----------
+    tasks, results_path, runner, listener, retry_failed
+        As for `run_tasks`, whose errors it raises.
+    """
+    run_tasks(tasks, results_path, runner, listener=listener, retry_failed=retry_failed)
+    return held_outcomes(tasks, results_path)

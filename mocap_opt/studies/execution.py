@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mocap_opt.baselines import METHODS
 from mocap_opt.errors import InputError, MocapError
 from mocap_opt.instance import Instance
+from mocap_opt.replay.evaluation import assess
 from mocap_opt.solving import Progress, solve
 from mocap_opt.studies.tasks import Task
+from mocap_opt.tables import build_tables
 
 OK, FAILED = "ok", "failed"
 LONGEST_REASON = 2000
 
-Curve = list[tuple[float, float | None, float | None]]
+Moment = tuple[float, float | None, float | None]
+Curve = list[Moment]
 """Elapsed seconds, latency and lower bound in seconds, at every improvement."""
 
 
@@ -45,7 +49,21 @@ class Outcome:
 
 
 def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], None]) -> dict[str, Any]:
-    """Solve for the least latency; returns the columns of the report."""
+    """Solve for the least latency.
+
+    Parameters
+    ----------
+    instance : Instance
+    task : Task
+        What is asked.
+    note : callable
+        Told of every improvement of plan or bound.
+
+    Returns
+    -------
+    dict
+        The columns of the report.
+    """
     ask = task.settings
     solution = solve(
         instance,
@@ -58,6 +76,7 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
         callback=note,
         threads=ask.threads,
         deterministic_limit=ask.deterministic_limit,
+        without=() if ask.without is None else (ask.without,),
     )
     columns = solution.report.to_dict()
     # The settings stand in columns of their own; the solver asked for is one, the one used another.
@@ -74,15 +93,48 @@ Answer = Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]
 
 
 def answer_headline(instance: Instance, task: Task, note: Callable[[Progress], None]) -> dict[str, Any]:
-    """What the headline study asks of a method; see `mocap_opt.studies.paper_comparison.answers`."""
+    """Answer what the comparison with the paper asks of a method; parameters as for `answer_latency`.
+
+    See `mocap_opt.studies.paper_comparison.answers`.
+    """
     # It loads both solvers, and no other kind of run needs it.
     from mocap_opt.studies.paper_comparison.answers import ANSWERS  # noqa: PLC0415
 
     return dict(ANSWERS[task.kind](instance, task.settings.method, task.settings.time_limit_s))
 
 
+def answer_first_heuristic(
+    instance: Instance, task: Task, note: Callable[[Progress], None]
+) -> dict[str, Any]:
+    """Latency of the task's method, or where it has no plan, of the best other heuristic without a solver.
+
+    Parameters
+    ----------
+    instance : Instance
+    task : Task
+    note : callable
+        Never told anything.
+
+    Returns
+    -------
+    dict
+        ``latency_s`` and ``found_by``; both None if no heuristic has a plan.
+    """
+    tables, first = build_tables(instance), task.settings.method
+    found: list[tuple[float, str]] = []
+    for name in (first, *(name for name in METHODS if name not in (first, "search-program"))):
+        plan = METHODS[name].propose(tables).plan
+        if plan is not None:
+            found.append((tables.seconds(assess(tables, plan).latency), name))
+            if name == first:
+                break
+    latency, best = min(found, default=(None, None))
+    return {"latency_s": latency, "found_by": best}
+
+
 KINDS: Mapping[str, Answer] = {
     "latency": answer_latency,
+    "first-heuristic": answer_first_heuristic,
     "headline-period": answer_headline,
     "headline-run": answer_headline,
     "headline-equal-length": answer_headline,
@@ -91,28 +143,48 @@ KINDS: Mapping[str, Answer] = {
 """What a run may answer, by the name a study gives it."""
 
 
-def perform(task: Task) -> Outcome:
-    """Do a run; an exception becomes a row with its reason."""
+def perform(task: Task, tell: Callable[[Moment], None] = lambda moment: None) -> Outcome:
+    """Do a run; an exception becomes a row with its reason.
+
+    Parameters
+    ----------
+    task : Task
+    tell : callable
+        Told of every moment of the run's curve as it comes.
+    """
     curve: Curve = []
 
     def note(news: Progress) -> None:
         curve.append((news.elapsed_s, news.latency_s, news.bound_s))
+        tell(curve[-1])
 
     try:
         instance = Instance.from_dict(task.instance)
         columns = KINDS[task.kind](instance, task, note)
     except InputError as error:
-        return failure(task, "; ".join(str(problem) for problem in error.problems))
+        return failure(task, "; ".join(str(problem) for problem in error.problems), curve)
     except MocapError as error:
-        return failure(task, str(error))
+        return failure(task, str(error), curve)
     except Exception as error:  # a defect in one run must not cost the others
-        return failure(task, f"{type(error).__name__}: {error}")
+        return failure(task, f"{type(error).__name__}: {error}", curve)
     return Outcome(task.key, {"outcome": OK, **task.identity(), **columns}, curve)
 
 
-def failure(task: Task, reason: str) -> Outcome:
-    """The row of a run that gave no answer."""
-    return Outcome(task.key, {"outcome": FAILED, **task.identity(), "reason": reason[:LONGEST_REASON]})
+def failure(task: Task, reason: str, curve: Curve | None = None, *, late: bool = False) -> Outcome:
+    """Build the outcome of a run that gave no answer.
+
+    Parameters
+    ----------
+    task : Task
+    reason : str
+        Why; cut to `LONGEST_REASON` characters.
+    curve : Curve, optional
+        What it had told before.
+    late : bool
+        Whether it was killed because it was still running long after its limit.
+    """
+    row = {"outcome": FAILED, **task.identity(), "reason": reason[:LONGEST_REASON]}
+    return Outcome(task.key, row | ({"late": True} if late else {}), curve or [])
 
 
 def pack_curve(curve: Curve) -> bytes:

@@ -95,7 +95,12 @@ class StudyFile:
     @property
     def results_path(self) -> Path:
         """The file of finished runs: the one named, or ``NAME.results.sqlite`` beside ``NAME.toml``."""
-        return self.folder / (self.study.results or f"{self.path.stem}.results.sqlite")
+        return self.folder / self.study.results if self.study.results else results_beside(self.path)
+
+
+def results_beside(path: str | os.PathLike[str]) -> Path:
+    """The file of finished runs that belongs to ``NAME.toml`` or ``NAME.csv``: ``NAME.results.sqlite``."""
+    return Path(path).with_name(f"{Path(path).stem}.results.sqlite")
 
 
 def load_study(path: str | os.PathLike[str]) -> StudyFile:

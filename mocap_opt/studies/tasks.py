@@ -41,10 +41,15 @@ class Settings:
     time_limit_s : float
     gap_wanted : float
         The run stops at this gap.
-    threads : int
-        Cores that the run takes; its solvers use no more threads.
+    threads : int or None
+        Cores that the run takes; its solvers use no more threads.  None: one core, and as many threads
+        as each solver takes by itself.
     deterministic_limit : float or None
         As `mocap_opt.solve` takes it.
+    without : str or None
+        A step of the joint method to leave out.
+    repeat : int or None
+        Tells runs that are otherwise the same from each other.
     """
 
     method: str
@@ -53,8 +58,10 @@ class Settings:
     seed: int
     time_limit_s: float
     gap_wanted: float
-    threads: int
+    threads: int | None
     deterministic_limit: float | None = None
+    without: str | None = None
+    repeat: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,23 @@ class Task:
     fingerprint: str
     variant: dict[str, Any]
     settings: Settings
+
+    @classmethod
+    def of(
+        cls, kind: str, instance: Instance, settings: Settings, variant: Mapping[str, Any] | None = None
+    ) -> Task:
+        """Make the run of an instance.
+
+        Parameters
+        ----------
+        kind : str
+            A key of `mocap_opt.studies.execution.KINDS`.
+        instance : Instance
+        settings : Settings
+        variant : mapping, optional
+        """
+        data = instance.to_dict()
+        return cls(kind, data, instance.name, instance.fingerprint, dict(variant or {}), settings)
 
     @cached_property
     def key(self) -> str:

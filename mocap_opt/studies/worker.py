@@ -12,9 +12,9 @@ import queue
 import signal
 import sys
 import threading
-from typing import TextIO
+from typing import Any, TextIO
 
-from mocap_opt.studies.execution import pack_curve, perform
+from mocap_opt.studies.execution import perform
 from mocap_opt.studies.tasks import Task
 
 
@@ -34,13 +34,16 @@ def main() -> None:
     os.dup2(2, 1)
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, tasks), daemon=True).start()
-    answers.write("ready\n")
-    answers.flush()
-    while True:
-        outcome = perform(Task.from_dict(json.loads(tasks.get())))
-        answer = {"key": outcome.key, "row": outcome.row, "curve": pack_curve(outcome.curve).hex()}
-        answers.write(json.dumps(answer, allow_nan=False) + "\n")
+
+    def say(**what: Any) -> None:
+        answers.write(json.dumps(what, allow_nan=False) + "\n")
         answers.flush()
+
+    say(ready=True)
+    while True:
+        # News go out as they come, so that a run that is killed leaves what it had.
+        outcome = perform(Task.from_dict(json.loads(tasks.get())), lambda point: say(news=point))
+        say(row=outcome.row)
 
 
 if __name__ == "__main__":

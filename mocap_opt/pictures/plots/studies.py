@@ -18,7 +18,7 @@ from mocap_opt.errors import ExitCode, MocapError
 from mocap_opt.pictures.plots.style import look
 from mocap_opt.studies import summary
 from mocap_opt.studies.execution import Outcome
-from mocap_opt.studies.performance_profiles import performance_profile, ratios_to_best
+from mocap_opt.studies.summary import performance_profile, ratios_to_best
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
 DASHES = ("-", "--", "-.", ":")

@@ -14,10 +14,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import write_text_atomically
+from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.instance import Instance
-from mocap_opt.studies.bench.memory import die_memory, tightest_share
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
 from mocap_opt.wafer.placement import snake
 from mocap_opt.wafer.topology import Die, build_topology
@@ -102,7 +106,13 @@ DESCRIPTIONS = {
 
 
 def names(sizes: tuple[str, ...] = tuple(SIZES), variants: tuple[str, ...] = VARIANTS) -> list[str]:
-    """Names of the instances of some sizes and variants, size by size."""
+    """Names of the instances of some sizes and variants, size by size.
+
+    Parameters
+    ----------
+    sizes, variants : tuple of str
+        Keys of `SIZES`, and some of `VARIANTS`.
+    """
     return [f"{size}-{variant}" for size in sizes for variant in variants]
 
 
@@ -163,7 +173,14 @@ def make(name: str, seed: int = 0) -> dict[str, Any]:
 
 
 def uneven_layers(random: Random, layers: int, stages: int) -> list[int]:
-    """Layers per stage that add up: pairs of stages exchange up to a quarter of theirs, at least one pair."""
+    """Draw layers per stage: pairs of stages exchange up to a quarter of theirs, at least one pair does.
+
+    Parameters
+    ----------
+    random : Random
+    layers, stages : int
+        To be shared out, and among how many.
+    """
     each = layers // stages
     counts = [each] * stages
     order = random.sample(range(stages), stages)
@@ -175,7 +192,15 @@ def uneven_layers(random: Random, layers: int, stages: int) -> list[int]:
 
 
 def dead_dies(random: Random, data: Mapping[str, Any], size: Size) -> list[Die]:
-    """Draw dead dies among those the stages would take, until the stages still fit around them."""
+    """Draw dead dies among those the stages would take, until the stages still fit around them.
+
+    Parameters
+    ----------
+    random : Random
+    data : mapping
+        The instance so far, as its file would hold it.
+    size : Size
+    """
     taken = snake(build_topology(Instance.from_dict(data).wafer))[: size.stages * size.dies]
     while True:
         dead = sorted(random.sample(taken, size.dead))
@@ -188,7 +213,14 @@ def dead_dies(random: Random, data: Mapping[str, Any], size: Size) -> list[Die]:
 
 
 def slow_links(data: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
-    """Every link that joins two stages, at the size's bandwidth; collectives inside stages stay fast."""
+    """List the links that join two stages, at the size's bandwidth; collectives inside stages stay fast.
+
+    Parameters
+    ----------
+    data : mapping
+        The instance so far, as its file would hold it.
+    size : Size
+    """
     dies = layout(Instance.from_dict(data)).dies
     owner = {die: stage for stage, owned in enumerate(dies) for die in owned}
     joints = [
@@ -198,6 +230,90 @@ def slow_links(data: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
         if owner.get(other, owner[die]) != owner[die]
     ]
     return [{"between": joint, "bandwidth": size.between_stages} for joint in joints]
+
+
+def equal_chunk(tables: Tables) -> int:
+    """Tokens of the longest chunk when as many chunks as allowed are as equal as the grid lets them be."""
+    return -(-tables.steps // tables.max_chunks) * tables.quantum
+
+
+def fixed_bytes(tables: Tables) -> int:
+    """Weights, cached prefixes and the reserve of equal chunks, all memories together, bytes."""
+    return int((tables.static + tables.prefix_bytes + tables.reserve(equal_chunk(tables))).sum())
+
+
+def whole_cache(tables: Tables) -> int:
+    """KV of the whole request on all stages, bytes."""
+    return int(tables.page_bytes.sum() * tables.pages[-1])
+
+
+def die_memory(instance: Instance, share: float) -> int:
+    """Size of a die's memory, bytes, with which the memories hold a part of one request's cache.
+
+    All memories together then have room for ``share`` of the cache on all stages beside weights,
+    cached prefixes and the reserve of equal chunks.  Identical stages differ by the embedding and the
+    output head only, so each has room for nearly that part of its own cache.
+
+    Parameters
+    ----------
+    instance : Instance
+        Its own memory size does not matter.
+    share : float
+    """
+    tables = build_tables(instance)
+    return round((fixed_bytes(tables) + share * whole_cache(tables)) / sum(instance.pipeline.dies))
+
+
+def tightest_share(instance: Instance) -> float:
+    """Least part of one request's cache that all memories, pooled, must hold for a plan to fit.
+
+    For a limit on the length of chunks, the plan whose chunks all are that long but the first has the
+    least boundaries of all plans within it, and therefore the least KV in every slot; the least over
+    all limits is what some plan needs.  The reserve grows with the limit, and counts.
+
+    Parameters
+    ----------
+    instance : Instance
+        Without a cached prefix; its memory size does not matter.
+    """
+    tables = build_tables(instance)
+    pool = PooledMemory.of(tables)
+    shortest = -(-tables.min_length // tables.quantum)
+    least: int | None = None
+    for longest in range(max(shortest, -(-tables.steps // tables.max_chunks)), tables.steps + 1):
+        tokens = longest * tables.quantum
+        if tokens > tables.max_length:
+            break
+        boundaries = least_boundaries(tables.steps, longest, shortest)
+        if boundaries is None:
+            continue
+        peak = int(pool.need(boundaries).max())
+        needed = peak + int((tables.static + tables.reserve(tokens)).sum())
+        least = needed if least is None else min(least, needed)
+    if least is None:
+        raise ValueError(f"{instance.name}: no count of chunks keeps to the limits on their length")
+    return (least - fixed_bytes(tables)) / whole_cache(tables)
+
+
+def least_boundaries(steps: int, longest: int, shortest: int) -> IntArray | None:
+    """Boundaries of the fewest chunks of at most `longest` grid steps, each as small as can be.
+
+    Parameters
+    ----------
+    steps : int
+        Of the prompt.
+    longest, shortest : int
+        Of a chunk, grid steps.
+
+    Returns
+    -------
+    int64[count + 1] or None
+        Grid indices; None if so few chunks are already too many for chunks of at least `shortest` steps.
+    """
+    count = -(-steps // longest)
+    if count * shortest > steps:
+        return None
+    return LengthLimits(steps, shortest, longest, shortest, longest).least_boundaries(count)
 
 
 def to_text(data: Mapping[str, Any]) -> str:

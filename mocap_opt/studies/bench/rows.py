@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
 from typing import Any
 
-from mocap_opt.studies.bench.process import Finished
+from mocap_opt.studies.execution import Curve, Outcome
+from mocap_opt.studies.summary import TIME_SHIFT_S, shifted_geometric_mean
 
-SHIFT_S = 1.0
-"""Shift of the geometric means, seconds."""
+ROUNDING = 1e-9
+"""Gaps that differ by less are the same: curves hold latency and bound, not the exact gap."""
 
 MEANS = ("to_5_percent_s", "to_1_percent_s", "to_half_percent_s", "to_final_gap_s", "runtime_s")
 """Columns whose shifted geometric means are shown; a gap not reached counts as the time limit."""
@@ -77,46 +78,66 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def time_to(progress: Sequence[Mapping[str, Any]], gap: float | None) -> float | None:
-    """Seconds until the gap was first at most `gap`; None if it never was."""
+def time_to(curve: Curve, gap: float | None) -> float | None:
+    """Seconds until the gap was first at most so much.
+
+    Parameters
+    ----------
+    curve : Curve
+    gap : float or None
+
+    Returns
+    -------
+    float or None
+        None if it never was, or `gap` is None.
+    """
     if gap is None:
         return None
-    return next((p["elapsed_s"] for p in progress if p["gap"] is not None and p["gap"] <= gap), None)
+    within = (at for at, latency, bound in curve if _gap(latency, bound) <= gap + ROUNDING)
+    return next(within, None)
 
 
-def measures(finished: Finished, time_limit_s: float) -> dict[str, Any]:
+def _gap(latency: float | None, bound: float | None) -> float:
+    """(latency - bound) / latency; infinite where either is unknown."""
+    if latency is None or bound is None:
+        return math.inf
+    return max(1 - bound / latency, 0.0) if latency else 0.0
+
+
+def measures(outcome: Outcome) -> dict[str, Any]:
     """Fields of a `Row` that one run fills."""
-    report = None if finished.result is None else finished.result["report"]
-    progress = finished.progress
-    if report is not None:
+    row, curve = outcome.row, outcome.curve
+    if outcome.failed:
+        _, latency, bound = curve[-1] if curve else (0.0, None, None)
+        gap = _gap(latency, bound)
+        found = {
+            "status": "killed" if row.get("late") else "failed",
+            "latency_s": latency,
+            "lower_bound_s": bound,
+            "runtime_s": row.get("process_s", 0.0),
+            "reason": row["reason"],
+            "gap": None if math.isinf(gap) else gap,
+        }
+    else:
+        found = row
         # What the report adds (a bound told at the very end, say) is news like any other.
-        progress = [*progress, {"elapsed_s": report["runtime_s"], "gap": report["gap"]}]
-    last = progress[-1] if progress else {}
-    found: dict[str, Any] = report or {
-        "status": "killed" if finished.killed else "failed",
-        "latency_s": last.get("latency_s"),
-        "lower_bound_s": last.get("bound_s"),
-        "runtime_s": finished.wall_s,
-        "reason": "still running at the limit and its grace" if finished.killed else finished.error,
-        "gap": last.get("gap"),
-    }
-    gap = found["gap"]
+        curve = [*curve, (row["runtime_s"], row["latency_s"], row["lower_bound_s"])]
     return {
         "status": found["status"],
         "latency_s": found["latency_s"],
         "bound_s": found["lower_bound_s"],
         "bound_name": found.get("bound_name"),
-        "gap": gap,
-        "to_5_percent_s": time_to(progress, 0.05),
-        "to_1_percent_s": time_to(progress, 0.01),
-        "to_half_percent_s": time_to(progress, 0.005),
-        "to_final_gap_s": time_to(progress, gap),
+        "gap": found["gap"],
+        "to_5_percent_s": time_to(curve, 0.05),
+        "to_1_percent_s": time_to(curve, 0.01),
+        "to_half_percent_s": time_to(curve, 0.005),
+        "to_final_gap_s": time_to(curve, found["gap"]),
         "build_s": found.get("build_s"),
         "solve_s": found.get("solve_s"),
         "runtime_s": found["runtime_s"],
-        "time_limit_s": time_limit_s,
-        "overrun_s": max(0.0, found["runtime_s"] - time_limit_s),
-        "peak_memory_bytes": finished.peak_memory_bytes,
+        "time_limit_s": row["time_limit_s"],
+        "overrun_s": max(0.0, found["runtime_s"] - row["time_limit_s"]),
+        "peak_memory_bytes": row.get("process_memory_bytes") or 0,
         "reason": found["reason"],
     }
 
@@ -141,20 +162,6 @@ def _or_infinity(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def shifted_geometric_mean(values: Iterable[float], shift: float = SHIFT_S) -> float:
-    """exp(mean of log(value + shift)) - shift: the mean usual for solving times.
-
-    Raises
-    ------
-    ValueError
-        If there are no values.
-    """
-    logs = [math.log(value + shift) for value in values]
-    if not logs:
-        raise ValueError("no values to take the mean of")
-    return math.exp(math.fsum(logs) / len(logs)) - shift
-
-
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Shifted geometric means of `MEANS` and the median gap, by size and method."""
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -166,7 +173,10 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "method": method,
             "instances": len(members),
             "median_gap": _finite(median(_or_infinity(row.gap) for row in members)),
-            **{name: shifted_geometric_mean(_counted(row, name) for row in members) for name in MEANS},
+            **{
+                name: shifted_geometric_mean((_counted(row, name) for row in members), TIME_SHIFT_S)
+                for name in MEANS
+            },
         }
         for (size, method), members in groups.items()
     ]

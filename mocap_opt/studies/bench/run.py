@@ -1,15 +1,21 @@
-"""Running the benchmark: every instance, every method, each in a process of its own."""
+"""The benchmark as a study: every instance, every method, each run in a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import require_supported
-from mocap_opt.studies.bench.process import Finished, run_task
 from mocap_opt.studies.bench.rows import Row, measures, medians
+from mocap_opt.studies.driver import Runner, finished_runs
+from mocap_opt.studies.execution import Outcome
+from mocap_opt.studies.runners import LocalRunner
+from mocap_opt.studies.tasks import Settings, Task
 
 TIME_LIMITS_S = {"S": 2.0, "M": 20.0, "L": 120.0, "XL": 300.0}
 """Wall time by the size in an instance's name."""
@@ -22,16 +28,19 @@ OTHER_LIMIT_S = 60.0
 
 PLAIN = ("plain-highs", "plain-cpsat")
 GRACE_S = 30.0
-"""A method that heeds its limit is killed so long after it; time to load and a defect's worth."""
+"""A method that heeds its limit is killed so long after it: a defect's worth."""
 
 PLAIN_GRACE_S = 5.0
 """The same of the plain methods, whose model building heeds no limit."""
+
+FIRST_CHOICE = "mocap"
+"""The heuristic that others are compared with; where it has no plan, the best of the others is."""
 
 HEURISTIC_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """How to run.
 
     Attributes
@@ -64,72 +73,102 @@ class Settings:
         """Number of runs on a size."""
         return REPEATS.get(size, 1) if self.repeats is None else self.repeats
 
+    def ask(self, method: str, execution: str, limit_s: float, repeat: int | None = None) -> Settings:
+        """Settings of one run.
 
-Run = Callable[[dict[str, Any], float], Finished]
+        Parameters
+        ----------
+        method, execution : str
+        limit_s : float
+        repeat : int, optional
+            Its number among runs of the same settings; None for the first.
+        """
+        return Settings(method, "auto", execution, self.seed, limit_s, self.gap, None, repeat=repeat)
+
+
+def one_by_one(grace_s: float) -> Runner:
+    """One run at a time, each in a fresh process, killed so many seconds after its limit."""
+    return LocalRunner(1, grace_s=grace_s, retries=0, fresh=True)
+
+
+Run = Callable[[Sequence[Task], float], list[Outcome]]
+"""Does tasks and kills those that run longer than their limit by so many seconds."""
 
 
 def bench(
     instances: Sequence[Instance],
-    settings: Settings | None = None,
+    settings: BenchSettings | None = None,
     *,
+    results: str | os.PathLike[str] | None = None,
     tell: Callable[[str], None] = lambda line: None,
-    run: Run = run_task,
+    runner: Callable[[float], Runner] = one_by_one,
 ) -> Iterator[Row]:
     """Run every method on every instance, yielding rows as they are finished.
 
     Parameters
     ----------
     instances : sequence of Instance
-    settings : Settings, optional
+    settings : BenchSettings, optional
+    results : path, optional
+        Finished runs are kept here, and those that are there already are not done again.
     tell : callable
         Told what is about to run.
-    run : callable
-        Runs a task and kills it after so many seconds; see `mocap_opt.studies.bench.process.run_task`.
+    runner : callable
+        Makes what does the runs, given the seconds after its limit at which a run is to be killed.
 
     Yields
     ------
     Row
+
+    Raises
+    ------
+    InputError
+        If an instance asks for something else than the least latency, or `results` is another file.
     """
-    settings = settings or Settings()
+    settings = settings or BenchSettings()
     for instance in instances:
         require_supported(instance, "bench")
-    for instance in instances:
-        yield from _rows(instance, settings, tell, run)
+    with contextlib.ExitStack() as stack:
+        if results is None:
+            results = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.sqlite"
+        place = results
+        for instance in instances:
+            yield from _rows(
+                instance, settings, tell, lambda tasks, grace_s: finished_runs(tasks, place, runner(grace_s))
+            )
 
 
-def _rows(instance: Instance, settings: Settings, tell: Callable[[str], None], run: Run) -> Iterator[Row]:
+def _rows(
+    instance: Instance, settings: BenchSettings, tell: Callable[[str], None], run: Run
+) -> Iterator[Row]:
     size = instance.name.partition("-")[0]
     tell(f"{instance.name}: heuristic")
-    finished = run({"instance": instance.to_dict(), "method": None}, HEURISTIC_LIMIT_S)
-    heuristic = {"latency_s": None, "name": None}
-    if finished.result is not None:
-        heuristic = finished.result["heuristic"]
+    first = settings.ask(FIRST_CHOICE, "best", HEURISTIC_LIMIT_S)
+    heuristic = run([Task.of("first-heuristic", instance, first)], 0.0)[0].row
 
-    def row(method: str, execution: str, count: int, limit: float, grace: float, ample: bool = False) -> Row:
-        options = {"time_limit_s": limit, "gap": settings.gap, "seed": settings.seed, "execution": execution}
-        task = {"instance": instance.to_dict(), "method": method, "options": options}
-        runs = []
-        for number in range(count):
-            tell(f"{instance.name}: {method}, run {number + 1} of {count}, at most {limit:g} s")
-            runs.append(measures(run(task, limit + grace), limit))
-        merged = medians(runs)
+    def row(method: str, execution: str, count: int, limit_s: float, grace_s: float) -> Row:
+        tell(f"{instance.name}: {method}, {count} run{'s' if count > 1 else ''} of at most {limit_s:g} s")
+        asked = [settings.ask(method, execution, limit_s, number or None) for number in range(count)]
+        done = run([Task.of("latency", instance, each) for each in asked], grace_s)
+        merged = medians([measures(outcome) for outcome in done])
         ratio = None
-        if ample and instance.wafer.slow_links and merged["latency_s"]:
+        if method == "auto" and instance.wafer.slow_links and merged["latency_s"]:
             tell(f"{instance.name}: {method} were no link slow")
-            free = {**task, "instance": instance.replace("wafer.slow_links=[]").to_dict()}
-            latency = measures(run(free, limit + grace), limit)["latency_s"]
+            free = instance.replace("wafer.slow_links=[]")
+            (ample,) = run([Task.of("latency", free, asked[0])], grace_s)
+            latency = measures(ample)["latency_s"]
             ratio = None if latency is None else latency / merged["latency_s"]
         return Row(
             instance=instance.name,
             method=method,
             execution=execution,
             repeats=count,
-            heuristic=heuristic["name"],
-            heuristic_latency_s=heuristic["latency_s"],
+            heuristic=heuristic.get("found_by"),
+            heuristic_latency_s=heuristic.get("latency_s"),
             ample_links_ratio=ratio,
             **merged,
         )
 
-    yield row("auto", "best", settings.runs(size), settings.limit_s(size), GRACE_S, ample=True)
+    yield row("auto", "best", settings.runs(size), settings.limit_s(size), GRACE_S)
     for method in PLAIN if settings.plain else ():
         yield row(method, "lockstep", settings.repeats or 1, settings.plain_limit_s, PLAIN_GRACE_S)

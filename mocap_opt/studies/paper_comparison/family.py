@@ -1,4 +1,4 @@
-"""The instances of the headline study, stated here and nowhere else.
+"""The instances of the headline study, stated here and nowhere else, and the runs over them.
 
 The paper's wafer, models, lengths, stage and chunk counts are not public, so this family is this
 project's own: three models of different attention and width, two wafers, from 4 to 20 stages that use
@@ -8,9 +8,12 @@ the wafer holds.  Nothing in it was chosen for the ratio it gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from mocap_opt.instance import Instance
+from mocap_opt.studies.tasks import Settings, Task
 
 METHODS = ("gpipe", "uniform", "terapipe", "mocap", "joint")
 """The methods compared; the ratios are over the first, those of lengths over ``terapipe``."""
@@ -127,3 +130,61 @@ QUICK = (
     Case("gpt3-175b", "watos-c3", 4, 14, ANY, 4, 4, 16384, LIMITED),
 )
 """A family of seconds, to see everything work; its averages mean nothing."""
+
+TIME_LIMIT_S = 12.0
+"""Wall time of one run of the joint method; heuristics stop by themselves."""
+
+GAP = 1e-4
+
+GRACE_S = 120.0
+"""A run is killed so long after its limit: bounds and replays are not always cut short."""
+
+
+def tasks_of_case(case: Case, time_limit_s: float = TIME_LIMIT_S) -> Iterator[Task]:
+    """List the runs of one instance: each quantity, with each method.
+
+    Parameters
+    ----------
+    case : Case
+    time_limit_s : float
+        Wall time of a run of the joint method.
+
+    Yields
+    ------
+    Task
+        Whose ``variant`` holds ``quantity``, ``requests`` (of a finite run) and the case's fields.
+    """
+    for quantity in case.quantities:
+        for requests in REQUESTS if quantity == "run" else (None,):
+            instance = Instance.from_dict(_instance_data(case, requests))
+            kind = quantity if quantity == "latency" else f"headline-{quantity}"
+            variant = {"quantity": quantity, "requests": requests, **_fields(case)}
+            for method in METHODS:
+                settings = Settings(method, "auto", "best", 0, time_limit_s, GAP, 1)
+                yield Task.of(kind, instance, settings, variant)
+
+
+def _instance_data(case: Case, requests: int | None) -> dict[str, Any]:
+    data = case.data()
+    if requests is not None:
+        data["workload"] = {"requests": [data["workload"]] * requests}
+        data["objective"] = "stream"
+    return data
+
+
+def _fields(case: Case) -> dict[str, Any]:
+    names = ("model", "wafer", "stages", "dies_per_stage", "tokens", "batch", "max_chunks")
+    fields = {name: getattr(case, name) for name in names}
+    # Where the length is the question, the one in the instance means nothing.
+    return fields if "latency" in case.quantities else {**fields, "tokens": None}
+
+
+def tasks_of_family(cases: Iterable[Case], time_limit_s: float = TIME_LIMIT_S) -> list[Task]:
+    """List the runs of a family, case by case; parameters as for `tasks_of_case`.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    time_limit_s : float
+    """
+    return [task for case in cases for task in tasks_of_case(case, time_limit_s)]
