@@ -1,10 +1,12 @@
-"""What can go wrong, and the exit code each case has on the command line."""
+"""What can go wrong: the exit code of each case, how a failure is named, and whether tests see it."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -69,3 +71,20 @@ class SolverUnavailableError(MocapError):
     """A solver cannot be loaded; the message says why and what to install."""
 
     exit_code = ExitCode.SOLVER_UNAVAILABLE
+
+
+raise_unexpected = False
+"""Whether an unexpected failure of one part is raised instead of noted; tests set it, so that none hides."""
+
+
+def described(error: BaseException) -> str:
+    """An error in one line: its type, what it says and where in this package it was raised."""
+    package = Path(__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if package in Path(frame.filename).parents]
+    text = " ".join(str(error).split())
+    said = f"{type(error).__name__}{': ' if text else ''}{text}"
+    if not frames:
+        return said
+    last = (inside or frames)[-1]
+    return f"{said} ({'/'.join(Path(last.filename).parts[-2:])}:{last.lineno})"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mocap_opt import failures
+from mocap_opt import errors
 
 PROCESSES = 2
 """Of a run of all tests; more would compete for the cores with the threads of solvers."""
@@ -26,4 +26,4 @@ def pytest_cmdline_main(config):
 @pytest.fixture(autouse=True)
 def failures_surface(monkeypatch):
     """A step or heuristic that fails is a note to users; in tests it is an error, so that none hides."""
-    monkeypatch.setattr(failures, "surface", True)
+    monkeypatch.setattr(errors, "raise_unexpected", True)

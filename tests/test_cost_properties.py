@@ -18,8 +18,7 @@ from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.layout import layout
-from mocap_opt.tables.rounding import Rounding, tabulate, whole
-from mocap_opt.tables.ticks import check_tick, choose_tick, loss, rate_per_tick
+from mocap_opt.tables.rounding import Rounding, check_tick, choose_tick, loss, rate_per_tick, tabulate, whole
 
 # --- rounding --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from toy_instances import toy
 from mocap_opt.instance import ModelSpec
 from mocap_opt.instance.models import MODELS
 from mocap_opt.tables import build_tables
-from mocap_opt.tables.compute import attention_flops, layer_parameters, linear_flops
+from mocap_opt.tables.stage_costs import attention_flops, layer_parameters, linear_flops
 
 GRID = [0, 4, 8, 10]
 # Lengths by [tail, k]: whole steps, and the chunk of k steps that ends at token 10.

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 MOST_LINES = 400
 
 GROUND = frozenset(
-    "errors arrays messages units files stopping failures optional_dependencies memory_budget plugins "
+    "errors arrays messages units files stopping optional_dependencies memory_budget plugins "
     "lower_bound quantities glossary".split()
 )
 FLOORS = (

@@ -15,7 +15,7 @@ from malformed import BASE, changed
 from mocap_opt.errors import InputError
 from mocap_opt.instance import MODELS, Coefficients, Instance, Roofline, load_instance
 from mocap_opt.instance.overrides import parse_override
-from mocap_opt.wafer.presets import WAFERS
+from mocap_opt.wafer.spec import WAFERS
 
 SHIPPED = sorted((Path(__file__).parents[1] / "instances").glob("*.json"))
 

@@ -23,8 +23,7 @@ from mocap_opt.questions.max_context.instance_family import LengthFamily
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
-from mocap_opt.tables.envelope import largest_envelope
-from mocap_opt.tables.measured import MOST_CELLS
+from mocap_opt.tables.measured import MOST_CELLS, largest_envelope
 
 LENGTHS, PREFIXES = [1024, 2048, 4096], [0, 4096, 8192]
 TIMES = [[0.010, 0.030, 0.040], [0.018, 0.040, 0.064], [0.034, 0.080, 0.120]]

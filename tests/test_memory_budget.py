@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mocap_opt import bound, failures, load_instance, solve
+from mocap_opt import bound, errors, load_instance, solve
 from mocap_opt.baselines.compose import guarded
 from mocap_opt.baselines.terapipe import slice_times
 from mocap_opt.bounds.crossing_search import Crossing
@@ -76,7 +76,7 @@ def test_a_heuristic_that_fails_has_no_plan_because(monkeypatch):
 
     with pytest.raises(MemoryError, match=r"38\.7"):
         guarded(fails)(None)
-    monkeypatch.setattr(failures, "surface", False)
+    monkeypatch.setattr(errors, "raise_unexpected", False)
     answer = guarded(fails)(None)
     assert answer.plan is None
     assert answer.reason.startswith("failed: MemoryError: Unable to allocate 38.7 GiB (")

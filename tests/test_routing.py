@@ -15,8 +15,7 @@ from toy_instances import toy
 
 from mocap_opt.errors import InputError
 from mocap_opt.tables.layout import layout
-from mocap_opt.wafer.routing import Router
-from mocap_opt.wafer.shares import link_shares, overlaps
+from mocap_opt.wafer.routing import Router, link_shares, overlaps
 
 DIES = st.tuples(st.integers(0, 3), st.integers(0, 3))
 EDGES = st.tuples(DIES, st.sampled_from([(0, 1), (1, 0)])).map(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mocap_opt import failures, load_instance, solve
+from mocap_opt import errors, load_instance, solve
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.cli.main import main
@@ -206,7 +206,7 @@ def failing(error):
     "error", [RuntimeError("a solver gave up"), MemoryError("Unable to allocate 38.7 GiB"), KeyError("x")]
 )
 def test_a_failing_step_is_a_note_and_the_next_one_runs(error, monkeypatch):
-    monkeypatch.setattr(failures, "surface", False)
+    monkeypatch.setattr(errors, "raise_unexpected", False)
     search = search_of("S-links", 60.0)
     run_steps(trial_steps(("first", failing(error), False), ("second", nothing, False)), search)
     first, second = search.state.steps
@@ -223,7 +223,7 @@ def test_in_tests_a_failing_step_raises():
 
 
 def test_a_broken_proof_is_never_a_note(monkeypatch):
-    monkeypatch.setattr(failures, "surface", False)
+    monkeypatch.setattr(errors, "raise_unexpected", False)
     bound = Bound("wrong", 10**18, Scope.ANY_EXECUTION, Evidence.SEARCH)
 
     def prove(search, asked_to_stop):

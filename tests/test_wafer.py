@@ -9,7 +9,7 @@ from toy_instances import preset, toy
 
 from mocap_opt.instance import WaferSpec
 from mocap_opt.tables.layout import layout
-from mocap_opt.wafer.presets import WAFERS
+from mocap_opt.wafer.spec import WAFERS
 from mocap_opt.wafer.topology import build_topology, neighbours
 
 

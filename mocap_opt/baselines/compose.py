@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mocap_opt import failures
+from mocap_opt import errors
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, MocapError, Problem
 from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal, Propose, Selection
@@ -50,7 +50,7 @@ def guarded(propose: Propose) -> Propose:
     """Wrap a heuristic: what would outgrow the memory budget, or fails, is "no plan, because".
 
     Errors that this package raises on purpose (a solver cannot be loaded) are for the caller, and in tests
-    unexpected ones too (`mocap_opt.failures`).
+    unexpected ones too (`mocap_opt.errors`).
     """
 
     def ask(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
@@ -61,9 +61,9 @@ def guarded(propose: Propose) -> Propose:
         except (MocapError, AssertionError):
             raise
         except Exception as error:
-            if failures.surface:
+            if errors.raise_unexpected:
                 raise
-            return Proposal(None, f"failed: {failures.described(error)}")
+            return Proposal(None, f"failed: {errors.described(error)}")
 
     return ask
 

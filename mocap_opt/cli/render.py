@@ -13,7 +13,7 @@ from mocap_opt.bounds import best
 from mocap_opt.cli.fitting_table import FittingTable
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
-from mocap_opt.instance.written import fields
+from mocap_opt.instance.overrides import fields
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.run_view import RunView
 from mocap_opt.replay.evaluation import Execution

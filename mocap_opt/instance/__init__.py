@@ -1,16 +1,22 @@
 """Instances: what is given, read from JSON and validated as a whole."""
 
-from mocap_opt.instance.cost_schema import (
-    Coefficients,
-    Measured,
-    MeasuredTimes,
-    Roofline,
-    StageCoefficients,
-)
 from mocap_opt.instance.instance import VERSION, Instance, load_instance
 from mocap_opt.instance.json_schema import json_schema
 from mocap_opt.instance.models import MODELS
-from mocap_opt.instance.schema import Chunking, Experts, Latent, ModelSpec, Pipeline, PrecisionSpec, Workload
+from mocap_opt.instance.schema import (
+    Chunking,
+    Coefficients,
+    Experts,
+    Latent,
+    Measured,
+    MeasuredTimes,
+    ModelSpec,
+    Pipeline,
+    PrecisionSpec,
+    Roofline,
+    StageCoefficients,
+    Workload,
+)
 from mocap_opt.wafer.spec import DieSpec, LinkSpec, SlowLink, WaferSpec
 
 __all__ = [

@@ -7,12 +7,16 @@ from itertools import islice, pairwise
 from typing import Any
 
 from mocap_opt.errors import Problem
-from mocap_opt.instance.cost_schema import (
+from mocap_opt.instance.schema import (
+    Chunking,
     Costs,
     Measured,
+    ModelSpec,
+    Pipeline,
+    PrecisionSpec,
     Roofline,
+    Workload,
 )
-from mocap_opt.instance.schema import Chunking, ModelSpec, Pipeline, PrecisionSpec, Workload
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.wafer.spec import WaferSpec
 from mocap_opt.wafer.topology import neighbours

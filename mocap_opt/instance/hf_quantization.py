@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from mocap_opt.instance.hf_modules import REMEDY, Names, full_names
-from mocap_opt.instance.hf_reader import ConfigReader
-from mocap_opt.instance.matrices import ROUTER, Matrix, layer_matrices
+from mocap_opt.instance.hf_reader import REMEDY, ConfigReader, Names, full_names
+from mocap_opt.instance.models import ROUTER, Matrix, layer_matrices
 from mocap_opt.instance.schema import ModelSpec
 
 LEFT_OUT = ("modules_to_not_convert", "ignored_layers", "ignore", "llm_int8_skip_modules", "exclude_modules")

@@ -1,11 +1,14 @@
-"""Typed reading of a ``config.json``, with everything that is wrong gathered."""
+"""Typed reading of a ``config.json``, with everything that is wrong gathered, and of names of its modules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.models import Matrix
 from mocap_opt.messages import show
 
 PATH = "model.config"
@@ -67,3 +70,87 @@ class ConfigReader:
                 self.refuse(key, "a list of names of modules")
                 return []
         return found
+
+
+REMEDY = "leave quantization_config out and give precision.weights and precision.embedding"
+
+_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+_MIXTRAL = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+_SLOW = re.compile(r"\)[*+{]|(?:[*+{].*){6}")
+
+
+class Names:
+    """Names of modules as quantisers list them: whole names, parts between dots, globs, ``re:`` patterns.
+
+    Experts are taken together: what holds for one of them holds for all.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.plain: dict[str, str] = {}
+        self.patterns: dict[str, re.Pattern[str]] = {}
+        self.seen: set[str] = set()
+        for key in keys:
+            if key.startswith("re:"):
+                self.patterns[key] = re.compile(key[3:])
+            elif any(sign in key for sign in "*?["):
+                self.patterns[key] = re.compile(f"{fnmatch.translate(key)}|{fnmatch.translate(f'{key}.*')}")
+            else:
+                for part in _separate(re.sub(r"\bexperts\.\d+", "experts.0", key)):
+                    self.plain[part] = key
+
+    @classmethod
+    def read(cls, read: ConfigReader, key: str, listed: Iterable[str]) -> Names:
+        """Take those names that can be matched in reasonable time, and note the others as problems.
+
+        Parameters
+        ----------
+        read : ConfigReader
+        key : str
+            Where the names stand.
+        listed : iterable of str
+        """
+        good = []
+        for name in listed:
+            try:
+                re.compile(name[3:] if name.startswith("re:") else "")
+                # A repeated group, or many repeats, can take for ever to fail.
+                if not name.startswith("re:") or not _SLOW.search(name):
+                    good.append(name)
+                    continue
+            except (re.error, OverflowError, RecursionError):
+                pass
+            expected = "a simple pattern of names of modules"
+            read.problems.append(Problem(f"{read.path}.{key}", show(name), expected, REMEDY))
+        return cls(good)
+
+    def have(self, called: Iterable[str]) -> bool:
+        """Whether a matrix is among them.
+
+        Parameters
+        ----------
+        called : iterable of str
+            All its names, from the root of the model.
+        """
+        found: set[str] = set()
+        for name in called:
+            parts = name.split(".")
+            ranges = (".".join(parts[a:b]) for a in range(len(parts)) for b in range(a + 1, len(parts) + 1))
+            found |= {self.plain[part] for part in ranges if part in self.plain}
+            found |= {key for key, pattern in self.patterns.items() if pattern.match(name)}
+        self.seen |= found
+        return bool(found)
+
+
+def _separate(key: str) -> list[str]:
+    """The modules that a fused one is made of."""
+    for fused, parts in _FUSED.items():
+        if key.endswith(fused):
+            return [key.removesuffix(fused) + part for part in parts]
+    return [key]
+
+
+def full_names(layer: int, matrix: Matrix) -> tuple[str, str]:
+    """What a matrix is called in checkpoints, also in those of Mixtral."""
+    parts = matrix.name.replace("mlp.", "block_sparse_moe.").split(".")
+    other = ".".join([*parts[:-1], _MIXTRAL.get(parts[-1], parts[-1])])
+    return f"model.layers.{layer}.{matrix.name}", f"model.layers.{layer}.{other}"

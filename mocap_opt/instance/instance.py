@@ -16,14 +16,18 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
-from mocap_opt.instance.cost_schema import (
-    Costs,
-    Roofline,
-)
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.resolve import resolve
-from mocap_opt.instance.schema import Chunking, ModelSpec, Pipeline, PrecisionSpec, Workload
+from mocap_opt.instance.schema import (
+    Chunking,
+    Costs,
+    ModelSpec,
+    Pipeline,
+    PrecisionSpec,
+    Roofline,
+    Workload,
+)
 from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
 from mocap_opt.quantities import Description, Name, Section, Share, Tick, choice, field
 from mocap_opt.wafer.spec import WaferSpec

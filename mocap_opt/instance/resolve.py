@@ -16,8 +16,7 @@ from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.instance.timings import lattice, read_timings
 from mocap_opt.messages import close_to, show
 from mocap_opt.quantities import Section
-from mocap_opt.wafer.presets import WAFERS
-from mocap_opt.wafer.spec import WaferSpec
+from mocap_opt.wafer.spec import WAFERS, WaferSpec
 
 CHANGED = " (changed)"
 PRESETS: Mapping[str, tuple[Mapping[str, dict[str, Any]], type[Section]]] = {

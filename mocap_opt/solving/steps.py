@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mocap_opt import failures
+from mocap_opt import errors
 from mocap_opt.errors import InputError, MocapError, Problem
 from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.solving.incumbent import SearchState
@@ -234,9 +234,9 @@ def _caught(step: Step, search: JointSearch, asked_to_stop: AskedToStop) -> str:
     except (MocapError, AssertionError):
         raise
     except Exception as error:
-        if failures.surface:
+        if errors.raise_unexpected:
             raise
-        note = f"step {step.name} failed: {failures.described(error)}"
+        note = f"step {step.name} failed: {errors.described(error)}"
         search.state.notes.append(note)
         return note
     return ""

@@ -10,13 +10,31 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.tables import memory, transfer
-from mocap_opt.tables.compute import StageTimes, coefficient_times, roofline_times
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
-from mocap_opt.tables.rounding import LIMIT, Polynomial, Rounding, tabulate_stages, whole
-from mocap_opt.tables.ticks import check_tick, choose_tick, rate_per_tick
+from mocap_opt.tables.rounding import (
+    LIMIT,
+    Polynomial,
+    Rounding,
+    check_tick,
+    choose_tick,
+    rate_per_tick,
+    tabulate_stages,
+    whole,
+)
+from mocap_opt.tables.stage_costs import (
+    StageTimes,
+    activation_bytes,
+    coefficient_times,
+    hop_ticks,
+    kv_bytes_per_token,
+    layer_weight_bytes,
+    roofline_times,
+    send_times,
+    static_bytes,
+    working_bytes,
+)
 from mocap_opt.units import exact
 
 if TYPE_CHECKING:
@@ -57,9 +75,9 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     grid = np.array([*range(0, workload.tokens, chunking.quantum), workload.tokens], dtype=np.int64)
     steps = np.arange(grid.size, dtype=np.int64)
     lengths = np.stack([steps * chunking.quantum, workload.tokens - grid[::-1]])
-    message = [transfer.activation_bytes(instance)] * laid_out.stages
-    hops = transfer.hop_ticks(shares, topology.hop_latency, tick)
-    send = transfer.send_times(shares, hops, message, link_rate)
+    message = [activation_bytes(instance)] * laid_out.stages
+    hops = hop_ticks(shares, topology.hop_latency, tick)
+    send = send_times(shares, hops, message, link_rate)
     own = own_traffic(instance, laid_out, grid)
     shortest, longest = chunking.length_limits(workload.tokens)
     queue = instance.pipeline.queue_depth
@@ -134,16 +152,16 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
     """
     stages, page = range(laid_out.stages), instance.chunking.page_tokens
     dies = [len(owned) for owned in laid_out.dies]
-    kappa = [memory.kv_bytes_per_token(instance, laid_out, i) for i in stages]
+    kappa = [kv_bytes_per_token(instance, laid_out, i) for i in stages]
     page_bytes = sizes((each * page for each in kappa), "KV of a page")
     prefix_pages = -(-instance.workload.cached_prefix // page)
     return {
         "page_bytes": page_bytes,
         "prefix_bytes": sizes((each * prefix_pages for each in page_bytes.tolist()), "KV of the prefix"),
         "capacity": sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
-        "static": sizes((memory.static_bytes(instance, laid_out, i) for i in stages), "weights"),
+        "static": sizes((static_bytes(instance, laid_out, i) for i in stages), "weights"),
         "staging": sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
-        "working_bytes": sizes((memory.working_bytes(instance, laid_out, i) for i in stages), "activations"),
+        "working_bytes": sizes((working_bytes(instance, laid_out, i) for i in stages), "activations"),
     }
 
 
@@ -173,8 +191,8 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
         return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
     moved: list[Polynomial] = []
     for i, layers in enumerate(laid_out.layers):
-        kappa = memory.kv_bytes_per_token(instance, laid_out, i)
-        weights = memory.layer_weight_bytes(instance, layers)
+        kappa = kv_bytes_per_token(instance, laid_out, i)
+        weights = layer_weight_bytes(instance, layers)
         moved.append((weights + kappa * instance.workload.cached_prefix, kappa))
     return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from mocap_opt.wafer.placement import balanced_layers, check_connected, place_on_snake
-from mocap_opt.wafer.shares import Shares, link_shares
+from mocap_opt.wafer.routing import Shares, link_shares
 from mocap_opt.wafer.topology import Die, Topology, build_topology
 
 if TYPE_CHECKING:

@@ -1,8 +1,14 @@
-"""The machine as an instance file describes it: dies, links, and which of them fail."""
+"""The machine as an instance file describes it, and machines by name.
+
+Numbers are FLOP/s, bytes, bytes/s and seconds.  ``link.bandwidth`` is what one directed link
+carries: one edge of a die on a mesh or torus, one way of a die's port on a switch.  The description of
+a named machine says where its figures come from and which are uncertain, so that no result rests on
+them unknowingly.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mocap_opt.quantities import (
     Bandwidth,
@@ -63,3 +69,117 @@ class WaferSpec(Section):
         [{"between": [[0, 3], [0, 4]], "bandwidth": "500 GB/s"}],
         default=(),
     )
+
+
+TERA = 10**12
+GIGA = 10**9
+
+WAFERS: dict[str, dict[str, Any]] = {
+    "watos-c3": {
+        "description": (
+            "56 dies. Figures from arXiv 2512.12279 as others report them. Assumed: the 7 x 8 "
+            "arrangement; 4 TB/s per die read as 1 TB/s each way on each of four edges. Derived: 15 ns "
+            "per hop."
+        ),
+        "topology": "mesh",
+        "rows": 7,
+        "cols": 8,
+        "die": {"flops": 708 * TERA, "memory_bytes": 70 * GIGA, "memory_bandwidth": 2 * TERA},
+        "link": {"bandwidth": 1 * TERA, "hop_latency": 15e-9},
+    },
+    "temp-6x8": {
+        "description": (
+            "48 dies. Figures from arXiv 2512.14256 as others report them; 1800 TFLOP/s per die is "
+            "disputed. Assumed: 4 TB/s per die read as 1 TB/s each way per edge; 15 ns per hop."
+        ),
+        "topology": "mesh",
+        "rows": 6,
+        "cols": 8,
+        "die": {"flops": 1800 * TERA, "memory_bytes": 72 * GIGA, "memory_bandwidth": 1 * TERA},
+        "link": {"bandwidth": 1 * TERA, "hop_latency": 15e-9},
+    },
+    "pjlab-5x4": {
+        "description": (
+            "20 dies, from the configuration published with PJLAB-CHIP/LLMEngineOnWafer. Assumed: 80 GB "
+            "per die; 4.5 TB/s per die read as 1.125 TB/s each way per edge."
+        ),
+        "topology": "mesh",
+        "rows": 5,
+        "cols": 4,
+        "die": {"flops": 261 * TERA, "memory_bytes": 80 * GIGA, "memory_bandwidth": 900 * GIGA},
+        "link": {"bandwidth": 1125 * GIGA, "hop_latency": 10e-9},
+    },
+    "dojo-tile": {
+        "description": (
+            "25 dies with 0.44 GB of SRAM each and no DRAM, where large models cannot fit. Figures as "
+            "reported by the press. Assumed: SRAM bandwidth of 354 cores x 400 GB/s (recalled, not "
+            "checked); 15 ns per hop."
+        ),
+        "topology": "mesh",
+        "rows": 5,
+        "cols": 5,
+        "die": {"flops": 362 * TERA, "memory_bytes": 440 * 10**6, "memory_bandwidth": 141_600 * GIGA},
+        "link": {"bandwidth": 4 * TERA, "hop_latency": 15e-9},
+    },
+    "wse-3": {
+        "description": (
+            "One die of 900,000 cores, for comparison only: a pipeline of one stage. 44 GB of SRAM and 21 "
+            "PB/s as others report them; 125 PFLOP/s counts sparsity and, like the fabric's 214 Pb/s, is "
+            "recalled and not checked. A single die has no links."
+        ),
+        "topology": "mesh",
+        "rows": 1,
+        "cols": 1,
+        "die": {"flops": 125_000 * TERA, "memory_bytes": 44 * GIGA, "memory_bandwidth": 21_000 * TERA},
+        "link": {"bandwidth": 26_750 * TERA, "hop_latency": 1e-9},
+    },
+    "cloudmatrix-384": {
+        "description": (
+            "384 NPUs behind a non-blocking switch. Figures from arXiv 2506.12708 as others report them; "
+            "392 GB/s per package one way is recalled and not checked. Assumed: 500 ns per hop, two hops "
+            "from NPU to NPU."
+        ),
+        "topology": "switch",
+        "rows": 1,
+        "cols": 384,
+        "die": {"flops": 752 * TERA, "memory_bytes": 128 * GIGA, "memory_bandwidth": 3200 * GIGA},
+        "link": {"bandwidth": 392 * GIGA, "hop_latency": 500e-9},
+    },
+    "tpu-v5p": {
+        "description": (
+            "A two-dimensional 8 x 8 slice (assumed) of the three-dimensional torus. Chip figures from "
+            "the vendor's page: 1200 GB/s per chip in both directions together, read as 100 GB/s each way "
+            "on each of six ports, of which the slice uses four. Assumed: 500 ns per hop."
+        ),
+        "topology": "torus",
+        "rows": 8,
+        "cols": 8,
+        "die": {"flops": 459 * TERA, "memory_bytes": 95 * GIGA, "memory_bandwidth": 2765 * GIGA},
+        "link": {"bandwidth": 100 * GIGA, "hop_latency": 500e-9},
+    },
+    "tpu-v6e-16x16": {
+        "description": (
+            "256 chips in a 16 x 16 torus. Figures from the vendor's page: 800 GB/s per chip in both "
+            "directions together over four ports, read as 100 GB/s each way per port. Assumed: 500 ns per "
+            "hop."
+        ),
+        "topology": "torus",
+        "rows": 16,
+        "cols": 16,
+        "die": {"flops": 918 * TERA, "memory_bytes": 32 * GIGA, "memory_bandwidth": 1638 * GIGA},
+        "link": {"bandwidth": 100 * GIGA, "hop_latency": 500e-9},
+    },
+    "h100-x8": {
+        "description": (
+            "Eight GPUs, all to all through a switch. All figures are recalled and not checked: 900 GB/s "
+            "per GPU in both directions together, read as 450 GB/s each way. Assumed: 500 ns per hop, two "
+            "hops from GPU to GPU."
+        ),
+        "topology": "switch",
+        "rows": 1,
+        "cols": 8,
+        "die": {"flops": 989 * TERA, "memory_bytes": 80 * GIGA, "memory_bandwidth": 3350 * GIGA},
+        "link": {"bandwidth": 450 * GIGA, "hop_latency": 500e-9},
+    },
+}
+"""Wafers and the machines they are compared with, by preset name."""

@@ -12,7 +12,7 @@ from bokeh.embed import components
 from bokeh.resources import Resources
 
 from mocap_opt.instance import Instance
-from mocap_opt.instance.written import fields, plain
+from mocap_opt.instance.overrides import fields, plain
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.html import text
 from mocap_opt.pictures.html.panels import (
@@ -20,10 +20,10 @@ from mocap_opt.pictures.html.panels import (
     PORT_COLOURS,
     memory_panel,
     sample_sources,
+    timeline,
     wafer_panel,
 )
 from mocap_opt.pictures.html.scenes import Scene, make_scenes, page_units
-from mocap_opt.pictures.html.timeline import timeline
 from mocap_opt.pictures.palette import (
     ACTIVITY_COLOURS,
     IDLE_COLOUR,

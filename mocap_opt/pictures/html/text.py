@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from mocap_opt.instance.written import plain
+from mocap_opt.instance.overrides import plain
 from mocap_opt.pictures.palette import byte_unit, time_unit
 from mocap_opt.solving.report import Report
 from mocap_opt.solving.side_by_side import Contender

@@ -1,8 +1,7 @@
 """Pictures with matplotlib (the extra ``plots``): functions that draw on the axes they are given."""
 
-from mocap_opt.pictures.plots.bounds import bounds
-from mocap_opt.pictures.plots.calibration import residuals
-from mocap_opt.pictures.plots.compare import compare
+from mocap_opt.pictures.plots.charts import bounds, compare, residuals
+from mocap_opt.pictures.plots.execution import gantt, memory
 from mocap_opt.pictures.plots.figures import (
     bounds_figure,
     compare_figure,
@@ -12,11 +11,8 @@ from mocap_opt.pictures.plots.figures import (
     residuals_figure,
     save_figure,
 )
-from mocap_opt.pictures.plots.gantt import gantt
-from mocap_opt.pictures.plots.headline import headline_figure, stages_figure
-from mocap_opt.pictures.plots.memory import memory
 from mocap_opt.pictures.plots.mesh import mesh
-from mocap_opt.pictures.plots.studies import study_figure
+from mocap_opt.pictures.plots.studies import headline_figure, stages_figure, study_figure
 
 __all__ = [
     "bounds",

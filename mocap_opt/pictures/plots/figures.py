@@ -14,11 +14,8 @@ from matplotlib.figure import Figure
 
 from mocap_opt.calibration import Fit
 from mocap_opt.files import write_bytes_atomically
-from mocap_opt.pictures.plots.bounds import bounds
-from mocap_opt.pictures.plots.calibration import residuals
-from mocap_opt.pictures.plots.compare import compare
-from mocap_opt.pictures.plots.gantt import gantt
-from mocap_opt.pictures.plots.memory import memory
+from mocap_opt.pictures.plots.charts import bounds, compare, residuals
+from mocap_opt.pictures.plots.execution import gantt, memory
 from mocap_opt.pictures.plots.mesh import mesh
 from mocap_opt.pictures.plots.style import look
 from mocap_opt.pictures.run_view import RunView

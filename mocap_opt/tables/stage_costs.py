@@ -1,0 +1,232 @@
+"""What a stage computes, keeps and sends: times as exact polynomials, sizes in bytes.
+
+Times here are polynomials in tokens, in seconds; `mocap_opt.tables.build` rounds them.  Symbols and
+formulas are those of ``formulations/notation.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.instance.models import layer_matrices
+from mocap_opt.tables.rounding import Polynomial, Rounding, whole
+from mocap_opt.units import exact
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance, ModelSpec, Roofline, StageCoefficients
+    from mocap_opt.tables.layout import Layout
+    from mocap_opt.wafer.routing import Shares
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """The parts of tau_i that depend on compute, as polynomials in seconds.
+
+    Attributes
+    ----------
+    compute : Polynomial
+        Phi_i(x), x tokens after the cached prefix.
+    full_block : Polynomial
+        What counting attention in full blocks adds, by the chunk's length.
+    prefix_cost : Polynomial
+        gamma_i (P + a), by the chunk's start a.
+    length_cost : Polynomial
+        c_i(l), by the chunk's length.
+    """
+
+    compute: Polynomial
+    full_block: Polynomial
+    prefix_cost: Polynomial
+    length_cost: Polynomial
+
+
+def layer_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
+    """Count the parameters of a layer's matrices.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    layer : int
+        From 0.
+    active : bool
+        Only the experts one token visits, or all of them.
+    """
+    return sum(
+        matrix.size * (matrix.active if active else matrix.copies) for matrix in layer_matrices(model, layer)
+    )
+
+
+def linear_flops(model: ModelSpec, layers: range) -> int:
+    """Return L_i lin: FLOPs per token of the matrix products of these layers, 2 per active parameter."""
+    return 2 * sum(layer_parameters(model, layer, active=True) for layer in layers)
+
+
+def attention_flops(model: ModelSpec, layers: range) -> int:
+    """Return L_i att: FLOPs per (query, key) pair of these layers, scores and weighted values."""
+    if model.latent is None:
+        sizes = 2 * model.head_dim
+    else:
+        sizes = model.latent.nope_dim + model.latent.rope_dim + model.latent.value_dim
+    return 2 * model.heads * sizes * len(layers)
+
+
+def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: int) -> StageTimes:
+    """Return a stage's times from FLOPs and the speed of its dies.
+
+    Phi_i(x) = (lin x + att (P x + x (x + 1) / 2)) batch / (d_i FLOP/s efficiency), summed over the
+    stage's layers; full blocks add att l (l - 1) / 2 pairs; c_i(l) is the overhead, the matrix
+    products of ``half_efficiency_tokens`` more tokens, and the collectives.
+    """
+    layers = layout.layers[stage]
+    batch, prefix = instance.workload.batch, instance.workload.cached_prefix
+    speed = len(layout.dies[stage]) * exact(instance.wafer.die.flops) * exact(costs.efficiency)
+    linear = linear_flops(instance.model, layers) * batch / speed
+    pair = attention_flops(instance.model, layers) * batch / speed
+    nothing = Fraction(0)
+    full = (nothing, -pair / 2, pair / 2) if instance.attention == "full_block" else (nothing,)
+    gamma = exact(costs.prefix_cost)
+    start, slope = collectives(instance, layout, stage)
+    fixed = exact(costs.overhead) + linear * exact(costs.half_efficiency_tokens)
+    return StageTimes(
+        compute=(nothing, linear + pair * (prefix + Fraction(1, 2)), pair / 2),
+        full_block=full,
+        prefix_cost=(gamma * prefix, gamma),
+        length_cost=(fixed + start, slope),
+    )
+
+
+def coefficient_times(instance: Instance, coefficients: StageCoefficients) -> StageTimes:
+    """Return a stage's times from fitted coefficients.
+
+    A chunk of l tokens after h takes constant + prefix h + linear l + quadratic (2 h l + l^2), the
+    form serving engines fit; h counts the cached prefix.  The fit already contains the batch, the
+    collectives and the way attention is counted.
+    """
+    prefix = instance.workload.cached_prefix
+    linear, quadratic = exact(coefficients.linear), exact(coefficients.quadratic)
+    gamma, nothing = exact(coefficients.prefix), Fraction(0)
+    return StageTimes(
+        compute=(nothing, linear + 2 * prefix * quadratic, quadratic),
+        full_block=(nothing,),
+        prefix_cost=(gamma * prefix, gamma),
+        length_cost=(exact(coefficients.constant),),
+    )
+
+
+def layer_weight_bytes(instance: Instance, layers: range) -> int:
+    """Bytes of the weights of some layers, all experts included; every chunk reads them."""
+    sizes = (
+        layer_parameters(instance.model, layer, active=False) * exact(instance.precision.of_layer(layer))
+        for layer in layers
+    )
+    return whole(sum(sizes, Fraction(0)), Rounding.UP, "weights")
+
+
+def static_bytes(instance: Instance, layout: Layout, stage: int) -> int:
+    """Bytes always in a stage's memory: its layers, the embedding on the first stage, the head on the last.
+
+    Embedding and head have vocabulary x hidden parameters each, in a precision of their own: quantised
+    checkpoints leave them as they are.  They are not part of the traffic of a chunk: one is a lookup, the
+    other runs once at the end.
+    """
+    ends = (stage == 0) + (stage == layout.stages - 1)
+    table = instance.model.vocabulary * instance.model.hidden * exact(instance.precision.of_ends)
+    return layer_weight_bytes(instance, layout.layers[stage]) + whole(ends * table, Rounding.UP, "weights")
+
+
+def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fraction:
+    """Return kappa_i, bytes of KV per token position on a stage, all layers and prompts of the batch.
+
+    Keys and values of every KV head; each die holds whole heads, so a stage of d dies holds
+    d ceil(heads / d) of them.  Latent attention: the KV latent and the rotary key, on every die.
+    """
+    model, d = instance.model, len(layout.dies[stage])
+    if model.latent is None:
+        elements = 2 * model.head_dim * d * -(-model.kv_heads // d)
+    else:
+        elements = d * (model.latent.kv_rank + model.latent.rope_dim)
+    return len(layout.layers[stage]) * elements * exact(instance.precision.kv) * instance.workload.batch
+
+
+def feed_forward_width(model: ModelSpec) -> int:
+    """Return the widest feed-forward activation of a token: of its experts together, or of a dense layer."""
+    experts = model.experts
+    if experts is None:
+        return model.ffn
+    width = (experts.active + experts.shared) * experts.ffn
+    return max(width, model.ffn) if experts.dense_layers else width
+
+
+def working_bytes(instance: Instance, layout: Layout, stage: int) -> int:
+    """Bytes of activations per token of a stage's queues, all its dies: each 2 hidden + 2 FFN / d."""
+    d = len(layout.dies[stage])
+    elements = 2 * instance.model.hidden * d + 2 * feed_forward_width(instance.model)
+    return whole(
+        elements * exact(instance.precision.activations) * instance.workload.batch, Rounding.UP, "activations"
+    )
+
+
+def activation_bytes(instance: Instance) -> int:
+    """Bytes of the activations of one token position, all prompts of the batch."""
+    per_token = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
+    return whole(per_token, Rounding.UP, "activation bytes per token")
+
+
+def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction, Fraction]:
+    """Time of a stage's tensor-parallel all-reduces: seconds per chunk, seconds per token.
+
+    Two ring all-reduces of the activations per layer, each moving 2 (d - 1) / d of them over every
+    link of the ring and taking 2 (d - 1) steps to the next die.  The ring is paced by the slowest
+    living link inside the stage.  Nothing for one die.
+    """
+    dies = layout.dies[stage]
+    d = len(dies)
+    if d == 1:
+        return Fraction(0), Fraction(0)
+    times = 2 * len(layout.layers[stage])
+    bandwidth = min(link.bandwidth for link in layout.topology.inner_links(dies))
+    step = layout.topology.hop_latency * layout.topology.neighbour_hops
+    data = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
+    return times * 2 * (d - 1) * step, times * Fraction(2 * (d - 1), d) * data / bandwidth
+
+
+def hop_ticks(shares: Shares, hop_latency: Fraction, tick: Fraction) -> IntArray:
+    """Latency of the longest route between stages, int64[stage, stage], ticks, rounded to nearest."""
+    distinct, where = np.unique(shares.hops, return_inverse=True)
+    ticks = [
+        whole(hops * hop_latency / tick, Rounding.NEAREST, "hop latency in ticks")
+        for hops in distinct.tolist()
+    ]
+    return np.array(ticks, dtype=np.int64)[where].reshape(shares.hops.shape)
+
+
+def send_times(
+    shares: Shares, hops: IntArray, message: Sequence[int], link_rate: Sequence[int]
+) -> tuple[Polynomial, ...]:
+    """Uncontended time of activations from each stage to the next, polynomials in tokens, ticks.
+
+    send_i(l) = hops + the largest over links of lambda l bytes / B_e, of the integer rates and hop
+    ticks every replay uses.
+
+    Parameters
+    ----------
+    shares : Shares
+    hops : int64[stage, stage], ticks
+    message : sequence of int
+        Activation bytes per token of each stage.
+    link_rate : sequence of int
+        Bytes per tick of each link.
+    """
+    stages = len(message)
+    times: list[Polynomial] = []
+    for i in range(stages - 1):
+        carried = shares.numerators[:, i, i + 1].tolist()
+        slowest = max(Fraction(part, rate) for part, rate in zip(carried, link_rate, strict=True))
+        times.append((Fraction(int(hops[i, i + 1])), slowest * message[i] / shares.denominator))
+    return (*times, (Fraction(0),))
