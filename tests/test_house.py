@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -25,30 +24,11 @@ FLOORS = (
 LONG = {"mocap_opt.bounds.energetic_traffic"}
 """Modules that are still too long."""
 
-UNDOCUMENTED = {
-    "ground": 14,
-    "wafer": 4,
-    "instance": 19,
-    "tables": 35,
-    "calibration": 2,
-    "flow_shop": 1,
-    "schedule": 23,
-    "replay": 22,
-    "solvers": 14,
-    "formulations": 51,
-    "bounds": 37,
-    "homes": 24,
-    "chunking": 9,
-    "baselines": 22,
-    "search": 14,
-    "solving": 34,
-    "questions": 7,
-    "studies": 30,
-    "pictures": 19,
-    "cli": 41,
-    "__main__": 1,
-}
-"""Functions of two or more parameters without a section about them, at most; none where nothing stands."""
+DESCRIBED: frozenset[str] = frozenset()
+"""Floors on which every function of two or more parameters has a section about them."""
+
+UNDESCRIBED = 423
+"""How many have none on the others."""
 
 
 def module_of(path: Path) -> str:
@@ -83,7 +63,7 @@ def imported(module: str) -> set[str]:
     return found & SOURCES.keys()
 
 
-def undocumented() -> list[str]:
+def undescribed() -> list[str]:
     """Public functions and methods of two or more parameters whose docstring has no section about them."""
     found = []
     for module, tree in TREES.items():
@@ -126,8 +106,7 @@ def test_no_module_is_long():
     assert {module for module, length in lengths.items() if length > MOST_LINES} <= LONG
 
 
-def test_public_functions_name_their_parameters():
-    found = undocumented()
-    counts = Counter(floor_of(place.partition(":")[0]) for place in found)
-    over = {floor for floor, count in counts.items() if count > UNDOCUMENTED.get(floor, 0)}
-    assert [place for place in found if floor_of(place.partition(":")[0]) in over] == []
+def test_public_functions_describe_their_parameters():
+    found = undescribed()
+    assert [place for place in found if floor_of(place.partition(":")[0]) in DESCRIBED] == []
+    assert len(found) <= UNDESCRIBED
