@@ -248,13 +248,13 @@ def test_the_longest_prompt_counts_its_limit_once(monkeypatch):
         load_instance(INSTANCES / "gpt3-175b-watos-longest.json", ["chunking.quantum=8192"])
     )
     given: list[float] = []
-    real = length_search.latency_ceiling
+    real = length_search.latency_upper_bound
 
     def ceiling(family, limit, low, high, asked_to_stop):
         given.append(asked_to_stop.left_s)
         return real(family, limit, low, high, asked_to_stop)
 
-    monkeypatch.setattr(length_search, "latency_ceiling", ceiling)
+    monkeypatch.setattr(length_search, "latency_upper_bound", ceiling)
     for limit in (LatencyLimit(family, factor=1), LatencyLimit(family, ticks=10**15)):
         longest_prompt(family, "uniform", limit, time_limit_s=30.0)
     late, early = given

@@ -17,9 +17,12 @@ from mocap_opt.baselines import METHODS
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
 from mocap_opt.questions.max_context import LatencyLimit, LengthFamily, longest_equal, longest_prompt
-from mocap_opt.questions.max_context.bisection import last_found
-from mocap_opt.questions.max_context.instance_family import shorten
-from mocap_opt.questions.max_context.upper_bounds import Shift, latency_ceiling, memory_ceiling
+from mocap_opt.questions.max_context.instance_family import last_found, shorten
+from mocap_opt.questions.max_context.upper_bounds import (
+    PathWeightShift,
+    latency_upper_bound,
+    memory_upper_bound,
+)
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.tables import build_tables
 
@@ -91,28 +94,28 @@ def test_bisection_without_monotony_ends_between_an_answer_and_none():
     assert last_found(lambda n: n, 3, 2) is None
 
 
-def test_exceptional_lengths_are_part_of_the_ceiling():
+def test_exceptional_lengths_are_part_of_the_upper_bound():
     # Chunks of exactly 2 tokens: an odd prompt cannot be cut, which says nothing about the next even one.
     tables = make_tables(2, 12, max_chunks=4, min_length=2, max_length=2, capacity=20)
-    assert memory_ceiling(LengthFamily(tables)) == 8
+    assert memory_upper_bound(LengthFamily(tables)) == 8
 
 
 def test_shift_measures_what_later_chunks_save():
     steady = make_tables(2, 8, linear=3, quadratic=1)
-    assert Shift.of(steady).slack == 0
+    assert PathWeightShift.of(steady).slack == 0
     falling = make_tables(2, 4, max_chunks=3)
     phi = np.array([[0, 10, 18, 25, 30]] * 2, dtype=np.int64)  # steps of 10, 8, 7, 5
     changed = shorten(falling, 4)
     object.__setattr__(changed, "phi", phi)
     # Two steps take 18, 15 and 12: 6 less at most; a path has 3 + 2 - 1 nodes.
-    assert Shift.of(changed).slack == 6 * 4
-    assert Shift.of(make_tables(2, 8, min_length=2)).slack is None
+    assert PathWeightShift.of(changed).slack == 6 * 4
+    assert PathWeightShift.of(make_tables(2, 8, min_length=2)).slack is None
 
 
-def test_latency_ceiling_against_every_length():
+def test_latency_upper_bound_against_every_length():
     family = LengthFamily(make_tables(3, 24, max_chunks=4, linear=5, quadratic=1, constant=3, capacity=30))
     limit = LatencyLimit(family, ticks=Fraction(900))
-    top = latency_ceiling(family, limit, 0, 24)
+    top = latency_upper_bound(family, limit, 0, 24)
     within = [
         s
         for s in range(1, 25)

@@ -19,8 +19,7 @@ from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.questions.tradeoffs import Choice, Sweep, sweep
-from mocap_opt.questions.tradeoffs.any_layout import load_for_any_layout
-from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED
+from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, load_for_any_layout
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.units import format_percent
 

@@ -116,6 +116,11 @@ def frame_of(given: list[Outcome]) -> pd.DataFrame:
 def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write rows as CSV or Parquet, by the name's ending, whole or not at all.
 
+    Parameters
+    ----------
+    frame : DataFrame
+    path : path
+
     Raises
     ------
     InputError
@@ -172,14 +177,14 @@ def standings_as_text(standings: pd.DataFrame) -> pd.DataFrame:
 def rows_as_text(rows: pd.DataFrame) -> pd.DataFrame:
     """Times to five digits, gaps in percent, a dash for what is not known."""
 
-    def text(value: Any, name: str) -> str:
+    def _text(value: Any, name: str) -> str:
         if value is None or value != value:
             return "-"
         if name == "gap":
             return format_percent(value)
         return f"{value:.5g}" if isinstance(value, float) else str(value)
 
-    columns = {name: rows[name].map(lambda value, name=name: text(value, name)) for name in rows.columns}
+    columns = {name: rows[name].map(lambda value, name=name: _text(value, name)) for name in rows.columns}
     return type(rows)(columns, index=rows.index)
 
 

@@ -36,12 +36,12 @@ def contender_names(frame: pd.DataFrame) -> pd.Series[str]:
 def instance_labels(frame: pd.DataFrame) -> pd.Series[str]:
     """Instance and variant of each row, ``tiny-slack batch=2``; the last part of a path will do."""
 
-    def label(name: str, variant: dict[str, Any]) -> str:
+    def _label(name: str, variant: dict[str, Any]) -> str:
         return " ".join([name, *(f"{path.split('.')[-1]}={value}" for path, value in variant.items())])
 
     import pandas as pd  # noqa: PLC0415 - slow to load
 
-    labels = [label(n, v) for n, v in zip(frame["instance"], frame["variant"], strict=True)]
+    labels = [_label(n, v) for n, v in zip(frame["instance"], frame["variant"], strict=True)]
     return pd.Series(labels, index=frame.index, dtype=object)
 
 

@@ -172,7 +172,7 @@ def tasks_of(file: StudyFile) -> list[Task]:
 def _settings(file: StudyFile) -> Iterator[Settings]:
     study = file.study
 
-    def asked(method: str, solver: str, seed: int, limit_s: float) -> Settings:
+    def _asked(method: str, solver: str, seed: int, limit_s: float) -> Settings:
         return Settings(
             method,
             solver,
@@ -188,10 +188,10 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
         plugin = find_plugin_method(method, METHOD_NAMES)
         if built_in_name(method) in METHODS or (plugin is not None and plugin.heuristic):
             # No solver, no seed, and it stops by itself: more runs would repeat the first.
-            yield asked(method, "auto", 0, max(study.time_limits_s))
+            yield _asked(method, "auto", 0, max(study.time_limits_s))
             continue
         for solver, seed, limit_s in itertools.product(study.solvers, study.seeds, study.time_limits_s):
-            yield asked(method, solver, seed, limit_s)
+            yield _asked(method, solver, seed, limit_s)
 
 
 def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict[str, Any]]]:

@@ -4,9 +4,8 @@ Mathematics: ``formulations/max_length.md``.
 """
 
 from mocap_opt.questions.max_context.equal import EQUAL_METHODS, longest_equal
-from mocap_opt.questions.max_context.instance_family import LengthFamily
-from mocap_opt.questions.max_context.limits import LatencyLimit
-from mocap_opt.questions.max_context.result import LongestPrompt, Point, Stop
+from mocap_opt.questions.max_context.instance_family import LatencyLimit, LengthFamily
+from mocap_opt.questions.max_context.result import LongestPrompt, Obstacle, Point
 from mocap_opt.questions.max_context.search import longest_prompt
 
 __all__ = [
@@ -14,8 +13,8 @@ __all__ = [
     "LatencyLimit",
     "LengthFamily",
     "LongestPrompt",
+    "Obstacle",
     "Point",
-    "Stop",
     "longest_equal",
     "longest_prompt",
 ]

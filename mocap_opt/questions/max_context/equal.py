@@ -13,9 +13,14 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import HOME_RULES
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.questions.max_context.bisection import last_found
-from mocap_opt.questions.max_context.instance_family import LengthFamily, pooled_room
-from mocap_opt.questions.max_context.result import TIME_WAS_UP, LongestPrompt, Point, Stop, memory_stop
+from mocap_opt.questions.max_context.instance_family import LengthFamily, last_found, pooled_room
+from mocap_opt.questions.max_context.result import (
+    TIME_WAS_UP,
+    LongestPrompt,
+    Obstacle,
+    Point,
+    memory_obstacle,
+)
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never, stop_if
@@ -32,7 +37,14 @@ EQUAL_METHODS: dict[str, tuple[str, ...]] = {
 
 
 def equal_at(family: LengthFamily, steps: int) -> Tables:
-    """Tables of M chunks of `steps` grid steps each, M exact."""
+    """Tables of M chunks of equal length, M exact.
+
+    Parameters
+    ----------
+    family : LengthFamily
+    steps : int
+        Of each chunk, grid steps.
+    """
     longest = family.longest
     return replace(family.at(longest.max_chunks * steps * longest.quantum), exact_chunks=True)
 
@@ -43,7 +55,7 @@ def boundaries(tables: Tables) -> IntArray:
     return np.arange(tables.max_chunks + 1, dtype=np.int64) * each
 
 
-def pooled_stop(tables: Tables) -> Stop | None:
+def pooled_memory_obstacle(tables: Tables) -> Obstacle | None:
     """The first slot in which all memories together cannot hold M equal chunks, if there is one.
 
     A proof that no homes exist.
@@ -53,12 +65,14 @@ def pooled_stop(tables: Tables) -> Stop | None:
     short = tables.prefix_bytes - memory.free(length)
     if short.max() > 0:
         k = int(short.argmax())
-        return memory_stop(tokens, k, k, int(short[k]), proved=True)
+        return memory_obstacle(tokens, k, k, int(short[k]), proved=True)
     room = memory.room(tables.max_chunks, length)
     assert room is not None, "every memory has room for what is there besides KV"
     excess = memory.need(marks) - room
     over = np.flatnonzero(excess > 0)
-    return memory_stop(tokens, None, int(over[0]), int(excess[over[0]]), proved=True) if over.size else None
+    return (
+        memory_obstacle(tokens, None, int(over[0]), int(excess[over[0]]), proved=True) if over.size else None
+    )
 
 
 def longest_equal(
@@ -104,7 +118,7 @@ def longest_equal(
     unit = tables.max_chunks * tables.quantum
     least = max(-(-tables.min_length // tables.quantum), 1)
     most = min(tables.steps // tables.max_chunks, tables.max_length // tables.quantum)
-    reached = last_found(lambda n: pooled_stop(equal_at(family, n)) is None or None, least, most)
+    reached = last_found(lambda n: pooled_memory_obstacle(equal_at(family, n)) is None or None, least, most)
     upper = 0 if reached is None else reached[0]
     deadline = Deadline(time_limit_s).unless(asked_to_stop)
     cut_short = False
@@ -120,11 +134,11 @@ def longest_equal(
 
     found = last_found(attempt, least, upper)
     if cut_short:
-        stopped = Stop((least if found is None else found[0] + 1) * unit, TIME_WAS_UP)
+        stopped = Obstacle((least if found is None else found[0] + 1) * unit, TIME_WAS_UP)
         point = None if found is None else _assessed(family, found[0], *found[1])
         return LongestPrompt(method, point, upper * unit, stopped, () if point is None else (point,))
     if found is None:
-        return LongestPrompt(method, None, upper * unit, _stop_at(family, method, least, most))
+        return LongestPrompt(method, None, upper * unit, _obstacle_at(family, method, least, most))
     steps, best = found
     wanted = {least + (steps - least) * n // max(curve_points - 1, 1) for n in range(curve_points)}
     curve = []
@@ -135,7 +149,7 @@ def longest_equal(
             curve += [] if placed is None else [_assessed(family, n, *placed)]
     last = _assessed(family, steps, *best)
     return LongestPrompt(
-        method, last, upper * unit, _stop_at(family, method, steps + 1, most), (*curve, last)
+        method, last, upper * unit, _obstacle_at(family, method, steps + 1, most), (*curve, last)
     )
 
 
@@ -154,25 +168,25 @@ def _assessed(family: LengthFamily, steps: int, rule: str, pages: IntArray) -> P
     return Point(tables.tokens, assess(tables, Plan.from_arrays(tables, boundaries(tables), pages)), rule)
 
 
-def _stop_at(family: LengthFamily, method: str, steps: int, most: int) -> Stop | None:
+def _obstacle_at(family: LengthFamily, method: str, steps: int, most: int) -> Obstacle | None:
     """What stands in the way of chunks of that many steps."""
     tables = family.longest
     tokens = steps * tables.max_chunks * tables.quantum
     if steps > tables.max_length // tables.quantum:
         reason = f"chunks may have at most {tables.max_length} tokens"
-        return Stop(tokens, reason, proved=True)
+        return Obstacle(tokens, reason, proved=True)
     if steps > most:
         # The family ends where the first stage's KV of the whole prompt, alive in slot M - 1, is too much.
         kept = int(tables.page_bytes[0]) * (tokens // tables.page)
-        return memory_stop(tokens, None, tables.max_chunks - 1, kept - pooled_room(tables), proved=True)
+        return memory_obstacle(tokens, None, tables.max_chunks - 1, kept - pooled_room(tables), proved=True)
     cut = equal_at(family, steps)
-    proof = pooled_stop(cut)
+    proof = pooled_memory_obstacle(cut)
     rules = EQUAL_METHODS[method]
     if proof is not None and method == "joint":
         return proof
     shortages = [HOME_RULES[rule](cut, boundaries(cut)).shortage for rule in rules]
     known = [shortage for shortage in shortages if shortage is not None]
     if not known:
-        return proof or Stop(tokens, "no rule found homes")
+        return proof or Obstacle(tokens, "no rule found homes")
     last = known[-1]
-    return memory_stop(tokens, last.memory, last.slot, last.bytes_short, proof is not None)
+    return memory_obstacle(tokens, last.memory, last.slot, last.bytes_short, proof is not None)

@@ -1,19 +1,28 @@
-"""One instance at every length of its prompt: tables that are slices of the longest one's."""
+"""One instance at every length of its prompt, how long each may take, and the last length with an answer.
+
+The tables of a length are slices of the longest one's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from mocap_opt.baselines import METHODS
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import require_supported
+from mocap_opt.replay.evaluation import assess
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
+
+Found = TypeVar("Found")
 
 MOST_STEPS = 2**16
 """More grid steps than this are refused: nothing that follows would end in reasonable time."""
@@ -127,3 +136,97 @@ class LengthFamily:
             remedy = "lower chunking.max_chunks or chunking.longest, or fit coefficients (mocap-opt fit)"
             reach = Problem("max-length", found, "measured times that reach as far as limits do", remedy)
             raise InputError([*error.problems, reach]) from None
+
+
+def without_memory_limits(tables: Tables) -> Tables:
+    """The same tables with memories in which everything fits at home."""
+    needed = tables.static + tables.reserve(tables.tokens) + tables.prefix_bytes
+    needed = needed + tables.page_bytes * int(tables.pages[-1])
+    return replace(tables, capacity=np.maximum(tables.capacity, needed))
+
+
+@dataclass(eq=False)
+class LatencyLimit:
+    """Either so many ticks at any length, or a multiple of what `mocap` takes where memory is no obstacle.
+
+    Attributes
+    ----------
+    family : LengthFamily
+    ticks : Fraction or None
+        The limit at any length.
+    factor : Fraction or None
+        The multiple; exactly one of the two is given.
+    """
+
+    family: LengthFamily
+    ticks: Fraction | None = None
+    factor: Fraction | None = None
+    _known: dict[int, Fraction | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that one limit is given."""
+        if (self.ticks is None) == (self.factor is None):
+            raise ValueError("give either ticks or a factor")
+
+    def at(self, tokens: int) -> Fraction | None:
+        """The limit at a length, ticks; None if `mocap` has no plan even where memory is no obstacle."""
+        if self.factor is None:
+            return self.ticks
+        if tokens not in self._known:
+            tables = without_memory_limits(self.family.at(tokens))
+            plan = METHODS["mocap"].propose(tables).plan
+            self._known[tokens] = None if plan is None else self.factor * assess(tables, plan).latency
+        return self._known[tokens]
+
+
+def last_found(
+    attempt: Callable[[int], Found | None], low: int, high: int, *, monotone: bool = True
+) -> tuple[int, Found] | None:
+    """Look for the greatest number in low .. high with an answer.
+
+    Parameters
+    ----------
+    attempt : callable
+        Asked at most once for each number.
+    low, high : int
+        Both included.
+    monotone : bool
+        Whether an answer at n means one at n - 1 too; then the result is the greatest number with
+        an answer.  Otherwise every doubling is asked, and the result is a number with an answer
+        whose successor has none (or is beyond `high`); others beyond it may have one.
+
+    Returns
+    -------
+    (int, answer) or None
+        None if no number asked about has an answer.
+    """
+    best: tuple[int, Found] | None = None
+    beyond = high + 1
+    for n in _doublings(low, high):
+        found = attempt(n)
+        if found is not None:
+            best, beyond = (n, found), high + 1
+        else:
+            beyond = min(beyond, n)
+            if monotone:
+                break
+    if best is None:
+        return None
+    while beyond - best[0] > 1:
+        middle = (best[0] + beyond) // 2
+        found = attempt(middle)
+        if found is None:
+            beyond = middle
+        else:
+            best = middle, found
+    return best
+
+
+def _doublings(low: int, high: int) -> list[int]:
+    """List low, low + 1, low + 3, low + 7, ... and high at the end."""
+    numbers = []
+    step = 0
+    while low + step < high:
+        numbers.append(low + step)
+        step = 2 * step + 1
+    return [*numbers, high] if low <= high else []

@@ -12,7 +12,7 @@ TIME_WAS_UP = "time was up before a plan of this length was found"
 
 
 @dataclass(frozen=True)
-class Stop:
+class Obstacle:
     """What stands in the way of the next longer prompt.
 
     Attributes
@@ -50,11 +50,24 @@ class Stop:
         }
 
 
-def memory_stop(tokens: int, memory: int | None, slot: int, short: int, proved: bool) -> Stop:
-    """Build the stop of a memory row."""
+def memory_obstacle(tokens: int, memory: int | None, slot: int, short: int, proved: bool) -> Obstacle:
+    """Say that memory is short.
+
+    Parameters
+    ----------
+    tokens : int
+        Length of the prompt.
+    memory : int or None
+        None: all of them together.
+    slot : int
+    short : int
+        Bytes that are missing.
+    proved : bool
+        Whether no plan of that length exists.
+    """
     where = "all memories together are" if memory is None else f"memory {memory} is"
     reason = f"{where} {decimal_bytes(short)} short in slot {slot}"
-    return Stop(tokens, reason, memory, slot, short, proved)
+    return Obstacle(tokens, reason, memory, slot, short, proved)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class LongestPrompt:
         None if no plan was found at any length.
     upper_bound_tokens : int
         No longer prompt has a plan under the rules of the search, whatever the method; 0 if none has.
-    stopped_by : Stop or None
+    stopped_by : Obstacle or None
         None if nothing does: the upper bound was reached by a limit that is part of the question.
     curve : tuple of Point
         Shorter lengths and the longest, ascending.
@@ -95,7 +108,7 @@ class LongestPrompt:
     method: str
     best: Point | None
     upper_bound_tokens: int
-    stopped_by: Stop | None
+    stopped_by: Obstacle | None
     curve: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:

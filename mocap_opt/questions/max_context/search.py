@@ -11,15 +11,13 @@ from mocap_opt.baselines.registry import find_method
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.questions.max_context.bisection import last_found
-from mocap_opt.questions.max_context.instance_family import LengthFamily
-from mocap_opt.questions.max_context.limits import LatencyLimit
-from mocap_opt.questions.max_context.result import TIME_WAS_UP, LongestPrompt, Point, Stop
+from mocap_opt.questions.max_context.instance_family import LatencyLimit, LengthFamily, last_found
+from mocap_opt.questions.max_context.result import TIME_WAS_UP, LongestPrompt, Obstacle, Point
 from mocap_opt.questions.max_context.upper_bounds import (
-    latency_ceiling,
-    latency_stop_at,
-    memory_ceiling,
-    memory_stop_at,
+    latency_obstacle_at,
+    latency_upper_bound,
+    memory_obstacle_at,
+    memory_upper_bound,
     shortest_chunk,
 )
 from mocap_opt.replay.evaluation import Assessment, assess
@@ -46,6 +44,12 @@ def fitting_plan(tables: Tables, asked_to_stop: AskedToStop = never) -> Plan | N
 
     For each longest chunk, shortest first, and each count these boundaries need least memory in
     every slot; with pages of one size some of them fit if any plan does.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Once it says so, there is no plan.
     """
     setting, memory = Setting(tables), PooledMemory.of(tables)
     lengths = [k for k in range(1, tables.steps + 1) if tables.length_allowed[:, k].any()]
@@ -157,22 +161,22 @@ class LengthSearch:
             return None
         return Point(tables.tokens, best, state.best_source or "joint")
 
-    def stop_at(self, steps: int) -> Stop | None:
+    def obstacle_at(self, steps: int) -> Obstacle | None:
         """What stands in the way of a length without a plan."""
         tables = self.family.longest
         tokens = steps * tables.quantum
         if steps > tables.steps:
             reason = "all memories together cannot hold the first stage's KV of the whole prompt"
-            return Stop(tokens, reason, proved=True)
-        proof = memory_stop_at(self.family, steps)
+            return Obstacle(tokens, reason, proved=True)
+        proof = memory_obstacle_at(self.family, steps)
         if proof is None and self.limit is not None:
-            proof = latency_stop_at(self.family, self.limit, steps)
+            proof = latency_obstacle_at(self.family, self.limit, steps)
         if proof is None and self.cut_short:
-            return Stop(tokens, TIME_WAS_UP)
+            return Obstacle(tokens, TIME_WAS_UP)
         if self.method == "joint" or proof is not None:
-            return proof or Stop(tokens, "no plan was found, and none is ruled out")
+            return proof or Obstacle(tokens, "no plan was found, and none is ruled out")
         proposal = find_method(self.method).propose(self.family.at(tokens))
-        return Stop(tokens, proposal.reason or "the plan of this method takes longer than the limit")
+        return Obstacle(tokens, proposal.reason or "the plan of this method takes longer than the limit")
 
 
 def longest_prompt(
@@ -231,23 +235,23 @@ def longest_prompt(
             ]
         )
     deadline = Deadline(time_limit_s).unless(asked_to_stop)
-    ceiling = memory_ceiling(family)
+    upper = memory_upper_bound(family)
     low = shortest_chunk(tables) * (tables.max_chunks if tables.exact_chunks else 1)
     absolute = limit is not None and limit.factor is None
     if limit is not None and absolute:
         tell("an upper bound")
-        ceiling = latency_ceiling(family, limit, 0, ceiling, deadline.share(BOUNDING))
+        upper = latency_upper_bound(family, limit, 0, upper, deadline.share(BOUNDING))
     bounding = BOUNDING if limit is not None and not absolute else 0.0
     search = LengthSearch(family, method, limit, deadline.share(1 - bounding), seed, tell)
-    found = last_found(search.attempt, low, ceiling, monotone=False)
+    found = last_found(search.attempt, low, upper, monotone=False)
     reached = 0 if found is None else found[0]
     if limit is not None and not absolute:
         tell("an upper bound")
-        ceiling = latency_ceiling(family, limit, reached, ceiling, deadline)
+        upper = latency_upper_bound(family, limit, reached, upper, deadline)
     points = () if found is None else _curve(search, low, found[1], curve_points)
     best = None if found is None else found[1]
-    stop = search.stop_at(max(reached + 1, low))
-    return LongestPrompt(method, best, ceiling * tables.quantum, stop, points)
+    stop = search.obstacle_at(max(reached + 1, low))
+    return LongestPrompt(method, best, upper * tables.quantum, stop, points)
 
 
 def _curve(search: LengthSearch, low: int, last: Point, points: int) -> tuple[Point, ...]:

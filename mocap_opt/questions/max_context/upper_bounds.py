@@ -13,23 +13,28 @@ from mocap_opt.bounds.crossing import MOST_STEPS, crossing, crossing_pooled_memo
 from mocap_opt.bounds.infeasible import prove_infeasible
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.lower_bound import Scope
-from mocap_opt.questions.max_context.bisection import last_found
-from mocap_opt.questions.max_context.instance_family import LengthFamily
-from mocap_opt.questions.max_context.limits import LatencyLimit
-from mocap_opt.questions.max_context.result import Stop
+from mocap_opt.questions.max_context.instance_family import LatencyLimit, LengthFamily, last_found
+from mocap_opt.questions.max_context.result import Obstacle
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_seconds
 
 
-def memory_stop_at(family: LengthFamily, steps: int) -> Stop | None:
-    """Why no plan of that many grid steps keeps to counts, lengths and memories; None if unproved."""
+def memory_obstacle_at(family: LengthFamily, steps: int) -> Obstacle | None:
+    """Why no plan of a length keeps to counts, lengths and memories; None if that is not proved.
+
+    Parameters
+    ----------
+    family : LengthFamily
+    steps : int
+        Length of the prompt, grid steps.
+    """
     tables = family.at(steps * family.longest.quantum)
     found = prove_infeasible(tables)
     if found is None:
         return None
     short = found.bytes_short or None
-    return Stop(tables.tokens, found.message, found.memory, found.slot, short, proved=True)
+    return Obstacle(tables.tokens, found.message, found.memory, found.slot, short, proved=True)
 
 
 def shortest_chunk(tables: Tables) -> int:
@@ -37,7 +42,7 @@ def shortest_chunk(tables: Tables) -> int:
     return max(-(-tables.min_length // tables.quantum), 1)
 
 
-def memory_ceiling(family: LengthFamily) -> int:
+def memory_upper_bound(family: LengthFamily) -> int:
     """Most grid steps of a prompt that is not proved to break a rule of counts, lengths or memories.
 
     A plan of one more step gives one of this length by taking a step from a chunk, unless all its
@@ -50,7 +55,7 @@ def memory_ceiling(family: LengthFamily) -> int:
     high = min(tables.steps, tables.max_length // tables.quantum * most)
 
     def open_at(steps: int) -> bool | None:
-        return memory_stop_at(family, steps) is None or None
+        return memory_obstacle_at(family, steps) is None or None
 
     found = last_found(open_at, low, high)
     reached = 0 if found is None else found[0]
@@ -66,7 +71,7 @@ def memory_ceiling(family: LengthFamily) -> int:
 
 
 @dataclass(frozen=True)
-class Shift:
+class PathWeightShift:
     """How path weights compare between a plan and the one that is left when steps are taken from it.
 
     Attributes
@@ -78,7 +83,7 @@ class Shift:
     slack: int | None
 
     @classmethod
-    def of(cls, tables: Tables) -> Shift:
+    def of(cls, tables: Tables) -> PathWeightShift:
         """Read it off the tables of the longest prompt: O(G^2) for each kind of stage."""
         if tables.steps > MOST_STEPS or shortest_chunk(tables) > 1 or tables.residual is not None:
             return cls(None)
@@ -102,14 +107,21 @@ def _dearer_earlier(phi: IntArray) -> int:
 
 
 def path_bound(tables: Tables, asked_to_stop: AskedToStop = never) -> int | None:
-    """The best bound that follows from path weights and pooled memory alone, ticks."""
+    """The best bound that follows from path weights and pooled memory alone, ticks.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        What is proved by the time it says so stands.
+    """
     rules = (stage_work, crossing, crossing_pooled_memory)
     bounds = [rule(tables, asked_to_stop=asked_to_stop) for rule in rules]
     found = best([bound for bound in bounds if bound is not None], {Scope.ANY_EXECUTION})
     return None if found is None else found.ticks
 
 
-def latency_ceiling(
+def latency_upper_bound(
     family: LengthFamily,
     limit: LatencyLimit,
     low: int,
@@ -118,11 +130,13 @@ def latency_ceiling(
 ) -> int:
     """Most grid steps in low .. high not proved to take longer than the limit; all below `low` count as open.
 
-    Works from the top in blocks: with a known `Shift` a bound at a block's shortest length holds
+    Works from the top in blocks: with a known `PathWeightShift` a bound at a block's shortest length holds
     for all of it, up to the slack.  Without one every length is asked about.
 
     Parameters
     ----------
+    family : LengthFamily
+    limit : LatencyLimit
     low : int
         A length with a plan, or 0.
     high : int
@@ -130,7 +144,7 @@ def latency_ceiling(
     asked_to_stop : callable
         Once it says so, what is not yet proved is left open.
     """
-    quantum, shift = family.longest.quantum, Shift.of(family.longest)
+    quantum, shift = family.longest.quantum, PathWeightShift.of(family.longest)
     known: dict[int, int | None] = {}
 
     def bound(steps: int) -> int | None:
@@ -138,8 +152,8 @@ def latency_ceiling(
             known[steps] = path_bound(family.at(steps * quantum), asked_to_stop)
         return known[steps]
 
-    def out(first: int, last: int) -> bool:
-        if first == last and memory_stop_at(family, first) is not None:
+    def _ruled_out(first: int, last: int) -> bool:
+        if first == last and memory_obstacle_at(family, first) is not None:
             return True
         least = bound(first)
         slack = 0 if first == last else shift.slack
@@ -151,7 +165,7 @@ def latency_ceiling(
     top, width = high, 1
     while top > low and not asked_to_stop():
         first = max(top - width + 1, low + 1)
-        if out(first, top):
+        if _ruled_out(first, top):
             top, width = first - 1, (2 * width if shift.slack is not None else 1)
         elif first == top:
             break
@@ -165,17 +179,25 @@ def _lengths(limit: LatencyLimit, first: int, last: int) -> range:
     return range(last, first - 1, -1) if limit.factor is not None else range(first, first + 1)
 
 
-def latency_stop_at(family: LengthFamily, limit: LatencyLimit, steps: int) -> Stop | None:
-    """Why every plan of that many grid steps takes too long; None if that is not proved."""
+def latency_obstacle_at(family: LengthFamily, limit: LatencyLimit, steps: int) -> Obstacle | None:
+    """Why every plan of a length takes too long; None if that is not proved.
+
+    Parameters
+    ----------
+    family : LengthFamily
+    limit : LatencyLimit
+    steps : int
+        Length of the prompt, grid steps.
+    """
     tables = family.at(steps * family.longest.quantum)
     allowed, least = limit.at(tables.tokens), path_bound(tables)
     if allowed is None:
         reason = "mocap, whose latency is the measure, has no plan however large the memories are"
-        return Stop(tables.tokens, reason, proved=True)
+        return Obstacle(tables.tokens, reason, proved=True)
     if least is None or least <= allowed:
         return None
     reason = f"every plan takes at least {_time(tables, least)}, and {_time(tables, allowed)} are allowed"
-    return Stop(tables.tokens, reason, proved=True)
+    return Obstacle(tables.tokens, reason, proved=True)
 
 
 def _time(tables: Tables, ticks: int | Fraction) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from mocap_opt.bounds import Scope, best, prove_infeasible
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import read_json
+from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import require_supported
+from mocap_opt.instance.overrides import apply_overrides
+from mocap_opt.instance.schema import Pipeline
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.solving import Progress, Solution, solve
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
-
-if TYPE_CHECKING:
-    from mocap_opt.instance import Instance
 
 NOT_REACHED = "not reached"
 
@@ -27,6 +32,10 @@ BOUNDING = 0.4
 
 LEAST_SHARE = 0.1
 """Part of the time left that a variant may take at least, however many are still waiting."""
+
+
+ONE_STAGE = {"stages": 1, "dies_per_stage": 1}
+"""The layout that fits whenever any does."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +259,7 @@ def _settle(
     if choice.outcome == "infeasible":
         return choice, None
     if known is not None and choice.bound is not None and choice.bound >= known:
-        return _with(choice, choice.bound, None, "pruned"), None
+        return replace(choice, outcome="pruned"), None
     if deadline.expired:
         return choice, None
     variant = instance.replace(*choice.overrides)
@@ -269,11 +278,52 @@ def _settle(
     if proved is not None:
         bound = max(proved.ticks * tick, choice.bound or Fraction(0))
     if solution.assessment is None:
-        return _with(choice, bound, None, "no plan"), None
-    return _with(choice, bound, solution.assessment.latency * tick, "solved"), solution
+        return replace(choice, bound=bound, outcome="no plan"), None
+    return replace(
+        choice, bound=bound, latency=solution.assessment.latency * tick, outcome="solved"
+    ), solution
 
 
-def _with(choice: Choice, bound: Fraction | None, latency: Fraction | None, outcome: str) -> Choice:
-    return Choice(
-        choice.overrides, choice.stages, choice.dies_per_stage, choice.chunks, bound, latency, outcome
-    )
+def load_for_any_layout(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Instance:
+    """Read an instance file for a sweep of layouts.
+
+    Parameters
+    ----------
+    path : path
+    overrides : iterable of str
+        As for `mocap_opt.load_instance`.
+
+    Returns
+    -------
+    Instance
+        With its own layout if that fits the wafer and the layers, otherwise with one stage on one die.
+
+    Raises
+    ------
+    InputError
+        If something else is wrong than that the layout does not fit, or it is missing.
+    """
+    data, folder = apply_overrides(read_json(path), overrides), Path(path).parent
+    try:
+        return Instance.from_dict(data, folder)
+    except InputError:
+        pipeline = data.get("pipeline", {})
+        if not _only_too_large(pipeline):
+            raise
+        try:
+            return Instance.from_dict({**data, "pipeline": {**pipeline, **ONE_STAGE}}, folder)
+        except InputError:
+            # Other things are wrong as well; all of them are listed with the layout as it is.
+            pass
+        raise
+
+
+def _only_too_large(pipeline: Any) -> bool:
+    """Whether a pipeline is well formed but for its size, and laid out by rules."""
+    if not isinstance(pipeline, Mapping):
+        return False
+    try:
+        read = Pipeline.model_validate({"stages": 1, **pipeline})
+    except (ValidationError, InputError):
+        return False
+    return read.layers == "balanced" and read.placement == "boustrophedon"

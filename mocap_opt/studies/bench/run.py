@@ -146,7 +146,7 @@ def _rows(
     first = settings.ask(FIRST_CHOICE, "best", HEURISTIC_LIMIT_S)
     heuristic = run([Task.of("first-heuristic", instance, first)], 0.0)[0].row
 
-    def row(method: str, execution: str, count: int, limit_s: float, grace_s: float) -> Row:
+    def _row(method: str, execution: str, count: int, limit_s: float, grace_s: float) -> Row:
         tell(f"{instance.name}: {method}, {count} run{'s' if count > 1 else ''} of at most {limit_s:g} s")
         asked = [settings.ask(method, execution, limit_s, number or None) for number in range(count)]
         done = run([Task.of("latency", instance, each) for each in asked], grace_s)
@@ -169,6 +169,6 @@ def _rows(
             **merged,
         )
 
-    yield row("auto", "best", settings.runs(size), settings.limit_s(size), GRACE_S)
+    yield _row("auto", "best", settings.runs(size), settings.limit_s(size), GRACE_S)
     for method in PLAIN if settings.plain else ():
-        yield row(method, "lockstep", settings.repeats or 1, settings.plain_limit_s, PLAIN_GRACE_S)
+        yield _row(method, "lockstep", settings.repeats or 1, settings.plain_limit_s, PLAIN_GRACE_S)

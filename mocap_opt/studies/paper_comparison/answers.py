@@ -87,7 +87,15 @@ def answer(
 
 
 def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[str, Any]:
-    """Seconds per request of identical requests without end."""
+    """Seconds per request of identical requests without end.
+
+    Parameters
+    ----------
+    instance : Instance
+    method : str
+    time_limit_s : float
+        Wall time of the joint method, seconds.
+    """
     tables = build_tables(instance)
     if method != JOINT:
         found = period_of_method(tables, method)
@@ -115,9 +123,20 @@ def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[
 
 
 def repeated(tables: Tables, plan: Plan, count: int) -> Schedule | None:
-    """A plan for each of `count` identical requests, with the fewest slots between them that are feasible.
+    """A plan for each of several identical requests, with the fewest slots between them that are feasible.
 
-    None if memory does not admit them even one after the other.
+    Parameters
+    ----------
+    tables : Tables
+        Of one request.
+    plan : Plan
+    count : int
+        Of requests.
+
+    Returns
+    -------
+    Schedule or None
+        None if memory does not admit them even one after the other.
     """
     for spacing in range(plan.chunks, plan.chunks + tables.stages):
         sequence = identical_requests(tables, plan, count, spacing)
@@ -132,6 +151,11 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     A heuristic repeats its plan for one request.  The joint method takes the best of those, of a plan
     for all requests together and, unless that is proved to be near the best, of a plan for requests
     without end.
+
+    Parameters
+    ----------
+    instance, method, time_limit_s
+        As for `answer_period`.
     """
     requests = build_requests(instance)
     tables = requests[0].tables
@@ -174,14 +198,26 @@ def _sequence(tables: Tables, name: str, count: int) -> tuple[Schedule | None, s
 
 
 def answer_equal_length(instance: Instance, method: str, time_limit_s: float) -> dict[str, Any]:
-    """Tokens of the longest prompt in exactly M equal chunks."""
+    """Tokens of the longest prompt in exactly M equal chunks.
+
+    Parameters
+    ----------
+    instance, method, time_limit_s
+        As for `answer_period`; no time limit is needed.
+    """
     if method not in ON_EQUAL_CHUNKS:
         return answer(Status.UNKNOWN, reason=f"{method} does not cut a prompt into equal chunks")
     return _longest(longest_equal(LengthFamily.of(instance), ON_EQUAL_CHUNKS[method]))
 
 
 def answer_limited_length(instance: Instance, method: str, time_limit_s: float) -> dict[str, Any]:
-    """Tokens of the longest prompt within `LATENCY_FACTOR` of what `mocap` takes with memory unlimited."""
+    """Tokens of the longest prompt within `LATENCY_FACTOR` of what `mocap` takes with memory unlimited.
+
+    Parameters
+    ----------
+    instance, method, time_limit_s
+        As for `answer_period`.
+    """
     family = LengthFamily.of(instance)
     limit = LatencyLimit(family, factor=LATENCY_FACTOR)
     return _longest(longest_prompt(family, method, limit, time_limit_s=time_limit_s))

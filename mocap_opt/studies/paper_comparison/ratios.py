@@ -30,7 +30,15 @@ OTHERS = METHODS[1:]
 
 
 def label(quantity: str, requests: int | None) -> str:
-    """A question in words."""
+    """A question in words.
+
+    Parameters
+    ----------
+    quantity : str
+        One of `mocap_opt.studies.paper_comparison.frame.QUANTITIES`.
+    requests : int or None
+        Of a finite run.
+    """
     if quantity == "run":
         return f"throughput, {requests} requests"
     names = {
@@ -114,7 +122,14 @@ def mean_reductions(frame: pd.DataFrame) -> pd.Series[float]:
 
 
 def by_stages(frame: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Geometric means of a method's ratios by number of stages and question, over `common` instances."""
+    """Geometric means of a method's ratios by number of stages and question, over `common` instances.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    method : str
+        One of `OTHERS`.
+    """
     table = common(ratios(frame))[[method]]
     order = list(dict.fromkeys(table.index.get_level_values("question")))
     logarithms = table.transform(np.log).groupby(level=["stages", "question"]).mean()
@@ -198,7 +213,7 @@ def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:
     reductions = mean_reductions(frame)
     rows: dict[str, list[str]] = {}
 
-    def add(name: str, paper: str, values: list[str], question: str) -> None:
+    def _add(name: str, paper: str, values: list[str], question: str) -> None:
         rows[name] = [paper, *values, str(mean_ratios.loc[question, "instances"])]
 
     for question in mean_ratios.index:
@@ -206,18 +221,18 @@ def ratio_table(frame: pd.DataFrame) -> pd.DataFrame:
         top = [_times(best.loc[question, name]) for name in shown]
         if question == "latency":
             paper = f"{format_percent(PUBLISHED_REDUCTION, 1)} mean"
-            add(
+            _add(
                 "latency, mean reduction",
                 paper,
                 [format_percent(reductions[name], 1) for name in shown],
                 question,
             )
-            add("latency, mean", f"{PUBLISHED_SPEED_UP}x mean", mean, question)
+            _add("latency, mean", f"{PUBLISHED_SPEED_UP}x mean", mean, question)
         else:
             paper = DASH if question.startswith("longest") else f"{PUBLISHED_THROUGHPUT}x mean"
-            add(f"{question}, mean", paper, mean, question)
+            _add(f"{question}, mean", paper, mean, question)
         paper = f"{PUBLISHED_LENGTH}x best" if question.startswith("longest") else DASH
-        add(f"{question}, best", paper, top, question)
+        _add(f"{question}, best", paper, top, question)
     columns = ["paper", *OTHERS, "no method above", "instances"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     table.index.name = "ratio"
