@@ -11,7 +11,7 @@ NO_PLAN = 4
 """`mocap_opt.errors.ExitCode.NO_PLAN`, before anything is imported."""
 
 
-def too_early(number: int, frame: FrameType | None) -> None:
+def _interrupted_early(number: int, frame: FrameType | None) -> None:
     """Leave while the package is still being loaded: there is nothing to finish, and no plan."""
     os.write(sys.stderr.fileno(), b"mocap-opt: interrupted before any plan was found\n")
     os._exit(NO_PLAN)
@@ -20,7 +20,7 @@ def too_early(number: int, frame: FrameType | None) -> None:
 def run() -> None:
     """Load the command line and run it."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, too_early)
+        signal.signal(number, _interrupted_early)
     from mocap_opt.cli import main  # noqa: PLC0415 - takes most of a second
 
     signal.signal(signal.SIGINT, signal.default_int_handler)

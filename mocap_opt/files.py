@@ -41,7 +41,15 @@ _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def refusal(source: str, found: str, expected: str, remedy: str = "") -> InputError:
-    """Make the error of one problem."""
+    """Make the error of one problem.
+
+    Parameters
+    ----------
+    source : str
+        Where it is.
+    found, expected, remedy : str
+        As of `Problem`.
+    """
     return InputError([Problem(source, found, expected, remedy)])
 
 
@@ -229,6 +237,12 @@ def parse_json(text: str, source: str) -> Any:
 def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
+    Parameters
+    ----------
+    path : path
+        As for `read_text`.
+    max_bytes : int
+
     Raises
     ------
     InputError
@@ -243,6 +257,11 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> di
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 file as `write_bytes_atomically` does.
+
+    Parameters
+    ----------
+    path : path
+    text : str
 
     Raises
     ------
@@ -259,6 +278,11 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
 
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file beside its final place and rename it, so that nobody sees half of it.
+
+    Parameters
+    ----------
+    path : path
+    data : bytes
 
     Raises
     ------

@@ -76,6 +76,11 @@ def best(bounds: Iterable[Bound], scopes: Collection[Scope]) -> Bound | None:
     A lockstep latency may be compared with bounds of both scopes, an event-driven one, or the
     smaller of the two, with ``{Scope.ANY_EXECUTION}`` only.  Of equal bounds the first that closes
     gaps is taken, or else the first.
+
+    Parameters
+    ----------
+    bounds : iterable of Bound
+    scopes : collection of Scope
     """
     return max(
         (bound for bound in bounds if bound.scope in scopes),

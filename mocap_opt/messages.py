@@ -71,17 +71,38 @@ def join_path(*parts: object) -> str:
 
 
 def close_to(given: object, known: Iterable[str]) -> str:
-    """Return ``did you mean "..."?`` if one of `known` resembles what was given, else nothing."""
+    """Return ``did you mean "..."?`` if one of `known` resembles what was given, else nothing.
+
+    Parameters
+    ----------
+    given : object
+    known : iterable of str
+    """
     near = difflib.get_close_matches(str(given)[:100].lower(), list(known), n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"?' if near else ""
 
 
 def capped(problems: Sequence[Problem], source: str) -> list[Problem]:
-    """Keep the first `MOST_PROBLEMS` and say how many more there are: a wrong file may have millions."""
+    """Keep the first `MOST_PROBLEMS` and say how many more there are: a wrong file may have millions.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+    source : str
+        What they are about, for the last one.
+    """
     more = len(problems) - MOST_PROBLEMS
     return [*problems[:MOST_PROBLEMS], uncounted(more, source)] if more > 0 else list(problems)
 
 
 def uncounted(more: int, source: str) -> Problem:
-    """Return the problem that there are more problems than are worth naming."""
+    """Return the problem that there are more problems than are worth naming.
+
+    Parameters
+    ----------
+    more : int
+        How many, at least.
+    source : str
+        What they are about.
+    """
     return Problem(source, f"at least {more:,} more problems", "none", "is this the right file?")

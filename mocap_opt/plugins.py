@@ -96,7 +96,15 @@ class Plugin:
             raise self.failed("cannot be loaded", error) from error
 
     def failed(self, what: str, error: BaseException) -> PluginError:
-        """The error that says what this plugin did wrong."""
+        """The error that says what this plugin did wrong.
+
+        Parameters
+        ----------
+        what : str
+            What could not be done, after the plugin's name.
+        error : BaseException
+            Why.
+        """
         reason = f"{type(error).__name__}: {error}".strip()[:500]
         place = self._place(error)
         return PluginError(f"the plugin {self} {what}: {reason}" + (f", at {place}" if place else ""))
@@ -118,7 +126,16 @@ class Plugin:
         return PluginError(f"the plugin {self} {what}")
 
     def mistaken(self, verb: str, value: object, wanted: str) -> PluginError:
-        """The error that says what it is, or gave, instead of what is wanted."""
+        """The error that says what it is, or gave, instead of what is wanted.
+
+        Parameters
+        ----------
+        verb : str
+            ``"is"`` or ``"gave"``.
+        value : object
+            What it is or gave.
+        wanted : str
+        """
         kind = "None" if value is None else f"a {type(value).__name__}"
         return self.wrong(f"{verb} {kind}, not {wanted}")
 

@@ -24,7 +24,14 @@ BYTES_PER_ELEMENT = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 
 
 
 def refuse(expected: str, remedy: str = "") -> PydanticCustomError:
-    """Return the error of a value that is not what was `expected`."""
+    """Return the error of a value that is not what was `expected`.
+
+    Parameters
+    ----------
+    expected : str
+    remedy : str
+        As of `mocap_opt.errors.Problem`.
+    """
     # The message is a template; the context carries the words as they are.
     return PydanticCustomError("mocap", "{expected}", {"expected": expected, "remedy": remedy})
 
@@ -253,7 +260,20 @@ def field(
     default: Any = _REQUIRED,
     default_factory: Callable[[], Any] | None = None,
 ) -> Any:
-    """Return a field with its meaning, examples (used in remedies) and unit."""
+    """Return a field with its meaning, examples (used in remedies) and unit.
+
+    Parameters
+    ----------
+    description : str
+    *examples
+        Values as files may hold them.
+    unit : str, optional
+        Of the plain number.
+    default : optional
+        None given: the field is required.
+    default_factory : callable, optional
+        Makes the default.
+    """
     extra: JsonDict | None = {"unit": unit} if unit else None
     if default_factory is not None:
         return PydanticField(

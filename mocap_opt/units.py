@@ -153,7 +153,15 @@ _SMALL = {"": 0, "m": -1, "u": -2, "n": -3, "p": -4}
 
 
 def decimal_bytes(size: float | Fraction, digits: int = 4) -> str:
-    """Bytes for people, ``"17.18 GB"``, for figures to compare: never some in GB and others in GiB."""
+    """Bytes for people, ``"17.18 GB"``, for figures to compare: never some in GB and others in GiB.
+
+    Parameters
+    ----------
+    size : number
+        Bytes.
+    digits : int
+        Significant ones.
+    """
     return _with_prefix(size, "B", _LARGE, digits)
 
 
@@ -198,7 +206,14 @@ def format_seconds(time: float | Fraction) -> str:
 
 
 def format_percent(part: float | None, digits: int = 2) -> str:
-    """A part of a whole for people, ``"3.25 %"``; a dash where it is unknown (None or NaN)."""
+    """A part of a whole for people, ``"3.25 %"``; a dash where it is unknown (None or NaN).
+
+    Parameters
+    ----------
+    part : float or None
+    digits : int
+        Decimals.
+    """
     return "-" if part is None or math.isnan(part) else f"{100 * part:.{digits}f} %"
 
 

@@ -24,10 +24,10 @@ FLOORS = (
 LONG = {"mocap_opt.bounds.energetic_traffic"}
 """Modules that are still too long."""
 
-DESCRIBED: frozenset[str] = frozenset()
+DESCRIBED = frozenset("ground wafer instance tables calibration pictures frames __main__".split())
 """Floors on which every function of two or more parameters has a section about them."""
 
-UNDESCRIBED = 423
+UNDESCRIBED = 300
 """How many have none on the others."""
 
 

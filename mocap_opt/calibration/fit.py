@@ -94,7 +94,13 @@ class Fit:
 
 
 def features(length: npt.ArrayLike, prefix: npt.ArrayLike) -> FloatArray:
-    """Columns of the model, float64[row, 4], in the order of `NAMES`."""
+    """Columns of the model, float64[row, 4], in the order of `NAMES`.
+
+    Parameters
+    ----------
+    length, prefix : array_like[row], tokens
+        Of chunks, and before them.
+    """
     x, h = np.asarray(length, dtype=np.float64), np.asarray(prefix, dtype=np.float64)
     return np.stack([np.ones_like(x), x, 2 * h * x + x * x, h], axis=1)
 

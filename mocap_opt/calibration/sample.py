@@ -87,7 +87,14 @@ def _lattice(tables: Tables) -> tuple[IntArray, IntArray]:
 
 
 def timings_csv(timings: Timings, comments: Iterable[str] = ()) -> str:
-    """Write timings as `mocap_opt.instance.timings.parse_timings` reads them; nine digits."""
+    """Write timings as `mocap_opt.instance.timings.parse_timings` reads them; nine digits.
+
+    Parameters
+    ----------
+    timings : Timings
+    comments : iterable of str
+        Written above the header, a line each.
+    """
     lines = [f"# {comment}" for comment in comments]
     staged = timings.stage is not None
     lines.append("chunk_tokens,prefix_tokens,seconds" + (",stage" if staged else ""))

@@ -28,7 +28,7 @@ MAX_HOME_CELLS = 2**26
 MAX_SHARE_CELLS = 2**27
 
 
-def heads_divide(model: ModelSpec) -> Iterator[Problem]:
+def _heads_divide(model: ModelSpec) -> Iterator[Problem]:
     """Require that query heads share key-value heads evenly."""
     if model.heads % model.kv_heads:
         yield Problem(
@@ -36,14 +36,14 @@ def heads_divide(model: ModelSpec) -> Iterator[Problem]:
         )
 
 
-def feed_forward_given(model: ModelSpec) -> Iterator[Problem]:
+def _feed_forward_given(model: ModelSpec) -> Iterator[Problem]:
     """Require the width of the plain layers' feed-forward network, if there are such layers."""
     dense = model.layers if model.experts is None else model.experts.dense_layers
     if dense and model.ffn == 0:
         yield Problem("model.ffn", "0", f">= 1, for {dense} layers without experts", "write 28672")
 
 
-def experts_consistent(model: ModelSpec) -> Iterator[Problem]:
+def _experts_consistent(model: ModelSpec) -> Iterator[Problem]:
     """Refuse more working experts than experts, and more dense layers than layers."""
     experts = model.experts
     if experts is None:
@@ -56,7 +56,7 @@ def experts_consistent(model: ModelSpec) -> Iterator[Problem]:
         yield Problem("model.experts.dense_layers", str(experts.dense_layers), expected, "lower it")
 
 
-def dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
+def _dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
     """Require that dead dies lie on the wafer, each named once."""
     seen: set[tuple[int, int]] = set()
     for n, die in enumerate(wafer.dead_dies):
@@ -66,13 +66,13 @@ def dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
         seen.add(die)
 
 
-def some_die_lives(wafer: WaferSpec) -> Iterator[Problem]:
+def _some_die_lives(wafer: WaferSpec) -> Iterator[Problem]:
     """Refuse a wafer whose dies are all dead."""
     if living_dies(wafer) == 0:
         yield Problem("wafer.dead_dies", "all of them", "at least one living die", "remove some")
 
 
-def links_exist(wafer: WaferSpec) -> Iterator[Problem]:
+def _links_exist(wafer: WaferSpec) -> Iterator[Problem]:
     """Require that dead and slow links are links, each named once."""
     listed = [(f"wafer.dead_links[{n}]", ends) for n, ends in enumerate(wafer.dead_links)]
     listed += [(f"wafer.slow_links[{n}].between", slow.between) for n, slow in enumerate(wafer.slow_links)]
@@ -93,7 +93,7 @@ def links_exist(wafer: WaferSpec) -> Iterator[Problem]:
         seen.setdefault(here, path)
 
 
-def slow_links_are_slow(wafer: WaferSpec) -> Iterator[Problem]:
+def _slow_links_are_slow(wafer: WaferSpec) -> Iterator[Problem]:
     """Refuse a slow link that is faster than the others."""
     for n, slow in enumerate(wafer.slow_links):
         if slow.bandwidth > wafer.link.bandwidth:
@@ -101,7 +101,7 @@ def slow_links_are_slow(wafer: WaferSpec) -> Iterator[Problem]:
             yield Problem(f"wafer.slow_links[{n}].bandwidth", f"{slow.bandwidth:g}", expected, "lower it")
 
 
-def switch_is_one_row(wafer: WaferSpec) -> Iterator[Problem]:
+def _switch_is_one_row(wafer: WaferSpec) -> Iterator[Problem]:
     """Put the dies of a switch, which has no geometry, in one row."""
     if wafer.topology == "switch" and wafer.rows != 1:
         yield Problem(
@@ -109,14 +109,14 @@ def switch_is_one_row(wafer: WaferSpec) -> Iterator[Problem]:
         )
 
 
-def page_divides_quantum(chunking: Chunking) -> Iterator[Problem]:
+def _page_divides_quantum(chunking: Chunking) -> Iterator[Problem]:
     """Require that chunks can end at page boundaries."""
     if chunking.quantum % chunking.page_tokens:
         expected = f"a divisor of quantum ({chunking.quantum})"
         yield Problem("chunking.page", str(chunking.page), expected, f"write {chunking.quantum}, or null")
 
 
-def shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
+def _shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
     """Require that the limits on a chunk's length leave room."""
     if (
         chunking.shortest is not None
@@ -127,14 +127,14 @@ def shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
         yield Problem("chunking.shortest", str(chunking.shortest), expected, "lower it, or raise longest")
 
 
-def prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
+def _prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
     """Require that some division of every prompt keeps to the count and to the limits."""
     requests = [request.tokens for request in workload.requests]
     for tokens in dict.fromkeys(requests or [workload.tokens]):
-        yield from _prompt_divides(chunking, tokens)
+        yield from _length_divides(chunking, tokens)
 
 
-def _prompt_divides(chunking: Chunking, tokens: int) -> Iterator[Problem]:
+def _length_divides(chunking: Chunking, tokens: int) -> Iterator[Problem]:
     quantum = chunking.quantum
     steps = -(-tokens // quantum)
     if chunking.exact and chunking.max_chunks > steps:
@@ -166,7 +166,7 @@ def _divides(tokens: int, quantum: int, shortest: int, longest: int, count: int)
     return fewest <= min((count - 1) * most, (tokens - shortest) // quantum)
 
 
-def stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
+def _stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
     """Require requests where the objective is about them, and one source of every figure."""
     requests = workload.requests
     if not requests:
@@ -195,14 +195,14 @@ def stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
         yield Problem("workload.requests", f"{len(requests):,} requests", expected, "plan them in parts")
 
 
-def stages_have_layers(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
+def _stages_have_layers(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
     """Require a layer for every stage."""
     if pipeline.stages > model.layers:
         expected = f"at most model.layers ({model.layers})"
         yield Problem("pipeline.stages", str(pipeline.stages), expected, "lower it")
 
 
-def layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
+def _layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
     """Require that listed layers cover the model, one number per stage."""
     if isinstance(pipeline.layers, str):
         return
@@ -212,7 +212,7 @@ def layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
         yield Problem("pipeline.layers", f"a sum of {sum(pipeline.layers)}", expected, 'or write "balanced"')
 
 
-def precisions_listed(model: ModelSpec, precision: PrecisionSpec) -> Iterator[Problem]:
+def _precisions_listed(model: ModelSpec, precision: PrecisionSpec) -> Iterator[Problem]:
     """Require one number per layer in a list of bytes of weights."""
     listed = precision.weights
     if isinstance(listed, tuple) and len(listed) != model.layers:
@@ -220,13 +220,13 @@ def precisions_listed(model: ModelSpec, precision: PrecisionSpec) -> Iterator[Pr
         yield Problem("precision.weights", f"{len(listed)} numbers", expected, "give precision.weights")
 
 
-def dies_listed(pipeline: Pipeline) -> Iterator[Problem]:
+def _dies_listed(pipeline: Pipeline) -> Iterator[Problem]:
     """Require one number per stage in a list of dies per stage."""
     if not isinstance(pipeline.dies_per_stage, int):
         yield from _one_per_stage("pipeline.dies_per_stage", len(pipeline.dies_per_stage), pipeline)
 
 
-def placement_listed(pipeline: Pipeline) -> Iterator[Problem]:
+def _placement_listed(pipeline: Pipeline) -> Iterator[Problem]:
     """Require that an explicit placement gives every stage as many dies as it has."""
     if isinstance(pipeline.placement, str):
         return
@@ -237,7 +237,7 @@ def placement_listed(pipeline: Pipeline) -> Iterator[Problem]:
             yield Problem(f"pipeline.placement[{i}]", f"{len(placed)}", expected, "list that many")
 
 
-def placement_on_living_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
+def _placement_on_living_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
     """Require that an explicit placement uses living dies of the wafer, each once."""
     if isinstance(pipeline.placement, str):
         return
@@ -255,7 +255,7 @@ def placement_on_living_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[P
             used.setdefault(die, path)
 
 
-def enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
+def _enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
     """Require living dies for all stages."""
     wanted, living = sum(pipeline.dies), living_dies(wafer)
     if wanted > living:
@@ -266,13 +266,13 @@ def enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
         )
 
 
-def costs_listed(pipeline: Pipeline, costs: Costs) -> Iterator[Problem]:
+def _costs_listed(pipeline: Pipeline, costs: Costs) -> Iterator[Problem]:
     """Require one entry per stage in a list of coefficients or measured times."""
     if not isinstance(costs, Roofline) and isinstance(costs.stages, tuple):
         yield from _one_per_stage("costs.stages", len(costs.stages), pipeline)
 
 
-def attention_counted_once(costs: Costs, attention: str) -> Iterator[Problem]:
+def _attention_counted_once(costs: Costs, attention: str) -> Iterator[Problem]:
     """Refuse a count of attention where coefficients or measured times already contain one."""
     if isinstance(costs, Roofline) or attention == "causal":
         return
@@ -282,7 +282,7 @@ def attention_counted_once(costs: Costs, attention: str) -> Iterator[Problem]:
     yield Problem("attention", f'"{attention}"', f'"causal" where costs are {given}', remedy)
 
 
-def lattices_are_whole(costs: Costs) -> Iterator[Problem]:
+def _lattices_are_whole(costs: Costs) -> Iterator[Problem]:
     """Require ascending lengths and prefixes, and a time for each pair of them."""
     if not isinstance(costs, Measured):
         return
@@ -303,7 +303,7 @@ def lattices_are_whole(costs: Costs) -> Iterator[Problem]:
                 yield Problem(f"{path}.seconds[{n}]", found, expected, "add or remove some")
 
 
-def tables_fit(
+def _tables_fit(
     pipeline: Pipeline, wafer: WaferSpec, workload: Workload, chunking: Chunking
 ) -> Iterator[Problem]:
     """Refuse instances whose tables would not fit in a computer's memory."""
@@ -347,29 +347,29 @@ def _one_per_stage(path: str, found: int, pipeline: Pipeline) -> Iterator[Proble
 
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
-    (("model",), heads_divide),
-    (("model",), feed_forward_given),
-    (("model",), experts_consistent),
-    (("wafer",), dead_dies_on_wafer),
-    (("wafer",), some_die_lives),
-    (("wafer",), links_exist),
-    (("wafer",), slow_links_are_slow),
-    (("wafer",), switch_is_one_row),
-    (("chunking",), page_divides_quantum),
-    (("chunking",), shortest_below_longest),
-    (("chunking", "workload"), prompt_divides),
-    (("workload", "objective"), stream_consistent),
-    (("model", "pipeline"), stages_have_layers),
-    (("model", "pipeline"), layers_add_up),
-    (("model", "precision"), precisions_listed),
-    (("pipeline",), dies_listed),
-    (("pipeline",), placement_listed),
-    (("pipeline", "wafer"), placement_on_living_dies),
-    (("pipeline", "wafer"), enough_dies),
-    (("pipeline", "costs"), costs_listed),
-    (("costs", "attention"), attention_counted_once),
-    (("costs",), lattices_are_whole),
-    (("pipeline", "wafer", "workload", "chunking"), tables_fit),
+    (("model",), _heads_divide),
+    (("model",), _feed_forward_given),
+    (("model",), _experts_consistent),
+    (("wafer",), _dead_dies_on_wafer),
+    (("wafer",), _some_die_lives),
+    (("wafer",), _links_exist),
+    (("wafer",), _slow_links_are_slow),
+    (("wafer",), _switch_is_one_row),
+    (("chunking",), _page_divides_quantum),
+    (("chunking",), _shortest_below_longest),
+    (("chunking", "workload"), _prompt_divides),
+    (("workload", "objective"), _stream_consistent),
+    (("model", "pipeline"), _stages_have_layers),
+    (("model", "pipeline"), _layers_add_up),
+    (("model", "precision"), _precisions_listed),
+    (("pipeline",), _dies_listed),
+    (("pipeline",), _placement_listed),
+    (("pipeline", "wafer"), _placement_on_living_dies),
+    (("pipeline", "wafer"), _enough_dies),
+    (("pipeline", "costs"), _costs_listed),
+    (("costs", "attention"), _attention_counted_once),
+    (("costs",), _lattices_are_whole),
+    (("pipeline", "wafer", "workload", "chunking"), _tables_fit),
 )
 
 

@@ -79,7 +79,14 @@ class Quantization:
     kept_bytes: float
 
     def format_of(self, layer: int, matrix: Matrix) -> Format | None:
-        """How a matrix is stored; None: in the checkpoint's type."""
+        """How a matrix is stored; None: in the checkpoint's type.
+
+        Parameters
+        ----------
+        layer : int
+            From 0.
+        matrix : Matrix
+        """
         names = full_names(layer, matrix)
         if matrix.name == ROUTER or self.left_out.have(names):
             return None

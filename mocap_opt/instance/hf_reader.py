@@ -40,12 +40,29 @@ class ConfigReader:
         return ConfigReader(value if isinstance(value, Mapping) else {}, f"{self.path}.{key}", self.problems)
 
     def refuse(self, key: str, expected: str, remedy: str = "") -> None:
-        """Note that the value under `key`, or that there is none, is not what was expected."""
+        """Note that the value under `key`, or that there is none, is not what was expected.
+
+        Parameters
+        ----------
+        key : str
+        expected : str
+        remedy : str
+            As of `Problem`.
+        """
         found = show(self.config[key]) if key in self.config else "nothing"
         self.problems.append(Problem(f"{self.path}.{key}", found, expected, remedy))
 
     def whole(self, key: str, default: int | None = None, least: int = 1, most: int = 10**7) -> int:
-        """Whole number under `key`; `default` where it is absent or null."""
+        """Whole number under `key`; `default` where it is absent or null.
+
+        Parameters
+        ----------
+        key : str
+        default : int, optional
+            None: the key is required.
+        least, most : int
+            Range of what is accepted.
+        """
         value = self.config.get(key)
         if value is None and default is not None:
             return default
@@ -150,7 +167,14 @@ def _separate(key: str) -> list[str]:
 
 
 def full_names(layer: int, matrix: Matrix) -> tuple[str, str]:
-    """What a matrix is called in checkpoints, also in those of Mixtral."""
+    """What a matrix is called in checkpoints, also in those of Mixtral.
+
+    Parameters
+    ----------
+    layer : int
+        From 0.
+    matrix : Matrix
+    """
     parts = matrix.name.replace("mlp.", "block_sparse_moe.").split(".")
     other = ".".join([*parts[:-1], _MIXTRAL.get(parts[-1], parts[-1])])
     return f"model.layers.{layer}.{matrix.name}", f"model.layers.{layer}.{other}"

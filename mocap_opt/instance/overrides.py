@@ -81,6 +81,13 @@ def _set(data: dict[str, Any], steps: tuple[str | int, ...], value: Any, path: s
 def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Copy of `data` with the overrides applied in order.
 
+    Parameters
+    ----------
+    data : mapping
+        An instance as JSON holds it; left as it is.
+    overrides : iterable of str
+        Each ``path=value``.
+
     Raises
     ------
     InputError

@@ -57,7 +57,17 @@ def _write(held: FieldInfo | None) -> str:
 
 
 def unknown_key(root: type[BaseModel], loc: Loc, value: object) -> Problem:
-    """Return the problem of a key that no field has, with the nearest one that exists."""
+    """Return the problem of a key that no field has, with the nearest one that exists.
+
+    Parameters
+    ----------
+    root : type
+        Model whose fields `loc` starts from.
+    loc : tuple of (int or str)
+        The key, last, and where it stands.
+    value : object
+        What it holds.
+    """
     key = str(loc[-1])
     section, _ = _locate(root, loc)
     known = list(section.model_fields) if section else []
@@ -70,7 +80,15 @@ def unknown_key(root: type[BaseModel], loc: Loc, value: object) -> Problem:
 
 
 def field_paths(root: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return the dotted paths of all fields, sections included."""
+    """Return the dotted paths of all fields, sections included.
+
+    Parameters
+    ----------
+    root : type
+        A section.
+    prefix : str
+        Put before every path.
+    """
     paths = []
     for key, held in root.model_fields.items():
         paths.append(prefix + key)
@@ -151,6 +169,13 @@ def from_validation(error: ValidationError, root: type[BaseModel], prefix: Loc =
 
 
 def missing(root: type[BaseModel], key: str) -> Problem:
-    """Return the problem of a required section that is not there."""
+    """Return the problem of a required section that is not there.
+
+    Parameters
+    ----------
+    root : type
+        Model that has the section.
+    key : str
+    """
     held = root.model_fields[key]
     return Problem(key, "nothing", f"this required key ({held.description})", _write(held))

@@ -25,13 +25,13 @@ PRESETS: Mapping[str, tuple[Mapping[str, dict[str, Any]], type[Section]]] = {
 }
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `changes` over `base`: objects are merged, anything else is replaced."""
     merged = dict(base)
     for key, value in changes.items():
         under = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(under, Mapping)
-        merged[key] = merge(under, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+        merged[key] = _merge(under, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
     return merged
 
 
@@ -82,7 +82,7 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
     figures = dict(given)
     if sources:
         source = sources[0]
-        figures = merge(readers[source](figures.pop(source)), figures)
+        figures = _merge(readers[source](figures.pop(source)), figures)
     return _mark_changes(section, figures)
 
 

@@ -58,7 +58,14 @@ def byte_unit(size: float) -> tuple[float, str]:
 
 
 def label_step(count: int, most: int) -> int:
-    """The least power of two such that every so-many-th of `count` things gives at most `most`."""
+    """The least power of two such that every so-many-th of `count` things gives at most `most`.
+
+    Parameters
+    ----------
+    count : int
+    most : int
+        At least 1.
+    """
     step = 1
     while count > most * step:
         step *= 2

@@ -68,7 +68,8 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     topology, shares = laid_out.topology, laid_out.shares
     port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in laid_out.dies]
     link_bandwidth = [link.bandwidth for link in topology.links]
-    tick = tick_length(instance, [*port_bandwidth, *link_bandwidth])
+    rates = [*port_bandwidth, *link_bandwidth]
+    tick = choose_tick(rates) if instance.tick is None else check_tick(exact(instance.tick), rates)
     port_rate = np.array([rate_per_tick(rate, tick) for rate in port_bandwidth], dtype=np.int64)
     link_rate = [rate_per_tick(rate, tick) for rate in link_bandwidth]
 
@@ -107,14 +108,14 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         share=shares.numerators,
         hop_ticks=hops,
         overlap=exact(instance.overlap),
-        **compute_tables(instance, laid_out, tick, grid, lengths),
+        **_compute_tables(instance, laid_out, tick, grid, lengths),
         **memory_tables(instance, laid_out),
     )
-    check_totals(tables)
+    _check_totals(tables)
     return tables
 
 
-def compute_tables(
+def _compute_tables(
     instance: Instance, laid_out: Layout, tick: Fraction, grid: IntArray, lengths: IntArray
 ) -> dict[str, IntArray]:
     """Tabulate Phi, full blocks, gamma and c, each rounded once to the nearest tick.
@@ -127,22 +128,28 @@ def compute_tables(
     """
     if instance.costs.kind == "measured":
         return measured_tables(instance, laid_out.stages, tick, grid, lengths)
-    times = [stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
+    times = [_stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
 
-    def in_ticks(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
+    def _rounded(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
         scaled = [tuple(c / tick for c in polynomial) for polynomial in polynomials]
         return tabulate_stages(scaled, at, Rounding.NEAREST, f"{what} in ticks")
 
     return {
-        "phi": in_ticks((t.compute for t in times), grid, "compute time"),
-        "full_block": in_ticks((t.full_block for t in times), lengths, "full-block time"),
-        "prefix_cost": in_ticks((t.prefix_cost for t in times), grid, "prefix cost"),
-        "length_cost": in_ticks((t.length_cost for t in times), lengths, "fixed costs"),
+        "phi": _rounded((t.compute for t in times), grid, "compute time"),
+        "full_block": _rounded((t.full_block for t in times), lengths, "full-block time"),
+        "prefix_cost": _rounded((t.prefix_cost for t in times), grid, "prefix cost"),
+        "length_cost": _rounded((t.length_cost for t in times), lengths, "fixed costs"),
     }
 
 
 def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
     """Return the sizes of memories and of what they hold, rounded up to whole bytes.
+
+    Parameters
+    ----------
+    instance : Instance
+    laid_out : Layout
+        Of `instance`.
 
     Returns
     -------
@@ -153,26 +160,19 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
     stages, page = range(laid_out.stages), instance.chunking.page_tokens
     dies = [len(owned) for owned in laid_out.dies]
     kappa = [kv_bytes_per_token(instance, laid_out, i) for i in stages]
-    page_bytes = sizes((each * page for each in kappa), "KV of a page")
+    page_bytes = _sizes((each * page for each in kappa), "KV of a page")
     prefix_pages = -(-instance.workload.cached_prefix // page)
     return {
         "page_bytes": page_bytes,
-        "prefix_bytes": sizes((each * prefix_pages for each in page_bytes.tolist()), "KV of the prefix"),
-        "capacity": sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
-        "static": sizes((static_bytes(instance, laid_out, i) for i in stages), "weights"),
-        "staging": sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
-        "working_bytes": sizes((working_bytes(instance, laid_out, i) for i in stages), "activations"),
+        "prefix_bytes": _sizes((each * prefix_pages for each in page_bytes.tolist()), "KV of the prefix"),
+        "capacity": _sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
+        "static": _sizes((static_bytes(instance, laid_out, i) for i in stages), "weights"),
+        "staging": _sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
+        "working_bytes": _sizes((working_bytes(instance, laid_out, i) for i in stages), "activations"),
     }
 
 
-def tick_length(instance: Instance, rates: list[Fraction]) -> Fraction:
-    """Return the tick the instance asks for, checked, or the shortest round one that keeps the rates."""
-    if instance.tick is None:
-        return choose_tick(rates)
-    return check_tick(exact(instance.tick), rates)
-
-
-def stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
+def _stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
     """Return a stage's compute times, from the roofline or from coefficients."""
     costs = instance.costs
     if costs.kind == "roofline":
@@ -186,6 +186,13 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
     """Bytes a chunk moves through its stage's own memory port, int64[stage, G + 1], by the chunk's end.
 
     Weights + kappa (P + b); nothing where times are given as coefficients or measured: they contain it.
+
+    Parameters
+    ----------
+    instance : Instance
+    laid_out : Layout
+        Of `instance`.
+    grid : int64[G + 1], tokens
     """
     if instance.costs.kind != "roofline":
         return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
@@ -197,7 +204,7 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
     return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
 
 
-def sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
+def _sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
     """Round sizes up to whole bytes, int64[stage].
 
     Raises
@@ -208,7 +215,7 @@ def sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
     return np.array([whole(Fraction(value), Rounding.UP, what) for value in values], dtype=np.int64)
 
 
-def check_totals(tables: Tables) -> None:
+def _check_totals(tables: Tables) -> None:
     """Make sure that sums over a whole plan fit int64 wherever they are formed.
 
     Raises

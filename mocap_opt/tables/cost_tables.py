@@ -225,7 +225,13 @@ class Tables:
         return total
 
     def send_time(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
-        """Uncontended time of chunks' activations to the next stage, ticks; broadcasts like `tau`."""
+        """Uncontended time of chunks' activations to the next stage, ticks; broadcasts like `tau`.
+
+        Parameters
+        ----------
+        stage, start, end : array_like of int
+            As for `tau`.
+        """
         i, a, b = np.broadcast_arrays(stage, start, end)
         times: IntArray = self.send[i, (b == self.steps).astype(np.int64), b - a]
         return times
@@ -251,7 +257,13 @@ class Tables:
         return self.tokens if self.queue_depth is None else min(2 * self.queue_depth * longest, self.tokens)
 
     def reserve(self, longest: int, *, endless: bool = False) -> IntArray:
-        """Bytes of every memory kept for staging and activations, int64[memory]; as `held_tokens`."""
+        """Bytes of every memory kept for staging and activations, int64[memory]; as `held_tokens`.
+
+        Parameters
+        ----------
+        longest, endless
+            As for `held_tokens`.
+        """
         return self.staging + self.held_tokens(longest, endless=endless) * self.working_bytes
 
     def free_memory(self, reserve: IntArray) -> IntArray:

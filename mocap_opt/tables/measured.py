@@ -125,6 +125,12 @@ def _cell(points: IntArray, at: IntArray) -> tuple[IntArray, FloatArray]:
 def in_ticks(seconds: FloatArray, tick: Fraction) -> IntArray:
     """Round seconds to the nearest tick.
 
+    Parameters
+    ----------
+    seconds : float64 array
+    tick : Fraction
+        Seconds.
+
     Raises
     ------
     InputError
@@ -187,7 +193,13 @@ class Envelope:
     length_cost: IntArray
 
     def times(self, start: IntArray, end: IntArray) -> IntArray:
-        """Ticks of chunks between grid indices."""
+        """Ticks of chunks between grid indices.
+
+        Parameters
+        ----------
+        start, end : int64[chunk]
+            Grid indices.
+        """
         tail = (end == self.phi.size - 1).astype(np.int64)
         total: IntArray = self.phi[end] - self.phi[start] + self.prefix_cost[start]
         total += self.length_cost[tail, end - start]
@@ -204,7 +216,13 @@ class _Form:
     knots: FloatArray
 
     def rows(self, start: IntArray, end: IntArray) -> FloatArray:
-        """One row of coefficients per chunk."""
+        """One row of coefficients per chunk.
+
+        Parameters
+        ----------
+        start, end : int64[chunk]
+            Grid indices.
+        """
         h, x = (
             (self.prefix + self.grid[start]).astype(float),
             (self.grid[end] - self.grid[start]).astype(float),
@@ -216,7 +234,15 @@ class _Form:
         return np.stack([np.interp(length, self.knots, row) for row in np.eye(self.knots.size)], axis=-1)
 
     def whole(self, values: FloatArray, shrink: float) -> Envelope:
-        """Envelope in ticks, rounded down, of lowered coefficients."""
+        """Envelope in ticks, rounded down, of lowered coefficients.
+
+        Parameters
+        ----------
+        values : float64[3 + knot]
+            Coefficients, those of `rows` in ticks.
+        shrink : float
+            Part by which they are lowered.
+        """
         values = values * (1 - shrink)
         x, h = self.grid.astype(float), (self.prefix + self.grid).astype(float)
         phi = values[0] * x + values[1] * x * (2 * self.prefix + x)

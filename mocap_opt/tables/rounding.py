@@ -30,6 +30,13 @@ class Rounding(Enum):
 def whole(value: Fraction, rounding: Rounding, what: str) -> int:
     """Round one number.
 
+    Parameters
+    ----------
+    value : Fraction
+    rounding : Rounding
+    what : str
+        What the number is, for the message.
+
     Raises
     ------
     InputError
@@ -85,6 +92,13 @@ def tabulate_stages(
 ) -> IntArray:
     """Tabulate one polynomial per stage, identical ones once.
 
+    Parameters
+    ----------
+    polynomials : sequence of tuple of Fraction
+        One per stage.
+    at, rounding, what
+        As for `tabulate`.
+
     Returns
     -------
     int64[stage, ...]
@@ -102,12 +116,28 @@ LONGEST_TICK = Fraction(1, 1000)
 
 
 def rate_per_tick(rate: Fraction, tick: Fraction) -> int:
-    """Bytes per tick, rounded down, so that no link or port is ever faster than it is."""
+    """Bytes per tick, rounded down, so that no link or port is ever faster than it is.
+
+    Parameters
+    ----------
+    rate : Fraction
+        Bytes per second.
+    tick : Fraction
+        Seconds.
+    """
     return int(rate * tick)
 
 
 def loss(rate: Fraction, tick: Fraction) -> Fraction:
-    """Return the part of a rate that rounding down to whole bytes per tick loses."""
+    """Return the part of a rate that rounding down to whole bytes per tick loses.
+
+    Parameters
+    ----------
+    rate : Fraction
+        Bytes per second.
+    tick : Fraction
+        Seconds.
+    """
     return 1 - rate_per_tick(rate, tick) / (rate * tick)
 
 
@@ -140,6 +170,13 @@ def choose_tick(rates: Iterable[Fraction]) -> Fraction:
 
 def check_tick(tick: Fraction, rates: Iterable[Fraction]) -> Fraction:
     """Return a tick the instance asks for, if every rate keeps its value at it.
+
+    Parameters
+    ----------
+    tick : Fraction
+        Seconds.
+    rates : iterable of Fraction
+        Bytes per second of every link and memory port.
 
     Raises
     ------

@@ -63,12 +63,26 @@ def layer_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
 
 
 def linear_flops(model: ModelSpec, layers: range) -> int:
-    """Return L_i lin: FLOPs per token of the matrix products of these layers, 2 per active parameter."""
+    """Return L_i lin: FLOPs per token of the matrix products of these layers, 2 per active parameter.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    layers : range
+        Of a stage, from 0.
+    """
     return 2 * sum(layer_parameters(model, layer, active=True) for layer in layers)
 
 
 def attention_flops(model: ModelSpec, layers: range) -> int:
-    """Return L_i att: FLOPs per (query, key) pair of these layers, scores and weighted values."""
+    """Return L_i att: FLOPs per (query, key) pair of these layers, scores and weighted values.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    layers : range
+        Of a stage, from 0.
+    """
     if model.latent is None:
         sizes = 2 * model.head_dim
     else:
@@ -82,6 +96,15 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
     Phi_i(x) = (lin x + att (P x + x (x + 1) / 2)) batch / (d_i FLOP/s efficiency), summed over the
     stage's layers; full blocks add att l (l - 1) / 2 pairs; c_i(l) is the overhead, the matrix
     products of ``half_efficiency_tokens`` more tokens, and the collectives.
+
+    Parameters
+    ----------
+    instance : Instance
+    costs : Roofline
+        Of `instance`.
+    layout : Layout
+        Of `instance`.
+    stage : int
     """
     layers = layout.layers[stage]
     batch, prefix = instance.workload.batch, instance.workload.cached_prefix
@@ -107,6 +130,12 @@ def coefficient_times(instance: Instance, coefficients: StageCoefficients) -> St
     A chunk of l tokens after h takes constant + prefix h + linear l + quadratic (2 h l + l^2), the
     form serving engines fit; h counts the cached prefix.  The fit already contains the batch, the
     collectives and the way attention is counted.
+
+    Parameters
+    ----------
+    instance : Instance
+    coefficients : StageCoefficients
+        Of the stage.
     """
     prefix = instance.workload.cached_prefix
     linear, quadratic = exact(coefficients.linear), exact(coefficients.quadratic)
@@ -120,7 +149,14 @@ def coefficient_times(instance: Instance, coefficients: StageCoefficients) -> St
 
 
 def layer_weight_bytes(instance: Instance, layers: range) -> int:
-    """Bytes of the weights of some layers, all experts included; every chunk reads them."""
+    """Bytes of the weights of some layers, all experts included; every chunk reads them.
+
+    Parameters
+    ----------
+    instance : Instance
+    layers : range
+        From 0.
+    """
     sizes = (
         layer_parameters(instance.model, layer, active=False) * exact(instance.precision.of_layer(layer))
         for layer in layers
@@ -134,6 +170,13 @@ def static_bytes(instance: Instance, layout: Layout, stage: int) -> int:
     Embedding and head have vocabulary x hidden parameters each, in a precision of their own: quantised
     checkpoints leave them as they are.  They are not part of the traffic of a chunk: one is a lookup, the
     other runs once at the end.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
     """
     ends = (stage == 0) + (stage == layout.stages - 1)
     table = instance.model.vocabulary * instance.model.hidden * exact(instance.precision.of_ends)
@@ -145,6 +188,13 @@ def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fracti
 
     Keys and values of every KV head; each die holds whole heads, so a stage of d dies holds
     d ceil(heads / d) of them.  Latent attention: the KV latent and the rotary key, on every die.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
     """
     model, d = instance.model, len(layout.dies[stage])
     if model.latent is None:
@@ -164,7 +214,15 @@ def feed_forward_width(model: ModelSpec) -> int:
 
 
 def working_bytes(instance: Instance, layout: Layout, stage: int) -> int:
-    """Bytes of activations per token of a stage's queues, all its dies: each 2 hidden + 2 FFN / d."""
+    """Bytes of activations per token of a stage's queues, all its dies: each 2 hidden + 2 FFN / d.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
     d = len(layout.dies[stage])
     elements = 2 * instance.model.hidden * d + 2 * feed_forward_width(instance.model)
     return whole(
@@ -184,6 +242,13 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
     Two ring all-reduces of the activations per layer, each moving 2 (d - 1) / d of them over every
     link of the ring and taking 2 (d - 1) steps to the next die.  The ring is paced by the slowest
     living link inside the stage.  Nothing for one die.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
     """
     dies = layout.dies[stage]
     d = len(dies)
@@ -197,7 +262,16 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
 
 
 def hop_ticks(shares: Shares, hop_latency: Fraction, tick: Fraction) -> IntArray:
-    """Latency of the longest route between stages, int64[stage, stage], ticks, rounded to nearest."""
+    """Latency of the longest route between stages, int64[stage, stage], ticks, rounded to nearest.
+
+    Parameters
+    ----------
+    shares : Shares
+    hop_latency : Fraction
+        Seconds of a hop.
+    tick : Fraction
+        Seconds.
+    """
     distinct, where = np.unique(shares.hops, return_inverse=True)
     ticks = [
         whole(hops * hop_latency / tick, Rounding.NEAREST, "hop latency in ticks")

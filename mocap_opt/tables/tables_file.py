@@ -119,11 +119,27 @@ class _Reader:
         self.size: dict[str, tuple[int, str]] = {"tail": (2, "")}
 
     def problem(self, path: str, found: str, expected: str, remedy: str = "") -> None:
+        """Note a problem.
+
+        Parameters
+        ----------
+        path, found, expected, remedy : str
+            As of `Problem`.
+        """
         self.problems.append(Problem(path, found, expected, remedy))
 
     def keys(
         self, data: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...], *path: object
     ) -> None:
+        """Note unknown keys and missing ones.
+
+        Parameters
+        ----------
+        data : mapping
+        known, required : tuple of str
+        *path
+            Where it stands.
+        """
         for key in islice((key for key in data if key not in known), MOST_PROBLEMS):
             remedy = close_to(key, known) or "remove it"
             self.problem(join_path(*path, key), show(data[key]), "no such key", remedy)
@@ -132,7 +148,14 @@ class _Reader:
                 self.problem(join_path(*path, key), "nothing", "this required key")
 
     def field(self, field: Field, entry: Any) -> Any:
-        """Value of a field, or None with a problem noted."""
+        """Value of a field, or None with a problem noted.
+
+        Parameters
+        ----------
+        field : Field
+        entry
+            What the file has under its name.
+        """
         path = join_path("fields", field.name)
         if not isinstance(entry, dict) or "value" not in entry:
             self.problem(path, show(entry), 'an object with the key "value"')
@@ -143,10 +166,10 @@ class _Reader:
                 self.problem(f"{path}.{key}", show(entry[key]), show(expected))
         value, path = entry["value"], f"{path}.value"
         if field.axes:
-            return self.array(field, value, path)
-        return self.single(field, value, path)
+            return self._array(field, value, path)
+        return self._single(field, value, path)
 
-    def single(self, field: Field, value: Any, path: str) -> Any:
+    def _single(self, field: Field, value: Any, path: str) -> Any:
         match field.kind:
             case "text":
                 good, expected = isinstance(value, str), "a text"
@@ -167,7 +190,7 @@ class _Reader:
             return None
         return value
 
-    def array(self, field: Field, value: Any, path: str) -> IntArray | tuple[str, ...] | None:
+    def _array(self, field: Field, value: Any, path: str) -> IntArray | tuple[str, ...] | None:
         layer: list[Any] = [value]
         for depth, axis in enumerate(field.axes):
             where = f"{path}, level {depth + 1}" if depth else path
@@ -218,26 +241,26 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What each field may be on its own and all of them together may not."""
     grid, quantum, page = values["grid"], values["quantum"], values["page"]
 
-    def problem(name: str, found: object, expected: str) -> Problem:
+    def _problem(name: str, found: object, expected: str) -> Problem:
         return Problem(f"fields.{name}.value", show(found), expected)
 
     if quantum % page:
-        yield problem("page", page, f"a divisor of the quantum ({quantum})")
+        yield _problem("page", page, f"a divisor of the quantum ({quantum})")
     if grid.size < 2 or grid[-1] == 0:
-        yield problem("grid", grid.tolist(), "at least one step")
+        yield _problem("grid", grid.tolist(), "at least one step")
     elif not np.array_equal(grid[:-1], np.arange(grid.size - 1) * quantum) or not (
         0 < grid[-1] - grid[-2] <= quantum
     ):
-        yield problem(
+        yield _problem(
             "grid", grid.tolist(), f"multiples of the quantum ({quantum}) and a last step not longer"
         )
     if values["tick_s"] <= 0:
-        yield problem("tick_s", str(values["tick_s"]), "more than 0")
+        yield _problem("tick_s", str(values["tick_s"]), "more than 0")
     if values["overlap"] > 1:
-        yield problem("overlap", str(values["overlap"]), "at most 1")
+        yield _problem("overlap", str(values["overlap"]), "at most 1")
     if (values["share"] > values["share_denominator"]).any():
         most = int(values["share"].max())
-        yield problem("share", most, f"at most share_denominator ({values['share_denominator']})")
+        yield _problem("share", most, f"at most share_denominator ({values['share_denominator']})")
 
 
 def load_tables(path: str | os.PathLike[str]) -> Tables:
@@ -260,6 +283,13 @@ def load_tables(path: str | os.PathLike[str]) -> Tables:
 
 def save_tables(path: str | os.PathLike[str], tables: Tables, fingerprint: str | None = None) -> None:
     """Write a file of tables, whole or not at all; one line for every innermost row of numbers.
+
+    Parameters
+    ----------
+    path : path
+    tables : Tables
+    fingerprint : str, optional
+        Of the instance they were made from.
 
     Raises
     ------

@@ -52,6 +52,12 @@ def place_on_snake(topology: Topology, sizes: Sequence[int]) -> tuple[tuple[Die,
 def check_connected(topology: Topology, stages: Sequence[Sequence[Die]]) -> None:
     """Make sure that every stage is one piece.
 
+    Parameters
+    ----------
+    topology : Topology
+    stages : sequence of sequence of Die
+        Dies of each stage.
+
     Raises
     ------
     InputError
@@ -76,6 +82,12 @@ def balanced_layers(layers: int, stages: int) -> tuple[int, ...]:
 
     The first stage also holds the embedding and the last the output head, so they are spared: with
     ``r`` layers over, stages ``(N - r) // 2`` to ``(N - r) // 2 + r - 1`` get one more.
+
+    Parameters
+    ----------
+    layers : int
+    stages : int
+        At most `layers`.
     """
     each, over = divmod(layers, stages)
     first = (stages - over) // 2

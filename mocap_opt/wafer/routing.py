@@ -145,6 +145,11 @@ def overlaps(senders: int, receivers: int) -> Iterator[tuple[int, int, int]]:
     Each side's ranks hold equal intervals of [0, 1), in order; a rank sends to each rank of the
     other side what their intervals have in common.
 
+    Parameters
+    ----------
+    senders, receivers : int
+        Ranks of the two stages.
+
     Yields
     ------
     rank, rank, numerator

@@ -116,6 +116,14 @@ def neighbours(kind: str, rows: int, cols: int, die: Die) -> tuple[Die, ...]:
     """Return the dies linked with a die when nothing is dead, in the order of ``DIRECTIONS``.
 
     In a torus of two rows (or columns) the way round and the direct way are one link.
+
+    Parameters
+    ----------
+    kind : str
+        ``"mesh"``, ``"torus"`` or ``"switch"``.
+    rows, cols : int
+        Of the wafer.
+    die : Die
     """
     if kind == "switch":
         return ()

@@ -31,7 +31,7 @@ from mocap_opt.pictures.palette import (
     WRITE_COLOUR,
     label_step,
 )
-from mocap_opt.pictures.wafer_geometry import draw_wafer
+from mocap_opt.pictures.wafer_geometry import Drawing, draw_wafer
 from mocap_opt.replay.activity import WAITS
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout
@@ -41,7 +41,14 @@ CHANGING = ("reserve", "prefix", "own", "hosted")
 
 
 def memory_panel(tables: Tables, units: Units) -> figure:
-    """Stacked bars per memory, its capacity as a line, the peak of the whole run as a mark."""
+    """Stacked bars per memory, its capacity as a line, the peak of the whole run as a mark.
+
+    Parameters
+    ----------
+    tables : Tables
+    units : Units
+        Of the page.
+    """
     stages = tables.stages
     top = float(tables.capacity.max()) * units.per_byte
     plot = figure(
@@ -115,6 +122,34 @@ def wafer_panel(layout: Layout) -> figure:
     plot.grid.visible = False
     plot.xaxis.ticker = list(range(0, drawing.cols, label_step(drawing.cols, 16)))
     plot.yaxis.ticker = list(range(0, drawing.rows, label_step(drawing.rows, 16)))
+    dies, lines = _dies_now(plot, drawing), _links_now(plot, drawing)
+    plot.scatter(
+        [x for x, _ in drawing.cuts],
+        [y for _, y in drawing.cuts],
+        marker="x",
+        size=9,
+        color=DEAD_COLOUR,
+        line_width=2,
+    )
+    labels = drawing.labels
+    size = "11px" if max(drawing.rows, drawing.cols) <= 10 else "8px"
+    plot.text(
+        [x for x, _ in labels],
+        [y for _, y in labels],
+        [str(i) for i in range(len(labels))],
+        text_align="center",
+        text_baseline="middle",
+        text_font_size=size,
+    )
+    tips = [("stage", "@stage"), ("load of its port", "@load{0.0000} %"), ("memory held", "@held{0.0} %")]
+    plot.add_tools(HoverTool(tooltips=tips, renderers=[dies], visible=False))
+    tips = [("link", "@name"), ("load", "@load{0.0000} %")]
+    plot.add_tools(HoverTool(tooltips=tips, renderers=[lines], visible=False, line_policy="interp"))
+    return plot
+
+
+def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
+    """Dies and borders of stages; the dies that stages own take the colour of the instant."""
     alive = [die for die in drawing.dies if not die.dead]
     owned = [die for die in alive if die.stage is not None]
     side = 2 * drawing.half
@@ -152,6 +187,11 @@ def wafer_panel(layout: Layout) -> figure:
         line_color="#222222",
         line_width=1.5,
     )
+    return dies
+
+
+def _links_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
+    """Links in the colour of the instant."""
     link_map = LinearColorMapper(
         Magma256[::-1][26:230], low=1e-12, high=1, low_color=IDLE_COLOUR, name="link-map"
     )
@@ -167,34 +207,18 @@ def wafer_panel(layout: Layout) -> figure:
         name="links-now",
     )
     colour = {"field": "load", "transform": link_map}
-    lines = plot.segment("x0", "y0", "x1", "y1", line_color=colour, line_width=3, source=links)
-    plot.scatter(
-        [x for x, _ in drawing.cuts],
-        [y for _, y in drawing.cuts],
-        marker="x",
-        size=9,
-        color=DEAD_COLOUR,
-        line_width=2,
-    )
-    labels = drawing.labels
-    size = "11px" if max(drawing.rows, drawing.cols) <= 10 else "8px"
-    plot.text(
-        [x for x, _ in labels],
-        [y for _, y in labels],
-        [str(i) for i in range(len(labels))],
-        text_align="center",
-        text_baseline="middle",
-        text_font_size=size,
-    )
-    tips = [("stage", "@stage"), ("load of its port", "@load{0.0000} %"), ("memory held", "@held{0.0} %")]
-    plot.add_tools(HoverTool(tooltips=tips, renderers=[dies], visible=False))
-    tips = [("link", "@name"), ("load", "@load{0.0000} %")]
-    plot.add_tools(HoverTool(tooltips=tips, renderers=[lines], visible=False, line_policy="interp"))
-    return plot
+    return plot.segment("x0", "y0", "x1", "y1", line_color=colour, line_width=3, source=links)
 
 
 def sample_sources(scenes: Sequence[Scene], units: Units) -> list[ColumnDataSource]:
-    """What `page.js` looks up for an instant: five sources per scene, by name."""
+    """What `page.js` looks up for an instant: five sources per scene, by name.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    units : Units
+        Of the page.
+    """
     found = []
     for n, scene in enumerate(scenes):
         peak, reserve = scene.view.memory.peak * units.per_byte, scene.view.memory.reserve * units.per_byte
@@ -225,7 +249,17 @@ TRANSFER_TIPS = """
 
 
 def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnDataSource]) -> figure:
-    """Bars of all scenes, only those of the first visible; a band marks the instant looked at."""
+    """Bars of all scenes, only those of the first visible; a band marks the instant looked at.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        At least one, all of the same instance.
+    units : Units
+        Of the page.
+    samples : sequence of ColumnDataSource
+        What `sample_sources` gives, carried along for `page.js`.
+    """
     stages = scenes[0].view.tables.stages
     plot = figure(
         name="timeline",

@@ -71,14 +71,28 @@ class Units:
 
 
 def page_units(tables: Tables, latency_s: float) -> Units:
-    """Units in which the latency and the largest memory are best written."""
+    """Units in which the latency and the largest memory are best written.
+
+    Parameters
+    ----------
+    tables : Tables
+    latency_s : float
+        Of the fastest plan drawn.
+    """
     scale, time = time_unit(latency_s)
     per_byte, size = byte_unit(float(tables.capacity.max()))
     return Units(time, scale * float(tables.tick_s), size, per_byte)
 
 
 def make_scenes(tables: Tables, contenders: Sequence[Contender]) -> list[Scene]:
-    """Scenes of the fastest plans, each in its faster execution first, until `MOST_BARS` are reached."""
+    """Scenes of the fastest plans, each in its faster execution first, until `MOST_BARS` are reached.
+
+    Parameters
+    ----------
+    tables : Tables
+    contenders : sequence of Contender
+        Those without a plan are passed over.
+    """
     ranked = sorted(
         (c for c in contenders if c.assessment is not None),
         key=lambda c: c.assessment.latency if c.assessment else 0,

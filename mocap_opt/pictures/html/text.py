@@ -19,7 +19,16 @@ Cell = tuple[str, str, Any]
 
 
 def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], name: str) -> str:
-    """A table; headers say whether their column holds numbers."""
+    """A table; headers say whether their column holds numbers.
+
+    Parameters
+    ----------
+    headers : sequence of (str, bool)
+        Texts, and whether the column holds numbers.
+    rows : iterable of sequence of Cell
+    name : str
+        Identifier of the element.
+    """
     head = "".join(f"<th{_number(number)}>{escape(text)}</th>" for text, number in headers)
     body = "".join(
         "<tr>"
@@ -45,7 +54,14 @@ def _cell(cell: Cell, number: bool) -> str:
 
 
 def pairs(rows: Iterable[tuple[str, str]], name: str) -> str:
-    """Names and what they are."""
+    """Names and what they are.
+
+    Parameters
+    ----------
+    rows : iterable of (str, str)
+    name : str
+        Identifier of the element.
+    """
     body = "".join(f'<tr><td>{escape(a)}</td><td class="text">{escape(b)}</td></tr>\n' for a, b in rows)
     return f'<div class="scroll"><table id="{escape(name)}"><tbody>{body}</tbody></table></div>'
 
@@ -59,7 +75,15 @@ def sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def in_one_unit(values: Iterable[float | None], scale: float) -> list[str]:
-    """Figures of a column, all in one unit and with as many decimals as its largest needs for five digits."""
+    """Figures of a column, all in one unit and with as many decimals as its largest needs for five digits.
+
+    Parameters
+    ----------
+    values : iterable of (float or None)
+        None is written as a dash.
+    scale : float
+        What they are multiplied by.
+    """
     scaled = [None if value is None else value * scale for value in values]
     most = max((abs(value) for value in scaled if value is not None), default=0.0)
     whole = 1 if 0 < most < 1 else 1 + math.floor(math.log10(most)) if most else 5
@@ -142,6 +166,13 @@ def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -
     """A row per stage: the figures of `schedule.instance_summary`, and the peak of the best plan.
 
     Every column has one unit, which its header names.
+
+    Parameters
+    ----------
+    stages : sequence of dict
+        Rows of `mocap_opt.schedule.instance_summary`.
+    peak : sequence of int, optional
+        Bytes by memory; None without a plan.
     """
     full = [{**row, "peak_memory_bytes": None if peak is None else peak[row["stage"]]} for row in stages]
     headers = [("stage", True), ("dies", True), ("layers", True)]

@@ -44,7 +44,14 @@ def memory_figure(view: RunView) -> Figure:
 
 
 def mesh_figure(layout: Layout, view: RunView) -> Figure:
-    """The wafer with the load of an execution."""
+    """The wafer with the load of an execution.
+
+    Parameters
+    ----------
+    layout : Layout
+    view : RunView
+        Of a plan of the same instance.
+    """
     with look():
         drawing = draw_wafer(layout)
         ax = _axes(9, min(8.0, max(3.2, 1.5 + 6.0 * (drawing.rows + 0.3) / (drawing.cols + 0.3))))
@@ -53,7 +60,14 @@ def mesh_figure(layout: Layout, view: RunView) -> Figure:
 
 
 def bounds_figure(name: str, progress: Sequence[Progress], *, end_s: float | None = None) -> Figure:
-    """Plan and bound over the time of a solve of the instance called `name`."""
+    """Plan and bound over the time of a solve of the instance called `name`.
+
+    Parameters
+    ----------
+    name : str
+    progress, end_s
+        As for `bounds`.
+    """
     with look():
         ax = _axes(7.5, 3.6)
         _title(bounds(ax, progress, end_s=end_s), name)
@@ -61,7 +75,14 @@ def bounds_figure(name: str, progress: Sequence[Progress], *, end_s: float | Non
 
 
 def compare_figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Methods on the instance called `name`."""
+    """Methods on the instance called `name`.
+
+    Parameters
+    ----------
+    name : str
+    rows : sequence of mapping
+        As for `compare`.
+    """
     with look():
         ax = _axes(8, 1.5 + 0.34 * len(rows))
         _title(compare(ax, rows), name)
@@ -69,7 +90,14 @@ def compare_figure(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def residuals_figure(name: str, fits: Sequence[Fit]) -> Figure:
-    """What a fit of the timings called `name` leaves over."""
+    """What a fit of the timings called `name` leaves over.
+
+    Parameters
+    ----------
+    name : str
+    fits : sequence of Fit
+        As for `residuals`.
+    """
     with look():
         ax = _axes(8, 3.8)
         _title(residuals(ax, fits), name)

@@ -198,10 +198,10 @@ def _medians(
 
 
 def _gap_axis(axis: Axis) -> None:
-    def text(value: float, _: float) -> str:
+    def _text(value: float, _: float) -> str:
         return f"≤ {100 * LEAST_GAP:g} %" if value <= 1.01 * LEAST_GAP else f"{100 * value:g} %"
 
-    axis.set_major_formatter(text)
+    axis.set_major_formatter(_text)
     axis.set_minor_formatter("")
 
 

@@ -67,7 +67,13 @@ def port_map() -> Colormap:
 def boxes(
     left: npt.ArrayLike, right: npt.ArrayLike, top: npt.ArrayLike, bottom: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Corners of rectangles for a `PolyCollection`, float64[box, 4, 2]."""
+    """Corners of rectangles for a `PolyCollection`, float64[box, 4, 2].
+
+    Parameters
+    ----------
+    left, right, top, bottom : array_like[box]
+        Coordinates on the axes; broadcast together.
+    """
     x0, x1, y0, y1 = np.broadcast_arrays(
         *(np.asarray(v, dtype=np.float64) for v in (left, right, top, bottom))
     )
@@ -75,13 +81,28 @@ def boxes(
 
 
 def add_boxes(ax: Axes, corners: npt.NDArray[np.float64], **style: object) -> None:
-    """Draw rectangles as one collection: thousands take milliseconds."""
+    """Draw rectangles as one collection: thousands take milliseconds.
+
+    Parameters
+    ----------
+    ax : Axes
+    corners : float64[box, 4, 2]
+        As `boxes` gives them; none draws nothing.
+    **style
+        Of a `PolyCollection`.
+    """
     if len(corners):
         ax.add_collection(PolyCollection(list(corners), **style), autolim=False)  # type: ignore[arg-type]
 
 
 def label_stages(ax: Axes, stages: int) -> Sequence[int]:
-    """Number the stages downwards on the vertical axis; return those that are named."""
+    """Number the stages downwards on the vertical axis; return those that are named.
+
+    Parameters
+    ----------
+    ax : Axes
+    stages : int
+    """
     named = range(0, stages, label_step(stages, MOST_LABELS))
     ax.set_yticks(list(named), [str(i) for i in named])
     ax.set_ylim(stages - 0.5, -0.5)
@@ -91,7 +112,14 @@ def label_stages(ax: Axes, stages: int) -> Sequence[int]:
 
 
 def legend_above(ax: Axes, entries: Sequence[tuple[str, str]]) -> None:
-    """Explain colours between the title and the axes."""
+    """Explain colours between the title and the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+    entries : sequence of (str, str)
+        Names and colours.
+    """
     handles = [
         Patch(facecolor=colour, edgecolor="#888888", linewidth=0.4, label=name) for name, colour in entries
     ]
