@@ -158,9 +158,9 @@ def test_a_curve_makes_the_bounds_of_a_layout_once_for_all_its_counts(monkeypatc
     made: list[Scope] = []
     make = PartitionBound.__init__
 
-    def count(self, tables, scope):
+    def count(self, tables, scope, *late):
         made.append(scope)
-        make(self, tables, scope)
+        make(self, tables, scope, *late)
 
     monkeypatch.setattr(PartitionBound, "__init__", count)
     curve = latency_and_period(load_instance(SLACK, PERIOD), layouts=False, time_limit_s=20.0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,17 @@ from period_oracle import cyclic_homes, period_price
 from test_cli import INSTANCES, run, run_json
 from toy_instances import toy
 
-from mocap_opt.errors import InputError
+from mocap_opt.errors import ExitCode, InputError
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
-from mocap_opt.instance import Instance
-from mocap_opt.questions.tradeoffs.pareto import Curve, latency_and_period
+from mocap_opt.instance import Instance, load_instance
+from mocap_opt.questions.tradeoffs import pareto
+from mocap_opt.questions.tradeoffs.curve import Curve
+from mocap_opt.questions.tradeoffs.pareto import latency_and_period
 from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.solving.period_search import PeriodSearch
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
@@ -200,3 +205,59 @@ def test_the_pages_example(overhead: int, expected: list[tuple[int, int]]) -> No
     pairs = [(Fraction(f.lockstep.latency), Fraction(f.lockstep.period)) for f in found]
     pairs += [(f.event.latency, f.event.period) for f in found if f.event.latency and f.event.period]
     assert unbeaten(pairs) == expected
+
+
+class Clock:
+    """Counts what is done rather than time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("limit", [20.0, 10.0])
+def test_plans_without_a_search_come_before_bounds_and_searches(limit: float, monkeypatch) -> None:
+    # Laying out and bounding takes a second each, a first plan a tenth, and a search never ends by itself.
+    clock, searched = Clock(), []
+    layout, bounds, plan = pareto.build_tables, pareto.period_bounds, pareto.starts
+
+    def costs(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*arguments: Any) -> Any:
+            clock.now += seconds
+            return work(*arguments)
+
+        return slow
+
+    def search(tables: Tables, *, deadline: Deadline, **_: Any) -> PeriodSearch:
+        searched.append(deadline.left_s)
+        clock.now += deadline.left_s
+        return PeriodSearch(tables)
+
+    monkeypatch.setattr(pareto, "Deadline", partial(Deadline, clock=clock))
+    monkeypatch.setattr(pareto, "build_tables", costs(1.0, layout))
+    monkeypatch.setattr(pareto, "period_bounds", costs(1.0, bounds))
+    monkeypatch.setattr(pareto, "starts", costs(0.1, plan))
+    monkeypatch.setattr(pareto, "best_period", search)
+    instance = load_instance(INSTANCES / "gpt3-175b-watos-tight.json", ["objective=period"])
+    curve = latency_and_period(instance, layouts=True, time_limit_s=limit)
+    assert curve.points
+    layouts, unseen = curve.layouts
+    # A layout costs 1.1 s of the 0.3 x limit for a look, and the last one begins before that is over.
+    looked = layouts - unseen
+    assert looked == pytest.approx(0.3 * limit / 1.1, abs=1)
+    assert clock.now <= limit + 1.1
+    assert searched == sorted(searched, reverse=True)
+    assert sum(searched) >= 0.5 * (1 - 0.3) * (1 - 0.4) * limit - 1.1
+    planned = [each for each in curve.variants if each.outcome in ("first plan", "searched")]
+    assert len(planned) >= looked
+
+
+def test_what_was_not_reached_is_said(capsys) -> None:
+    file = INSTANCES / "gpt3-175b-watos-tight.json"
+    code, out, _ = run(
+        "tradeoff", file, "--objective", "period", "--layout", "auto", "--time-limit", "0", capsys=capsys
+    )
+    assert code == ExitCode.NO_PLAN
+    assert "239 of 239 layouts were not reached" in out

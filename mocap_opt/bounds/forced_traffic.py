@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.streaming import Demand, good_weights
+from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -45,7 +46,7 @@ class ForcedTraffic:
     read_together: FloatArray
 
     @classmethod
-    def of(cls, tables: Tables, free: IntArray) -> ForcedTraffic | None:
+    def of(cls, tables: Tables, free: IntArray, asked_to_stop: AskedToStop = never) -> ForcedTraffic | None:
         """Weigh links and ports; None if no page is forced away, or there is nowhere to go.
 
         Parameters
@@ -53,6 +54,12 @@ class ForcedTraffic:
         tables : Tables
         free : int64[memory], bytes
             For KV and prefixes, at most.
+        asked_to_stop : callable
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop before all is weighed.
         """
         away = forced_pages(tables, tables.pages[-1:], free)[:, 0]
         who = np.flatnonzero(away).tolist()
@@ -63,9 +70,9 @@ class ForcedTraffic:
         moved = away * tables.page_bytes
         for n, (written, read) in enumerate(MIXES):
             demands = [Demand(i, written * int(moved[i]), read * int(moved[i])) for i in who]
-            together[n] = _page_times(tables, demands)
+            together[n] = _page_times(tables, demands, asked_to_stop)
             for i, demand in zip(who, demands, strict=True):
-                alone[n, :, i] = _page_times(tables, [demand])[:, i]
+                alone[n, :, i] = _page_times(tables, [demand], asked_to_stop)[:, i]
         return cls(tables, alone[:, 0], alone[:, 1], together[:, 0], together[:, 1])
 
     def occupancy(self, start: IntArray, end: IntArray, free: IntArray) -> IntArray:
@@ -154,14 +161,14 @@ def pooled_chunks(
     return fits
 
 
-def _page_times(tables: Tables, demands: list[Demand]) -> FloatArray:
+def _page_times(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop) -> FloatArray:
     """What a page of every stage counts, written and read, under weights that are good for the demands.
 
     Returns
     -------
     float64[2, stage], ticks
     """
-    weights = good_weights(tables, demands)
+    weights = good_weights(tables, demands, asked_to_stop)
     own = np.eye(tables.stages, dtype=np.bool_)
     least = [np.where(own, np.inf, way).min(axis=1) for way in (weights.out, weights.back)]
     times: FloatArray = np.array(least) * tables.page_bytes / weights.capacity

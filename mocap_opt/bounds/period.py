@@ -7,6 +7,7 @@ they are added with weights and minimised exactly over all partitions, for each 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,7 +22,7 @@ from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
 from mocap_opt.formulations.memory_limits import free_bytes
 from mocap_opt.formulations.period_terms import pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
-from mocap_opt.stopping import Deadline
+from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,6 +47,9 @@ MOST_ARCS = 16_000_000
 
 SETTLED = 1e-5
 """A bound this close to what any weighting could give is not sharpened further."""
+
+FORCING = 0.25
+"""Part of the time left that weighing links and ports for forced traffic may take."""
 
 MOST_FORCED = 2**24
 """Chunks x stages x ranges up to which each range knows the traffic it forces."""
@@ -78,14 +82,16 @@ class PartitionBound:
     tables : Tables
     scope : Scope
         Lockstep adds the sends, which then take their own phase.
+    asked_to_stop : callable
+        Once it says so, traffic that lack of room forces is left out, which leaves weaker bounds.
     """
 
-    def __init__(self, tables: Tables, scope: Scope) -> None:
+    def __init__(self, tables: Tables, scope: Scope, asked_to_stop: AskedToStop = never) -> None:
         self._tables, self.scope = tables, scope
         self.counts = list(tables.counts)
         points = tables.steps + 1
         a, b = np.triu_indices(points, 1)
-        self.classes = self._ranges(points, a, b)
+        self.classes = self._ranges(points, a, b, asked_to_stop)
 
     def _sums(self, a: IntArray, b: IntArray, taken: IntArray, shared: FloatArray) -> _Sums:
         """Sums over chunks: how long each stage is taken, what all share, bytes x time in all memories.
@@ -113,7 +119,7 @@ class PartitionBound:
             occupied += float((classes == c).sum()) * held[i, b] * (taken[i] + sends[i]).astype(np.float64)
         return _Sums(costs, _square(points, a, b, occupied))
 
-    def _ranges(self, points: int, a: IntArray, b: IntArray) -> list[_Class]:
+    def _ranges(self, points: int, a: IntArray, b: IntArray, asked_to_stop: AskedToStop) -> list[_Class]:
         """One class for each range of the longest chunk that some memory does not rule out."""
         tables = self._tables
         length = tables.grid[b] - tables.grid[a]
@@ -129,7 +135,9 @@ class PartitionBound:
         sums = self._sums(a, b, tau, np.zeros((0, a.size)))
         forced = None
         if tables.stages * points**2 * len(edges) <= MOST_FORCED:
-            forced = ForcedTraffic.of(tables, free_bytes(tables, int(possible[0]), endless=True))
+            free = free_bytes(tables, int(possible[0]), endless=True)
+            with suppress(StoppedError):
+                forced = ForcedTraffic.of(tables, free, asked_to_stop)
         for low, high in pairwise(edges.tolist()):
             shortest, longest = int(possible[low]), int(possible[high - 1])
             room, free = pooled_room(tables, shortest), free_bytes(tables, shortest, endless=True)
@@ -267,6 +275,11 @@ def compute_total(tables: Tables) -> Bound:
     return Bound("compute_total", max(ticks, 0), Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {stage}")
 
 
+def closed_forms(tables: Tables) -> list[Bound]:
+    """Bounds that take no search: the slowest stage's compute, and the busiest link."""
+    return [bound for bound in (compute_total(tables), link_load(tables)) if bound is not None]
+
+
 def period_bounds(
     tables: Tables,
     deadline: Deadline | None = None,
@@ -292,12 +305,12 @@ def period_bounds(
         Empty for sizes beyond `MOST_ARCS`.
     """
     deadline = deadline or Deadline()
-    found = [bound for bound in (compute_total(tables), link_load(tables)) if bound is not None]
+    found = closed_forms(tables)
     by_slots = dict(known or {})
     small = tables.stages * tables.steps**2 // 2 <= MOST_ARCS and tables.counts
     for scope in SCOPES if small and known is None else ():
         if not deadline.expired:
-            by_slots[scope] = PartitionBound(tables, scope)
+            by_slots[scope] = PartitionBound(tables, scope, deadline.share(FORCING))
             by_slots[scope].sharpen(deadline, rounds)
     for scope, partition in by_slots.items():
         ticks = partition.at()

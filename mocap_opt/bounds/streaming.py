@@ -58,11 +58,16 @@ class Weights:
         return Fraction(counted, self.capacity)
 
 
-def good_weights(tables: Tables, demands: list[Demand]) -> Weights:
+def good_weights(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop = never) -> Weights:
     """Weights under which the demands take long, by multiplicative updates.
 
     Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
     stages are needed.
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop.
     """
     stages, denominator = tables.stages, tables.share_denominator
     links = tables.share / denominator / tables.link_rate[:, None, None]
@@ -83,6 +88,7 @@ def good_weights(tables: Tables, demands: list[Demand]) -> Weights:
     )
     total = np.zeros(out.shape[0])
     for turn in range(1, ROUNDS + 1):
+        stop_if(asked_to_stop)
         to = (np.tensordot(chosen, out, 1) + at_home).argmin(axis=1)
         of = (np.tensordot(chosen, back, 1) + at_home).argmin(axis=1)
         load += out[:, each, to] @ written + back[:, each, of] @ read

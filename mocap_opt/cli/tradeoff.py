@@ -24,7 +24,7 @@ from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.units import format_percent
 
 if TYPE_CHECKING:
-    from mocap_opt.questions.tradeoffs.pareto import Curve, Point, Variant
+    from mocap_opt.questions.tradeoffs.curve import Curve, Point, Variant
 
 EXAMPLE = """\b
 Example:
@@ -87,7 +87,7 @@ def _point_row(curve: Curve, point: Point) -> dict[str, Any]:
         "execution": point.execution.value,
         "stages": point.variant.stages,
         "dies_per_stage": point.variant.dies_per_stage,
-        "chunks": point.variant.chunks,
+        "chunks": point.periodic.plan.chunks,
         "slots": point.periodic.slots,
     }
 
@@ -116,6 +116,9 @@ def _print_curve(name: str, curve: Curve) -> None:
     console().print(table)
     outcomes = Counter(variant.outcome for variant in curve.variants)
     console().print("variants: " + ", ".join(f"{count} {kind}" for kind, count in outcomes.items()))
+    layouts, unseen = curve.layouts
+    if unseen:
+        console().print(f"{unseen} of {layouts} layouts were not reached: a longer --time-limit reaches more")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

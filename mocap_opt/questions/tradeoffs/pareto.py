@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import combinations
+from itertools import chain, combinations
 from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mocap_opt.bounds import Scope, prove_infeasible
-from mocap_opt.bounds.period import PartitionBound, period_bounds
+from mocap_opt.bounds.period import PartitionBound, closed_forms, period_bounds
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.homes.greedy import home_orders, placed
 from mocap_opt.questions.max_context.upper_bounds import path_bound
-from mocap_opt.questions.tradeoffs.sweep import BOUNDING, LEAST_SHARE, NOT_REACHED, layout_choices
+from mocap_opt.questions.tradeoffs.curve import (
+    FIRST_PLAN,
+    INFEASIBLE,
+    NO_PLAN,
+    SEARCHED,
+    Curve,
+    Point,
+    Variant,
+    front,
+)
+from mocap_opt.questions.tradeoffs.sweep import BOUNDING, NOT_REACHED, layout_choices
 from mocap_opt.replay.evaluation import Execution, PeriodAssessment, assess_period
-from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.search.period_starts import starts
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.stopping import Deadline
@@ -33,98 +43,14 @@ if TYPE_CHECKING:
 MOST_PLANS = 300
 """Boundaries x spacings of a variant up to which all of them are replayed."""
 
+LOOKING = 0.3
+"""Part of the time in which layouts are laid out and get a first plan each."""
 
-@dataclass(frozen=True)
-class Variant:
-    """A layout with an exact count of chunks, and what is known of its plans.
+PLANNING = 0.5
+"""Part of the time left after the bounds in which counts get a first plan each, before any is searched."""
 
-    Attributes
-    ----------
-    overrides : tuple of str
-        What makes the layout of the instance; empty for its own.
-    stages, dies_per_stage, chunks : int
-    latency_bound, period_bound : Fraction or None
-        No plan of this variant has less in any execution, seconds; None if there is none to say so.
-    outcome : str
-        ``"searched"``, ``"pruned"`` (a plan found is no worse than both bounds), ``"infeasible"``,
-        ``"no plan"`` or ``"not reached"``.
-    """
-
-    overrides: tuple[str, ...]
-    stages: int
-    dies_per_stage: int
-    chunks: int
-    latency_bound: Fraction | None
-    period_bound: Fraction | None
-    outcome: str = NOT_REACHED
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """A plan in one of its executions.
-
-    Attributes
-    ----------
-    latency, period : Fraction
-        Of a request once requests follow each other, and from one request to the next, seconds.
-    execution : Execution
-    periodic : Schedule
-    variant : Variant
-    """
-
-    latency: Fraction
-    period: Fraction
-    execution: Execution
-    periodic: Schedule
-    variant: Variant
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The plans found that no other one beats in both, and what no plan can do.
-
-    Attributes
-    ----------
-    points : tuple of Point
-        Latency rising, period falling.
-    variants : tuple of Variant
-        All of them, in the order they were looked at.
-    """
-
-    points: tuple[Point, ...]
-    variants: tuple[Variant, ...]
-
-    def period_bound(self, latency: Fraction) -> Fraction | None:
-        """No plan of at most this latency has a smaller period, seconds; None if that is not known.
-
-        A variant whose latency bound is above has no such plan; the others have their period bounds.
-        """
-        least: list[Fraction] = []
-        for variant in self.variants:
-            if variant.outcome == "infeasible":
-                continue
-            if variant.latency_bound is not None and variant.latency_bound > latency:
-                continue
-            if variant.period_bound is None:
-                return None
-            least.append(variant.period_bound)
-        return min(least, default=None)
-
-    def gap(self, point: Point) -> float | None:
-        """(period - bound at its latency) / period; None if there is no bound."""
-        bound = self.period_bound(point.latency)
-        return (
-            None if bound is None or not point.period else float(max(1 - bound / point.period, Fraction(0)))
-        )
-
-
-def front(points: Iterable[Point]) -> tuple[Point, ...]:
-    """The points that no other one beats: as good in both and better in one; of equal ones the first."""
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.latency, p.period)):
-        if not kept or point.period < kept[-1].period:
-            kept.append(point)
-    return tuple(kept)
+SHARE = 0.2
+"""Part of the time of a step that a variant may take at least, however many are still waiting."""
 
 
 def latency_and_period(
@@ -147,7 +73,8 @@ def latency_and_period(
     layouts : bool
         Whether stages and dies per stage vary too.
     time_limit_s : float
-        Wall time; the bounds of all variants may take `BOUNDING` of it, what they leave is shared.
+        Wall time; a look at every layout may take `LOOKING` of it, bounds of counts `BOUNDING` of what is
+        left, first plans of counts `PLANNING` of the rest, and searches share what remains.
     gap, seed
         As for `mocap_opt.solving.period_search.best_period`.
     stop : threading.Event, optional
@@ -165,100 +92,227 @@ def latency_and_period(
         If queues are unbounded, or the layout cannot be varied.
     """
     deadline = Deadline(time_limit_s, stop)
-    found_variants = _variants(instance, layouts, deadline.share(BOUNDING), begin)
-    waiting = sorted(found_variants, key=lambda each: each[0].period_bound or 0)
-    points: tuple[Point, ...] = ()
-    settled: list[Variant] = []
-    for number, (variant, tables, known) in enumerate(waiting):
-        begin(f"variant {number + 1} of {len(waiting)}, {len(points)} points so far")
-        # The first ones, of the least bounds, have time for a plan, however many are still waiting.
-        share = deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
-        if variant.outcome != "infeasible" and _beaten(variant, points):
-            variant = replace(variant, outcome="pruned")
-        elif variant.outcome != "infeasible" and tables is not None and not deadline.expired:
-            found = list(_explored(tables, share, gap, seed, known, callback))
-            variant = replace(variant, outcome="searched" if found else "no plan")
-            points = front([*points, *_points(found, variant, tables)])
-        settled.append(variant)
-        if tell is not None:
-            tell(variant)
-    return Curve(points, tuple(settled))
+    search = _Search(deadline, begin)
+    search.look_at_layouts(instance, layouts)
+    search.bound_counts()
+    search.plan_first()
+    search.search(lambda each, late: _explored(each, late, gap, seed, callback), tell)
+    return Curve(search.points, tuple(each.variant for each in search.waiting))
 
 
-def _beaten(variant: Variant, points: Sequence[Point]) -> bool:
-    """Whether some point is no worse than what the bounds leave to any plan of the variant."""
-    latency, period = variant.latency_bound, variant.period_bound
-    if latency is None or period is None:
-        return False
-    return any(point.latency <= latency and point.period <= period for point in points)
+@dataclass(eq=False)
+class _Waiting:
+    """A variant, its tables (None where it was not laid out) and what is known of it.
+
+    Attributes
+    ----------
+    variant : Variant
+    tables : Tables or None
+    known : dict of Scope to PartitionBound
+    """
+
+    variant: Variant
+    tables: Tables | None = None
+    known: dict[Scope, PartitionBound] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> bool:
+        """Whether a plan of it was found."""
+        return self.variant.outcome in (FIRST_PLAN, SEARCHED)
+
+    def settle(self, outcome: str) -> None:
+        """Say how it ended, or how far it got."""
+        self.variant = replace(self.variant, outcome=outcome)
 
 
-def _variants(
-    instance: Instance, layouts: bool, deadline: Deadline, begin: Callable[[str], None]
-) -> Iterator[tuple[Variant, Tables | None, dict[Scope, PartitionBound]]]:
-    """Every layout that can be laid out, with every exact count and its bounds as far as there is time."""
-    choices = layout_choices(instance) if layouts else [()]
-    for number, overrides in enumerate(choices):
-        begin(f"bounds of layout {number + 1} of {len(choices)}")
-        laid_out = instance.replace(*overrides) if overrides else instance
-        shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0]
-        if deadline.interrupted or (number and deadline.expired):
-            # Laying out hundreds takes longer than what is left; the first one is looked at in any case.
-            yield Variant(overrides, *shape, laid_out.chunking.max_chunks, None, None), None, {}
-            continue
-        try:
-            tables = build_tables(laid_out)
-        except InputError:
-            if not overrides:
-                raise
-            # Living dies may not form connected stages of this size: not a layout of this wafer.
-            continue
-        require_bounded_queues(tables)
-        by_slots = period_bounds(tables, deadline.share(max(1 / (len(choices) - number), LEAST_SHARE)))[1]
-        for chunks in tables.counts:
-            exact = replace(tables, max_chunks=chunks, exact_chunks=True)
-            known = {scope: partition.only(chunks) for scope, partition in by_slots.items()}
-            over_all = known.get(Scope.ANY_EXECUTION)
-            period = None if over_all is None else over_all.at()
-            # Bounds that know the count are silent only where they leave it no plan at all.
-            late = deadline.expired
-            hopeless = over_all is not None and period is None
-            if hopeless or (not late and prove_infeasible(exact, deadline) is not None):
-                yield Variant(overrides, *shape, chunks, None, None, "infeasible"), exact, known
+class _Search:
+    """Variants with what is known of them, and the curve so far.
+
+    A plan without a search takes as long as a bound.  So every layout gets one first, then every count of
+    the layouts of the least bounds, and what time is left goes to searches.
+
+    Parameters
+    ----------
+    deadline : Deadline
+    begin : callable
+        Called, in words, with what is being done.
+    """
+
+    def __init__(self, deadline: Deadline, begin: Callable[[str], None]) -> None:
+        self._deadline, self._begin = deadline, begin
+        self.waiting: list[_Waiting] = []
+        self.points: tuple[Point, ...] = ()
+
+    def _shares(
+        self, waiting: Sequence[_Waiting], part: float, doing: str, least: float = SHARE
+    ) -> Iterator[tuple[_Waiting, Deadline]]:
+        """Each with its share of a part of the time left, never less than `least` of what is left of it."""
+        whole = self._deadline.share(part)
+        for number, each in enumerate(waiting):
+            so_far = f", {len(self.points)} points so far" if self.points else ""
+            self._begin(f"{doing} {number + 1} of {len(waiting)}{so_far}")
+            yield each, whole.share(max(1 / (len(waiting) - number), least))
+
+    def look_at_layouts(self, instance: Instance, layouts: bool) -> None:
+        """Lay out what there is time for: is it hopeless, a bound, and a first plan of any count.
+
+        The first layout is looked at in any case.
+
+        Raises
+        ------
+        InputError
+            If queues are unbounded, or the layout cannot be varied.
+        """
+        for overrides in layout_choices(instance) if layouts else [()]:
+            laid_out = instance.replace(*overrides) if overrides else instance
+            shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0], laid_out.chunking.max_chunks
+            self.waiting.append(_Waiting(Variant(overrides, *shape, None, None)))
+        for each, late in self._shares(tuple(self.waiting), LOOKING, "layout", 1.0):
+            first = each is self.waiting[0]
+            if late.interrupted or (late.expired and not first):
+                # Laying out hundreds may take longer than there is time.
                 continue
-            least = [
-                None if ticks is None else ticks * tables.tick_s
-                for ticks in (None if late else path_bound(exact, deadline), period)
-            ]
-            yield Variant(overrides, *shape, chunks, least[0], least[1]), exact, known
+            try:
+                each.tables = build_tables(instance.replace(*each.variant.overrides))
+            except InputError:
+                if not each.variant.overrides:
+                    raise
+                # Living dies may not form connected stages of this size: not a layout of this wafer.
+                self.waiting.remove(each)
+                continue
+            require_bounded_queues(each.tables)
+            if prove_infeasible(each.tables, late) is not None:
+                each.settle(INFEASIBLE)
+            elif not late.expired:
+                least = max(bound.ticks for bound in closed_forms(each.tables)) * each.tables.tick_s
+                each.variant = replace(each.variant, period_bound=least)
+                self._plan(each, late)
+
+    def bound_counts(self) -> None:
+        """Take layouts apart into exact counts with bounds of their own, by the layouts' bounds."""
+        order = sorted(self.waiting, key=lambda each: _last_if_unknown(each.variant.period_bound))
+        found: list[_Waiting] = []
+        planned = {(point.variant.overrides, point.variant.chunks) for point in self.points}
+        for each, late in self._shares(order, BOUNDING, "bounds of layout"):
+            if each.tables is None or late.expired or each.variant.outcome == INFEASIBLE:
+                found.append(each)
+                continue
+            by_slots = period_bounds(each.tables, late.share(BOUNDING))[1]
+            for chunks in each.tables.counts:
+                found.append(_bounded(each, chunks, by_slots, late))
+                if (each.variant.overrides, chunks) in planned:
+                    found[-1].settle(FIRST_PLAN)
+        self.waiting = _alternating(found)
+
+    def plan_first(self) -> None:
+        """Give every variant that can still win a plan without a search."""
+        for each, late in self._shares(self.waiting, PLANNING, "first plan of variant"):
+            if not late.expired and not self._beaten(each.variant):
+                self._plan(each, late)
+
+    def _plan(self, each: _Waiting, late: Deadline) -> None:
+        if each.tables is None or each.variant.outcome != NOT_REACHED:
+            return
+        made = next((periodic for periodic, _ in starts(each.tables, (), late)), None)
+        each.settle(NO_PLAN)
+        if made is not None:
+            self._take(each, [assess_period(made)], FIRST_PLAN)
+
+    def search(
+        self,
+        explore: Callable[[_Waiting, Deadline], Iterable[PeriodAssessment]],
+        tell: Callable[[Variant], None] | None,
+    ) -> None:
+        """Search what can still win; nothing is left to gain where a point meets both bounds."""
+        for each, late in self._shares(self.waiting, 1.0, "variant"):
+            if each.tables is not None and each.variant.outcome != INFEASIBLE:
+                if self._beaten(each.variant):
+                    each.settle(each.variant.outcome if each.planned else "pruned")
+                elif not late.expired:
+                    self._take(each, explore(each, late), SEARCHED)
+            if tell is not None:
+                tell(each.variant)
+
+    def _take(self, each: _Waiting, found: Iterable[PeriodAssessment], outcome: str) -> None:
+        """Add plans to the curve; the outcome is as said if there are any."""
+        assert each.tables is not None
+        plans = list(found)
+        each.settle(outcome if plans or each.planned else NO_PLAN)
+        self.points = front([*self.points, *_points(plans, each.variant, each.tables)])
+
+    def _beaten(self, variant: Variant) -> bool:
+        """Whether some point is no worse than what the bounds leave to any plan of the variant."""
+        latency, period = variant.latency_bound, variant.period_bound
+        if latency is None or period is None:
+            return False
+        return any(point.latency <= latency and point.period <= period for point in self.points)
+
+
+def _last_if_unknown(bound: Fraction | None) -> tuple[bool, Fraction]:
+    return bound is None, bound or Fraction(0)
+
+
+def _alternating(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """Least period bound and least latency bound in turn, those without a bound last."""
+    by_period = sorted(waiting, key=lambda each: _last_if_unknown(each.variant.period_bound))
+    by_latency = sorted(waiting, key=lambda each: _last_if_unknown(each.variant.latency_bound))
+    return list(dict.fromkeys(chain.from_iterable(zip(by_period, by_latency, strict=True))))
+
+
+def _bounded(
+    layout: _Waiting, chunks: int, by_slots: Mapping[Scope, PartitionBound], late: Deadline
+) -> _Waiting:
+    """A count of a layout with the bounds that there is time for."""
+    assert layout.tables is not None
+    tables = replace(layout.tables, max_chunks=chunks, exact_chunks=True)
+    known = {scope: partition.only(chunks) for scope, partition in by_slots.items()}
+    variant = replace(layout.variant, chunks=chunks, outcome=NOT_REACHED)
+    over_all = known.get(Scope.ANY_EXECUTION)
+    period = None if over_all is None else over_all.at()
+    # Bounds that know the count are silent only where they leave it no plan at all.
+    hopeless = over_all is not None and period is None
+    if hopeless or (not late.expired and prove_infeasible(tables, late) is not None):
+        variant = replace(variant, period_bound=None, outcome=INFEASIBLE)
+        return _Waiting(variant, tables, known)
+    latency = None if late.expired else path_bound(tables, late)
+    if latency is not None:
+        variant = replace(variant, latency_bound=latency * tables.tick_s)
+    if period is not None:
+        least = max(period * tables.tick_s, layout.variant.period_bound or Fraction(0))
+        variant = replace(variant, period_bound=least)
+    return _Waiting(variant, tables, known)
 
 
 def _explored(
-    tables: Tables,
+    each: _Waiting,
     deadline: Deadline,
     gap: float,
     seed: int,
-    known: dict[Scope, PartitionBound],
     callback: Callable[[Progress], None] | None,
 ) -> Iterator[PeriodAssessment]:
     """Plans of a variant: all boundaries and spacings if they are few, and what the search replays.
 
     Where memory is no obstacle the former are all there is, since moving KV only adds traffic.
     """
-    if comb(tables.steps - 1, tables.max_chunks - 1) * tables.stages <= MOST_PLANS:
-        yield from _all_plans(tables)
+    tables, known = each.tables, each.known or None
+    assert tables is not None
+    few = comb(tables.steps - 1, tables.max_chunks - 1) * tables.stages <= MOST_PLANS
+    if tables.exact_chunks and few:
+        yield from _all_plans(tables, deadline)
         if local_homes_always_fit(tables, endless=True):
             return
     search = best_period(tables, deadline=deadline, gap=gap, seed=seed, known=known, callback=callback)
     yield from search.judged
 
 
-def _all_plans(tables: Tables) -> Iterator[PeriodAssessment]:
+def _all_plans(tables: Tables, late: Deadline) -> Iterator[PeriodAssessment]:
     orders = home_orders(tables)
     for cuts in combinations(range(1, tables.steps), tables.max_chunks - 1):
         indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
         for slots in range(tables.max_chunks, tables.max_chunks + tables.stages):
             for periodic in dict.fromkeys(placed(tables, indices, slots, order) for order in orders):
+                if late.expired:
+                    return
                 if periodic is not None:
                     yield assess_period(periodic)
 
@@ -267,9 +321,8 @@ def _points(found: Iterable[PeriodAssessment], variant: Variant, tables: Tables)
     """Either execution of every plan."""
     tick = tables.tick_s
     for each in found:
-        lockstep, event = each.lockstep, each.event
-        yield Point(
-            lockstep.latency * tick, lockstep.period * tick, Execution.LOCKSTEP, each.periodic, variant
-        )
+        lockstep, event, periodic = each.lockstep, each.event, each.periodic
+        exact = replace(variant, chunks=periodic.plan.chunks)
+        yield Point(lockstep.latency * tick, lockstep.period * tick, Execution.LOCKSTEP, periodic, exact)
         if event.period is not None and event.latency is not None:
-            yield Point(event.latency * tick, event.period * tick, Execution.EVENT, each.periodic, variant)
+            yield Point(event.latency * tick, event.period * tick, Execution.EVENT, periodic, exact)

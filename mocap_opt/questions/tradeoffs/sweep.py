@@ -112,6 +112,9 @@ def chunk_choices(instance: Instance) -> list[tuple[str, ...]]:
 def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     """Every number of stages and dies per stage that fits the wafer's living dies and the layers.
 
+    Those that put most dies to work come first, of these the ones with few stages, which are soon laid
+    out: where time ends a sweep they are the ones to have seen.
+
     Raises
     ------
     InputError
@@ -131,11 +134,13 @@ def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     if problems:
         raise InputError(problems)
     dies = wafer.rows * wafer.cols - len(wafer.dead_dies)
-    return [
-        (f"pipeline.stages={stages}", f"pipeline.dies_per_stage={width}")
+    shapes = [
+        (stages, width)
         for width in range(1, dies + 1)
         for stages in range(1, min(dies // width, instance.model.layers) + 1)
     ]
+    shapes.sort(key=lambda shape: (-shape[0] * shape[1], shape[0]))
+    return [(f"pipeline.stages={stages}", f"pipeline.dies_per_stage={width}") for stages, width in shapes]
 
 
 def sweep(
@@ -221,7 +226,7 @@ def _by_bound(
 ) -> list[Choice]:
     """Choices with their quick bounds, least first; those that cannot be laid out are left out.
 
-    Those that are left at the deadline have no bound.
+    Those that are left at the deadline have no bound and come last.
     """
     choices: list[Choice] = []
     for number, overrides in enumerate(variants):
@@ -242,7 +247,7 @@ def _by_bound(
             continue
         least = path_bound(tables, deadline)
         choices.append(Choice(overrides, *shape, None if least is None else least * tables.tick_s))
-    return sorted(choices, key=lambda choice: (choice.bound is not None, choice.bound or 0))
+    return sorted(choices, key=lambda choice: (choice.bound is None, choice.bound or 0))
 
 
 def _settle(
