@@ -18,7 +18,7 @@ from test_streams_files import STREAM
 from toy_instances import TOY, merged
 
 from mocap_opt.calibration import fit_timings, lattice, read_timings
-from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.cli.outputs import load_progress
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.hf_config import read_config
 from mocap_opt.instance.mooncake_trace import read_trace

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from mocap_opt import compare, load_instance
-from mocap_opt.cli.interrupt import interruptible
-from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.cli.live import interruptible
+from mocap_opt.cli.outputs import load_progress
 from mocap_opt.errors import ExitCode
 from mocap_opt.questions.max_context import LengthFamily, longest_equal
 from mocap_opt.questions.tradeoffs.sweep import sweep

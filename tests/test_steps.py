@@ -14,7 +14,7 @@ from mocap_opt import errors, load_instance, solve
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Bound, Evidence, Scope
 from mocap_opt.cli.main import main
-from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.cli.outputs import load_progress
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.instance import Instance

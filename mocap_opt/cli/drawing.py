@@ -11,10 +11,8 @@ from click.core import ParameterSource
 
 from mocap_opt.baselines.registry import built_in_name
 from mocap_opt.cli.live import Line, follow
-from mocap_opt.cli.methods import complete_methods
-from mocap_opt.cli.options import file_argument, set_option, solve_options
-from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.progress_log import load_progress
+from mocap_opt.cli.options import complete_methods, file_argument, set_option, solve_options
+from mocap_opt.cli.outputs import load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.instance import Instance, load_instance

@@ -11,23 +11,8 @@ from typing import Any
 
 import click
 
-from mocap_opt.cli import (
-    bench,
-    describe,
-    drawing,
-    fit,
-    glossary,
-    handover,
-    max_length,
-    methods,
-    reproduce,
-    solving,
-    steps,
-    streams,
-    study,
-    tradeoff,
-)
-from mocap_opt.cli.interrupt import terminated_like_interrupted
+from mocap_opt.cli import bench, describe, drawing, fit, max_length, reproduce, solving, study, tradeoff
+from mocap_opt.cli.live import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
 from mocap_opt.files import reason_of, shown_path
 from mocap_opt.solvers.versions import package_version
@@ -118,23 +103,9 @@ def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
 
 
-for command in (
-    *describe.COMMANDS,
-    *solving.COMMANDS,
-    *drawing.COMMANDS,
-    *fit.COMMANDS,
-    *handover.COMMANDS,
-    *max_length.COMMANDS,
-    *tradeoff.COMMANDS,
-    *streams.COMMANDS,
-    *study.COMMANDS,
-    *reproduce.COMMANDS,
-    *bench.COMMANDS,
-    *methods.COMMANDS,
-    *glossary.COMMANDS,
-    *steps.COMMANDS,
-):
-    cli.add_command(command)
+for group in (describe, solving, drawing, fit, max_length, tradeoff, study, reproduce, bench):
+    for command in group.COMMANDS:
+        cli.add_command(command)
 _add_verbose(cli)
 
 

@@ -14,8 +14,7 @@ import click
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds, prove_infeasible
 from mocap_opt.cli.live import Line, follow
-from mocap_opt.cli.methods import MethodChoice
-from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, pairs, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from mocap_opt.baselines.registry import built_in_name
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.memory_budget import LEAST_BYTES
-from mocap_opt.solving import STEPS
+from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
+from mocap_opt.solving import METHOD_NAMES, STEPS
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 from mocap_opt.units import decimal_bytes, parse_bytes
 
@@ -159,3 +161,57 @@ def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output; NaN and infinity are defects, not output."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
+    """A method by name, built in or of a plugin; metadata of plugins is read when one is asked for.
+
+    Parameters
+    ----------
+    built_in : iterable of str
+        The built-in methods that the option takes.
+    groups : tuple of str
+        The groups of plugins that it takes.
+    """
+
+    def __init__(
+        self, built_in: Iterable[str] = METHOD_NAMES, groups: tuple[str, ...] = (HEURISTICS, FORMULATIONS)
+    ) -> None:
+        super().__init__(list(built_in))
+        self.groups = groups
+
+    def brought(self) -> list[str]:
+        """Names that plugins bring."""
+        return [plugin.name for plugin in plugins(*self.groups)]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take a built-in name or that of a plugin."""
+        if built_in_name(str(value)) not in self.choices:
+            return click.Choice([*self.choices, *self.brought()]).convert(value, param, ctx)
+        warn_of_hidden([str(value)])
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Every name that begins like this."""
+        return _completed(incomplete, "", [*self.choices, *self.brought()])
+
+
+def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the last name of a list with commas."""
+    before, comma, last = incomplete.rpartition(",")
+    taken = before.split(",")
+    names = [name for name in [*METHOD_NAMES, *MethodChoice().brought()] if name not in taken]
+    return _completed(last, before + comma, names)
+
+
+def _completed(begun: str, before: str, names: Iterable[str]) -> list[CompletionItem]:
+    return [CompletionItem(before + name) for name in dict.fromkeys(names) if name.startswith(begun)]
+
+
+def warn_of_hidden(names: Iterable[str]) -> None:
+    """Say on standard error which plugins are not used because a built-in method has their name."""
+    for plugin in plugins():
+        if plugin.name in METHOD_NAMES and plugin.name in names:
+            click.echo(f"mocap-opt: {plugin.name} is the built-in method, not that of {plugin}", err=True)

@@ -1,19 +1,34 @@
-"""Places for results, refused before long work is done for them, and files written line by line."""
+"""Places for results, refused before long work is done for them; logs line by line; lists of chunks."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import io
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mocap_opt.files import reason_of, refusal, refuse_special, shown_path
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.files import (
+    parse_json,
+    read_text,
+    reason_of,
+    refusal,
+    refuse_special,
+    shown_path,
+    source_name,
+)
+from mocap_opt.messages import MOST_PROBLEMS, show
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solving import Progress
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -149,3 +164,107 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 def tell_failure(reason: str) -> None:
     """Say on standard error what could not be written."""
     click.echo(f"mocap-opt: {reason}", err=True)
+
+
+_NUMBERS = ("elapsed_s", "latency_s", "bound_s", "gap")
+
+
+def progress_line(progress: Progress) -> str:
+    """One line of a log, without its end."""
+    return json.dumps(asdict(progress), allow_nan=False)
+
+
+@contextmanager
+def log_progress(path: str | os.PathLike[str] | None) -> Iterator[Callable[[Progress], None]]:
+    """Write a log line by line, so that a solve that is cut short leaves what it had.
+
+    Parameters
+    ----------
+    path : path or None
+        None writes nothing.
+
+    Yields
+    ------
+    callable
+        To be told of each `Progress`.
+    """
+    if path is None:
+        yield lambda progress: None
+        return
+    with line_writer(path, tell_failure) as write:
+        yield lambda progress: write(progress_line(progress) + "\n")
+
+
+def load_progress(path: str | os.PathLike[str]) -> list[Progress]:
+    """Read a log.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is empty, or has lines that are not of a log.
+    """
+    source = source_name(path)
+    found: list[Progress] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if len(problems) == MOST_PROBLEMS:
+            break
+        place = f"{source}: line {number}"
+        value = parse_json(line, place)
+        fits = isinstance(value, dict) and isinstance(value.get("source"), str)
+        numbers = {key: value.get(key) for key in _NUMBERS} if fits else {}
+        if fits and _finite(numbers["elapsed_s"]) and all(n is None or _finite(n) for n in numbers.values()):
+            doing = value.get("doing")
+            found.append(
+                Progress(**numbers, source=value["source"], doing=doing if isinstance(doing, str) else None)
+            )
+        else:
+            problems.append(Problem(place, show(value), "a line of `mocap-opt solve --log`"))
+    if not found and not problems:
+        problems.append(Problem(source, "no line", "a log of `mocap-opt solve --log`"))
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+chunk_list_option = click.option(
+    "--chunk-list",
+    is_flag=True,
+    help="Print the lengths of the chunks alone on standard output: tokens, first to last, separated by "
+    "commas.  The first one is what engines with a single setting take (SGLang --chunked-prefill-size, "
+    "vLLM and ATOM --max-num-batched-tokens).",
+)
+
+
+def print_chunk_list(plan: Plan | None, reason: str | None) -> None:
+    """Print the lengths alone on standard output; without a plan nothing there, and why on standard error."""
+    if plan is None:
+        click.echo(f"mocap-opt: no chunks to list: {reason or 'no plan found'}", err=True)
+    else:
+        click.echo(",".join(str(b - a) for a, b in pairwise(plan.boundaries)))
+
+
+def refuse_with_chunk_list(asked: bool, others: dict[str, bool]) -> None:
+    """Refuse what would print beside the list, or has no single list.
+
+    Parameters
+    ----------
+    asked : bool
+        Whether the list is wanted.
+    others : dict of str to bool
+        Options and other causes, and whether they are there.
+
+    Raises
+    ------
+    InputError
+        Listing those that are.
+    """
+    found = [name for name, there in others.items() if asked and there]
+    if found:
+        raise InputError(
+            [Problem("--chunk-list", f"{name} with it", "only one of the two") for name in found]
+        )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
 import click
 
-from mocap_opt.cli import render, streams
-from mocap_opt.cli.chunk_list import chunk_list_option, print_chunk_list, refuse_with_chunk_list
-from mocap_opt.cli.interrupt import interruptible
-from mocap_opt.cli.live import follow, live_line
-from mocap_opt.cli.methods import MethodChoice, complete_methods, warn_of_hidden
+from mocap_opt.cli import render
+from mocap_opt.cli.answers import exit_code, load_given_plan, print_answer, save_answer
+from mocap_opt.cli.live import follow, interruptible, live_line
 from mocap_opt.cli.options import (
+    MethodChoice,
+    complete_methods,
     file_argument,
     gantt_option,
     json_option,
@@ -22,42 +22,27 @@ from mocap_opt.cli.options import (
     solve_options,
     step_options,
     trace_option,
+    warn_of_hidden,
 )
-from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.progress_log import log_progress
+from mocap_opt.cli.outputs import (
+    chunk_list_option,
+    log_progress,
+    print_chunk_list,
+    refuse_with_chunk_list,
+    require_outputs,
+)
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
-from mocap_opt.instance.objectives import Objective, objective_of, require_supported
-from mocap_opt.pictures.run_view import view_run
+from mocap_opt.instance.objectives import require_supported
 from mocap_opt.replay.trace import write_trace
-from mocap_opt.schedule.plan_file import load_plan, save_plan
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
 from mocap_opt.solving import compare as compare_methods
-from mocap_opt.solving import evaluate as evaluate_plan
-from mocap_opt.solving import solve as solve_instance
 from mocap_opt.solving.api import bound as lower_bounds_of
+from mocap_opt.solving.api import evaluate as evaluate_plan
+from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import require_methods
-from mocap_opt.solving.report import Report
-from mocap_opt.tables import build_tables
-
-
-def exit_code(report: Report) -> ExitCode:
-    """Exit code of an answer: a plan, a proof that there is none, or neither."""
-    if report.status is Status.INFEASIBLE:
-        return ExitCode.INFEASIBLE
-    return ExitCode.NO_PLAN if report.latency_s is None else ExitCode.ANSWERED
-
-
-def _print(solution: Solution, as_json: bool, gantt: bool) -> ExitCode:
-    if as_json:
-        print_json(solution.report.to_dict())
-    else:
-        render.print_solution(solution)
-        if gantt and solution.assessment is not None:
-            render.print_gantt(view_run(solution.tables, solution.assessment.plan))
-    return exit_code(solution.report)
 
 
 def _trace(path: str | None, solution: Solution) -> None:
@@ -74,7 +59,7 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
         raise InputError([Problem("--gantt", "--json with it", "only one of the two")])
 
 
-@click.command(short_help="find a plan and prove how good it is")
+@click.command("solve", short_help="find a plan and prove how good it is")
 @file_argument
 @click.option(
     "--method",
@@ -106,27 +91,17 @@ def _refuse_both(gantt: bool, as_json: bool) -> None:
 @click.option("--show-steps", is_flag=True, help="Also print what every step cost and gained.")
 @set_option
 @json_option
-def solve(
+def _solve(
     file: str,
-    method: str,
-    execution: str,
-    solver: str,
-    time_limit_s: float | None,
-    deterministic_limit: float | None,
-    gap: float,
-    seed: int,
-    threads: int | None,
-    memory_budget_bytes: int | None,
     out: str | None,
     log: str | None,
     trace: str | None,
     gantt: bool,
     chunk_list: bool,
-    without: tuple[str, ...],
-    only: tuple[str, ...],
     show_steps: bool,
     overrides: tuple[str, ...],
     as_json: bool,
+    **options: Any,
 ) -> ExitCode:
     """Find a plan for the instance FILE and prove how far from the best possible it is.
 
@@ -136,42 +111,8 @@ def solve(
     refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt, "--show-steps": show_steps})
     require_outputs([out, log, trace], [file])
     instance = load_instance(file, overrides)
-    require_supported(
-        instance,
-        "solve",
-        command=True,
-        method=method,
-        solver=solver,
-        execution=execution,
-        deterministic_limit=deterministic_limit,
-        threads=threads,
-        log=log,
-        trace=trace,
-        gantt=gantt,
-        chunk_list=chunk_list,
-        without=without or None,
-        only=only or None,
-        show_steps=show_steps,
-        memory_budget=memory_budget_bytes,
-    )
-    objective = objective_of(instance)
-    if objective is Objective.STREAM:
-        return streams.solve(
-            instance, time_limit_s=time_limit_s, gap=gap, seed=seed, out=out, as_json=as_json
-        )
-    if objective is Objective.PERIOD:
-        from mocap_opt.cli.period import solve_for_period  # noqa: PLC0415 - loads both solvers
-
-        return solve_for_period(
-            instance,
-            method,
-            time_limit_s=time_limit_s,
-            gap=gap,
-            seed=seed,
-            solver=solver,
-            out=out,
-            as_json=as_json,
-        )
+    shown = {"log": log, "trace": trace, "gantt": gantt, "chunk_list": chunk_list, "show_steps": show_steps}
+    require_supported(instance, "solve", command=True, **options, **shown)
     with interruptible() as runner:
         with log_progress(log) as note, live_line("reading the instance") as line:
 
@@ -179,44 +120,28 @@ def solve(
                 note(news)
                 line.tell(news)
 
-            def work(stop: threading.Event) -> Solution:
-                return solve_instance(
-                    instance,
-                    method,
-                    solver=solver,
-                    execution=execution,
-                    time_limit_s=time_limit_s,
-                    deterministic_limit=deterministic_limit,
-                    gap=gap,
-                    seed=seed,
-                    threads=threads,
-                    memory_budget_bytes=memory_budget_bytes,
-                    callback=progress,
-                    stop=stop,
-                    without=without,
-                    only=only,
-                )
-
-            solution = runner.run(work)
-        if out is not None and solution.plan is not None:
-            save_plan(out, solution.plan, instance.name, solution.tables)
-        _trace(trace, solution)
-        if chunk_list:
-            print_chunk_list(solution.plan, solution.report.reason)
-            return exit_code(solution.report)
-        if show_steps and not as_json:
-            render.print_steps(solution.report)
-        return _print(solution, as_json, gantt)
+            answer = runner.run(
+                lambda stop: solve_instance(instance, callback=progress, stop=stop, **options)
+            )
+        save_answer(out, answer, instance)
+        if isinstance(answer, Solution):
+            _trace(trace, answer)
+            if chunk_list:
+                print_chunk_list(answer.plan, answer.report.reason)
+                return exit_code(answer.report.status.value, answer.report.latency_s)
+            if show_steps and not as_json:
+                render.print_steps(answer.report)
+        return print_answer(answer, as_json, gantt)
 
 
-@click.command(short_help="verify and replay a plan")
+@click.command("evaluate", short_help="verify and replay a plan")
 @file_argument
 @click.argument("plan", type=click.Path(path_type=str))
 @trace_option
 @gantt_option
 @set_option
 @json_option
-def evaluate(
+def _evaluate(
     file: str, plan: str, trace: str | None, gantt: bool, overrides: tuple[str, ...], as_json: bool
 ) -> ExitCode:
     """Verify and replay the PLAN on the instance FILE.
@@ -227,20 +152,13 @@ def evaluate(
     require_outputs([trace], [file, plan])
     instance = load_instance(file, overrides)
     require_supported(instance, "evaluate", command=True, trace=trace, gantt=gantt)
-    objective = objective_of(instance)
-    if objective is Objective.STREAM:
-        return streams.evaluate(instance, plan, as_json)
-    if objective is Objective.PERIOD:
-        from mocap_opt.cli.period import evaluate_for_period  # noqa: PLC0415 - loads both solvers
-
-        return evaluate_for_period(instance, plan, as_json)
-    tables = build_tables(instance)
-    solution = evaluate_plan(instance, load_plan(plan, tables), tables=tables)
-    _trace(trace, solution)
-    return _print(solution, as_json, gantt)
+    answer = evaluate_plan(instance, load_given_plan(plan, instance))
+    if isinstance(answer, Solution):
+        _trace(trace, answer)
+    return print_answer(answer, as_json, gantt)
 
 
-@click.command(short_help="methods side by side")
+@click.command("compare", short_help="methods side by side")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option(
     "--methods",
@@ -254,19 +172,13 @@ def evaluate(
 @click.option("--csv", "csv_path", type=click.Path(path_type=str), help="Write all columns here.")
 @set_option
 @json_option
-def compare(
+def _compare(
     files: tuple[str, ...],
     methods: str,
-    solver: str,
-    time_limit_s: float | None,
-    deterministic_limit: float | None,
-    gap: float,
-    seed: int,
-    threads: int | None,
-    memory_budget_bytes: int | None,
     csv_path: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
+    **options: Any,
 ) -> ExitCode:
     """Solve every FILE with several methods; all gaps on a FILE are against its best bound."""
     require_outputs([csv_path], files)
@@ -279,18 +191,7 @@ def compare(
     frame = follow(
         "comparing",
         lambda stop, line: compare_methods(
-            instances,
-            names,
-            solver=solver,
-            time_limit_s=time_limit_s,
-            deterministic_limit=deterministic_limit,
-            gap=gap,
-            seed=seed,
-            threads=threads,
-            memory_budget_bytes=memory_budget_bytes,
-            callback=line.tell,
-            begin=line.say,
-            stop=stop,
+            instances, names, callback=line.tell, begin=line.say, stop=stop, **options
         ),
     )
     if csv_path is not None:
@@ -307,7 +208,7 @@ def compare(
     return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
 
 
-@click.command(short_help="every lower bound, or a proof that no plan exists")
+@click.command("bound", short_help="every lower bound, or a proof that no plan exists")
 @file_argument
 @click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
 @click.option(
@@ -319,7 +220,7 @@ def compare(
 @memory_budget_option
 @set_option
 @json_option
-def bound(
+def _bound(
     file: str,
     quick: bool,
     time_limit_s: float | None,
@@ -374,4 +275,4 @@ def bound(
     return ExitCode.ANSWERED if impossible is None else ExitCode.INFEASIBLE
 
 
-COMMANDS = (solve, evaluate, compare, bound)
+COMMANDS = (_solve, _evaluate, _compare, _bound)

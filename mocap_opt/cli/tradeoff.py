@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mocap_opt.cli.live import follow
-from mocap_opt.cli.methods import MethodChoice
-from mocap_opt.cli.options import SEED, file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem

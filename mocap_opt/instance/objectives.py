@@ -43,7 +43,11 @@ SUPPORTED: Mapping[Objective, Mapping[str, frozenset[str]]] = {
 }
 """By objective and question, the options that are honoured.  Latency is asked anything, with any option."""
 
-OPTIONS = {"time_limit_s": "--time-limit", "as_json": "--json"}
+OPTIONS = {
+    "time_limit_s": "--time-limit",
+    "as_json": "--json",
+    "memory_budget_bytes": "--memory-budget",
+}
 """Options whose names on the command line are not those of the keyword arguments."""
 
 DEFAULTS: Mapping[str, tuple[object, ...]] = {
@@ -82,7 +86,7 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
     command : bool
         Whether messages call options as the command line does.
     **options
-        Keyword arguments with their values; None, False and `DEFAULTS` ask for nothing.
+        Keyword arguments with their values; None, False, an empty tuple and `DEFAULTS` ask for nothing.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
 
 def _asks(name: str, value: object) -> bool:
     """Whether a value asks for something."""
-    return value is not None and value is not False and value not in DEFAULTS.get(name, ())
+    return value is not None and value is not False and value not in ((), *DEFAULTS.get(name, ()))
 
 
 def _shown(value: object) -> str:
