@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from mocap_opt import frames, studies
     from mocap_opt.baselines import METHODS, Method, Proposal
     from mocap_opt.errors import InputError, MocapError
-    from mocap_opt.formulations.models import CpModel, build_cp_model, build_model, read_plan
-    from mocap_opt.formulations.registry import Formulation
+    from mocap_opt.formulations.registry import CpModel, Formulation, build_cp_model, build_model, read_plan
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.plugins import PluginError
     from mocap_opt.replay.event import replay_event
@@ -74,10 +73,10 @@ _HOMES = {
     "Proposal": "baselines",
     "PluginError": "plugins",
     "Formulation": "formulations.registry",
-    "CpModel": "formulations.models",
-    "build_model": "formulations.models",
-    "build_cp_model": "formulations.models",
-    "read_plan": "formulations.models",
+    "CpModel": "formulations.registry",
+    "build_model": "formulations.registry",
+    "build_cp_model": "formulations.registry",
+    "read_plan": "formulations.registry",
     "Report": "solving.report",
     "Solution": "solving",
     "solve": "solving.api",

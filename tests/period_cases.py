@@ -11,7 +11,7 @@ from period_oracle import PeriodOptimum, brute_force_period
 from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
-from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.formulations.presolve import slot_range
 from mocap_opt.homes.greedy import home_orders
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule

@@ -20,7 +20,7 @@ from mocap_opt.cli import bench as command
 from mocap_opt.cli.main import cli
 from mocap_opt.formulations import joint
 from mocap_opt.formulations.joint_cpsat import build as build_cpsat
-from mocap_opt.formulations.size import estimated_nonzeros
+from mocap_opt.formulations.presolve import estimated_nonzeros
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.solvers.integer_program import Largest, Least, Sum, TableEntry
 from mocap_opt.solvers.pyomo_form import compile_model

@@ -91,7 +91,7 @@ def test_start_values_satisfy_every_row_and_come_back_as_the_plan() -> None:
         point = compiled.column_values(values)
         worst, where = compiled.program.violation(point)
         assert worst <= 1e-6, (tables.name, where)
-        assert compiled.program.objective(point) * model.frame.clock.unit == pytest.approx(best.value)
+        assert compiled.program.objective(point) * model.data.time_unit.ticks == pytest.approx(best.value)
         compiled.load(point)
         assert read_plan(model, tables) == best.plan
         checked += 1

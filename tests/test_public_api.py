@@ -16,7 +16,7 @@ from ortools.sat.python import cp_model
 
 import mocap_opt
 from mocap_opt.errors import InputError
-from mocap_opt.formulations.models import NoModelError
+from mocap_opt.formulations.registry import NoModelError
 
 ROOT = Path(__file__).parent.parent
 INSTANCES = ROOT / "instances"
@@ -26,7 +26,7 @@ def tiny(name: str, *overrides: str) -> mocap_opt.Instance:
     return mocap_opt.load_instance(INSTANCES / f"tiny-{name}.json", overrides)
 
 
-@pytest.mark.parametrize("name", ["mocap_opt", "mocap_opt.frames", "mocap_opt.formulations.models"])
+@pytest.mark.parametrize("name", ["mocap_opt", "mocap_opt.frames", "mocap_opt.formulations.registry"])
 def test_examples_in_docstrings_come_out(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = doctest.testmod(importlib.import_module(name))

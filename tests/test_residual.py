@@ -27,7 +27,7 @@ from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.joint import solve_joint as solve_with_highs
 from mocap_opt.formulations.joint_cpsat import solve_joint as solve_with_cpsat
-from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.formulations.presolve import slot_range
 from mocap_opt.questions.max_context.instance_family import shorten
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep

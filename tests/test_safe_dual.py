@@ -79,7 +79,7 @@ def whole_prompt_on_two_stages() -> tuple[LinearProgram, int]:
     model = build(tables)
     best = brute_force(tables)
     assert best is not None
-    assert model.frame.clock.unit == 1
+    assert model.data.time_unit.ticks == 1
     return compile_model(model).program, int(best.value)
 
 

@@ -20,7 +20,7 @@ from test_cli import INSTANCES, run, run_json
 from toy_instances import toy
 
 from mocap_opt.errors import ExitCode, InputError
-from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.formulations.presolve import local_homes_always_fit
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.questions.tradeoffs import pareto
 from mocap_opt.questions.tradeoffs.curve import Curve

@@ -19,8 +19,7 @@ from scipy.optimize import linprog
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
-from mocap_opt.formulations.memory_limits import free_bytes
-from mocap_opt.formulations.period_terms import pooled_room
+from mocap_opt.formulations.presolve import free_bytes, pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables

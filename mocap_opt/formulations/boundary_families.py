@@ -14,15 +14,15 @@ import pyomo.environ as pyo
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.chunk_graph import ChunkGraph
-from mocap_opt.formulations.memory_limits import page_unit
-from mocap_opt.formulations.rows import Clock, Family, Row, Terms
+from mocap_opt.formulations.presolve import page_unit
+from mocap_opt.formulations.rows import Family, Row, Terms, TimeUnit
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
 class FreeChunks:
-    """Boundaries decided by the model (`frame.Chunks`), with the graph they walk through.
+    """Boundaries decided by the model (`rows.Chunks`), with the graph they walk through.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class FreeChunks:
     model: Any
     tables: Tables
     graph: ChunkGraph
-    clock: Clock
+    time_unit: TimeUnit
     duration_class: IntArray
     message_class: IntArray
     levels: tuple[int, ...]
@@ -86,9 +86,9 @@ class FreeChunks:
             yield variable, int(at == level)
 
     def _time(self, cost: Any, classes: IntArray, c: int, arc: tuple[int, int]) -> float:
-        """Time of a chunk on the stages of a class, in units of the clock."""
+        """Time of a chunk on the stages of a class, in units of time."""
         stage = int(np.flatnonzero(classes == c)[0])
-        return float(cost(stage, *arc)) / self.clock.unit if arc[1] else 0.0
+        return float(cost(stage, *arc)) / self.time_unit.ticks if arc[1] else 0.0
 
     def boundaries(self) -> list[int]:
         """Grid indices p_0 .. p_M that the variables' values stand for."""
@@ -119,11 +119,11 @@ class FreeChunks:
 
     def duration(self, stage: int, chunk: int) -> Terms:
         """Time of a chunk on a stage, in ticks."""
-        return Terms().add(self.clock.unit, self.model.duration[int(self.duration_class[stage]), chunk])
+        return Terms().add(self.time_unit.ticks, self.model.duration[int(self.duration_class[stage]), chunk])
 
     def message(self, stage: int, chunk: int) -> Terms:
         """Time of a chunk's activations on their own after a stage, in ticks."""
-        return Terms().add(self.clock.unit, self.model.message[int(self.message_class[stage]), chunk])
+        return Terms().add(self.time_unit.ticks, self.model.message[int(self.message_class[stage]), chunk])
 
     def own_traffic(self, memory: int, chunk: int) -> Terms:
         """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
@@ -171,7 +171,7 @@ def room_units(tables: Tables, memory: int, held: int) -> int:
 
 
 def declare_boundaries(
-    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, clock: Clock, *, endless: bool = False
+    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, time_unit: TimeUnit, *, endless: bool = False
 ) -> FreeChunks:
     """Declare the variables that stand for boundaries, and what follows from them alone.
 
@@ -199,7 +199,7 @@ def declare_boundaries(
     model.duration = pyo.Var(sorted(set(duration_class.tolist())), layers, domain=pyo.NonNegativeReals)
     model.message = pyo.Var(sorted(set(message_class[:-1].tolist())), layers, domain=pyo.NonNegativeReals)
     model.reserve = pyo.Var(range(len(levels)), domain=pyo.Binary)
-    return FreeChunks(model, tables, graph, clock, duration_class, message_class, levels, endless)
+    return FreeChunks(model, tables, graph, time_unit, duration_class, message_class, levels, endless)
 
 
 def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
@@ -212,7 +212,7 @@ def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
 
 def one_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Every boundary is one grid point."""
-    for j, layer in enumerate(model.frame.chunks.graph.nodes):
+    for j, layer in enumerate(model.data.chunks.graph.nodes):
         terms = Terms(-1)
         for g in layer:
             terms.add(1, model.boundary[j, g])
@@ -221,7 +221,7 @@ def one_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def chunk_starts_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Chunk j starts at boundary j."""
-    graph = model.frame.chunks.graph
+    graph = model.data.chunks.graph
     for j, layer in enumerate(graph.arcs):
         leaving: dict[int, Terms] = {g: Terms() for g in graph.nodes[j]}
         for a, b in layer:
@@ -232,7 +232,7 @@ def chunk_starts_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def chunk_ends_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Chunk j ends at boundary j + 1."""
-    graph = model.frame.chunks.graph
+    graph = model.data.chunks.graph
     for j, layer in enumerate(graph.arcs):
         arriving: dict[int, Terms] = {g: Terms() for g in graph.nodes[j + 1]}
         for a, b in layer:
@@ -243,7 +243,7 @@ def chunk_ends_at_boundary(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def chunk_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Duration of chunk j on the stages of class c: tau of the chosen chunk."""
-    chunks: FreeChunks = model.frame.chunks
+    chunks: FreeChunks = model.data.chunks
     for c in sorted(set(chunks.duration_class.tolist())):
         stage = int(np.flatnonzero(chunks.duration_class == c)[0])
         yield from _times(chunks, c, stage, chunks.tables.tau, model.duration)
@@ -251,7 +251,7 @@ def chunk_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def message_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Message time of chunk j after the stages of class c: that of the chosen chunk."""
-    chunks: FreeChunks = model.frame.chunks
+    chunks: FreeChunks = model.data.chunks
     for c in sorted(set(chunks.message_class[:-1].tolist())):
         stage = int(np.flatnonzero(chunks.message_class == c)[0])
         yield from _times(chunks, c, stage, partial(message_times, chunks.tables), model.message)
@@ -259,7 +259,7 @@ def message_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def _times(chunks: FreeChunks, c: int, stage: int, cost: Any, variable: Any) -> Iterator[Row]:
     """Rows ``variable[c, j]`` = cost of the chunk chosen at position j."""
-    unit = chunks.clock.unit
+    unit = chunks.time_unit.ticks
     for j, layer in enumerate(chunks.graph.arcs):
         terms = Terms().add(unit, variable[c, j])
         solid = [(a, b) for a, b in layer if b]
@@ -280,7 +280,7 @@ def one_reserve_level(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def reserve_covers_chunk(model: pyo.ConcreteModel) -> Iterator[Row]:
     """The reserve's level covers every chunk, hence the longest."""
-    chunks: FreeChunks = model.frame.chunks
+    chunks: FreeChunks = model.data.chunks
     levels = np.array(chunks.levels)
     if len(levels) < 2:
         return

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.memory_limits import free_bytes, pooled_bytes
+from mocap_opt.formulations.presolve import free_bytes, pooled_bytes
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables.cost_tables import Tables

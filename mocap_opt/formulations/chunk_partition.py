@@ -26,10 +26,9 @@ from mocap_opt.formulations.home_families import (
     kv_passes_ports,
     latency_within_target,
 )
-from mocap_opt.formulations.memory_limits import page_unit
-from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.presolve import page_unit
 from mocap_opt.formulations.pyomo_solution import LOCKSTEP
-from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
+from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
@@ -72,31 +71,31 @@ class PartitionResult:
 
 def pooled_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     """All KV and prefixes of a slot fit in all memories together."""
-    frame: Frame = model.frame
-    tables, chunks = frame.tables, frame.chunks
-    for t in range(frame.slots) if model.memory is Memory.POOLED else ():
+    data: ModelData = model.data
+    tables, chunks = data.tables, data.chunks
+    for t in range(data.slots) if model.memory is Memory.POOLED else ():
         terms = Terms()
         for k in range(tables.stages):
-            terms.plus(1, _room(frame, k, t))
-        for i, j in frame.running(t):
+            terms.plus(1, _room(data, k, t))
+        for i, j in data.running(t):
             terms.plus(-int(tables.page_bytes[i]) // page_unit(tables), chunks.pages(j + 1))
         yield Row(t, terms)
 
 
 def own_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A stage's own KV and prefix fit in its own memory."""
-    frame: Frame = model.frame
-    tables, chunks = frame.tables, frame.chunks
-    for t in range(frame.slots) if model.memory is Memory.LOCAL else ():
-        for i, j in frame.running(t):
-            terms = _room(frame, i, t)
+    data: ModelData = model.data
+    tables, chunks = data.tables, data.chunks
+    for t in range(data.slots) if model.memory is Memory.LOCAL else ():
+        for i, j in data.running(t):
+            terms = _room(data, i, t)
             terms.plus(-int(tables.page_bytes[i]) // page_unit(tables), chunks.pages(j + 1))
             yield Row((i, t), terms)
 
 
-def _room(frame: Frame, memory: int, slot: int) -> Terms:
+def _room(data: ModelData, memory: int, slot: int) -> Terms:
     """Page units left in a memory by all but KV."""
-    tables, chunks = frame.tables, frame.chunks
+    tables, chunks = data.tables, data.chunks
     terms = Terms(room_units(tables, memory, chunks.least_held)).plus(-1, chunks.reserve_units(memory))
     if 0 <= slot - memory < chunks.count and tables.prefix_bytes[memory]:
         prefix = math.ceil(Fraction(int(tables.prefix_bytes[memory]), page_unit(tables)))
@@ -140,10 +139,10 @@ def build(
         return None
     model = pyo.ConcreteModel("chunk_partition")
     model.memory = memory
-    clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
-    chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, ((),) * tables.stages, LOCKSTEP, no_worse_than)
-    declare_homes_and_times(model, model.frame)
+    time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
+    chunks = declare_boundaries(model, tables, graph, time_unit)
+    model.data = ModelData(tables, time_unit, chunks, ((),) * tables.stages, LOCKSTEP, no_worse_than)
+    declare_homes_and_times(model, model.data)
     add_families(model, FAMILIES, without)
     add_latency(model)
     return model

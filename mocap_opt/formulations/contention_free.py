@@ -18,10 +18,9 @@ from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.contention_free_terms import resources, schedule
 from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
-from mocap_opt.formulations.model_data import Frame, Timing
 from mocap_opt.formulations.pyomo_solution import check_start, no_plan, run_program
 from mocap_opt.formulations.resources import Carrier, links, ports
-from mocap_opt.formulations.rows import Clock, Family, Row, Terms, add_families
+from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult
@@ -31,24 +30,24 @@ from mocap_opt.tables.cost_tables import Tables
 
 def sends_take_their_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Least send of the chunk chosen at position j, for each class of stages with equal tables."""
-    frame: Frame = model.frame
-    classes, table, unit = model.send_class, model.least_send, frame.clock.unit
+    data: ModelData = model.data
+    classes, table, unit = model.send_class, model.least_send, data.time_unit.ticks
     for c in sorted(set(classes.tolist())):
         stage = int(np.flatnonzero(classes == c)[0])
-        for j, layer in enumerate(model.frame.chunks.graph.arcs):
+        for j, layer in enumerate(model.data.chunks.graph.arcs):
             terms = Terms().add(unit, model.send[c, j])
             for a, b in layer:
-                tail = int(b == frame.tables.steps)
+                tail = int(b == data.tables.steps)
                 terms.add(-int(table[stage, tail, b - a]), model.chunk[j, a, b])
             yield Row((c, j), terms, equal=True, pivot=unit)
 
 
 def chunk_durations(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Let d >= tau."""
-    frame: Frame = model.frame
+    data: ModelData = model.data
     for i, j in model.busy:
-        terms = Terms().add(frame.clock.unit, model.busy[i, j])
-        yield Row((i, j), terms.plus(-1, frame.chunks.duration(i, j)), pivot=frame.clock.unit)
+        terms = Terms().add(data.time_unit.ticks, model.busy[i, j])
+        yield Row((i, j), terms.plus(-1, data.chunks.duration(i, j)), pivot=data.time_unit.ticks)
 
 
 def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -56,11 +55,11 @@ def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
 
     Index (i, j, r, s): r counts links, then ports; s = 1 where the transfer only stretches tau.
     """
-    frame: Frame = model.frame
-    if not any(frame.homes):
+    data: ModelData = model.data
+    if not any(data.homes):
         return
-    apart = 1 - frame.tables.overlap
-    for r, carrier in enumerate([*links(frame.tables), *ports(frame.tables)]):
+    apart = 1 - data.tables.overlap
+    for r, carrier in enumerate([*links(data.tables), *ports(data.tables)]):
         for i, j in model.busy:
             load = _load(model, carrier, i, j)
             if not load.coefs:
@@ -69,13 +68,13 @@ def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
             if apart:
                 rate = apart.denominator * carrier.rate
                 part = Terms().plus(apart.numerator, load)
-                own = frame.chunks.duration(i, j)
+                own = data.chunks.duration(i, j)
                 yield _floored(model, (i, j, r, 1), model.busy[i, j], own, part, rate)
 
 
 def chunks_end(model: pyo.ConcreteModel) -> Iterator[Row]:
     """C >= d after the stage's chunk before (index s = 0) and after the activations' arrival (1)."""
-    unit = model.frame.clock.unit
+    unit = model.data.time_unit.ticks
     for i, j in model.busy:
         terms = Terms().add(unit, model.end[i, j]).add(-unit, model.busy[i, j])
         if j:
@@ -89,9 +88,9 @@ def chunks_end(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Latency >= first possible use of a link or port + its bytes / its bandwidth + what follows."""
-    frame: Frame = model.frame
-    tables, chunks = frame.tables, frame.chunks
-    arcs = model.frame.chunks.graph.arcs
+    data: ModelData = model.data
+    tables, chunks = data.tables, data.chunks
+    arcs = model.data.chunks.graph.arcs
     for r, resource in enumerate(resources(tables)):
         around, load = Terms(), Terms(resource.activations)
         for j, layer in enumerate(arcs):
@@ -110,8 +109,8 @@ def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def latency_covers_all(model: pyo.ConcreteModel) -> Iterator[Row]:
     """The latency is at least the end of the last chunk on the last stage."""
-    frame: Frame = model.frame
-    last = model.end[frame.tables.stages - 1, frame.chunks.count - 1]
+    data: ModelData = model.data
+    last = model.end[data.tables.stages - 1, data.chunks.count - 1]
     yield Row(0, Terms().add(1, model.latency).add(-1, last))
 
 
@@ -129,9 +128,9 @@ FAMILIES: tuple[Family, ...] = (
 
 def _load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms:
     """Units of load by what stage i writes and reads while it runs chunk j."""
-    frame: Frame = model.frame
-    load, page = Terms(), int(frame.tables.page_bytes[i])
-    for k in frame.homes[i]:
+    data: ModelData = model.data
+    load, page = Terms(), int(data.tables.page_bytes[i])
+    for k in data.homes[i]:
         write, read = int(carrier.write[i, k]), int(carrier.read[i, k])
         if k != i:
             load.add(page * write, model.home[i, j + 1, k])
@@ -144,7 +143,7 @@ def _floored(
     model: pyo.ConcreteModel, index: object, target: object, ticks: Terms, load: Terms, rate: int
 ) -> Row:
     """Row ``target >= ticks + floor(load / rate)``, the target a whole number of ticks."""
-    unit = model.frame.clock.unit
+    unit = model.data.time_unit.ticks
     terms = Terms(rate - 1).add(rate * unit, target).plus(-rate, ticks)
     return Row(index, terms.plus(-1, load), pivot=rate * unit)
 
@@ -172,31 +171,31 @@ def build(
     if graph.empty:
         return None
     model = pyo.ConcreteModel("contention_free")
-    clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
-    chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, possible_homes(tables), TIMING)
-    _declare(model, model.frame, least_sends(tables))
+    time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
+    chunks = declare_boundaries(model, tables, graph, time_unit)
+    model.data = ModelData(tables, time_unit, chunks, possible_homes(tables), TIMING)
+    _declare(model, model.data, least_sends(tables))
     add_families(model, FAMILIES, without)
     model.objective = pyo.Objective(expr=model.latency)
     return model
 
 
-def _declare(model: pyo.ConcreteModel, frame: Frame, sends: IntArray) -> None:
-    """Declare ``home[i, j, k]``, pages, and the times, in units of the clock.
+def _declare(model: pyo.ConcreteModel, data: ModelData, sends: IntArray) -> None:
+    """Declare ``home[i, j, k]``, pages, and the times, in units of time.
 
     ``send[c, j]``: least send of chunk j from the stages of class c.  ``busy[i, j]``: d.
     ``end[i, j]``: C.  ``latency``.
     """
-    count, stages = frame.chunks.count, range(frame.tables.stages)
+    count, stages = data.chunks.count, range(data.tables.stages)
     positions = range(1, count + 1)
-    index = [(i, j, k) for i in stages for j in positions for k in frame.homes[i]]
-    most = [0, *(frame.chunks.most_pages(j) for j in positions)]
+    index = [(i, j, k) for i in stages for j in positions for k in data.homes[i]]
+    most = [0, *(data.chunks.most_pages(j) for j in positions)]
     model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
     model.least_send, model.send_class = sends, stage_classes(sends)
     model.send = pyo.Var(sorted(set(model.send_class.tolist())), range(count), domain=pyo.NonNegativeReals)
-    model.busy = pyo.Var(stages, range(count), domain=frame.clock.domain)
+    model.busy = pyo.Var(stages, range(count), domain=data.time_unit.domain)
     model.end = pyo.Var(stages, range(count), domain=pyo.NonNegativeReals)
-    model.latency = pyo.Var(domain=frame.clock.domain)
+    model.latency = pyo.Var(domain=data.time_unit.domain)
 
 
 def solve_contention_free(

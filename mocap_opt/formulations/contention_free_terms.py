@@ -12,7 +12,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
 from mocap_opt.flow_shop.recursion import unqueued_ends
-from mocap_opt.formulations.memory_limits import may_house
+from mocap_opt.formulations.presolve import may_house
 from mocap_opt.formulations.resources import Carrier
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables

@@ -18,7 +18,7 @@ import pyomo.environ as pyo
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.formulations import contention_free, joint
-from mocap_opt.formulations.model_data import Frame
+from mocap_opt.formulations.rows import ModelData
 from mocap_opt.messages import show
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables
@@ -118,22 +118,22 @@ def export_program(
     model = build(tables)
     if model is None:
         return None
-    size, frame = compile_model(model).program, _frame(model)
+    size, data = compile_model(model).program, _frame(model)
     if most_nonzeros is not None and size.nonzeros > most_nonzeros:
         expected = f"a program of at most {most_nonzeros:,} non-zeros"
         remedy = "--force writes it anyway; a larger chunking.quantum makes it smaller"
         raise InputError([Problem(tables.name, f"{size.nonzeros:,}", expected, remedy)])
-    clock = frame.clock
-    export = Export(size.rows, size.columns, size.nonzeros, clock.unit, clock.whole, minimises)
+    time_unit = data.time_unit
+    export = Export(size.rows, size.columns, size.nonzeros, time_unit.ticks, time_unit.whole, minimises)
     head = _head(export, tables, program, fingerprint)
     lines = "".join(f"{COMMENT[suffix]} {line}\n" for line in head)
     write_text_atomically(path, lines + _written(model, suffix))
     return export
 
 
-def _frame(model: pyo.ConcreteModel) -> Frame:
-    frame: Frame = model.frame
-    return frame
+def _frame(model: pyo.ConcreteModel) -> ModelData:
+    data: ModelData = model.data
+    return data
 
 
 def _head(export: Export, tables: Tables, program: str, fingerprint: str | None) -> list[str]:

@@ -17,9 +17,8 @@ import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import room_units
-from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house, page_unit
-from mocap_opt.formulations.model_data import Frame
-from mocap_opt.formulations.rows import Family, Row, Terms
+from mocap_opt.formulations.presolve import local_homes_always_fit, may_house, page_unit
+from mocap_opt.formulations.rows import Family, ModelData, Row, Terms
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
@@ -34,18 +33,18 @@ def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int,
     return tuple(tuple(np.flatnonzero(fits).tolist()) for fits in may_house(tables, endless=endless))
 
 
-def declare_homes_and_times(model: pyo.ConcreteModel, frame: Frame) -> None:
+def declare_homes_and_times(model: pyo.ConcreteModel, data: ModelData) -> None:
     """Declare the variables of the families below.
 
     ``home[i, j, k]`` for boundaries j = 1..M, whole pages; ``work[t]`` and ``exchange[t]``, the two
-    phases of a slot, in units of the clock.
+    phases of a slot, in units of time.
     """
-    positions = range(1, frame.chunks.count + 1)
-    index = [(i, j, k) for i, targets in enumerate(frame.homes) for j in positions for k in targets]
-    most = [0, *(frame.chunks.most_pages(j) for j in positions)]
+    positions = range(1, data.chunks.count + 1)
+    index = [(i, j, k) for i, targets in enumerate(data.homes) for j in positions for k in targets]
+    most = [0, *(data.chunks.most_pages(j) for j in positions)]
     model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
-    model.work = pyo.Var(range(frame.slots), domain=frame.clock.domain)
-    model.exchange = pyo.Var(range(frame.slots), domain=frame.clock.domain)
+    model.work = pyo.Var(range(data.slots), domain=data.time_unit.domain)
+    model.exchange = pyo.Var(range(data.slots), domain=data.time_unit.domain)
 
 
 def add_latency(model: pyo.ConcreteModel) -> None:
@@ -64,26 +63,26 @@ def horizon(tables: Tables) -> int:
 
 def _held(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
     """H: pages of stage i's first j chunks in memory k."""
-    decided = j > 0 and k in model.frame.homes[i]
+    decided = j > 0 and k in model.data.homes[i]
     return Terms().add(1, model.home[i, j, k]) if decided else Terms()
 
 
 def pages_are_housed(model: pyo.ConcreteModel) -> Iterator[Row]:
     """All pages before a boundary have a home."""
-    frame: Frame = model.frame
-    for i, targets in enumerate(frame.homes):
-        for j in range(1, frame.chunks.count + 1) if targets else ():
+    data: ModelData = model.data
+    for i, targets in enumerate(data.homes):
+        for j in range(1, data.chunks.count + 1) if targets else ():
             terms = Terms()
             for k in targets:
                 terms.plus(1, _held(model, i, j, k))
-            yield Row((i, j), terms.plus(-1, frame.chunks.pages(j)), equal=True)
+            yield Row((i, j), terms.plus(-1, data.chunks.pages(j)), equal=True)
 
 
 def homes_stay(model: pyo.ConcreteModel) -> Iterator[Row]:
     """What lives in a memory stays there: cumulative pages never fall."""
-    frame: Frame = model.frame
-    for i, targets in enumerate(frame.homes):
-        for j in range(1, frame.chunks.count):
+    data: ModelData = model.data
+    for i, targets in enumerate(data.homes):
+        for j in range(1, data.chunks.count):
             for k in targets:
                 yield Row((i, j, k), _held(model, i, j + 1, k).plus(-1, _held(model, i, j, k)))
 
@@ -94,14 +93,14 @@ def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     Counted in multiples of the page unit, of which KV comes in whole numbers: rounding the room
     down to a multiple loses nothing.
     """
-    frame: Frame = model.frame
-    tables, chunks = frame.tables, frame.chunks
+    data: ModelData = model.data
+    tables, chunks = data.tables, data.chunks
     unit = page_unit(tables)
-    for k in range(tables.stages) if any(frame.homes) else ():
-        for t in range(frame.slots):
+    for k in range(tables.stages) if any(data.homes) else ():
+        for t in range(data.slots):
             room = room_units(tables, k, chunks.least_held)
             terms = Terms(room).plus(-1, chunks.reserve_units(k))
-            for i, j in frame.running(t):
+            for i, j in data.running(t):
                 terms.plus(-int(tables.page_bytes[i]) // unit, _held(model, i, j + 1, k))
                 if i == k and tables.prefix_bytes[k]:
                     terms.plus(-math.ceil(Fraction(int(tables.prefix_bytes[k]), unit)), chunks.used(j))
@@ -110,41 +109,41 @@ def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def compute_ends(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts as long as each chunk computed in it."""
-    frame: Frame = model.frame
-    for t in range(frame.slots):
-        for i, j in frame.running(t):
-            terms = _ticks(frame, model.work[t]).plus(-1, frame.chunks.duration(i, j))
-            yield Row((t, i), terms, pivot=frame.clock.unit)
+    data: ModelData = model.data
+    for t in range(data.slots):
+        for i, j in data.running(t):
+            terms = _ticks(data, model.work[t]).plus(-1, data.chunks.duration(i, j))
+            yield Row((t, i), terms, pivot=data.time_unit.ticks)
 
 
 def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every link has carried the slot's KV."""
-    frame: Frame = model.frame
-    for e, share in _loaded_links(frame):
-        rate = frame.tables.share_denominator * int(frame.tables.link_rate[e])
-        for t in range(frame.slots):
+    data: ModelData = model.data
+    for e, share in _loaded_links(data):
+        rate = data.tables.share_denominator * int(data.tables.link_rate[e])
+        for t in range(data.slots):
             load = Terms()
-            for i, j in frame.running(t):
+            for i, j in data.running(t):
                 load.plus(1, link_load(model, share, i, j))
-            if load.coefs and not _never_binds(frame, load, rate, t):
-                pace = _least_rate(frame, load, rate)
-                yield Row((t, e), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
+            if load.coefs and not _never_binds(data, load, rate, t):
+                pace = _least_rate(data, load, rate)
+                yield Row((t, e), _lasts(data, model.work[t], pace, load), pivot=pace * data.time_unit.ticks)
 
 
 def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every memory port has moved the slot's bytes."""
-    frame: Frame = model.frame
-    for k in range(frame.tables.stages):
-        rate = int(frame.tables.port_rate[k])
-        if not any(frame.homes) and _own_traffic_is_hidden(frame.tables, k):
+    data: ModelData = model.data
+    for k in range(data.tables.stages):
+        rate = int(data.tables.port_rate[k])
+        if not any(data.homes) and _own_traffic_is_hidden(data.tables, k):
             continue
-        for t in range(frame.slots):
+        for t in range(data.slots):
             load = Terms()
-            for i, j in frame.running(t):
-                load.plus(1, frame.chunks.own_traffic(k, j) if i == k else _port_load(model, i, j, k))
+            for i, j in data.running(t):
+                load.plus(1, data.chunks.own_traffic(k, j) if i == k else _port_load(model, i, j, k))
             if load.coefs or load.constant:
-                pace = _least_rate(frame, load, rate)
-                yield Row((t, k), _lasts(frame, model.work[t], pace, load), pivot=pace * frame.clock.unit)
+                pace = _least_rate(data, load, rate)
+                yield Row((t, k), _lasts(data, model.work[t], pace, load), pivot=pace * data.time_unit.ticks)
 
 
 def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -152,40 +151,40 @@ def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
 
     Index (t, i, r): r counts the links first, then the memories' ports.
     """
-    frame: Frame = model.frame
-    tables = frame.tables
+    data: ModelData = model.data
+    tables = data.tables
     part = 1 - tables.overlap
     if part == 0:
         return
-    links = [(e, share) for e, share in _loaded_links(frame)]
-    for t in range(frame.slots):
-        for i, j in frame.running(t):
+    links = [(e, share) for e, share in _loaded_links(data)]
+    for t in range(data.slots):
+        for i, j in data.running(t):
             loads = [
                 (e, tables.share_denominator * int(tables.link_rate[e]), link_load(model, share, i, j))
                 for e, share in links
             ]
             loads += [
                 (len(tables.links) + k, int(tables.port_rate[k]), _port_load(model, i, j, k))
-                for k in frame.homes[i]
+                for k in data.homes[i]
                 if k != i
             ]
             for r, rate, load in loads:
                 if load.coefs:
                     late = Terms().plus(part.numerator, load)
-                    pace = _least_rate(frame, late, rate * part.denominator)
-                    terms = _lasts(frame, model.work[t], pace, late)
-                    terms.plus(-pace, frame.chunks.duration(i, j))
-                    yield Row((t, i, r), terms, pivot=pace * frame.clock.unit)
+                    pace = _least_rate(data, late, rate * part.denominator)
+                    terms = _lasts(data, model.work[t], pace, late)
+                    terms.plus(-pace, data.chunks.duration(i, j))
+                    yield Row((t, i, r), terms, pivot=pace * data.time_unit.ticks)
 
 
 def messages_end(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's exchange lasts as long as each message takes on its own."""
-    frame: Frame = model.frame
-    for t in range(frame.slots):
-        for i, j in frame.running(t):
-            if i < frame.tables.stages - 1:
-                terms = _ticks(frame, model.exchange[t]).plus(-1, frame.chunks.message(i, j))
-                yield Row((t, i), terms, pivot=frame.clock.unit)
+    data: ModelData = model.data
+    for t in range(data.slots):
+        for i, j in data.running(t):
+            if i < data.tables.stages - 1:
+                terms = _ticks(data, model.exchange[t]).plus(-1, data.chunks.message(i, j))
+                yield Row((t, i), terms, pivot=data.time_unit.ticks)
 
 
 def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -193,32 +192,32 @@ def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
 
     Index (t, e, i): i is the stage whose message crosses e and whose hops are counted.
     """
-    frame: Frame = model.frame
-    tables = frame.tables
+    data: ModelData = model.data
+    tables = data.tables
     for e in _activation_links(tables):
         rate = tables.share_denominator * int(tables.link_rate[e])
         senders = _senders(tables, e)
-        for t in range(frame.slots):
-            sending = [(i, j) for i, j in frame.running(t) if i in senders]
+        for t in range(data.slots):
+            sending = [(i, j) for i, j in data.running(t) if i in senders]
             load = Terms()
             for i, j in sending:
                 factor = int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i])
-                load.plus(factor, frame.chunks.tokens(j))
+                load.plus(factor, data.chunks.tokens(j))
             for i, j in sending if len(sending) > 1 else ():
-                terms = _lasts(frame, model.exchange[t], rate, load)
-                terms.plus(-rate * int(tables.hop_ticks[i, i + 1]), frame.chunks.used(j))
-                yield Row((t, e, i), terms, pivot=rate * frame.clock.unit)
+                terms = _lasts(data, model.exchange[t], rate, load)
+                terms.plus(-rate * int(tables.hop_ticks[i, i + 1]), data.chunks.used(j))
+                yield Row((t, e, i), terms, pivot=rate * data.time_unit.ticks)
 
 
 def latency_within_target(model: pyo.ConcreteModel) -> Iterator[Row]:
     """The latency is no worse than the target, if there is one."""
-    frame: Frame = model.frame
-    if frame.target is not None:
-        terms = Terms(frame.target)
+    data: ModelData = model.data
+    if data.target is not None:
+        terms = Terms(data.target)
         for times in (model.work, model.exchange):
             for variable in times.values():
-                terms.add(-frame.clock.unit, variable)
-        yield Row(0, terms, pivot=frame.clock.unit)
+                terms.add(-data.time_unit.ticks, variable)
+        yield Row(0, terms, pivot=data.time_unit.ticks)
 
 
 HOME_FAMILIES: tuple[Family, ...] = (
@@ -240,34 +239,34 @@ EXCHANGE_FAMILIES: tuple[Family, ...] = (
 )
 
 
-def _ticks(frame: Frame, time: Any) -> Terms:
+def _ticks(data: ModelData, time: Any) -> Terms:
     """Ticks of a time variable."""
-    return Terms().add(frame.clock.unit, time)
+    return Terms().add(data.time_unit.ticks, time)
 
 
-def _lasts(frame: Frame, time: Any, rate: int, load: Terms) -> Terms:
+def _lasts(data: ModelData, time: Any, rate: int, load: Terms) -> Terms:
     """Rate x ticks - load, at least 0 where the phase is long enough."""
-    return Terms().plus(rate, _ticks(frame, time)).plus(-1, load)
+    return Terms().plus(rate, _ticks(data, time)).plus(-1, load)
 
 
 def link_load(model: pyo.ConcreteModel, share: npt.NDArray[np.int64], i: int, j: int) -> Terms:
     """Bytes x share denominator that stage i's chunk j puts on a link: its writes and its reads."""
     load = Terms()
-    for k in model.frame.homes[i]:
+    for k in model.data.homes[i]:
         if k != i:
             out, back = int(share[i, k]), int(share[k, i])
             load.plus(out, _held(model, i, j + 1, k)).plus(back - out, _held(model, i, j, k))
-    return Terms().plus(int(model.frame.tables.page_bytes[i]), load)
+    return Terms().plus(int(model.data.tables.page_bytes[i]), load)
 
 
 def _port_load(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
     """Bytes that stage i's chunk j moves at remote memory k: reads of before and writes are H together."""
-    return Terms().plus(int(model.frame.tables.page_bytes[i]), _held(model, i, j + 1, k))
+    return Terms().plus(int(model.data.tables.page_bytes[i]), _held(model, i, j + 1, k))
 
 
-def _never_binds(frame: Frame, load: Terms, rate: int, slot: int) -> bool:
+def _never_binds(data: ModelData, load: Terms, rate: int, slot: int) -> bool:
     """Whether any chunk of the slot computes for at least as long as the largest load takes."""
-    return _most(load) <= rate * frame.chunks.least_work(frame.running(slot))
+    return _most(load) <= rate * data.chunks.least_work(data.running(slot))
 
 
 def _most(load: Terms) -> int:
@@ -278,13 +277,13 @@ def _most(load: Terms) -> int:
     return most
 
 
-def _least_rate(frame: Frame, load: Terms, rate: int) -> int:
+def _least_rate(data: ModelData, load: Terms, rate: int) -> int:
     """Lower a rate at which even the largest load takes no more than a tick to one that says so.
 
     In whole ticks any load above 0 then still takes exactly one, and the row's numbers stay of a
     size that HiGHS can see.
     """
-    return min(rate, max(1, _most(load))) if frame.clock.whole else rate
+    return min(rate, max(1, _most(load))) if data.time_unit.whole else rate
 
 
 def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:
@@ -294,11 +293,11 @@ def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:
     return bool((times >= tables.own_traffic[k, end].astype(object)).all())
 
 
-def _loaded_links(frame: Frame) -> list[tuple[int, npt.NDArray[np.int64]]]:
+def _loaded_links(data: ModelData) -> list[tuple[int, npt.NDArray[np.int64]]]:
     """Links that KV may cross, without those that another link always keeps busy at least as long."""
-    tables = frame.tables
+    tables = data.tables
     uses: dict[tuple[int, ...], int] = {}
-    pairs = [(i, k) for i, targets in enumerate(frame.homes) for k in targets if k != i]
+    pairs = [(i, k) for i, targets in enumerate(data.homes) for k in targets if k != i]
     if not pairs:
         return []
     ends = np.array(sorted({*pairs, *((k, i) for i, k in pairs)}))

@@ -25,9 +25,8 @@ from mocap_opt.formulations.home_families import (
     latency_within_target,
     possible_homes,
 )
-from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start
-from mocap_opt.formulations.rows import Clock, Family, add_families
+from mocap_opt.formulations.rows import Family, ModelData, TimeUnit, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
@@ -67,10 +66,10 @@ def build(
     if graph.empty:
         return None
     model = pyo.ConcreteModel("joint")
-    clock = Clock.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
-    chunks = declare_boundaries(model, tables, graph, clock)
-    model.frame = Frame(tables, clock, chunks, possible_homes(tables), LOCKSTEP, no_worse_than)
-    declare_homes_and_times(model, model.frame)
+    time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
+    chunks = declare_boundaries(model, tables, graph, time_unit)
+    model.data = ModelData(tables, time_unit, chunks, possible_homes(tables), LOCKSTEP, no_worse_than)
+    declare_homes_and_times(model, model.data)
     add_families(model, FAMILIES, without)
     add_latency(model)
     return model

@@ -22,11 +22,10 @@ from mocap_opt.formulations.home_families import (
     declare_homes_and_times,
     possible_homes,
 )
-from mocap_opt.formulations.memory_limits import free_bytes
-from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.page_rounding import solve_by_rounding
+from mocap_opt.formulations.presolve import free_bytes
 from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start, no_plan, run_program
-from mocap_opt.formulations.rows import Clock, Family, Terms, add_families
+from mocap_opt.formulations.rows import Family, ModelData, Terms, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, SolverOptions
@@ -42,7 +41,7 @@ DEFAULTS: SolverOptions = {"time_limit_s": 10.0, "gap": 1e-4}
 
 @dataclass(frozen=True, eq=False)
 class FixedChunks:
-    """Given boundaries (`frame.Chunks`): every expression is a number.
+    """Given boundaries (`rows.Chunks`): every expression is a number.
 
     Attributes
     ----------
@@ -144,14 +143,14 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     """
     model = pyo.ConcreteModel("kv_placement")
     chunks = FixedChunks(tables, np.asarray(indices, dtype=np.int64))
-    clock = Clock.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()))
+    time_unit = TimeUnit.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()))
     homes = possible_homes(tables)
     longest = int(np.diff(tables.grid[chunks.indices]).max())
     room = free_bytes(tables, longest) - tables.prefix_bytes
     if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
         homes = ((),) * tables.stages
-    model.frame = Frame(tables, clock, chunks, homes, LOCKSTEP)
-    declare_homes_and_times(model, model.frame)
+    model.data = ModelData(tables, time_unit, chunks, homes, LOCKSTEP)
+    declare_homes_and_times(model, model.data)
     add_families(model, FAMILIES, without)
     add_latency(model)
     return model

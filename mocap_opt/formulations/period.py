@@ -25,11 +25,10 @@ from mocap_opt.formulations.home_families import (
     horizon,
     possible_homes,
 )
-from mocap_opt.formulations.model_data import Frame
 from mocap_opt.formulations.period_cpsat import PeriodResult
-from mocap_opt.formulations.period_terms import positions
+from mocap_opt.formulations.presolve import positions
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, LOCKSTEP, read_plan, without_beaten
-from mocap_opt.formulations.rows import Clock, Family, add_families
+from mocap_opt.formulations.rows import Family, ModelData, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
@@ -65,12 +64,12 @@ def build(tables: Tables, slots: int, *, without: Iterable[str] = ()) -> pyo.Con
     if limited is None or graph is None or graph.empty:
         return None
     model = pyo.ConcreteModel("period")
-    clock = Clock.for_horizon(horizon(limited))
-    chunks = declare_boundaries(model, limited, graph, clock, endless=True)
-    model.frame = Frame(
-        limited, clock, chunks, possible_homes(limited, endless=True), LOCKSTEP, interval=slots
+    time_unit = TimeUnit.for_horizon(horizon(limited))
+    chunks = declare_boundaries(model, limited, graph, time_unit, endless=True)
+    model.data = ModelData(
+        limited, time_unit, chunks, possible_homes(limited, endless=True), LOCKSTEP, interval=slots
     )
-    declare_homes_and_times(model, model.frame)
+    declare_homes_and_times(model, model.data)
     add_families(model, FAMILIES, without)
     add_latency(model)
     return model
@@ -119,11 +118,11 @@ def solve_period(
         callback=limits.callback,
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
-    bound = None if raw.bound is None else model.frame.bound_ticks(raw.bound)
+    bound = None if raw.bound is None else model.data.bound_ticks(raw.bound)
     if result.values is None:
         return PeriodResult(None, replace(raw, bound=bound))
     compiled.load(result.values)
-    found = Schedule.of(tables, read_plan(model, model.frame.tables), slots)
+    found = Schedule.of(tables, read_plan(model, model.data.tables), slots)
     broken = schedule_violations(found)
     if broken:
         message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"

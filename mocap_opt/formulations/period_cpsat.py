@@ -8,7 +8,7 @@ from typing import Unpack
 
 from mocap_opt.formulations import joint_cpsat, plan_cpsat
 from mocap_opt.formulations.joint_cpsat import JointVariables
-from mocap_opt.formulations.period_terms import positions
+from mocap_opt.formulations.presolve import positions
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers import cpsat

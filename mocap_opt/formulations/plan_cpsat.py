@@ -14,7 +14,7 @@ from math import gcd
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.formulations.memory_limits import local_homes_always_fit, may_house
+from mocap_opt.formulations.presolve import local_homes_always_fit, may_house
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import running
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.model_data import Frame, Timing
+from mocap_opt.formulations.rows import ModelData, Timing
 from mocap_opt.formulations.slot_times import lockstep_latency, slot_times
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
@@ -56,18 +56,18 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
     ValueError
         If the plan is not one of the model's: too many chunks, or a chunk the model leaves out.
     """
-    frame: Frame = model.frame
-    missing = frame.chunks.count - plan.chunks
+    data: ModelData = model.data
+    missing = data.chunks.count - plan.chunks
     if missing < 0:
-        raise ValueError(f"the plan has {plan.chunks} chunks, the model at most {frame.chunks.count}")
+        raise ValueError(f"the plan has {plan.chunks} chunks, the model at most {data.chunks.count}")
     values = pyo.ComponentMap()
     boundaries = [0] * missing + plan.grid_indices(tables).tolist()
-    held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
+    held = np.zeros((tables.stages, data.chunks.count + 1, tables.stages), dtype=np.int64)
     held[:, missing + 1 :] = np.cumsum(plan.all_pages(tables), axis=1)
     homes = ((variable, int(held[at])) for at, variable in model.home.items())
-    ticks = frame.timing.values(model, tables, plan, missing)
-    times = ((variable, time / frame.clock.unit) for variable, time in ticks)
-    for variable, value in chain(frame.chunks.values(boundaries), homes, times):
+    ticks = data.timing.values(model, tables, plan, missing)
+    times = ((variable, time / data.time_unit.ticks) for variable, time in ticks)
+    for variable, value in chain(data.chunks.values(boundaries), homes, times):
         values[variable] = value
     return values
 
@@ -75,7 +75,7 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
 def lockstep_values(
     model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int
 ) -> Iterator[tuple[Any, int]]:
-    """Variables that are slot times and their values for a plan (`model_data.Timing.values`).
+    """Variables that are slot times and their values for a plan (`rows.Timing.values`).
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
     Plan
         Not verified.
     """
-    frame: Frame = model.frame
-    boundaries = frame.chunks.boundaries()
-    held = np.zeros((tables.stages, frame.chunks.count + 1, tables.stages), dtype=np.int64)
+    data: ModelData = model.data
+    boundaries = data.chunks.boundaries()
+    held = np.zeros((tables.stages, data.chunks.count + 1, tables.stages), dtype=np.int64)
     for (i, j, k), variable in model.home.items():
         held[i, j, k] = round(variable.value)
     return Plan.from_arrays(tables, boundaries, np.diff(held, axis=1))
@@ -128,7 +128,7 @@ class Attempt:
     Attributes
     ----------
     raw : SolveOutcome
-        In units of the model's clock, the time spent building included.
+        In the model's units of time, the time spent building included.
     plan : Plan or None
         What it found, verified.
     bound : int or None
@@ -163,11 +163,11 @@ def attempt(
     check : callable
         Lists what a plan breaks; usually `mocap_opt.schedule.verify.violations`.
     """
-    frame: Frame = model.frame
+    data: ModelData = model.data
     compiled = compile_model(model)
     point = None if start is None else compiled.column_values(start_values(model, tables, start))
     built_s = limits.deadline.elapsed_s
-    price = partial(frame.timing.latency, tables)
+    price = partial(data.timing.latency, tables)
     kept: list[Plan] = []
 
     def found(values: FloatArray) -> bool:
@@ -188,7 +188,7 @@ def attempt(
         gap=limits.gap,
         seed=limits.seed,
         threads=limits.threads,
-        callback=_in_ticks(limits.callback, frame),
+        callback=_in_ticks(limits.callback, data),
     )
     raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
     if result.values is not None:
@@ -199,7 +199,7 @@ def attempt(
             kept.append(plan)
         else:
             raw = replace(raw, message=f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}")
-    bound = None if raw.bound is None else frame.bound_ticks(raw.bound)
+    bound = None if raw.bound is None else data.bound_ticks(raw.bound)
     return Attempt(raw, min(kept, key=price, default=None), bound)
 
 
@@ -224,7 +224,7 @@ def run_program(
     """
     run = attempt(model, tables, start, limits, solve=solve)
     plans = [plan for plan in (start, run.plan) if plan is not None]
-    return conclude(plans, partial(model.frame.timing.latency, tables), run.raw, run.bound)
+    return conclude(plans, partial(model.data.timing.latency, tables), run.raw, run.bound)
 
 
 def no_plan(limits: Limits, message: str) -> ProgramResult:
@@ -282,7 +282,7 @@ def conclude(
     price : callable
         The program's objective of a plan, ticks.
     raw : SolveOutcome
-        What the solver says, in units of the model's clock.
+        What the solver says, in the model's units of time.
     bound : int or None
         Lower bound on the optimum, ticks; as sound as `raw` says.
     """
@@ -333,14 +333,14 @@ def without_beaten(raw: SolveOutcome, bound: int, objective: int) -> tuple[Solve
     return replace(raw, stop=StopReason.UNCONFIRMED, message=dropped, confirmed_by=None), None
 
 
-def _in_ticks(callback: Callback | None, frame: Frame) -> Callback | None:
-    """Translate the progress from units of the model's clock into ticks."""
+def _in_ticks(callback: Callback | None, data: ModelData) -> Callback | None:
+    """Translate the progress from the model's units of time into ticks."""
     if callback is None:
         return None
 
     def report(progress: Progress) -> bool:
-        incumbent = None if progress.incumbent is None else progress.incumbent * frame.clock.unit
-        bound = None if progress.bound is None else frame.bound_ticks(progress.bound)
+        incumbent = None if progress.incumbent is None else progress.incumbent * data.time_unit.ticks
+        bound = None if progress.bound is None else data.bound_ticks(progress.bound)
         return callback(Progress(progress.elapsed_s, incumbent, bound))
 
     return report

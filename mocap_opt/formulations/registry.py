@@ -1,4 +1,7 @@
-"""The programs by name, those of plugins included; none is loaded before it is used."""
+"""The programs by name, those of plugins included, and the models of them that users add to and solve.
+
+No program is loaded before it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.errors import InputError, Problem
+from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.lower_bound import Scope
+from mocap_opt.messages import show
 from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_named
+from mocap_opt.schedule.inputs import as_tables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+    from mocap_opt.formulations.plan_cpsat import PlanVariables
+    from mocap_opt.schedule.inputs import GivenTables
     from mocap_opt.solvers.outcome import ProgramResult
 
 
@@ -65,6 +74,9 @@ def _kv_placement(tables: Tables, boundaries: Sequence[int]) -> Any:
     return _builder("kv_placement")(tables, given.grid_indices(tables))
 
 
+CP_SAT = ("joint", "contention_free")
+"""The programs that CP-SAT is given too."""
+
 BUILT_IN: Mapping[str, Formulation] = {
     "joint": Formulation("boundaries and homes of least lockstep latency", _builder("joint")),
     "contention_free": Formulation(
@@ -107,3 +119,171 @@ def load_formulation(plugin: Plugin) -> Formulation:
     if not isinstance(loaded, Formulation):
         raise plugin.mistaken("is", loaded, "a mocap_opt.Formulation")
     return loaded
+
+
+class NoModelError(MocapError):
+    """There is nothing to model, because no boundaries keep to the limits and fit in memory."""
+
+    exit_code = ExitCode.INFEASIBLE
+
+
+def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
+    """Build a program as a Pyomo model, for users to add to and to solve as they like.
+
+    Parameters
+    ----------
+    given : Tables, Instance or mapping
+        An instance, a dict that describes one, or tables.
+    name : str
+        A program: ``"joint"``, ``"contention_free"``, ``"kv_placement"``, ``"chunk_partition"``, or that
+        of a plugin.  Its page is ``formulations/<name>.md``; components have the names listed there.
+    **options
+        Of the program: ``boundaries`` (tokens) of ``"kv_placement"``; ``memory`` (``"pooled"`` or
+        ``"local"``) of ``"chunk_partition"``; ``no_worse_than`` (ticks) of the other two.
+
+    Returns
+    -------
+    pyomo.environ.ConcreteModel
+        As it is built.  A unit of its times is ``model.data.time_unit.ticks`` ticks.  Once its variables
+        have values, `read_plan` gives the plan they stand for.  Presolve of HiGHS 1.10 to 1.15 calls
+        wrong optima of such programs optimal, or feasible ones infeasible: solve with
+        ``presolve="off"``.
+
+    Raises
+    ------
+    NoModelError
+        If no boundaries keep to the limits and fit in memory.
+    InputError
+        If there is no such program, or the instance is malformed.
+    PluginError
+        If a plugin fails.
+
+    Examples
+    --------
+    The lockstep program of four tokens, with a rule of one's own (the first chunk is one token), solved
+    by Pyomo's own means:
+
+    >>> import mocap_opt, pyomo.environ as pyo
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json").replace("chunking.max_chunks=2")
+    >>> model = mocap_opt.build_model(instance, "joint")
+    >>> model.first_is_short = pyo.Constraint(expr=model.boundary[1, 1] == 1)
+    >>> status = pyo.SolverFactory("appsi_highs").solve(model, options={"presolve": "off"})
+    >>> mocap_opt.read_plan(model, instance).boundaries
+    (0, 1, 4)
+    """
+    formulation = find_formulation(name)
+    if formulation.build is None:
+        raise InputError([Problem("name", show(name), "a program with a Pyomo model")])
+    tables = as_tables(given, "build_model")
+    try:
+        model = formulation.build(tables, **options)
+    except (KeyboardInterrupt, MocapError):
+        raise
+    except BaseException as error:
+        if name in BUILT_IN:
+            raise
+        plugin = plugin_named(name, FORMULATIONS, place="formulation", built_in=BUILT_IN)
+        raise plugin.failed("failed to build its model", error) from error
+    if model is None:
+        raise NoModelError(f"{tables.name}: no boundaries keep to the limits and fit in memory: no program")
+    return model
+
+
+def read_plan(model: Any, given: GivenTables) -> Plan:
+    """The plan that the values of a Pyomo model's variables stand for.
+
+    Parameters
+    ----------
+    model : pyomo.environ.ConcreteModel
+        From `build_model`, a program of this package, with values of its variables; any solver that
+        Pyomo knows loads them.
+    given : Tables, Instance or mapping
+        What the model was built from.
+
+    Returns
+    -------
+    Plan
+        Not verified: values within a solver's tolerance may break a rule, see `mocap_opt.violations`.
+
+    Raises
+    ------
+    ValueError
+        If the variables have no values yet.
+    """
+    # Pyomo takes a second to load.
+    from mocap_opt.formulations.pyomo_solution import read_plan as read  # noqa: PLC0415
+
+    decided = [*model.home.values(), *(model.boundary.values() if hasattr(model, "boundary") else ())]
+    if any(variable.value is None for variable in decided):
+        raise ValueError("the model's variables have no values yet: solve it first")
+    return read(model, as_tables(given))
+
+
+@dataclass(frozen=True)
+class CpModel:
+    """A program as CP-SAT takes it.
+
+    Attributes
+    ----------
+    model : ortools.sat.python.cp_model.CpModel
+        To add to and to solve; ``model.proto`` is the protocol buffer.  It minimises ticks, less `offset`.
+    variables : dict of str to IntVar
+        By name, as on the program's page: ``boundary[1]`` (a grid index), ``home[0,2,1]``.
+    offset : int
+        Ticks that every plan takes, left out of the model's objective.
+    """
+
+    model: cp_model.CpModel
+    variables: dict[str, cp_model.IntVar]
+    offset: int
+    _plan: PlanVariables
+
+    def read_plan(self, solver: cp_model.CpSolver) -> Plan:
+        """The plan that a solver has found; as `read_plan`."""
+        order = self._plan.program.names
+        return _read_cp_plan(self._plan, [solver.value(self.variables[name]) for name in order])
+
+
+def _read_cp_plan(plan: PlanVariables, values: list[int]) -> Plan:
+    from mocap_opt.formulations.plan_cpsat import read_plan as read  # noqa: PLC0415 - loads CP-SAT
+
+    return read(plan, values)
+
+
+def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
+    """Build a program as a CP-SAT model, in exact integers.
+
+    Parameters
+    ----------
+    given : Tables, Instance or mapping
+    name : str
+        ``"joint"`` or ``"contention_free"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such program, or the instance is malformed.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> from ortools.sat.python import cp_model
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json").replace("chunking.max_chunks=2")
+    >>> built = mocap_opt.build_cp_model(instance, "joint")
+    >>> _ = built.model.add(built.variables["boundary[1]"] == 1)
+    >>> solver = cp_model.CpSolver()
+    >>> _ = solver.solve(built.model)
+    >>> built.read_plan(solver).boundaries
+    (0, 1, 4)
+    """
+    if name not in CP_SAT:
+        raise InputError([Problem("name", show(name), "one of " + ", ".join(CP_SAT))])
+    # CP-SAT takes a second to load.
+    from mocap_opt.solvers.cpsat_model import build_model as write  # noqa: PLC0415
+
+    program = importlib.import_module(f"mocap_opt.formulations.{name}_cpsat").build(
+        as_tables(given, "build_cp_model")
+    )
+    built = write(program.program)
+    variables = dict(zip(program.program.names, built.variables, strict=True))
+    return CpModel(built.model, variables, program.program.objective.constant, program)

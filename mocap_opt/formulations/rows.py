@@ -1,14 +1,18 @@
-"""Linear rows with integer data: collecting terms, scaling them sensibly, adding them as a family."""
+"""Linear rows with integer data, added to a Pyomo model family by family, and the data that families read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import gcd
-from typing import Any
+from typing import Any, Protocol
 
 import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
+
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import running
+from mocap_opt.tables.cost_tables import Tables
 
 LARGEST_INTEGER = 10**6
 """Rows whose integers are all below this stay in integers; others are divided by their pivot."""
@@ -129,23 +133,23 @@ def _visible(coef: float) -> float:
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeUnit:
     """The unit of time in a model.
 
     Attributes
     ----------
-    unit : int
+    ticks : int
         Ticks per unit of the model's time variables.
     whole : bool
         Whether the time variables are integers (then the unit is a tick, and the model's optimum is
         exact to the tick); otherwise they are continuous.
     """
 
-    unit: int
+    ticks: int
     whole: bool
 
     @classmethod
-    def for_horizon(cls, ticks: int) -> Clock:
+    def for_horizon(cls, ticks: int) -> TimeUnit:
         """Choose the unit for schedules of about so many ticks."""
         if ticks <= TICKS_AS_INTEGERS:
             return cls(1, True)
@@ -162,6 +166,112 @@ class Clock:
         The latency is a whole number of ticks, so a bound may be rounded up once the solver's
         tolerance is taken off: 1e-6 for each of two times per slot, and 1e-9 of the sum.
         """
-        ticks = bound * self.unit
-        slack = 2e-6 * slots * self.unit + 1e-9 * abs(ticks)
+        ticks = bound * self.ticks
+        slack = 2e-6 * slots * self.ticks + 1e-9 * abs(ticks)
         return max(0, int(-((slack - ticks) // 1)))
+
+
+class Chunks(Protocol):
+    """Boundaries as the homes' families see them: expressions, or numbers where they are fixed."""
+
+    @property
+    def count(self) -> int:
+        """M, the number of positions."""
+
+    @property
+    def least_held(self) -> int:
+        """Tokens that the queues hold at least, whatever is chosen."""
+
+    def values(self, boundaries: Sequence[int]) -> Iterable[tuple[Any, float]]:
+        """Variables and their values where p_j is grid index ``boundaries[j]``, j = 0..M."""
+
+    def boundaries(self) -> list[int]:
+        """Grid indices p_0 .. p_M that the variables' values stand for."""
+
+    def pages(self, boundary: int) -> Terms:
+        """Pages of the tokens before a boundary."""
+
+    def tokens(self, chunk: int) -> Terms:
+        """Length of a chunk, tokens."""
+
+    def used(self, chunk: int) -> Terms:
+        """1 if a chunk is not empty."""
+
+    def duration(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk on a stage, in ticks."""
+
+    def message(self, stage: int, chunk: int) -> Terms:
+        """Time of a chunk's activations on their own after a stage, in ticks."""
+
+    def own_traffic(self, memory: int, chunk: int) -> Terms:
+        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
+
+    def most_pages(self, boundary: int) -> int:
+        """Pages that the tokens before a boundary fill at most."""
+
+    def least_work(self, running: Sequence[tuple[int, int]]) -> int:
+        """Ticks that work lasts at least if any of these chunks (stage, position) is not empty."""
+
+    def reserve_units(self, memory: int) -> Terms:
+        """Multiples of the page unit that the reserve takes beyond that of `least_held`."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a program times a plan.
+
+    Attributes
+    ----------
+    latency : callable
+        From tables and plan to the program's exact objective, ticks.
+    values : callable
+        From model, tables, plan and the number of leading positions that are empty to the variables that are
+        times and their ticks.
+    rows_per_slot : int
+        Rows that a path through the model adds up for each slot, two times each at most.
+    """
+
+    latency: Callable[[Tables, Plan], int]
+    values: Callable[[Any, Tables, Plan, int], Iterable[tuple[Any, int]]]
+    rows_per_slot: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ModelData:
+    """Data of a model.
+
+    Attributes
+    ----------
+    tables : Tables
+    time_unit : TimeUnit
+    chunks : Chunks
+    homes : tuple of tuple of int
+        By stage, the memories in which its KV may live, its own included; empty tuples where homes
+        are not decided at all because everything fits at home.
+    timing : Timing
+    target : int or None
+        Latency that plans must not exceed, ticks.
+    interval : int or None
+        W, if requests come again without end; slots are then those of an interval.
+    """
+
+    tables: Tables
+    time_unit: TimeUnit
+    chunks: Chunks
+    homes: tuple[tuple[int, ...], ...]
+    timing: Timing
+    target: int | None = None
+    interval: int | None = None
+
+    @property
+    def slots(self) -> int:
+        """Number of slots, W or M + N - 1."""
+        return self.interval or self.chunks.count + self.tables.stages - 1
+
+    def running(self, slot: int) -> list[tuple[int, int]]:
+        """Stages at work in a slot with their chunks."""
+        return running(self.tables.stages, self.chunks.count, self.slots, slot)
+
+    def bound_ticks(self, bound: float) -> int:
+        """A solver's lower bound on the model in ticks, rounded up only as far as it is sound."""
+        return self.time_unit.bound_ticks(bound, self.timing.rows_per_slot * self.slots)

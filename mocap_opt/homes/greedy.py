@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import within_limits
-from mocap_opt.formulations.memory_limits import free_bytes
+from mocap_opt.formulations.presolve import free_bytes
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, room
 from mocap_opt.schedule.plan import Plan

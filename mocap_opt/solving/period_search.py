@@ -12,7 +12,7 @@ from mocap_opt.bounds import Bound, Evidence, Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
-from mocap_opt.formulations.period_terms import slot_range
+from mocap_opt.formulations.presolve import slot_range
 from mocap_opt.homes.greedy import home_orders
 from mocap_opt.replay.evaluation import PeriodAssessment, assess_period
 from mocap_opt.replay.lockstep import run_lockstep

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mocap_opt.bounds import Scope
-from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
+from mocap_opt.formulations.presolve import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Progress as SolverProgress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mocap_opt.formulations.contention_free_terms import schedule
-from mocap_opt.formulations.size import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
+from mocap_opt.formulations.presolve import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.incumbent import SearchState

@@ -15,7 +15,7 @@ import numpy as np
 from mocap_opt.bounds import Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, closed_forms, period_bounds
 from mocap_opt.errors import InputError
-from mocap_opt.formulations.memory_limits import local_homes_always_fit
+from mocap_opt.formulations.presolve import local_homes_always_fit
 from mocap_opt.homes.greedy import home_orders, placed
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.questions.tradeoffs.curve import (

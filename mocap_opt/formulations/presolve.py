@@ -1,11 +1,15 @@
-"""How large the lockstep program of an instance would be, without building it."""
+"""What is known of a program before it is built: where KV fits, which slots are worth it, how large it is."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from math import gcd
 
+import numpy as np
+import numpy.typing as npt
+
+from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import stage_classes
-from mocap_opt.formulations.memory_limits import local_homes_always_fit
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_NONZEROS = 5_000_000
@@ -13,6 +17,88 @@ MOST_NONZEROS = 5_000_000
 
 NONZEROS_PER_S = {"highs": 200_000, "cpsat": 100_000}
 """Non-zeros built a second.  CP-SAT's counts all four models that its steps build."""
+
+
+def free_bytes(tables: Tables, longest: int, *, endless: bool = False) -> IntArray:
+    """Bytes of every memory left for KV and prefix when the longest chunk has `longest` tokens.
+
+    Of requests without end if `endless`, as in `mocap_opt.tables.cost_tables.Tables.held_tokens`.
+
+    Returns
+    -------
+    int64[memory], bytes
+        Negative where even the reserve does not fit.
+    """
+    return tables.free_memory(tables.reserve(longest, endless=endless))
+
+
+def page_unit(tables: Tables) -> int:
+    """Greatest common divisor of the stages' page sizes, bytes; all KV comes in multiples of it."""
+    return gcd(*(int(size) for size in tables.page_bytes)) or 1
+
+
+def pooled_bytes(tables: Tables, longest: int) -> int:
+    """Bytes of KV that all memories can hold together, each in whole multiples of `page_unit`."""
+    unit = page_unit(tables)
+    return unit * sum(max(0, int(free)) // unit for free in free_bytes(tables, longest))
+
+
+def local_homes_always_fit(tables: Tables, *, endless: bool = False) -> bool:
+    """Whether every allowed plan is feasible with all KV on its own stage.
+
+    Moving KV away only adds traffic, so then no plan with remote homes is better than the same
+    plan without.
+    """
+    lengths = tables.lengths[tables.length_allowed]
+    if lengths.size == 0:
+        return True
+    room = free_bytes(tables, int(lengths.max()), endless=endless) - tables.prefix_bytes
+    return bool((room >= tables.page_bytes * tables.pages[-1]).all())
+
+
+def may_house(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]:
+    """Whether a stage's KV may live in a memory, bool[stage, memory].
+
+    In its own always; in others if they can hold a page of it at all, next to the least reserve.
+    Nowhere else if everything always fits at home: then moving KV cannot help.
+    """
+    own = np.eye(tables.stages, dtype=np.bool_)
+    if local_homes_always_fit(tables, endless=endless):
+        return own
+    shortest = int(tables.lengths[tables.length_allowed].min())
+    room = free_bytes(tables, shortest, endless=endless)
+    fits: npt.NDArray[np.bool_] = own | (room[None, :] >= tables.page_bytes[:, None])
+    return fits
+
+
+def positions(tables: Tables, slots: int) -> Tables | None:
+    """The tables with as many chunk positions as W slots admit; None if W is less than an exact count.
+
+    Chunks may be empty only in front, and a request whose first positions are empty is the same
+    request some slots later: every count up to `slots` is a choice of these boundaries.
+    """
+    most = min(tables.counts[-1], slots) if len(tables.counts) else 0
+    if most < 1 or (tables.exact_chunks and most < tables.max_chunks):
+        return None
+    return replace(tables, max_chunks=most)
+
+
+def slot_range(tables: Tables) -> range:
+    """Every W worth trying: beyond the most chunks + stages - 1 requests no longer overlap."""
+    counts = tables.counts
+    return range(counts[0], counts[-1] + tables.stages) if len(counts) else range(0)
+
+
+def pooled_room(tables: Tables, longest: int) -> int | None:
+    """Bytes of KV and prefixes that all memories hold together; None if one has no room at all.
+
+    Each memory's room is rounded down to a multiple of what KV and prefixes come in.
+    """
+    free = free_bytes(tables, longest, endless=True)
+    if (free < 0).any():
+        return None
+    unit = int(np.gcd.reduce([page_unit(tables), *tables.prefix_bytes.tolist()])) or 1
+    return int((free // unit * unit).sum())
 
 
 def estimated_nonzeros(tables: Tables, solver: str = "highs") -> int:
