@@ -15,20 +15,17 @@ from typing import Unpack
 import numpy as np
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries, room_units
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, room_units
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
-    add_latency,
     compute_ends,
-    declare_homes_and_times,
-    horizon,
+    declare_lockstep,
     kv_passes_ports,
     latency_within_target,
 )
 from mocap_opt.formulations.presolve import page_unit
-from mocap_opt.formulations.pyomo_solution import LOCKSTEP
-from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, add_families
+from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
@@ -139,12 +136,8 @@ def build(
         return None
     model = pyo.ConcreteModel("chunk_partition")
     model.memory = memory
-    time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
-    chunks = declare_boundaries(model, tables, graph, time_unit)
-    model.data = ModelData(tables, time_unit, chunks, ((),) * tables.stages, LOCKSTEP, no_worse_than)
-    declare_homes_and_times(model, model.data)
+    declare_lockstep(model, tables, graph, ((),) * tables.stages, target=no_worse_than)
     add_families(model, FAMILIES, without)
-    add_latency(model)
     return model
 
 

@@ -17,9 +17,15 @@ from mocap_opt.flow_shop.chunk_times import least_sends, stage_classes
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.contention_free_terms import resources, schedule
-from mocap_opt.formulations.home_families import HOME_FAMILIES, horizon, possible_homes
+from mocap_opt.formulations.home_families import (
+    HOME_FAMILIES,
+    declare_homes,
+    horizon,
+    kv_load,
+    possible_homes,
+)
 from mocap_opt.formulations.pyomo_solution import check_start, no_plan, run_program
-from mocap_opt.formulations.resources import Carrier, links, ports
+from mocap_opt.formulations.resources import links, ports
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
@@ -53,23 +59,23 @@ def chunk_durations(model: pyo.ConcreteModel) -> Iterator[Row]:
 def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Let d >= tau + floor((1 - f) x) and d >= floor(x), a row for each link and port in x.
 
-    Index (i, j, r, s): r counts links, then ports; s = 1 where the transfer only stretches tau.
+    Index (i, j, r, s): r is the resource's index; s = 1 where the transfer only stretches tau.
     """
     data: ModelData = model.data
     if not any(data.homes):
         return
     apart = 1 - data.tables.overlap
-    for r, carrier in enumerate([*links(data.tables), *ports(data.tables)]):
+    for carrier in [*links(data.tables), *ports(data.tables)]:
         for i, j in model.busy:
-            load = _load(model, carrier, i, j)
+            load = kv_load(model, carrier, i, j)
             if not load.coefs:
                 continue
-            yield _floored(model, (i, j, r, 0), model.busy[i, j], Terms(), load, carrier.rate)
+            yield _floored(model, (i, j, carrier.index, 0), model.busy[i, j], Terms(), load, carrier.rate)
             if apart:
                 rate = apart.denominator * carrier.rate
                 part = Terms().plus(apart.numerator, load)
                 own = data.chunks.duration(i, j)
-                yield _floored(model, (i, j, r, 1), model.busy[i, j], own, part, rate)
+                yield _floored(model, (i, j, carrier.index, 1), model.busy[i, j], own, part, rate)
 
 
 def chunks_end(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -100,7 +106,7 @@ def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
         for a, b in arcs[-1]:
             around.add(int(resource.follow[a]), model.chunk[chunks.count - 1, a, b])
         for i, j in model.busy:
-            load.plus(1, _load(model, resource, i, j))
+            load.plus(1, kv_load(model, resource, i, j))
         if resource.stage is not None:
             for j in range(chunks.count):
                 load.plus(1, chunks.own_traffic(resource.stage, j))
@@ -124,19 +130,6 @@ FAMILIES: tuple[Family, ...] = (
     ("bytes_pass_resources", bytes_pass_resources),
     ("latency_covers_all", latency_covers_all),
 )
-
-
-def _load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms:
-    """Units of load by what stage i writes and reads while it runs chunk j."""
-    data: ModelData = model.data
-    load, page = Terms(), int(data.tables.page_bytes[i])
-    for k in data.homes[i]:
-        write, read = int(carrier.write[i, k]), int(carrier.read[i, k])
-        if k != i:
-            load.add(page * write, model.home[i, j + 1, k])
-            if j:
-                load.add(page * (read - write), model.home[i, j, k])
-    return load
 
 
 def _floored(
@@ -174,23 +167,20 @@ def build(
     time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, time_unit)
     model.data = ModelData(tables, time_unit, chunks, possible_homes(tables), TIMING)
-    _declare(model, model.data, least_sends(tables))
+    declare_homes(model)
+    _declare_times(model, model.data, least_sends(tables))
     add_families(model, FAMILIES, without)
     model.objective = pyo.Objective(expr=model.latency)
     return model
 
 
-def _declare(model: pyo.ConcreteModel, data: ModelData, sends: IntArray) -> None:
-    """Declare ``home[i, j, k]``, pages, and the times, in units of time.
+def _declare_times(model: pyo.ConcreteModel, data: ModelData, sends: IntArray) -> None:
+    """Declare the times, in the model's units.
 
     ``send[c, j]``: least send of chunk j from the stages of class c.  ``busy[i, j]``: d.
     ``end[i, j]``: C.  ``latency``.
     """
     count, stages = data.chunks.count, range(data.tables.stages)
-    positions = range(1, count + 1)
-    index = [(i, j, k) for i in stages for j in positions for k in data.homes[i]]
-    most = [0, *(data.chunks.most_pages(j) for j in positions)]
-    model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
     model.least_send, model.send_class = sends, stage_classes(sends)
     model.send = pyo.Var(sorted(set(model.send_class.tolist())), range(count), domain=pyo.NonNegativeReals)
     model.busy = pyo.Var(stages, range(count), domain=data.time_unit.domain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Unpack
@@ -14,7 +14,7 @@ from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.contention_free_terms import resources
 from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
-from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
+from mocap_opt.formulations.plan_cpsat import Family, PlanVariables, Windows, build_program
 from mocap_opt.formulations.resources import links, ports
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
@@ -131,9 +131,7 @@ def paths_take_their_time(plan: ContentionFreeVariables) -> None:
     paths(plan.program, "paths_take_their_time", plan.program.objective, plan.times, plan.sends)
 
 
-Family = tuple[str, Callable[[ContentionFreeVariables], None]]
-
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[Family[ContentionFreeVariables], ...] = (
     ("boundaries", plan_cpsat.boundaries),
     ("empty_chunks_lead", plan_cpsat.empty_chunks_lead),
     ("homes_stay", plan_cpsat.homes_stay),
@@ -153,19 +151,14 @@ def build(
     *,
     homes: bool = True,
     windows: Windows | None = None,
-    families: Sequence[Family] = FAMILIES,
+    families: Sequence[Family[ContentionFreeVariables]] = FAMILIES,
 ) -> ContentionFreeVariables:
     """Build the contention-free program.
 
     Parameters
     ----------
-    tables : Tables
-    homes : bool
-        False leaves homes out and keeps only what all memories together can hold: a relaxation.
-    windows : sequence of (int, int), optional
-        Least and largest grid index of each of the M + 1 boundaries, empty chunks first.
-    families : sequence, optional
-        ``(name, function)`` pairs, in order.
+    tables, homes, windows, families
+        As for `mocap_opt.formulations.joint_cpsat.build`.
 
     Returns
     -------
@@ -173,9 +166,7 @@ def build(
         Its ``program`` holds variables, rows and objective.
     """
     plan = ContentionFreeVariables(IntegerProgram(), tables, tables.counts[-1], homes, windows)
-    for _, add in families:
-        add(plan)
-    return plan
+    return build_program(plan, families)
 
 
 def solve_contention_free(

@@ -101,7 +101,9 @@ def resources(tables: Tables) -> list[Resource]:
         first, follow = _around(passage, write, read, senders)
         rate = key[0] * tables.share_denominator
         found.append(
-            Resource(f"link {name}", rate, write, read, sum(sizes) * tables.tokens, None, None, first, follow)
+            Resource(
+                e, f"link {name}", rate, write, read, sum(sizes) * tables.tokens, None, None, first, follow
+            )
         )
     for k in range(tables.stages):
         touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
@@ -110,7 +112,8 @@ def resources(tables: Tables) -> list[Resource]:
         first = np.minimum(first, passage.start[k])
         follow = np.minimum(follow, passage.leave[k])
         rate, own = int(tables.port_rate[k]), tables.own_traffic[k]
-        found.append(Resource(f"port {k}", rate, touch, touch, 0, own, k, first, follow))
+        name = f"port {k}"
+        found.append(Resource(len(tables.links) + k, name, rate, touch, touch, 0, own, k, first, follow))
     return found
 
 

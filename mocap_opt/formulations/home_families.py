@@ -12,13 +12,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
-from mocap_opt.formulations.boundary_families import room_units
+from mocap_opt.formulations.boundary_families import declare_boundaries, room_units
+from mocap_opt.formulations.chunk_graph import ChunkGraph
 from mocap_opt.formulations.presolve import local_homes_always_fit, may_house, page_unit
-from mocap_opt.formulations.rows import Family, ModelData, Row, Terms
+from mocap_opt.formulations.pyomo_solution import LOCKSTEP
+from mocap_opt.formulations.resources import Carrier, links, ports
+from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
@@ -34,24 +36,63 @@ def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int,
 
 
 def declare_homes_and_times(model: pyo.ConcreteModel, data: ModelData) -> None:
-    """Declare the variables of the families below.
+    """Declare the variables of the families below, and the objective: the sum of all slots' times.
 
     ``home[i, j, k]`` for boundaries j = 1..M, whole pages; ``work[t]`` and ``exchange[t]``, the two
-    phases of a slot, in units of time.
+    phases of a slot, in the model's units of time.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        Receives them, and the data as ``data``.
+    data : ModelData
     """
+    model.data = data
+    declare_homes(model)
+    model.work = pyo.Var(range(data.slots), domain=data.time_unit.domain)
+    model.exchange = pyo.Var(range(data.slots), domain=data.time_unit.domain)
+    times = [*model.work.values(), *model.exchange.values()]
+    body = LinearExpression(constant=0, linear_coefs=[1] * len(times), linear_vars=times)
+    model.latency = pyo.Objective(expr=body)
+
+
+def declare_homes(model: pyo.ConcreteModel) -> None:
+    """Declare ``home[i, j, k]``, whole pages, for boundaries j = 1..M."""
+    data: ModelData = model.data
     positions = range(1, data.chunks.count + 1)
     index = [(i, j, k) for i, targets in enumerate(data.homes) for j in positions for k in targets]
     most = [0, *(data.chunks.most_pages(j) for j in positions)]
     model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
-    model.work = pyo.Var(range(data.slots), domain=data.time_unit.domain)
-    model.exchange = pyo.Var(range(data.slots), domain=data.time_unit.domain)
 
 
-def add_latency(model: pyo.ConcreteModel) -> None:
-    """Set the objective: the sum of all slots' times."""
-    times = [*model.work.values(), *model.exchange.values()]
-    body = LinearExpression(constant=0, linear_coefs=[1] * len(times), linear_vars=times)
-    model.latency = pyo.Objective(expr=body)
+def declare_lockstep(
+    model: pyo.ConcreteModel,
+    tables: Tables,
+    graph: ChunkGraph,
+    homes: tuple[tuple[int, ...], ...],
+    *,
+    target: int | None = None,
+    interval: int | None = None,
+) -> None:
+    """Declare all variables and the objective of a lockstep program.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+    tables : Tables
+    graph : ChunkGraph
+        Not empty.
+    homes : tuple of tuple of int
+        By stage, the memories in which its KV may live (`possible_homes`).
+    target : int, optional
+        Latency that plans must not exceed, ticks.
+    interval : int, optional
+        W, if requests come again without end.
+    """
+    time_unit = TimeUnit.for_horizon(horizon(tables) if target is None else target)
+    chunks = declare_boundaries(model, tables, graph, time_unit, endless=interval is not None)
+    data = ModelData(tables, time_unit, chunks, homes, LOCKSTEP, target, interval)
+    declare_homes_and_times(model, data)
 
 
 def horizon(tables: Tables) -> int:
@@ -119,62 +160,48 @@ def compute_ends(model: pyo.ConcreteModel) -> Iterator[Row]:
 def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every link has carried the slot's KV."""
     data: ModelData = model.data
-    for e, share in _loaded_links(data):
-        rate = data.tables.share_denominator * int(data.tables.link_rate[e])
+    for link in _links(data):
         for t in range(data.slots):
             load = Terms()
             for i, j in data.running(t):
-                load.plus(1, link_load(model, share, i, j))
-            if load.coefs and not _never_binds(data, load, rate, t):
-                pace = _least_rate(data, load, rate)
-                yield Row((t, e), _lasts(data, model.work[t], pace, load), pivot=pace * data.time_unit.ticks)
+                load.plus(1, kv_load(model, link, i, j))
+            if load.coefs and not _never_binds(data, load, link.rate, t):
+                yield _lasting(data, (t, link.index), model.work[t], load, link.rate)
 
 
 def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every memory port has moved the slot's bytes."""
     data: ModelData = model.data
-    for k in range(data.tables.stages):
-        rate = int(data.tables.port_rate[k])
+    for k, port in enumerate(ports(data.tables)):
         if not any(data.homes) and _own_traffic_is_hidden(data.tables, k):
             continue
         for t in range(data.slots):
             load = Terms()
             for i, j in data.running(t):
-                load.plus(1, data.chunks.own_traffic(k, j) if i == k else _port_load(model, i, j, k))
+                load.plus(1, data.chunks.own_traffic(k, j) if i == k else kv_load(model, port, i, j))
             if load.coefs or load.constant:
-                pace = _least_rate(data, load, rate)
-                yield Row((t, k), _lasts(data, model.work[t], pace, load), pivot=pace * data.time_unit.ticks)
+                yield _lasting(data, (t, k), model.work[t], load, port.rate)
 
 
 def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Where transfers do not overlap fully, a chunk's own KV adds (1 - f) x to its compute.
 
-    Index (t, i, r): r counts the links first, then the memories' ports.
+    Index (t, i, r): r is the resource's index.
     """
     data: ModelData = model.data
     tables = data.tables
     part = 1 - tables.overlap
     if part == 0:
         return
-    links = [(e, share) for e, share in _loaded_links(data)]
+    carriers = [*_links(data), *ports(tables)]
     for t in range(data.slots):
         for i, j in data.running(t):
-            loads = [
-                (e, tables.share_denominator * int(tables.link_rate[e]), link_load(model, share, i, j))
-                for e, share in links
-            ]
-            loads += [
-                (len(tables.links) + k, int(tables.port_rate[k]), _port_load(model, i, j, k))
-                for k in data.homes[i]
-                if k != i
-            ]
-            for r, rate, load in loads:
+            for carrier in carriers:
+                load = kv_load(model, carrier, i, j)
                 if load.coefs:
                     late = Terms().plus(part.numerator, load)
-                    pace = _least_rate(data, late, rate * part.denominator)
-                    terms = _lasts(data, model.work[t], pace, late)
-                    terms.plus(-pace, data.chunks.duration(i, j))
-                    yield Row((t, i, r), terms, pivot=pace * data.time_unit.ticks)
+                    index, rate = (t, i, carrier.index), carrier.rate * part.denominator
+                    yield _lasting(data, index, model.work[t], late, rate, data.chunks.duration(i, j))
 
 
 def messages_end(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -249,19 +276,32 @@ def _lasts(data: ModelData, time: Any, rate: int, load: Terms) -> Terms:
     return Terms().plus(rate, _ticks(data, time)).plus(-1, load)
 
 
-def link_load(model: pyo.ConcreteModel, share: npt.NDArray[np.int64], i: int, j: int) -> Terms:
-    """Bytes x share denominator that stage i's chunk j puts on a link: its writes and its reads."""
+def _lasting(
+    data: ModelData, index: tuple[int, ...], time: Any, load: Terms, rate: int, before: Terms | None = None
+) -> Row:
+    """A phase lasts until a load has passed at a rate, with something else before it."""
+    pace = _least_rate(data, load, rate)
+    terms = _lasts(data, time, pace, load).plus(-pace, before or Terms())
+    return Row(index, terms, pivot=pace * data.time_unit.ticks)
+
+
+def kv_load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms:
+    """Units of load on a link or port by what a stage writes and reads while it runs a chunk.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        Holds `home`.
+    carrier : Carrier
+    i, j : int
+        Stage and chunk.
+    """
     load = Terms()
     for k in model.data.homes[i]:
         if k != i:
-            out, back = int(share[i, k]), int(share[k, i])
-            load.plus(out, _held(model, i, j + 1, k)).plus(back - out, _held(model, i, j, k))
+            write, read = int(carrier.write[i, k]), int(carrier.read[i, k])
+            load.plus(write, _held(model, i, j + 1, k)).plus(read - write, _held(model, i, j, k))
     return Terms().plus(int(model.data.tables.page_bytes[i]), load)
-
-
-def _port_load(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
-    """Bytes that stage i's chunk j moves at remote memory k: reads of before and writes are H together."""
-    return Terms().plus(int(model.data.tables.page_bytes[i]), _held(model, i, j + 1, k))
 
 
 def _never_binds(data: ModelData, load: Terms, rate: int, slot: int) -> bool:
@@ -293,26 +333,9 @@ def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:
     return bool((times >= tables.own_traffic[k, end].astype(object)).all())
 
 
-def _loaded_links(data: ModelData) -> list[tuple[int, npt.NDArray[np.int64]]]:
-    """Links that KV may cross, without those that another link always keeps busy at least as long."""
-    tables = data.tables
-    uses: dict[tuple[int, ...], int] = {}
-    pairs = [(i, k) for i, targets in enumerate(data.homes) for k in targets if k != i]
-    if not pairs:
-        return []
-    ends = np.array(sorted({*pairs, *((k, i) for i, k in pairs)}))
-    common = int(np.lcm.reduce(tables.link_rate.astype(object)))
-    for e in range(len(tables.links)):
-        burden = tables.share[e, ends[:, 0], ends[:, 1]].astype(object) * (common // int(tables.link_rate[e]))
-        if burden.any():
-            uses.setdefault(tuple(burden), e)
-    vectors = {e: np.array(burden, dtype=object) for burden, e in uses.items()}
-    kept = [
-        e
-        for e, burden in vectors.items()
-        if not any(other != e and bool((vectors[other] >= burden).all()) for other in vectors)
-    ]
-    return [(e, tables.share[e]) for e in sorted(kept)]
+def _links(data: ModelData) -> list[Carrier]:
+    """Links that KV may cross and that can bind."""
+    return links(data.tables, endless=data.interval is not None) if any(data.homes) else []
 
 
 def _senders(tables: Tables, link: int) -> list[int]:

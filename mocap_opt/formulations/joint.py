@@ -10,23 +10,18 @@ from typing import Unpack
 
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.boundary_families import (
-    BOUNDARY_FAMILIES,
-    declare_boundaries,
-)
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
     WORK_FAMILIES,
-    add_latency,
-    declare_homes_and_times,
-    horizon,
+    declare_lockstep,
     latency_within_target,
     possible_homes,
 )
-from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start
-from mocap_opt.formulations.rows import Family, ModelData, TimeUnit, add_families
+from mocap_opt.formulations.pyomo_solution import check_start
+from mocap_opt.formulations.rows import Family, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
@@ -66,12 +61,8 @@ def build(
     if graph.empty:
         return None
     model = pyo.ConcreteModel("joint")
-    time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
-    chunks = declare_boundaries(model, tables, graph, time_unit)
-    model.data = ModelData(tables, time_unit, chunks, possible_homes(tables), LOCKSTEP, no_worse_than)
-    declare_homes_and_times(model, model.data)
+    declare_lockstep(model, tables, graph, possible_homes(tables), target=no_worse_than)
     add_families(model, FAMILIES, without)
-    add_latency(model)
     return model
 
 

@@ -6,7 +6,7 @@ the cost tables instead of binaries, and every row is multiplied out, so nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Unpack
@@ -17,7 +17,7 @@ from mocap_opt.formulations import plan_cpsat
 from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
-from mocap_opt.formulations.plan_cpsat import PlanVariables, Windows
+from mocap_opt.formulations.plan_cpsat import Family, PlanVariables, Windows, build_program
 from mocap_opt.formulations.resources import links, ports, undominated
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
@@ -68,7 +68,7 @@ def own_kv_delays_compute(plan: JointVariables) -> None:
     apart = 1 - plan.tables.overlap
     if not apart or not plan.homes:
         return
-    for carrier in [*links(plan.tables), *ports(plan.tables)]:
+    for carrier in [*links(plan.tables, endless=plan.endless), *ports(plan.tables)]:
         factor = apart.denominator * carrier.rate
         for t, slot in enumerate(plan.work):
             for i, j in plan.running(t):
@@ -83,7 +83,7 @@ def kv_passes_links(plan: JointVariables) -> None:
     """A_t >= KV bytes that cross a link in slot t / its bandwidth."""
     if not plan.homes:
         return
-    for link in links(plan.tables):
+    for link in links(plan.tables, endless=plan.endless):
         for t, slot in enumerate(plan.work):
             load = total((1, kv_load(plan, link, i, j)) for i, j in plan.running(t))
             plan.program.at_least(f"kv_passes_links[{t},{link.name}]", slot, load, link.rate)
@@ -146,9 +146,7 @@ def paths_take_their_time(plan: JointVariables) -> None:
         paths(plan.program, "paths_of_exchange", total((1, slot) for slot in plan.exchange), sends)
 
 
-Family = tuple[str, Callable[[JointVariables], None]]
-
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[Family[JointVariables], ...] = (
     ("boundaries", plan_cpsat.boundaries),
     ("empty_chunks_lead", plan_cpsat.empty_chunks_lead),
     ("homes_stay", plan_cpsat.homes_stay),
@@ -170,7 +168,7 @@ def build(
     *,
     homes: bool = True,
     windows: Windows | None = None,
-    families: Sequence[Family] = FAMILIES,
+    families: Sequence[Family[JointVariables]] = FAMILIES,
 ) -> JointVariables:
     """Build the lockstep program.
 
@@ -190,9 +188,7 @@ def build(
         Its ``program`` holds variables, rows and objective.
     """
     plan = JointVariables(IntegerProgram(), tables, tables.counts[-1], homes, windows)
-    for _, add in families:
-        add(plan)
-    return plan
+    return build_program(plan, families)
 
 
 def solve_joint(

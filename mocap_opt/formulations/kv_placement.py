@@ -18,7 +18,6 @@ from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
     WORK_FAMILIES,
-    add_latency,
     declare_homes_and_times,
     possible_homes,
 )
@@ -149,10 +148,8 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     room = free_bytes(tables, longest) - tables.prefix_bytes
     if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
         homes = ((),) * tables.stages
-    model.data = ModelData(tables, time_unit, chunks, homes, LOCKSTEP)
-    declare_homes_and_times(model, model.data)
+    declare_homes_and_times(model, ModelData(tables, time_unit, chunks, homes, LOCKSTEP))
     add_families(model, FAMILIES, without)
-    add_latency(model)
     return model
 
 

@@ -11,24 +11,19 @@ from typing import Unpack
 
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.boundary_families import (
-    BOUNDARY_FAMILIES,
-    declare_boundaries,
-)
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
     WORK_FAMILIES,
-    add_latency,
-    declare_homes_and_times,
-    horizon,
+    declare_lockstep,
     possible_homes,
 )
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.presolve import positions
-from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, LOCKSTEP, read_plan, without_beaten
-from mocap_opt.formulations.rows import Family, ModelData, TimeUnit, add_families
+from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, read_plan, without_beaten
+from mocap_opt.formulations.rows import Family, add_families
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
@@ -64,14 +59,8 @@ def build(tables: Tables, slots: int, *, without: Iterable[str] = ()) -> pyo.Con
     if limited is None or graph is None or graph.empty:
         return None
     model = pyo.ConcreteModel("period")
-    time_unit = TimeUnit.for_horizon(horizon(limited))
-    chunks = declare_boundaries(model, limited, graph, time_unit, endless=True)
-    model.data = ModelData(
-        limited, time_unit, chunks, possible_homes(limited, endless=True), LOCKSTEP, interval=slots
-    )
-    declare_homes_and_times(model, model.data)
+    declare_lockstep(model, limited, graph, possible_homes(limited, endless=True), interval=slots)
     add_families(model, FAMILIES, without)
-    add_latency(model)
     return model
 
 

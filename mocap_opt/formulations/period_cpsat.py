@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
 from mocap_opt.formulations import joint_cpsat, plan_cpsat
 from mocap_opt.formulations.joint_cpsat import JointVariables
+from mocap_opt.formulations.plan_cpsat import Family, build_program
 from mocap_opt.formulations.presolve import positions
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
@@ -48,9 +49,7 @@ def stages_take_their_time(plan: JointVariables) -> None:
             plan.program.require(f"stages_take_their_time[{i},exchange]", exchange - sends)
 
 
-Family = tuple[str, Callable[[JointVariables], None]]
-
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[Family[JointVariables], ...] = (
     ("boundaries", plan_cpsat.boundaries),
     ("empty_chunks_lead", plan_cpsat.empty_chunks_lead),
     ("homes_stay", plan_cpsat.homes_stay),
@@ -66,8 +65,18 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def build(tables: Tables, slots: int, *, families: Sequence[Family] = FAMILIES) -> JointVariables | None:
+def build(
+    tables: Tables, slots: int, *, families: Sequence[Family[JointVariables]] = FAMILIES
+) -> JointVariables | None:
     """Build the program for requests `slots` slots apart; None if that is less than an exact count.
+
+    Parameters
+    ----------
+    tables : Tables
+    slots : int
+        W.
+    families : sequence, optional
+        ``(name, function)`` pairs, in order.
 
     Raises
     ------
@@ -79,9 +88,7 @@ def build(tables: Tables, slots: int, *, families: Sequence[Family] = FAMILIES) 
     if limited is None:
         return None
     plan = JointVariables(IntegerProgram(), limited, limited.max_chunks, interval=slots)
-    for _, add in families:
-        add(plan)
-    return plan
+    return build_program(plan, families)
 
 
 def solve_period(

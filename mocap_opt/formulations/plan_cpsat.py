@@ -7,9 +7,10 @@ short rows.  H on a stage's own memory is not a variable, it is what the others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import gcd
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,19 @@ class PlanVariables:
     def written(self, stage: int, chunk: int, memory: int) -> Affine:
         """v: pages of one chunk that live in a memory."""
         return self.held(stage, chunk + 1, memory) - self.held(stage, chunk, memory)
+
+
+Variables = TypeVar("Variables", bound=PlanVariables)
+
+Family = tuple[str, Callable[[Variables], None]]
+"""Name of a family and the function that adds its variables and rows."""
+
+
+def build_program(plan: Variables, families: Iterable[Family[Variables]]) -> Variables:
+    """Add families to a plan's empty program, in order; return it."""
+    for _, add in families:
+        add(plan)
+    return plan
 
 
 def boundaries(plan: PlanVariables) -> None:

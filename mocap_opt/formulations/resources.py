@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.formulations.presolve import may_house
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -17,33 +18,48 @@ class Carrier:
 
     Attributes
     ----------
+    index : int
+        Its number among the links, and after them the ports.
     name : str
         ``link a>b`` or ``port k``.
     rate : int
         Units of load per tick: bytes x share denominator on a link, bytes at a port.
     write, read : int64[stage, memory]
-        Units per byte that a stage writes to a memory, and reads back from it.
+        Units per byte that a stage writes to a memory, and reads back from it; on links
+        0 where its KV cannot live.
     """
 
+    index: int
     name: str
     rate: int
     write: IntArray
     read: IntArray
 
 
-def links(tables: Tables) -> list[Carrier]:
+def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
     """The links that can bind, for KV; a link that another one dominates is left out.
 
     A link whose share of every transfer, relative to its rate, is at most that of another link
     never takes longer than the other.
+
+    Parameters
+    ----------
+    tables : Tables
+    endless : bool
+        Whether requests come again without end.
     """
-    away = ~np.eye(tables.stages, dtype=bool)
-    share = np.where(away[None], tables.share, 0)
-    found = []
-    for e in undominated(share.reshape(len(tables.links), tables.stages**2), tables.link_rate):
-        rate = int(tables.link_rate[e]) * tables.share_denominator
-        found.append(Carrier(f"link {tables.links[e]}", rate, share[e], share[e].T))
-    return found
+    away = may_house(tables, endless=endless) & ~np.eye(tables.stages, dtype=np.bool_)
+    either = np.where(away | away.T, tables.share, 0).reshape(len(tables.links), tables.stages**2)
+    return [
+        Carrier(
+            e,
+            f"link {tables.links[e]}",
+            int(tables.link_rate[e]) * tables.share_denominator,
+            np.where(away, tables.share[e], 0),
+            np.where(away, tables.share[e].T, 0),
+        )
+        for e in undominated(either, tables.link_rate)
+    ]
 
 
 def ports(tables: Tables) -> Iterator[Carrier]:
@@ -52,7 +68,7 @@ def ports(tables: Tables) -> Iterator[Carrier]:
         touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
         touch[:, k] = 1
         touch[k, k] = 0
-        yield Carrier(f"port {k}", int(tables.port_rate[k]), touch, touch)
+        yield Carrier(len(tables.links) + k, f"port {k}", int(tables.port_rate[k]), touch, touch)
 
 
 def undominated(share: IntArray, rate: IntArray) -> list[int]:
