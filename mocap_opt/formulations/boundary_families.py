@@ -118,15 +118,30 @@ class FreeChunks:
         return terms
 
     def duration(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk on a stage, in ticks."""
+        """Time of a chunk on a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
         return Terms().add(self.time_unit.ticks, self.model.duration[int(self.duration_class[stage]), chunk])
 
     def message(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk's activations on their own after a stage, in ticks."""
+        """Time of a chunk's activations on their own after a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
         return Terms().add(self.time_unit.ticks, self.model.message[int(self.message_class[stage]), chunk])
 
     def own_traffic(self, memory: int, chunk: int) -> Terms:
-        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
+        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty.
+
+        Parameters
+        ----------
+        memory, chunk : int
+        """
         terms = Terms()
         for g in self.graph.nodes[chunk + 1]:
             if g > 0:
@@ -159,13 +174,27 @@ class FreeChunks:
         return terms
 
     def held_tokens(self, start: int, end: int) -> int:
-        """Tokens held in queues if a chunk [start, end) is the longest one."""
+        """Tokens held in queues if a chunk [start, end) is the longest one.
+
+        Parameters
+        ----------
+        start, end : int
+            Grid indices.
+        """
         length = int(self.tables.grid[end] - self.tables.grid[start])
         return self.tables.held_tokens(length, endless=self.endless)
 
 
 def room_units(tables: Tables, memory: int, held: int) -> int:
-    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens."""
+    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens.
+
+    Parameters
+    ----------
+    tables : Tables
+    memory : int
+    held : int
+        Tokens whose activations the queues hold.
+    """
     free = tables.free_memory(tables.staging + held * tables.working_bytes)
     return int(free[memory]) // page_unit(tables)
 
@@ -178,6 +207,17 @@ def declare_boundaries(
     ``boundary[j, g]``: p_j is grid point g (binary).  ``chunk[j, a, b]``: chunk j is [a, b)
     (continuous: the path makes it 0 or 1 once the boundaries are).  ``duration[c, j]``,
     ``message[c, j]``: times of chunk j on stages of class c.  ``reserve[v]``: the queues hold level v.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        Receives the variables.
+    tables : Tables
+    graph : ChunkGraph
+        Not empty.
+    time_unit : TimeUnit
+    endless : bool
+        Whether requests come again without end: then the reserve has no cap of one request's tokens.
     """
     points = np.arange(tables.steps + 1)
     a, b = np.triu_indices(points.size, 1)

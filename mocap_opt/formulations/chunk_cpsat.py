@@ -132,7 +132,17 @@ def own_traffic(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
 
 
 def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int) -> Affine:
-    """Units of load by what stage i writes and reads while it runs chunk j."""
+    """Units of load by what stage i writes and reads while it runs chunk j.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+        With homes.
+    carrier : Carrier
+        A link or port.
+    i, j : int
+        Stage and chunk.
+    """
     write, read = carrier.write, carrier.read
     page = int(plan.tables.page_bytes[i])
     parts: list[tuple[int, Affine]] = []
@@ -176,16 +186,22 @@ def paths(
     largest = max(alike, key=alike.count)
     same = [i for i, group in enumerate(alike) if group == largest]
 
-    def down(first: int, final: int, j: int) -> list[tuple[int, Affine]]:
-        """Chunk j on the stages after `first`, up to `final`, and the moves there."""
-        ways = [] if moves is None else [(1, moves[i, j]) for i in range(first, final)]
-        return [*((1, parts[i, j]) for i in range(first + 1, final + 1)), *ways]
-
     for a, b in sorted({(0, last), (same[0], same[-1])}):
         longest = program.largest(f"{name}[{a},{b}]")
         for j in range(m):
             after = [(1, parts[b, r] - parts[a, r]) for r in range(j + 1, m)] if a != b else []
-            program.at_least(f"{name}[{a},{b},{j}]", longest, total([*down(a, b, j), *after]))
-        before = [(1, parts[0, 0]), *down(0, a, 0), (-1, parts[a, 0])]
-        row = [*before, *((1, parts[a, j]) for j in range(m)), *down(b, last, m - 1), (1, longest)]
+            program.at_least(f"{name}[{a},{b},{j}]", longest, total([*_down(parts, moves, a, b, j), *after]))
+        before = [(1, parts[0, 0]), *_down(parts, moves, 0, a, 0), (-1, parts[a, 0])]
+        row = [
+            *before,
+            *((1, parts[a, j]) for j in range(m)),
+            *_down(parts, moves, b, last, m - 1),
+            (1, longest),
+        ]
         program.require(f"{name}[{a},{b}]", whole - total(row))
+
+
+def _down(parts: Times, moves: Times | None, first: int, final: int, j: int) -> list[tuple[int, Affine]]:
+    """Chunk j on the stages after `first`, up to `final`, and the moves there."""
+    ways = [] if moves is None else [(1, moves[i, j]) for i in range(first, final)]
+    return [*((1, parts[i, j]) for i in range(first + 1, final + 1)), *ways]

@@ -168,14 +168,7 @@ def solve_chunk_partition(
     """
     limits = Limits(**options)
     first = None if start is None else Plan.from_arrays(tables, start)
-
-    def check(tables: Tables, plan: Plan) -> list[Violation]:
-        broken = violations(tables, plan)
-        if memory is Memory.LOCAL:
-            return broken
-        broken = [violation for violation in broken if violation.rule != "capacity"]
-        return broken or _pool_overflow(tables, plan)
-
+    check = violations if memory is Memory.LOCAL else _pooled_violations
     wrong = [] if first is None else check(tables, first)
     if wrong:
         raise ValueError(f"the start is not feasible: {wrong[0]}")
@@ -186,6 +179,12 @@ def solve_chunk_partition(
         return PartitionResult(None, memory, result.outcome)
     indices = tuple(result.plan.grid_indices(tables).tolist())
     return PartitionResult(indices, memory, result.outcome)
+
+
+def _pooled_violations(tables: Tables, plan: Plan) -> list[Violation]:
+    """What a plan breaks if memory is pooled: all rules but those of single memories."""
+    broken = [violation for violation in violations(tables, plan) if violation.rule != "capacity"]
+    return broken or _pool_overflow(tables, plan)
 
 
 def _pool_overflow(tables: Tables, plan: Plan) -> list[Violation]:

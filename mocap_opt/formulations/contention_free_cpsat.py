@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Unpack
 
-from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import plan_cpsat
 from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
@@ -45,7 +44,20 @@ class ContentionFreeVariables(PlanVariables):
 
 
 def floored(plan: PlanVariables, name: str, target: Affine, ticks: Affine, load: Affine, rate: int) -> None:
-    """Require ``target >= ticks + floor(load / rate)``."""
+    """Require ``target >= ticks + floor(load / rate)``.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+    name : str
+        Of the row.
+    target : Affine
+        From `IntegerProgram.largest`.
+    ticks, load : Affine
+        Ticks, and units of load.
+    rate : int
+        Units per tick.
+    """
     plan.program.at_least(name, target, total([(rate, ticks), (1, load), (1, 1 - rate)]), rate)
 
 
@@ -100,16 +112,17 @@ def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
         # Less G where a chunk before it is not empty: so the largest is the first chunk's end.
         before = tables.steps * plan.used[j - 1] if j else Affine()
         program.at_least(f"first_chunk_end[{j}]", first, end - before)
-    known: dict[tuple[str, bytes], Affine] = {}
-
-    def entry(name: str, index: Affine, table: IntArray) -> Affine:
-        key = (name, table.tobytes())
-        if key not in known:
-            known[key] = program.entry(f"{name}[{len(known)}]", index, table.tolist())
-        return known[key]
-
+    entries: dict[tuple[str, bytes], Affine] = {}
     for r in resources(tables):
-        around = entry("first_use", first, r.first) + entry("what_follows", plan.boundary[m - 1], r.follow)
+        around = Affine()
+        for name, index, table in (
+            ("first_use", first, r.first),
+            ("what_follows", plan.boundary[m - 1], r.follow),
+        ):
+            key = (name, table.tobytes())
+            if key not in entries:
+                entries[key] = program.entry(f"{name}[{len(entries)}]", index, table.tolist())
+            around += entries[key]
         kv = [kv_load(plan, r, i, j) for i, j in plan.durations] if plan.homes else []
         mine = [] if r.stage is None else [own[r.stage, j] for j in range(m)]
         units = total([(1, r.activations), *((1, part) for part in [*kv, *mine])])

@@ -151,6 +151,12 @@ class Schedule:
 def schedule(tables: Tables, plan: Plan) -> Schedule:
     """Exact times of a plan in the contention-free program.
 
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Memory is not looked at.
+
     Raises
     ------
     ValueError

@@ -82,12 +82,26 @@ class _Search:
         return gap is not None and gap <= self.limits.gap
 
     def offer(self, plan: Plan, objective: int) -> None:
-        """Keep a plan if it is better than the best."""
+        """Keep a plan if it is better than the best.
+
+        Parameters
+        ----------
+        plan : Plan
+        objective : int, ticks
+        """
         if self.objective is None or objective < self.objective:
             self.plan, self.objective = plan, objective
 
     def report(self, progress: Progress, *, plans: bool, bounds: bool) -> bool:
-        """Pass progress on, as far as the step's plans and bounds are those of the whole program."""
+        """Pass progress on, as far as the step's plans and bounds are those of the whole program.
+
+        Parameters
+        ----------
+        progress : Progress
+            Of a step.
+        plans, bounds : bool
+            Whether the step's plans, and bounds, are those of the whole program.
+        """
         if self.limits.callback is None:
             return False
         seen = [v for v in (self.objective, progress.incumbent if plans else None) if v is not None]
@@ -96,7 +110,17 @@ class _Search:
         return self.limits.callback(Progress(elapsed, min(seen, default=None), max(known, default=None)))
 
     def found(self, variables: PlanVariables, plans: bool, values: Sequence[int]) -> bool:
-        """Pass on a plan that a step came upon, or its boundaries where homes are left out."""
+        """Pass on a plan that a step came upon, or its boundaries where homes are left out.
+
+        Parameters
+        ----------
+        variables : PlanVariables
+            Of the step.
+        plans : bool
+            Whether its plans are those of the whole program.
+        values : sequence of int
+            Of its variables.
+        """
         objective = variables.program.objective.value(values) if plans else self.objective
         news = Progress(self.limits.deadline.elapsed_s, objective, self.bound, read_plan(variables, values))
         return self.limits.callback is not None and self.limits.callback(news)
@@ -111,7 +135,21 @@ class _Search:
         lower_bound: int | None,
         start: Sequence[int] | None = None,
     ) -> tuple[int, ...] | None:
-        """Run a step for a share of what is left of the limits; return its values."""
+        """Run a step for a share of what is left of the limits; return its values.
+
+        Parameters
+        ----------
+        variables : PlanVariables
+            Of the step.
+        share : float
+            Of the time, or of the deterministic limit, that is left.
+        plans, bounds : bool
+            Whether the step's plans, and bounds, are those of the whole program.
+        lower_bound : int or None
+            Known bound on the step's optimum, ticks.
+        start : sequence of int, optional
+            Values of all its variables.
+        """
         limits = replace(
             self.limits,
             time_limit_s=self.limits.deadline.share(share).limit_s,
@@ -138,7 +176,15 @@ class _Search:
         return result.values
 
     def outcome(self, *, infeasible: bool, start_accepted: bool | None) -> SolveOutcome:
-        """Sum up all steps."""
+        """Sum up all steps.
+
+        Parameters
+        ----------
+        infeasible : bool
+            Whether the program is proved to have no plan.
+        start_accepted : bool or None
+            As in `SolveOutcome`.
+        """
         last = (
             self.outcomes[-1]
             if self.outcomes

@@ -29,6 +29,12 @@ def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int,
     """By stage, the memories in which its KV may live (`memory_limits.may_house`).
 
     Empty tuples if everything always fits at home: then moving KV cannot help.
+
+    Parameters
+    ----------
+    tables : Tables
+    endless : bool
+        Whether requests come again without end.
     """
     if local_homes_always_fit(tables, endless=endless):
         return ((),) * tables.stages

@@ -104,15 +104,30 @@ class FixedChunks:
         return Terms(1)
 
     def duration(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk on a stage, in ticks."""
+        """Time of a chunk on a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
         return Terms(int(self.times[stage, chunk]))
 
     def message(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk's activations on their own after a stage, in ticks."""
+        """Time of a chunk's activations on their own after a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
         return Terms(int(self.message_times[stage, chunk]))
 
     def own_traffic(self, memory: int, chunk: int) -> Terms:
-        """Bytes that a chunk moves through its own stage's memory port."""
+        """Bytes that a chunk moves through its own stage's memory port.
+
+        Parameters
+        ----------
+        memory, chunk : int
+        """
         return Terms(int(self.tables.own_traffic[memory, self.indices[chunk + 1]]))
 
     def most_pages(self, boundary: int) -> int:

@@ -95,14 +95,24 @@ class PlanVariables:
         return (self.tables.quantum // self.tables.page) * self.boundary[boundary]
 
     def held(self, stage: int, boundary: int, memory: int) -> Affine:
-        """H: pages of a stage's KV before a boundary that live in a memory."""
+        """H: pages of a stage's KV before a boundary that live in a memory.
+
+        Parameters
+        ----------
+        stage, boundary, memory : int
+        """
         if memory != stage:
             return self.homes.get((stage, boundary, memory), Affine())
         others = [(-1, self.held(stage, boundary, k)) for k in range(self.tables.stages) if k != stage]
         return total([(1, self.pages(boundary)), *others])
 
     def written(self, stage: int, chunk: int, memory: int) -> Affine:
-        """v: pages of one chunk that live in a memory."""
+        """v: pages of one chunk that live in a memory.
+
+        Parameters
+        ----------
+        stage, chunk, memory : int
+        """
         return self.held(stage, chunk + 1, memory) - self.held(stage, chunk, memory)
 
 
@@ -113,7 +123,14 @@ Family = tuple[str, Callable[[Variables], None]]
 
 
 def build_program(plan: Variables, families: Iterable[Family[Variables]]) -> Variables:
-    """Add families to a plan's empty program, in order; return it."""
+    """Add families to a plan's empty program, in order; return it.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+        With an empty program.
+    families : iterable of (str, callable)
+    """
     for _, add in families:
         add(plan)
     return plan
@@ -251,6 +268,12 @@ def pooled_memory_has_room(plan: PlanVariables) -> None:
 def decisions(plan: PlanVariables, given: Plan) -> dict[int, int]:
     """Values of the decision variables for a plan, by variable.
 
+    Parameters
+    ----------
+    plan : PlanVariables
+        After its families have been added.
+    given : Plan
+
     Raises
     ------
     ValueError
@@ -261,21 +284,23 @@ def decisions(plan: PlanVariables, given: Plan) -> dict[int, int]:
         raise ValueError(f"a plan of {given.chunks} chunks for a program of {plan.chunks}")
     marks = [0] * empty + given.grid_indices(plan.tables).tolist()
     held = np.cumsum(given.all_pages(plan.tables), axis=1)
-    values: dict[int, int] = {}
-
-    def put(expression: Affine, value: int) -> None:
-        values.update(dict.fromkeys(expression.terms, int(value)))
-
-    for j in range(plan.chunks):
-        put(plan.boundary[j], marks[j])
-        put(plan.used[j], j >= empty)
-    for (i, j, k), expression in plan.homes.items():
-        put(expression, held[i, j - empty - 1, k] if j > empty else 0)
-    return values
+    pairs: list[tuple[Affine, int]] = list(zip(plan.boundary, marks, strict=True))
+    pairs += [(used, j >= empty) for j, used in enumerate(plan.used)]
+    for (i, j, k), pages in plan.homes.items():
+        pairs.append((pages, held[i, j - empty - 1, k] if j > empty else 0))
+    # A constant has no variable.
+    return {variable: int(value) for expression, value in pairs for variable in expression.terms}
 
 
 def read_plan(plan: PlanVariables, values: Sequence[int]) -> Plan:
-    """Build the plan that the variables' values describe."""
+    """Build the plan that the variables' values describe.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+    values : sequence of int
+        Of all variables, by index.
+    """
     tables, m = plan.tables, plan.chunks
     held = np.zeros((tables.stages, m + 1, tables.stages), dtype=np.int64)
     for (i, j, k), expression in plan.homes.items():

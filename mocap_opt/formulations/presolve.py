@@ -24,6 +24,14 @@ def free_bytes(tables: Tables, longest: int, *, endless: bool = False) -> IntArr
 
     Of requests without end if `endless`, as in `mocap_opt.tables.cost_tables.Tables.held_tokens`.
 
+    Parameters
+    ----------
+    tables : Tables
+    longest : int
+        Length of the longest chunk, tokens.
+    endless : bool
+        Whether requests come again without end, as in `mocap_opt.tables.cost_tables.Tables.held_tokens`.
+
     Returns
     -------
     int64[memory], bytes
@@ -38,7 +46,14 @@ def page_unit(tables: Tables) -> int:
 
 
 def pooled_bytes(tables: Tables, longest: int) -> int:
-    """Bytes of KV that all memories can hold together, each in whole multiples of `page_unit`."""
+    """Bytes of KV that all memories can hold together, each in whole multiples of `page_unit`.
+
+    Parameters
+    ----------
+    tables : Tables
+    longest : int
+        Length of the longest chunk, tokens.
+    """
     unit = page_unit(tables)
     return unit * sum(max(0, int(free)) // unit for free in free_bytes(tables, longest))
 
@@ -48,6 +63,12 @@ def local_homes_always_fit(tables: Tables, *, endless: bool = False) -> bool:
 
     Moving KV away only adds traffic, so then no plan with remote homes is better than the same
     plan without.
+
+    Parameters
+    ----------
+    tables : Tables
+    endless : bool
+        Whether requests come again without end.
     """
     lengths = tables.lengths[tables.length_allowed]
     if lengths.size == 0:
@@ -61,6 +82,12 @@ def may_house(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]
 
     In its own always; in others if they can hold a page of it at all, next to the least reserve.
     Nowhere else if everything always fits at home: then moving KV cannot help.
+
+    Parameters
+    ----------
+    tables : Tables
+    endless : bool
+        Whether requests come again without end.
     """
     own = np.eye(tables.stages, dtype=np.bool_)
     if local_homes_always_fit(tables, endless=endless):
@@ -76,6 +103,12 @@ def positions(tables: Tables, slots: int) -> Tables | None:
 
     Chunks may be empty only in front, and a request whose first positions are empty is the same
     request some slots later: every count up to `slots` is a choice of these boundaries.
+
+    Parameters
+    ----------
+    tables : Tables
+    slots : int
+        W.
     """
     most = min(tables.counts[-1], slots) if len(tables.counts) else 0
     if most < 1 or (tables.exact_chunks and most < tables.max_chunks):
@@ -93,6 +126,12 @@ def pooled_room(tables: Tables, longest: int) -> int | None:
     """Bytes of KV and prefixes that all memories hold together; None if one has no room at all.
 
     Each memory's room is rounded down to a multiple of what KV and prefixes come in.
+
+    Parameters
+    ----------
+    tables : Tables
+    longest : int
+        Length of the longest chunk, tokens.
     """
     free = free_bytes(tables, longest, endless=True)
     if (free < 0).any():
@@ -136,6 +175,12 @@ def estimated_building_s(tables: Tables, solver: str = "highs") -> float:
 
     The count of `estimated_nonzeros` at the rate measured at 8 x 16 x 256 and 16 x 32 x 1024 on a core
     of 2.5 GHz.
+
+    Parameters
+    ----------
+    tables : Tables
+    solver : str
+        As for `estimated_nonzeros`.
     """
     return estimated_nonzeros(tables, solver) / NONZEROS_PER_S[solver]
 

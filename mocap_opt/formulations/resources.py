@@ -87,12 +87,13 @@ def undominated(share: IntArray, rate: IntArray) -> list[int]:
     kept: list[int] = []
     used = [e for e in range(rate.size) if share[e].any()]
     exact = share.astype(object) if share.size and int(share.max()) * int(rate.max()) >= 2**63 else share
-
-    def covers(a: int, b: int) -> bool:
-        return bool((exact[a] * int(rate[b]) >= exact[b] * int(rate[a])).all())
-
     for e in used:
-        if any(covers(a, e) for a in kept):
+        if any(_covers(exact, rate, a, e) for a in kept):
             continue
-        kept = [a for a in kept if not covers(e, a)] + [e]
+        kept = [a for a in kept if not _covers(exact, rate, e, a)] + [e]
     return sorted(kept)
+
+
+def _covers(share: IntArray, rate: IntArray, a: int, b: int) -> bool:
+    """Whether row a takes at least as long as row b, whatever moves."""
+    return bool((share[a] * int(rate[b]) >= share[b] * int(rate[a])).all())

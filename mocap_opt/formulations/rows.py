@@ -33,14 +33,26 @@ class Terms:
     variables: list[Any] = field(default_factory=list)
 
     def add(self, coef: int, variable: Any) -> Terms:
-        """Add a multiple of a variable; multiples of 0 are left out."""
+        """Add a multiple of a variable; multiples of 0 are left out.
+
+        Parameters
+        ----------
+        coef : int
+        variable : Pyomo variable
+        """
         if coef:
             self.coefs.append(coef)
             self.variables.append(variable)
         return self
 
     def plus(self, factor: int, other: Terms) -> Terms:
-        """Add a multiple of another expression."""
+        """Add a multiple of another expression.
+
+        Parameters
+        ----------
+        factor : int
+        other : Terms
+        """
         self.constant += factor * other.constant
         for coef, variable in zip(other.coefs, other.variables, strict=True):
             self.add(factor * coef, variable)
@@ -165,6 +177,13 @@ class TimeUnit:
 
         The latency is a whole number of ticks, so a bound may be rounded up once the solver's
         tolerance is taken off: 1e-6 for each of two times per slot, and 1e-9 of the sum.
+
+        Parameters
+        ----------
+        bound : float
+            In this unit.
+        slots : int
+            Rows with a tolerance that a path through the model adds up, two times in each.
         """
         ticks = bound * self.ticks
         slack = 2e-6 * slots * self.ticks + 1e-9 * abs(ticks)
@@ -198,13 +217,28 @@ class Chunks(Protocol):
         """1 if a chunk is not empty."""
 
     def duration(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk on a stage, in ticks."""
+        """Time of a chunk on a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
 
     def message(self, stage: int, chunk: int) -> Terms:
-        """Time of a chunk's activations on their own after a stage, in ticks."""
+        """Time of a chunk's activations on their own after a stage, in ticks.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
 
     def own_traffic(self, memory: int, chunk: int) -> Terms:
-        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty."""
+        """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty.
+
+        Parameters
+        ----------
+        memory, chunk : int
+        """
 
     def most_pages(self, boundary: int) -> int:
         """Pages that the tokens before a boundary fill at most."""

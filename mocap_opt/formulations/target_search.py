@@ -96,12 +96,24 @@ class _Search:
         return self.limits.deadline.limit_s
 
     def close_enough(self, incumbent: float | None, bound: float | None) -> bool:
-        """Whether a gap is closed as far as it was asked for."""
+        """Whether a gap is closed as far as it was asked for.
+
+        Parameters
+        ----------
+        incumbent, bound : float or None, ticks
+        """
         gap = relative_gap(incumbent, bound)
         return gap is not None and gap <= self.limits.gap
 
     def learn(self, run: Attempt, target: int | None) -> None:
-        """Take over what a run proved and found."""
+        """Take over what a run proved and found.
+
+        Parameters
+        ----------
+        run : Attempt
+        target : int or None, ticks
+            The latency that the model's plans kept to; None if it held all plans.
+        """
         self.last = run.raw
         self.build_s += run.raw.build_s
         self.solve_s += run.raw.solve_s

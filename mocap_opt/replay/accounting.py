@@ -181,6 +181,11 @@ class Ledger:
     def admit(self, stage: int, chunk: int) -> None:
         """Charge what a chunk brings.
 
+        Parameters
+        ----------
+        stage, chunk : int
+            The chunk that starts.
+
         Raises
         ------
         ReplayError
@@ -192,7 +197,13 @@ class Ledger:
             self.changes[k].append((stage, chunk, True, self.held[k]))
 
     def free(self, stage: int, chunk: int) -> None:
-        """Free all that a stage has brought of a request, at the end of the request's last chunk."""
+        """Free all that a stage has brought of a request, at the end of the request's last chunk.
+
+        Parameters
+        ----------
+        stage, chunk : int
+            The last chunk of a request.
+        """
         for k, size in enumerate(self._freed[stage][chunk]):
             if size:
                 self.held[k] -= size

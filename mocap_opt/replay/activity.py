@@ -93,6 +93,13 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
     Time before a stage's first chunk has arrived and after its last one has ended is left out.
     Waits for KV name the link or port that limited the chunk's last message if the run was
     recorded (``log=True``).
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    replay : EventReplay
+        Of that plan.
     """
     gates = schedule_messages(Schedule.of(tables, plan)).gates
     depth = tables.queue_depth
@@ -135,6 +142,13 @@ def lockstep_activity(tables: Tables, plan: Plan, replay: LockstepReplay) -> tup
     In the work phase a stage computes, tau + (1 - f) x, and then waits: for KV traffic if a link
     or port sets the length of the phase, else at the barrier for the stage that does.  In the
     exchange phase all but the last stage send, and wait for the slowest send or link.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    replay : LockstepReplay
+        Of that plan.
     """
     index = plan.grid_indices(tables)
     slots = replay.work.size
@@ -190,7 +204,15 @@ def event_transfers(replay: EventReplay) -> tuple[Transfer, ...]:
 
 
 def lockstep_transfers(tables: Tables, plan: Plan, replay: LockstepReplay) -> tuple[Transfer, ...]:
-    """Remote reads and writes of a lockstep run: paced to last the whole work phase of their slot."""
+    """Remote reads and writes of a lockstep run: paced to last the whole work phase of their slot.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    replay : LockstepReplay
+        Of that plan.
+    """
     written = plan.remote_pages(tables) * tables.page_bytes[:, None, None]
     # Running chunk j, a stage reads what its chunks before j keep elsewhere.
     read = np.cumsum(written, axis=1) - written

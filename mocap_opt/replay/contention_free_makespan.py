@@ -60,6 +60,16 @@ def durations(
     """d, the time each chunk occupies each stage, int64[stage, chunk], ticks.
 
     Rounded up to whole ticks, or down (and safely so) if `below`.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    pages : int64[stage, chunk, memory], optional
+        Pages by home; None means all at their own stage.
+    below : bool
+        Round down, so that no execution is faster.
     """
     tau, _ = chunk_times(tables, indices)
     if pages is None or not pages.any():

@@ -36,7 +36,15 @@ class Clock:
         self._queue: list[tuple[int, int, int, Any]] = []
 
     def begin(self, scale: int, refinement: int) -> None:
-        """Set the scale to start with, and how many bits refining may add to it."""
+        """Set the scale to start with, and how many bits refining may add to it.
+
+        Parameters
+        ----------
+        scale : int
+            Units per tick.
+        refinement : int
+            Bits.
+        """
         self.scale = scale
         self._limit = scale.bit_length() + refinement
 

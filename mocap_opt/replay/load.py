@@ -45,7 +45,13 @@ class Load:
 
 
 def lockstep_load(tables: Tables, replay: LockstepReplay) -> Load:
-    """Load by slot, KV cache and activations together."""
+    """Load by slot, KV cache and activations together.
+
+    Parameters
+    ----------
+    tables : Tables
+    replay : LockstepReplay
+    """
     edges = np.append(replay.start, replay.latency).astype(np.float64)
     length = np.maximum(np.diff(edges), 1.0)
     moved = (replay.link_kv_bytes + replay.link_activation_bytes).astype(np.float64)
@@ -55,6 +61,13 @@ def lockstep_load(tables: Tables, replay: LockstepReplay) -> Load:
 
 def event_load(tables: Tables, replay: EventReplay, edges: Sequence[float] | FloatArray) -> Load:
     """Load by the intervals between `edges` (ticks, rising).
+
+    Parameters
+    ----------
+    tables : Tables
+    replay : EventReplay
+        Recorded (``log=True``).
+    edges : float64[interval + 1], ticks
 
     Raises
     ------

@@ -51,7 +51,15 @@ class MemoryHistory:
 
 
 def lockstep_memory(tables: Tables, plan: Plan, replay: LockstepReplay) -> MemoryHistory:
-    """Memory by slot; `total` equals ``replay.memory``."""
+    """Memory by slot; `total` equals ``replay.memory``.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    replay : LockstepReplay
+        Of that plan.
+    """
     slots = replay.work.size
     prefix, own, hosted = (np.zeros((tables.stages, slots), dtype=np.int64) for _ in range(3))
     held = np.cumsum(plan.all_pages(tables), axis=1) * tables.page_bytes[:, None, None]
@@ -71,6 +79,13 @@ def event_memory(tables: Tables, plan: Plan, replay: EventReplay) -> MemoryHisto
 
     A chunk's KV is charged to its home when the chunk starts, a prefix with its stage's first
     chunk; all goes when the stage's last chunk ends.  At equal instants what goes, goes first.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    replay : EventReplay
+        Of that plan.
     """
     stages, chunks = tables.stages, plan.chunks
     instants = sorted({Fraction(0), *(t for row in replay.start for t in row), *(r[-1] for r in replay.end)})

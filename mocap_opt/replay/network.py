@@ -112,7 +112,16 @@ class Network:
         self._known: dict[tuple[int, ...], dict[int, tuple[int, int, int]]] = {}
 
     def send(self, route: int, stage: int, chunk: int, size: int) -> None:
-        """Release a message now; it gets its rate from the next `share`."""
+        """Release a message now; it gets its rate from the next `share`.
+
+        Parameters
+        ----------
+        route : int
+            Index of the way.
+        stage, chunk : int
+            The chunk that releases it.
+        size : int, bytes
+        """
         flow = Flow(self.ways[route], stage, chunk, size, self.clock)
         self._active[flow] = None
         self._added[flow] = None

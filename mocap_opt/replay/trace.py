@@ -123,18 +123,14 @@ class _Clock:
 
 
 def _names(tables: Tables) -> list[Event]:
-    events: list[Event] = []
-
-    def add(what: str, pid: int, tid: int, args: dict[str, str | int]) -> None:
-        events.append({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args})
-
+    found: list[tuple[str, int, int, dict[str, str | int]]] = []
     for pid, group in GROUPS.items():
-        add("process_name", pid, 0, {"name": group})
-        add("process_sort_index", pid, 0, {"sort_index": pid})
+        found.append(("process_name", pid, 0, {"name": group}))
+        found.append(("process_sort_index", pid, 0, {"sort_index": pid}))
     for i in range(tables.stages):
-        add("thread_name", STAGES, i, {"name": f"stage {i}"})
-        add("thread_sort_index", STAGES, i, {"sort_index": i})
-    return events
+        found.append(("thread_name", STAGES, i, {"name": f"stage {i}"}))
+        found.append(("thread_sort_index", STAGES, i, {"sort_index": i}))
+    return [{"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args} for what, pid, tid, args in found]
 
 
 def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Clock) -> Iterator[Timed]:

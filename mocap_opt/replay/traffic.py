@@ -41,7 +41,13 @@ class KvTraffic:
 
 
 def ceil_div(numerator: Whole, denominator: Whole) -> IntArray:
-    """Quotients rounded up, int64."""
+    """Quotients rounded up, int64.
+
+    Parameters
+    ----------
+    numerator, denominator : int64 or object array
+        Broadcast together; denominators above 0.
+    """
     quotient: IntArray = (-(-numerator // denominator)).astype(np.int64, copy=False)
     return quotient
 
@@ -52,7 +58,14 @@ def whole_type(*largest: int) -> type[np.generic]:
 
 
 def link_capacity(tables: Tables, kind: npt.DTypeLike) -> Whole:
-    """Bytes per tick of every link, [link, 1], in the unit of link loads: 1 / share_denominator bytes."""
+    """Bytes per tick of every link, [link, 1], in the unit of link loads: 1 / share_denominator bytes.
+
+    Parameters
+    ----------
+    tables : Tables
+    kind : dtype
+        Of the result: int64, or object for Python integers.
+    """
     capacity: Whole = tables.link_rate[:, None].astype(kind) * tables.share_denominator
     return capacity
 
@@ -107,7 +120,15 @@ def crossings(tables: Tables, source: IntArray, target: IntArray) -> tuple[IntAr
 
 
 def link_load(tables: Tables, source: IntArray, target: IntArray, flow: Whole) -> Whole:
-    """Load of every link in every slot, [link, slot], in 1 / share_denominator bytes."""
+    """Load of every link in every slot, [link, slot], in 1 / share_denominator bytes.
+
+    Parameters
+    ----------
+    tables : Tables
+    source, target : int64[row]
+        Stages and memories.
+    flow : int64 or object [row, slot], bytes
+    """
     link, row, numerator = crossings(tables, source, target)
     load = np.zeros((len(tables.links), flow.shape[1]), dtype=flow.dtype)
     used, total = reduce_by(np.add, link, numerator[:, None] * flow[row])
@@ -119,6 +140,11 @@ def stretch(tables: Tables, traffic: KvTraffic) -> IntArray:
     """(1 - f) x of every stage in every slot, rounded up, int64[stage, slot], ticks.
 
     x is the most time that the stage's own writes and reads need on any one link or port.
+
+    Parameters
+    ----------
+    tables : Tables
+    traffic : KvTraffic
     """
     longest = np.zeros((tables.stages, traffic.flow.shape[1]), dtype=np.int64)
     serial = 1 - tables.overlap
@@ -143,7 +169,15 @@ def stretch(tables: Tables, traffic: KvTraffic) -> IntArray:
 
 
 def reduce_by(ufunc: np.ufunc, key: IntArray, values: Whole) -> tuple[IntArray, Whole]:
-    """Reduce together the rows of `values` whose keys are equal; the keys must be sorted."""
+    """Reduce together the rows of `values` whose keys are equal; the keys must be sorted.
+
+    Parameters
+    ----------
+    ufunc : numpy.ufunc
+    key : int64[row]
+        Sorted.
+    values : int64 or object [row, ...]
+    """
     if key.size == 0:
         return key, values
     first = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])

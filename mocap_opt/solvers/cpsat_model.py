@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mocap_opt.errors import SolverUnavailableError
-from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Sum, TableEntry
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, Largest, Least, Row, Sum, TableEntry
 from mocap_opt.solvers.versions import installed_version
 from mocap_opt.stopping import signals_wait
 
@@ -62,35 +63,44 @@ def build_model(program: IntegerProgram, *, at_least: int | None = None, at_most
         chosen = [variables[v] for v in affine.terms]
         return cp_model.LinearExpr.weighted_sum(chosen, list(affine.terms.values())) + affine.constant
 
-    def add(name: str, affine: Affine, *, equality: bool = False) -> None:
-        terms, right, weakened = fit(program, affine, equality=equality)
-        chosen = [variables[v] for v in terms]
-        sum_ = cp_model.LinearExpr.weighted_sum(chosen, list(terms.values()))
-        high = right if equality else cp_model.INT_MAX
-        model.add_linear_constraint(sum_, right, high).with_name(name)
-        if weakened:
-            relaxed.append(name)
-
     for definition in program.definitions:
         name, target = program.names[definition.variable], variables[definition.variable]
         if isinstance(definition, TableEntry):
             model.add_element(variables[definition.index], list(definition.entries), target).with_name(name)
         elif isinstance(definition, Sum):
-            add(name, definition.expression - Affine({definition.variable: 1}), equality=True)
+            row = Row(name, definition.expression - Affine({definition.variable: 1}), equality=True)
+            relaxed += _add(model, variables, program, [row])
         elif isinstance(definition, Least):
             model.add_min_equality(target, [expression(e) for e in definition.expressions]).with_name(name)
         elif isinstance(definition, Largest):
-            for row, factor, least in definition.rows:
-                add(row, Affine({definition.variable: factor}) - least)
-    for row_ in program.rows:
-        add(row_.name, row_.expression, equality=row_.equality)
+            least = [
+                Row(row, Affine({definition.variable: factor}) - e) for row, factor, e in definition.rows
+            ]
+            relaxed += _add(model, variables, program, least)
+    known = []
     if at_least is not None:
-        add("known_lower_bound", program.objective - at_least)
+        known.append(Row("known_lower_bound", program.objective - at_least))
     if at_most is not None:
-        add("known_upper_bound", at_most - program.objective)
+        known.append(Row("known_upper_bound", at_most - program.objective))
+    relaxed += _add(model, variables, program, [*program.rows, *known])
     # Without its constant, so that all of CP-SAT's numbers lack it alike.
     model.minimize(expression(program.objective - program.objective.constant))
     return Built(model, variables, tuple(relaxed))
+
+
+def _add(
+    model: cp_model.CpModel, variables: list[cp_model.IntVar], program: IntegerProgram, rows: Sequence[Row]
+) -> list[str]:
+    """Add rows; return the names of those that had to be weakened."""
+    relaxed = []
+    for row in rows:
+        terms, right, weakened = fit(program, row.expression, equality=row.equality)
+        left = cp_model.LinearExpr.weighted_sum([variables[v] for v in terms], list(terms.values()))
+        high = right if row.equality else cp_model.INT_MAX
+        model.add_linear_constraint(left, right, high).with_name(row.name)
+        if weakened:
+            relaxed.append(row.name)
+    return relaxed
 
 
 def fit(
@@ -102,6 +112,14 @@ def fit(
     which keeps the same integer points.  If sums could still leave the safe range, the row is
     written in the distances of the variables from their lower bounds, divided, and rounded up term
     by term: then every point of the row still satisfies it (an outer relaxation).
+
+    Parameters
+    ----------
+    program : IntegerProgram
+        For the variables' bounds.
+    affine : Affine
+    equality : bool
+        Whether the row is ``affine == 0``.
 
     Returns
     -------

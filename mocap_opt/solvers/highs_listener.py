@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -88,7 +87,19 @@ class Listener:
         self.stop, self.error = True, KeyboardInterrupt()
 
     def listen(self, kind: int, message: str, out: Any, inputs: Any, _: object) -> None:
-        """Serve a callback of HiGHS; an exception must not travel through its C++ frames."""
+        """Serve a callback of HiGHS; an exception must not travel through its C++ frames.
+
+        Parameters
+        ----------
+        kind : int
+            A ``HighsCallbackType``.
+        message : str
+            A piece of the log.
+        out, inputs : HighsCallbackOutput, HighsCallbackInput
+            What HiGHS tells, and where it looks for a request to stop; `inputs` may be None.
+        _ : object
+            User data, unused.
+        """
         try:
             if kind == self.logging:
                 self.lines.append(message)
@@ -115,7 +126,17 @@ def _progress(out: Any) -> Progress:
 
 
 def check(status: Any, call: str, *, warnings_are_fine: bool = True) -> None:
-    """Raise if a call of HiGHS failed."""
+    """Raise if a call of HiGHS failed.
+
+    Parameters
+    ----------
+    status : HighsStatus
+        What the call returned.
+    call : str
+        Its name and whatever helps to find the cause.
+    warnings_are_fine : bool
+        Whether a warning counts as success.
+    """
     kinds = load_highspy().HighsStatus
     if status == kinds.kOk or (status == kinds.kWarning and warnings_are_fine):
         return
@@ -138,11 +159,7 @@ def deferred_interrupt(on_interrupt: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        on_interrupt()
-
-    before = signal.signal(signal.SIGINT, handle)
+    before = signal.signal(signal.SIGINT, lambda number, frame: on_interrupt())
     try:
         yield
     finally:

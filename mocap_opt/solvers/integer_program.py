@@ -153,7 +153,13 @@ class IntegerProgram:
         return len(self.names) - 1
 
     def decision(self, name: str, lower: int, upper: int) -> Affine:
-        """Add a decision variable with bounds; a fixed one becomes a constant."""
+        """Add a decision variable with bounds; a fixed one becomes a constant.
+
+        Parameters
+        ----------
+        name : str
+        lower, upper : int
+        """
         if lower == upper:
             return Affine({}, lower)
         return Affine({self._new(name, lower, upper): 1})
@@ -162,6 +168,13 @@ class IntegerProgram:
         """Add a variable equal to an expression and require it to lie between two values.
 
         An expression that is a variable or a constant needs no other; it is returned as it is.
+
+        Parameters
+        ----------
+        name : str
+        expression : Affine
+        least, most : int
+            Bounds required of it.
         """
         low, high = self.bounds(expression)
         if not expression.terms or (list(expression.terms.values()) == [1] and not expression.constant):
@@ -176,14 +189,28 @@ class IntegerProgram:
         return Affine({variable: 1})
 
     def least(self, name: str, expressions: Sequence[Affine]) -> Affine:
-        """Add a variable equal to the least of some expressions."""
+        """Add a variable equal to the least of some expressions.
+
+        Parameters
+        ----------
+        name : str
+        expressions : sequence of Affine
+            At least one.
+        """
         bounds = [self.bounds(e) for e in expressions]
         variable = self._new(name, min(b[0] for b in bounds), min(b[1] for b in bounds))
         self.definitions.append(Least(variable, tuple(expressions)))
         return Affine({variable: 1})
 
     def largest(self, name: str, floor: int = 0) -> Affine:
-        """Add a variable pressed down onto the rows that `at_least` gives it, and onto a floor."""
+        """Add a variable pressed down onto the rows that `at_least` gives it, and onto a floor.
+
+        Parameters
+        ----------
+        name : str
+        floor : int
+            Its value if no row asks for more.
+        """
         variable = self._new(name, floor, floor)
         self._largest[variable] = Largest(variable, floor)
         self.definitions.append(self._largest[variable])
@@ -193,6 +220,14 @@ class IntegerProgram:
         """Require ``factor x target >= expression``; `target` comes from `largest`.
 
         Rows that hold whatever the variables' values are left out.
+
+        Parameters
+        ----------
+        name : str
+            Of the row; starts with its family's name.
+        target, expression : Affine
+        factor : int
+            Above 0.
 
         Raises
         ------
@@ -249,7 +284,15 @@ class IntegerProgram:
         return Affine({result: 1})
 
     def require(self, name: str, expression: Affine, *, equality: bool = False) -> None:
-        """Require ``expression >= 0`` (or ``== 0``); rows that hold in any case are left out."""
+        """Require ``expression >= 0`` (or ``== 0``); rows that hold in any case are left out.
+
+        Parameters
+        ----------
+        name : str
+            Of the row; starts with its family's name.
+        expression : Affine
+        equality : bool
+        """
         if equality or self.bounds(expression)[0] < 0:
             self.rows.append(Row(name, expression, equality))
 

@@ -69,7 +69,14 @@ class Reading:
 
 
 def feasible(program: LinearProgram, values: FloatArray | None) -> bool:
-    """Whether a reading's solution satisfies every row as it stands, whatever the solver says of it."""
+    """Whether a reading's solution satisfies every row as it stands, whatever the solver says of it.
+
+    Parameters
+    ----------
+    program : LinearProgram
+    values : float64[column] or None
+        None satisfies nothing.
+    """
     if values is None or not np.isfinite(values).all():
         return False
     return program.violation(values)[0] <= FEASIBILITY_TOLERANCE
