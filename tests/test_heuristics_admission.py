@@ -13,8 +13,13 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
 from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.replay.admission import admission_predecessors, noncritical_predecessors
-from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate, without_traffic
+from mocap_opt.replay.contention_free_makespan import (
+    admission_predecessors,
+    contention_free_latency,
+    contention_free_makespan,
+    noncritical_predecessors,
+    without_traffic,
+)
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.event import replay_event
 from mocap_opt.schedule.plan import Plan
@@ -67,11 +72,13 @@ def test_without_contention_the_estimate_is_the_event_driven_latency() -> None:
         indices, pages = plan.grid_indices(tables), plan.remote_pages(tables)
         exact = replay_event(tables, plan).latency
         # KV times are rounded up to a tick, at most once per chunk on the longest path.
-        assert exact <= estimate(tables, indices, pages) + 1
-        assert estimate(tables, indices, pages) <= exact + plan.chunks * tables.stages
+        assert exact <= contention_free_makespan(tables, indices, pages) + 1
+        assert contention_free_makespan(tables, indices, pages) <= exact + plan.chunks * tables.stages
         assert contention_free_latency(tables, plan) <= exact
         compared += 1
-        waiting += estimate(tables, indices, pages) > estimate(tables, indices)
+        waiting += contention_free_makespan(tables, indices, pages) > contention_free_makespan(
+            tables, indices
+        )
     assert compared > 50
     assert waiting > 5
 
@@ -178,13 +185,13 @@ def test_chunks_wait_for_the_last_stage_that_frees_where_they_go() -> None:
 
 def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:
     tables = uneven()
-    alone = estimate(tables, INDICES)
+    alone = contention_free_makespan(tables, INDICES)
     simple = greedy(tables, INDICES).pages
     assert simple is not None
-    assert estimate(tables, INDICES, simple) > alone
+    assert contention_free_makespan(tables, INDICES, simple) > alone
     pages = timely(tables, INDICES, alone).pages
     assert pages is not None
-    assert estimate(tables, INDICES, pages) == alone
+    assert contention_free_makespan(tables, INDICES, pages) == alone
     plan, other = (Plan.from_arrays(tables, INDICES, homes) for homes in (pages, simple))
     assert not violations(tables, plan)
     assert replay_event(tables, plan).latency < replay_event(tables, other).latency
@@ -192,7 +199,7 @@ def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:
 
 def test_says_so_where_no_homes_are_timely() -> None:
     tables = uneven(609, UNEVEN)
-    homes = timely(tables, INDICES, estimate(tables, INDICES))
+    homes = timely(tables, INDICES, contention_free_makespan(tables, INDICES))
     assert homes.pages is None
     assert homes.why == "no such homes"
     short = timely(replace(tables, capacity=tables.capacity // 2), INDICES, 10**9)
@@ -202,7 +209,7 @@ def test_says_so_where_no_homes_are_timely() -> None:
 
 def test_more_latency_makes_later_ends_harmless() -> None:
     tables = uneven()
-    alone = estimate(tables, INDICES)
+    alone = contention_free_makespan(tables, INDICES)
     tight, ample = (harmless_ends(tables, INDICES, latency) for latency in (alone, 2 * alone))
     assert np.all(tight <= ample)
     assert (tight < ample).any()
@@ -212,13 +219,13 @@ def test_where_bytes_are_short_there_are_no_timely_homes() -> None:
     short = found = 0
     for memory in range(609, 680, 10):
         tables = uneven(memory, UNEVEN)
-        alone = estimate(tables, INDICES)
+        alone = contention_free_makespan(tables, INDICES)
         homes = timely(tables, INDICES, alone)
         if bytes_short(tables, INDICES[None], alone)[0] > 0:
             assert homes.why == "no such homes"
             short += 1
         elif homes.pages is not None:
-            assert estimate(tables, INDICES, homes.pages) == alone
+            assert contention_free_makespan(tables, INDICES, homes.pages) == alone
             found += 1
     assert short
     assert found
@@ -235,14 +242,14 @@ def test_room_is_made_by_moving_boundaries() -> None:
         link_rate=10**9,
     )
     indices = 2 * INDICES
-    alone = estimate(tables, indices)
+    alone = contention_free_makespan(tables, indices)
     assert bytes_short(tables, indices[None], alone)[0] > 0
     least = least_latency(tables, indices, 2 * alone)
     assert least is not None
     assert alone < least
     moved, latency = repair_memory(tables, indices, least)
     assert latency < least
-    assert estimate(tables, moved) <= latency
+    assert contention_free_makespan(tables, moved) <= latency
     assert bytes_short(tables, moved[None], latency)[0] <= 0
     assert least_latency(tables, indices, alone) is None
     moved, latency = repair_memory(tables, indices, least, asked_to_stop=lambda: True)
@@ -255,11 +262,11 @@ def test_unhindered_plans_get_better_and_are_feasible(deterministic: bool) -> No
     tables = uneven()
     pages = greedy(tables, INDICES).pages
     plan = Plan.from_arrays(tables, INDICES, pages)
-    start = latency = estimate(tables, INDICES, pages)
+    start = latency = contention_free_makespan(tables, INDICES, pages)
     found = list(unhindered(tables, plan, deterministic=deterministic))
     for better in found:
         assert not violations(tables, better)
-        reached = estimate(tables, better.grid_indices(tables), better.remote_pages(tables))
+        reached = contention_free_makespan(tables, better.grid_indices(tables), better.remote_pages(tables))
         assert reached < latency
         latency = reached
     assert latency < start
@@ -288,14 +295,16 @@ def test_a_solve_takes_them_unless_lockstep_counts() -> None:
 
 def test_patient_homes_wait_less_than_greedy_ones() -> None:
     tables = uneven(190)
-    alone = estimate(tables, INDICES)
+    alone = contention_free_makespan(tables, INDICES)
     simple = greedy(tables, INDICES).pages
     assert simple is not None
-    assert estimate(tables, INDICES, simple) > alone
+    assert contention_free_makespan(tables, INDICES, simple) > alone
     pages = patient(tables, INDICES, alone).pages
     assert pages is not None
     assert not violations(tables, Plan.from_arrays(tables, INDICES, pages))
-    assert estimate(tables, INDICES, pages) < estimate(tables, INDICES, simple)
+    assert contention_free_makespan(tables, INDICES, pages) < contention_free_makespan(
+        tables, INDICES, simple
+    )
 
 
 def test_patient_homes_are_feasible() -> None:
@@ -307,7 +316,7 @@ def test_patient_homes_are_feasible() -> None:
         if plan is None:
             continue
         indices = plan.grid_indices(tables)
-        homes = patient(tables, indices, estimate(tables, indices), n or None)
+        homes = patient(tables, indices, contention_free_makespan(tables, indices), n or None)
         if homes.pages is None:
             assert "short in slot" in homes.why
             continue

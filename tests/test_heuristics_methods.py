@@ -21,7 +21,7 @@ from mocap_opt.baselines.registry import ENGINE_RULES
 from mocap_opt.baselines.uniform import equal_chunks
 from mocap_opt.homes.home_search import program
 from mocap_opt.homes.thresholds import greatest_thresholds
-from mocap_opt.replay.contention_free_makespan import contention_free_latency, estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_latency, contention_free_makespan
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
@@ -175,7 +175,7 @@ def test_mocap_counts_the_traffic_it_causes() -> None:
     assert blind is not None
 
     def latency(plan: Plan) -> int:
-        return estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+        return contention_free_makespan(tables, plan.grid_indices(tables), plan.remote_pages(tables))
 
     assert latency(proposal.plan) < latency(blind)
 

@@ -23,8 +23,12 @@ from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.homes.thresholds import local
-from mocap_opt.replay.admission import admission_predecessors
-from mocap_opt.replay.contention_free_makespan import contention_free_latency, durations, estimate
+from mocap_opt.replay.contention_free_makespan import (
+    admission_predecessors,
+    contention_free_latency,
+    contention_free_makespan,
+    durations,
+)
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.tables.cost_tables import Tables
@@ -72,7 +76,7 @@ def test_the_estimate_is_the_exact_recursion_rounded_up() -> None:
             continue
         compared += 1
         exact = price_plan(tables, plan, contention_free_price)
-        found = estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+        found = contention_free_makespan(tables, plan.grid_indices(tables), plan.remote_pages(tables))
         # The exact recursion knows nothing of admission (see test_heuristics_admission.py).
         assert exact <= found
         if (admission_predecessors(tables, plan.grid_indices(tables), plan.remote_pages(tables)) < 0).all():
@@ -191,7 +195,9 @@ def test_slack_memory_gives_the_best_of_all_partitions() -> None:
         there = list(every_partition(tables))
         assert (plan is None) == (not there)
         if plan is not None:
-            assert estimate(tables, plan.grid_indices(tables)) == min(estimate(tables, p) for p in there)
+            assert contention_free_makespan(tables, plan.grid_indices(tables)) == min(
+                contention_free_makespan(tables, p) for p in there
+            )
 
 
 def test_slack_memory_meets_the_closed_form() -> None:
@@ -202,7 +208,7 @@ def test_slack_memory_meets_the_closed_form() -> None:
     steps = np.diff(tables.phi[0, indices])
     # Phi(S) + m c + (N - 1) (D + c).
     formula = int(tables.phi[0, -1]) + plan.chunks * 700 + 7 * (int(steps.max()) + 700)
-    assert estimate(tables, indices) == formula == replay_event(tables, plan).latency
+    assert contention_free_makespan(tables, indices) == formula == replay_event(tables, plan).latency
 
 
 def test_fine_grids_approach_equal_steps_of_phi() -> None:
@@ -242,9 +248,9 @@ def test_pooled_memory_gives_the_best_of_all_that_fit(seed: int) -> None:
             infeasible += 1
             assert "short in slot" in proposal.reason or "limits on counts" in proposal.reason
             continue
-        best = min(estimate(tables, p) for p in there)
-        assert estimate(tables, proposal.plan.grid_indices(tables)) == best
-        bound += best > min(estimate(tables, p) for p in every_partition(tables))
+        best = min(contention_free_makespan(tables, p) for p in there)
+        assert contention_free_makespan(tables, proposal.plan.grid_indices(tables)) == best
+        bound += best > min(contention_free_makespan(tables, p) for p in every_partition(tables))
     assert bound > 3
 
 
@@ -290,8 +296,8 @@ def test_unlike_stages_are_near_the_best_of_all_partitions() -> None:
         )
         plan = search(pooled_shortage, greedy)(tables).plan
         assert plan is not None
-        best = min(estimate(tables, p) for p in every_partition(tables))
-        ratios.append(estimate(tables, plan.grid_indices(tables)) / best)
+        best = min(contention_free_makespan(tables, p) for p in every_partition(tables))
+        ratios.append(contention_free_makespan(tables, plan.grid_indices(tables)) / best)
     assert min(ratios) >= 1
     assert max(ratios) < 1.1
     assert np.mean(ratios) < 1.05

@@ -16,7 +16,7 @@ from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.terapipe import terapipe, terapipe_slices
 from mocap_opt.baselines.uniform import equal_chunks
 from mocap_opt.chunking.longest_chunk_time import leading_stages
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
@@ -113,7 +113,7 @@ def test_the_objective_is_the_estimate_on_identical_stages() -> None:
     stage = np.zeros(1, dtype=int)
     tau = tables.tau(stage, indices[:-1], indices[1:])
     send = tables.send_time(stage, indices[:-1], indices[1:])
-    assert estimate(tables, indices) == tau.sum() + 4 * (tau + send).max()
+    assert contention_free_makespan(tables, indices) == tau.sum() + 4 * (tau + send).max()
 
 
 # Published latency of GPT3-175B on 48 stages, sequence 2048, by the number of equal slices, seconds

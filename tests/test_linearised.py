@@ -7,7 +7,7 @@ from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.boundary_slp import linearised
@@ -16,7 +16,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 def price(tables: Tables, plan: Plan) -> int:
-    return estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    return contention_free_makespan(tables, plan.grid_indices(tables), plan.remote_pages(tables))
 
 
 def equal_chunks(tokens: int, chunks: int) -> Plan:

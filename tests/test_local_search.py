@@ -9,7 +9,7 @@ from oracle import brute_force, contention_free_price
 from random_plans import random_plan
 from random_tables import MIDDLING, random_instances, random_tables
 
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.local_search import improve, recounts, screen, shifts
@@ -21,7 +21,7 @@ def test_it_finds_the_shrinking_chunks_by_hand():
     tables = make_tables(2, 6, linear=1, quadratic=1, max_chunks=2, exact=True)
     found = improve(tables, Plan((0, 3, 6)))
     assert found[0].boundaries == (0, 4, 6)
-    assert estimate(tables, found[0].grid_indices(tables)) == 64
+    assert contention_free_makespan(tables, found[0].grid_indices(tables)) == 64
 
 
 def test_it_may_change_the_number_of_chunks():
@@ -59,7 +59,7 @@ def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed):
             for moved, price in list(zip(moves, prices, strict=True))[:30]:
                 broken = {v.rule for v in violations(tables, Plan.from_arrays(tables, moved))}
                 assert broken <= {"capacity"}
-                assert price <= estimate(tables, moved)
+                assert price <= contention_free_makespan(tables, moved)
                 seen += 1
     assert seen > 300
 
@@ -73,7 +73,10 @@ def test_plans_on_the_way_are_feasible_and_ever_better():
         if plan is None:
             continue
         found = improve(tables, plan)
-        ticks = [estimate(tables, p.grid_indices(tables), p.remote_pages(tables)) for p in [*found, plan]]
+        ticks = [
+            contention_free_makespan(tables, p.grid_indices(tables), p.remote_pages(tables))
+            for p in [*found, plan]
+        ]
         assert ticks == sorted(ticks)
         assert len(set(ticks)) == len(ticks)
         assert all(violations(tables, p) == [] for p in found)
@@ -91,7 +94,7 @@ def test_never_below_brute_force_and_often_there():
             continue
         tried += 1
         best = (improve(tables, plan) or [plan])[0]
-        ticks = estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+        ticks = contention_free_makespan(tables, best.grid_indices(tables), best.remote_pages(tables))
         assert ticks >= optimum.value
         reached += ticks <= optimum.value + 2
     assert tried >= 60

@@ -15,10 +15,9 @@ from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.activity import Activity, event_activity, event_transfers, lockstep_activity
 from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError
 from mocap_opt.replay.event import replay_event
-from mocap_opt.replay.load import event_load, lockstep_load
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.replay.memory_history import event_memory, lockstep_memory
 from mocap_opt.replay.transfers import Kind
+from mocap_opt.replay.usage import event_load, event_memory, lockstep_load, lockstep_memory
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.tables.cost_tables import Tables
 

@@ -9,7 +9,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, MocapError, Problem
 from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal, Propose, Selection
 from mocap_opt.memory_budget import OverBudgetError
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
@@ -27,7 +27,7 @@ def compose(boundaries: BoundaryRule, homes: HomeRule) -> Propose:
         bounds: list[int] = []
         for indices in candidates:
             stop_if(asked_to_stop)
-            bounds.append(estimate(tables, indices))
+            bounds.append(contention_free_makespan(tables, indices))
         for n in sorted(range(len(candidates)), key=lambda n: (bounds[n], n)):
             if selection.best is not None and bounds[n] >= selection.best:
                 break

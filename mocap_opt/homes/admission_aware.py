@@ -1,7 +1,7 @@
 """Homes with which admission to memory delays no chunk that a latency depends on: by CP-SAT, and greedily.
 
 Behind a slow stage, admission in slot order may make chunks wait for memory.  Which waits are too long is
-told by `mocap_opt.replay.admission.noncritical_predecessors`.  A program over whole pages keeps each late
+told by `noncritical_predecessors`.  A program over whole pages keeps each late
 chunk out of the memories where it would wait so long; the greedy rule does so as long as there is room
 elsewhere, and lets stages spill to few memories, so that few are closed.
 """
@@ -18,7 +18,7 @@ from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.homes.greedy import page_times
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, pooled_shortage, room
-from mocap_opt.replay.admission import noncritical_predecessors
+from mocap_opt.replay.contention_free_makespan import noncritical_predecessors
 from mocap_opt.solvers.limits import Limits
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables

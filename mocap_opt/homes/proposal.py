@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.stopping import STOPPED, AskedToStop, never
@@ -169,7 +169,7 @@ class Selection:
             self._reason = homes.why
             return
         pages = homes.pages if homes.pages.any() else None
-        ticks = estimate(self.tables, indices, pages)
+        ticks = contention_free_makespan(self.tables, indices, pages)
         self._found.append((ticks, len(self._found), indices, pages, notes))
         self.best = ticks if self.best is None else min(self.best, ticks)
 

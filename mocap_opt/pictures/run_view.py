@@ -17,9 +17,15 @@ from mocap_opt.replay.activity import (
 )
 from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError
 from mocap_opt.replay.event import replay_event
-from mocap_opt.replay.load import Load, event_load, lockstep_load
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.replay.memory_history import MemoryHistory, event_memory, lockstep_memory
+from mocap_opt.replay.usage import (
+    Load,
+    MemoryHistory,
+    event_load,
+    event_memory,
+    lockstep_load,
+    lockstep_memory,
+)
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.tables.cost_tables import Tables

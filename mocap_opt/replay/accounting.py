@@ -96,7 +96,7 @@ def account(timeline: Timeline, messages: Messages, depth: int | None) -> tuple[
     ----------
     timeline : Timeline
     messages : Messages
-        For the gates of admission.
+        For what admission waits for.
     depth : int or None
         Queue depth Q.
 
@@ -117,8 +117,8 @@ def account(timeline: Timeline, messages: Messages, depth: int | None) -> tuple[
             has_room = here
             if depth is not None and j >= depth and i + 1 < stages:
                 has_room = max(here, timeline.start[i + 1][j - depth])
-            freed = (timeline.end[stage][count - 1] for stage, count in messages.gates[i][j])
-            admitted = max(has_room, *freed) if messages.gates[i][j] else has_room
+            freed = (timeline.end[stage][count - 1] for stage, count in messages.admission_predecessors[i][j])
+            admitted = max(has_room, *freed) if messages.admission_predecessors[i][j] else has_room
             if start != admitted:
                 raise ReplayError(
                     f"stage {i}, chunk {j} started at {start}, not when it could, at {admitted}"

@@ -101,7 +101,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
     replay : EventReplay
         Of that plan.
     """
-    gates = schedule_messages(Schedule.of(tables, plan)).gates
+    waits_for = schedule_messages(Schedule.of(tables, plan)).admission_predecessors
     depth = tables.queue_depth
     limits = _limits(replay.log or ())
     found: list[Interval] = []
@@ -121,7 +121,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
             )
             for activity, begins, ends in steps:
                 if begins < ends:
-                    cause = f"stage {gates[i][j][-1][0]}" if activity is Activity.ADMISSION else ""
+                    cause = f"stage {waits_for[i][j][-1][0]}" if activity is Activity.ADMISSION else ""
                     found.append(Interval(i, j, activity, begins, ends, cause))
             if computed < end:
                 cause = limits.get((i, j), "")

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.replay.accounting import Ledger, StageAccount, Timeline, account, busy_time
-from mocap_opt.replay.event_queue import Clock, Stamp
+from mocap_opt.replay.event_queue import EventQueue, Stamp
 from mocap_opt.replay.network import Flow
 from mocap_opt.replay.run import Run
 from mocap_opt.replay.transfers import Messages, Route, schedule_messages
@@ -209,7 +209,7 @@ def _breakpoints(
     return tuple(memories)
 
 
-def _record(flow: Flow, clock: Clock, names: tuple[str, ...]) -> MessageRecord:
+def _record(flow: Flow, clock: EventQueue, names: tuple[str, ...]) -> MessageRecord:
     def ticks(stamp: Stamp) -> Fraction:
         return Fraction(clock.units(stamp), clock.scale)
 

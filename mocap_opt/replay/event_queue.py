@@ -9,7 +9,7 @@ Stamp = tuple[int, int]
 """An instant: units, and how many of them made a tick when it was taken."""
 
 
-class Clock:
+class EventQueue:
     """Events in the order of one key: (time, kind, sequence).
 
     Times are integers, `scale` units to a tick.  An instant that is no whole number of units makes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd, lcm
 
-from mocap_opt.replay.event_queue import Clock, Stamp
+from mocap_opt.replay.event_queue import EventQueue, Stamp
 from mocap_opt.replay.max_min_fairness import Resources, Way, progressive_filling
 from mocap_opt.replay.transfers import Route
 from mocap_opt.tables.cost_tables import Tables
@@ -58,7 +58,7 @@ class Flow:
         "work",
     )
 
-    def __init__(self, way: Way, stage: int, chunk: int, size: int, clock: Clock) -> None:
+    def __init__(self, way: Way, stage: int, chunk: int, size: int, clock: EventQueue) -> None:
         self.way = way
         self.stage = stage
         self.chunk = chunk
@@ -92,11 +92,11 @@ class Network:
     tables : Tables
     routes : sequence of Route
         All routes that will be used; flows name them by position.
-    clock : Clock
+    clock : EventQueue
         Receives an event for the end of every message.
     """
 
-    def __init__(self, tables: Tables, routes: Sequence[Route], clock: Clock) -> None:
+    def __init__(self, tables: Tables, routes: Sequence[Route], clock: EventQueue) -> None:
         self.clock = clock
         self.resources = Resources(tables, routes)
         self.ways = self.resources.ways

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import lcm
 
 from mocap_opt.replay.accounting import Ledger, ReplayError
-from mocap_opt.replay.event_queue import Clock, Stamp
+from mocap_opt.replay.event_queue import EventQueue, Stamp
 from mocap_opt.replay.network import MESSAGE, Flow, Network, common_scale
 from mocap_opt.replay.transfers import Kind, Messages
 from mocap_opt.tables.cost_tables import Tables
@@ -26,7 +26,7 @@ class Run:
 
     Attributes
     ----------
-    clock : Clock
+    clock : EventQueue
     network : Network
     ledger : Ledger
     sizes : list of list of int, bytes
@@ -46,7 +46,7 @@ class Run:
         self.messages = messages
         self.depth = tables.queue_depth
         self.stages, self.chunks = stages, chunks
-        self.clock = Clock()
+        self.clock = EventQueue()
         self.network = Network(tables, messages.routes, self.clock)
         self.ledger = Ledger(tables, messages)
         self.sizes = _sizes(messages)
@@ -119,7 +119,9 @@ class Run:
         last = stage + 1 == self.stages
         if self.depth is not None and not last and self.started[stage + 1] <= chunk - self.depth:
             return False
-        return all(self.ended[other] >= count for other, count in self.messages.gates[stage][chunk])
+        return all(
+            self.ended[other] >= count for other, count in self.messages.admission_predecessors[stage][chunk]
+        )
 
     def _start(self, stage: int) -> None:
         chunk = self.started[stage]

@@ -91,7 +91,7 @@ def trace_events(tables: Tables, plan: Plan, replay: EventReplay) -> dict[str, A
     """
     if replay.log is None:
         raise ValueError("the run was not recorded: replay with log=True")
-    clock = _Clock(tables)
+    clock = _Picoseconds(tables)
     timed = [
         *_slices(tables, plan, replay, clock),
         *_arrows(replay, clock),
@@ -112,7 +112,7 @@ def trace_events(tables: Tables, plan: Plan, replay: EventReplay) -> dict[str, A
     }
 
 
-class _Clock:
+class _Picoseconds:
     """Ticks as picoseconds."""
 
     def __init__(self, tables: Tables) -> None:
@@ -133,7 +133,7 @@ def _names(tables: Tables) -> list[Event]:
     return [{"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args} for what, pid, tid, args in found]
 
 
-def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
     """What every stage does: slices of a track never overlap."""
     for interval in event_activity(tables, plan, replay):
         begin, end = clock(interval.start), clock(interval.end)
@@ -150,7 +150,7 @@ def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Clock) -> I
         yield begin, {**event, "dur": (end - begin) / 10**6, "args": args}
 
 
-def _arrows(replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+def _arrows(replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
     """Activations, from a chunk on one stage to the same chunk on the next."""
     for i, (sender, receiver) in enumerate(pairwise(replay.start)):
         for j, arrives in enumerate(receiver):
@@ -161,14 +161,14 @@ def _arrows(replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
             yield clock(arrives), {"ph": "f", "bp": "e", "tid": i + 1, **shared}
 
 
-def _held(tables: Tables, replay: EventReplay, clock: _Clock) -> Iterator[Timed]:
+def _held(tables: Tables, replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
     """Bytes in every memory, whenever they change."""
     for k, points in enumerate(replay.memory):
         name = f"memory {k} of {format_bytes(int(tables.capacity[k]))}"
         yield from _counter(MEMORIES, name, "bytes", ((clock(at), held) for at, held in points))
 
 
-def _rates(tables: Tables, log: Sequence[MessageRecord], clock: _Clock) -> Iterator[Timed]:
+def _rates(tables: Tables, log: Sequence[MessageRecord], clock: _Picoseconds) -> Iterator[Timed]:
     """Total rate on every link and port, whenever it changes."""
     changes: dict[tuple[int, int], dict[Fraction, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for message in log:

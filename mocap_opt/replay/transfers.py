@@ -69,7 +69,7 @@ class Messages:
         tau + (1 - f) x.
     send : int64[stage, chunk], ticks
         The tabulated, uncontended time of the chunk's activations.
-    gates : tuple of tuple of tuple of (int, int), by [stage][chunk]
+    admission_predecessors : tuple of tuple of tuple of (int, int), by [stage][chunk]
         Stages, and how many chunks each must have ended, before this chunk is admitted.
     brings : int64[stage, chunk, memory], bytes
         What a chunk charges to each memory when it starts: its KV and, with a request's first chunk,
@@ -87,7 +87,7 @@ class Messages:
     activations: tuple[tuple[tuple[int, int] | None, ...], ...]
     compute: tuple[tuple[Fraction, ...], ...]
     send: IntArray
-    gates: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+    admission_predecessors: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
     brings: IntArray
     last: tuple[bool, ...]
     release: tuple[int, ...]
@@ -138,7 +138,7 @@ def schedule_messages(schedule: Schedule) -> Messages:
         activations=tuple(tuple(c for part in parts for c in part.activations[i]) for i in stages),
         compute=tuple(tuple(c for part in parts for c in part.compute[i]) for i in stages),
         send=np.concatenate([part.send for part in parts], axis=1),
-        gates=_gates(brings, np.array(slots), np.flatnonzero(last)),
+        admission_predecessors=_admission_predecessors(brings, np.array(slots), np.flatnonzero(last)),
         brings=brings,
         last=tuple(last),
         release=tuple(release),
@@ -245,7 +245,7 @@ def _raise_to_largest(times: list[Fraction], load: Whole, rate: IntArray, unit: 
                 times[j] = max(times[j], Fraction(largest, each * unit))
 
 
-def _gates(
+def _admission_predecessors(
     brings: IntArray, slots: IntArray, finals: IntArray
 ) -> tuple[tuple[tuple[tuple[int, int], ...], ...], ...]:
     """Chunks that must have ended before each chunk is admitted, by [stage][chunk].
@@ -278,8 +278,8 @@ def _gates(
         needed[:, : i + 1][needed[:, : i + 1] <= np.arange(chunks)[:, None]] = 0
         later = np.maximum.accumulate(needed[:, ::-1], axis=1)[:, ::-1]
         needed[:, :-1][needed[:, :-1] <= later[:, 1:]] = 0
-        gates: list[list[tuple[int, int]]] = [[] for _ in range(chunks)]
+        found: list[list[tuple[int, int]]] = [[] for _ in range(chunks)]
         for c, other in np.argwhere(needed).tolist():
-            gates[c].append((other, int(needed[c, other])))
-        rows.append(tuple(map(tuple, gates)))
+            found[c].append((other, int(needed[c, other])))
+        rows.append(tuple(map(tuple, found)))
     return tuple(rows)

@@ -17,7 +17,7 @@ from mocap_opt.flow_shop.recursion import unqueued_ends
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import pooled_shortage
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
@@ -88,7 +88,7 @@ def screen(tables: Tables, moves: IntArray) -> IntArray:
     Returns
     -------
     int64[move], ticks
-        No more than `contention_free_makespan.estimate` of the same boundaries with any homes.
+        No more than `contention_free_makespan` of the same boundaries with any homes.
     """
     *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
     priced: IntArray = ends[-1]
@@ -143,7 +143,7 @@ def improve(
 
 
 def _estimate_of(tables: Tables, plan: Plan) -> int:
-    return estimate(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    return contention_free_makespan(tables, plan.grid_indices(tables), plan.remote_pages(tables))
 
 
 def _best_move(
@@ -176,7 +176,7 @@ def _best_move(
             pages = rule(tables, moved).pages
             if pages is None:
                 continue
-            ticks = estimate(tables, moved, pages)
+            ticks = contention_free_makespan(tables, moved, pages)
             if ticks < best:
                 return moved, pages, ticks
     return None

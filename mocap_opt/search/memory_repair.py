@@ -12,8 +12,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.homes.slot_placement import room
-from mocap_opt.replay.admission import noncritical_predecessors
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan, noncritical_predecessors
 from mocap_opt.search.local_search import screen, shifts
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
@@ -72,7 +71,7 @@ def least_latency(tables: Tables, indices: IntArray, most: int) -> int | None:
         Grid indices of the boundaries.
     most : int, ticks
     """
-    alone = estimate(tables, indices)
+    alone = contention_free_makespan(tables, indices)
     if alone >= most:
         return None
     trials = alone + (most - alone) * np.arange(PARTS) // PARTS

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
 from mocap_opt.homes.slot_placement import pooled_shortage
-from mocap_opt.replay.contention_free_makespan import estimate
+from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.boundary_slp import balanced
@@ -70,7 +70,10 @@ def unhindered(
         Checked between searches and inside them.
     """
     start = plan.grid_indices(tables)
-    known, alone = estimate(tables, start, plan.remote_pages(tables)), estimate(tables, start)
+    known, alone = (
+        contention_free_makespan(tables, start, plan.remote_pages(tables)),
+        contention_free_makespan(tables, start),
+    )
     if alone * (1 + FINE) >= known:
         return
     # Moving large boundaries takes long; they get greedy homes as they are first.
@@ -80,14 +83,14 @@ def unhindered(
             bases = _with_room(tables, start, known, seed, asked_to_stop)
         for least, indices in bases:
             for pages in patient_homes(tables, indices, least, known, seed, asked_to_stop):
-                known = estimate(tables, indices, pages)
+                known = contention_free_makespan(tables, indices, pages)
                 yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
     effort = SEARCH_UNITS if deterministic else None
     for least, indices in bases:
         if tables.stages * (indices.size - 1) > MOST_CELLS:
             continue
         for pages in _halved(tables, indices, least, known, effort, seed, asked_to_stop):
-            known = estimate(tables, indices, pages)
+            known = contention_free_makespan(tables, indices, pages)
             yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
 
 
@@ -113,7 +116,7 @@ def _halved(
             seed=seed,
             asked_to_stop=asked_to_stop,
         ).pages
-        reached = known if pages is None else estimate(tables, indices, pages)
+        reached = known if pages is None else contention_free_makespan(tables, indices, pages)
         if pages is not None and reached < known and _feasible(tables, indices, pages):
             known = reached
             yield pages
@@ -155,7 +158,7 @@ def patient_homes(
             if asked_to_stop():
                 return
             pages = patient(tables, indices, latency, sample or None).pages
-            reached = known if pages is None else estimate(tables, indices, pages)
+            reached = known if pages is None else contention_free_makespan(tables, indices, pages)
             if pages is not None and reached < known and _feasible(tables, indices, pages):
                 known = reached
                 yield pages
@@ -168,7 +171,7 @@ def _with_room(
     least = least_latency(tables, start, known)
     # The program often gains a little even where there is room, but takes long where it is large.
     large = tables.stages * (start.size - 1) > MOST_CELLS
-    if large and least is not None and least <= estimate(tables, start) * (1 + FINE):
+    if large and least is not None and least <= contention_free_makespan(tables, start) * (1 + FINE):
         return [(least, start)]
     found = {indices.tobytes(): indices for indices in _moved(tables, start, asked_to_stop)}
     roomy = [
@@ -187,7 +190,7 @@ def _with_room(
                 repair_memory(tables, indices, least, seed=SAMPLES * seed + n, asked_to_stop=asked_to_stop)
             )
         # Between equals, chunks that lose less time without waits leave more to wait.
-        better.append(min(tries, key=lambda base: (base[1], estimate(tables, base[0]))))
+        better.append(min(tries, key=lambda base: (base[1], contention_free_makespan(tables, base[0]))))
     better.sort(key=lambda base: base[1])
     return [(least, indices) for indices, least in better]
 
@@ -195,7 +198,7 @@ def _with_room(
 def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[IntArray]:
     """The boundaries, and others moved to leave room before each stage ends."""
     found = [start]
-    alone = estimate(tables, start)
+    alone = contention_free_makespan(tables, start)
     for slack in SLACKS:
         indices = start
         for _ in range(ROUNDS):
@@ -210,6 +213,6 @@ def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[
             ]
             if not rounded:
                 break
-            indices = min(rounded, key=lambda other: estimate(tables, other))
+            indices = min(rounded, key=lambda other: contention_free_makespan(tables, other))
             found.append(indices)
     return found

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from mocap_opt.homes.home_search import improve_homes
 from mocap_opt.homes.link_balancing_lp import fluid
-from mocap_opt.replay import contention_free_makespan as estimate
+from mocap_opt.replay import contention_free_makespan as makespans
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
@@ -30,7 +30,7 @@ def congested(state: SearchState) -> bool:
     best, latency = state.best, state.best_latency
     if best is None or latency is None or not best.plan.homes:
         return False
-    return latency - estimate.without_traffic(state.tables, best.plan) > WORTH * latency
+    return latency - makespans.without_traffic(state.tables, best.plan) > WORTH * latency
 
 
 def not_congested(search: JointSearch) -> str | None:

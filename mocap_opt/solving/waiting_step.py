@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mocap_opt.replay import contention_free_makespan as estimate
+from mocap_opt.replay import contention_free_makespan as makespans
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
@@ -36,7 +36,7 @@ def _traffic_costs_more(state: SearchState) -> bool:
     """Whether traffic costs the best plan more than waiting for memory: then other steps gain more."""
     assert state.best is not None
     assert state.best_latency is not None
-    waiting = estimate.without_traffic(state.tables, state.best.plan)
+    waiting = makespans.without_traffic(state.tables, state.best.plan)
     alone = contention_free_latency(state.tables, Plan(state.best.plan.boundaries))
     return state.best_latency - waiting > waiting - alone
 
@@ -68,16 +68,16 @@ def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_t
     tables = state.tables
     source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
     best = state.best.plan
-    known = estimate.estimate(tables, best.grid_indices(tables), best.remote_pages(tables))
+    known = makespans.contention_free_makespan(tables, best.grid_indices(tables), best.remote_pages(tables))
     ranked = sorted(
-        (estimate.estimate(tables, plan.grid_indices(tables)), n, plan)
+        (makespans.contention_free_makespan(tables, plan.grid_indices(tables)), n, plan)
         for n, plan in enumerate([*plans, best])
     )
     # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
     for alone, _, plan in ranked:
         indices = plan.grid_indices(tables)
         for pages in patient_homes(tables, indices, alone, known, seed, asked_to_stop):
-            known = estimate.estimate(tables, indices, pages)
+            known = makespans.contention_free_makespan(tables, indices, pages)
             state.offer(Plan.from_arrays(tables, indices, pages), source)
     found = unhindered(
         tables,

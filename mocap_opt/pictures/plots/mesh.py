@@ -15,7 +15,7 @@ from mocap_opt.pictures.palette import DEAD_COLOUR, IDLE_COLOUR
 from mocap_opt.pictures.plots.style import add_boxes, boxes, link_map, port_map
 from mocap_opt.pictures.run_view import RunView
 from mocap_opt.pictures.wafer_geometry import Drawing, draw_wafer
-from mocap_opt.replay.load import FloatArray
+from mocap_opt.replay.usage import FloatArray
 from mocap_opt.tables.layout import Layout
 
 
