@@ -17,6 +17,7 @@ from mocap_opt.errors import InputError
 from mocap_opt.formulations import period as program
 from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.period_cpsat import PeriodResult
+from mocap_opt.formulations.pyomo_solution import start_values
 from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.replay.event import run_event
@@ -25,7 +26,9 @@ from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations, smallest_interval
+from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solving.period_search import best_period, period_of_method
 from mocap_opt.tables.cost_tables import Tables
 
@@ -55,6 +58,21 @@ def agree(numbers: range) -> None:
 
 def test_brute_force_highs_and_cpsat_agree_for_every_spacing() -> None:
     agree(range(QUICK))
+
+
+def test_plans_are_points_of_the_model_of_highs_with_their_period() -> None:
+    shorter = 0
+    for number in range(QUICK):
+        for slots, known in optima(number).items():
+            model = program.build(instances()[number], slots)
+            if known is None or model is None:
+                continue
+            compiled, tables = compile_model(model), model.data.tables
+            point = compiled.column_values(start_values(model, tables, known.plan))
+            assert compiled.program.violation(point)[0] <= FEASIBILITY_TOLERANCE
+            assert compiled.program.objective(point) * model.data.time_unit.ticks == known.value
+            shorter += known.plan.chunks < model.data.chunks.count
+    assert shorter
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from pyomo.core.expr import LinearExpression
 from mocap_opt.formulations.boundary_families import declare_boundaries, room_units
 from mocap_opt.formulations.chunk_graph import ChunkGraph
 from mocap_opt.formulations.presolve import local_homes_always_fit, may_house, page_unit
-from mocap_opt.formulations.pyomo_solution import LOCKSTEP
+from mocap_opt.formulations.pyomo_solution import lockstep_timing
 from mocap_opt.formulations.resources import Carrier, links, ports
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit
 from mocap_opt.formulations.slot_times import message_times
@@ -97,7 +97,7 @@ def declare_lockstep(
     """
     time_unit = TimeUnit.for_horizon(horizon(tables) if target is None else target)
     chunks = declare_boundaries(model, tables, graph, time_unit, endless=interval is not None)
-    data = ModelData(tables, time_unit, chunks, homes, LOCKSTEP, target, interval)
+    data = ModelData(tables, time_unit, chunks, homes, lockstep_timing(interval), target, interval)
     declare_homes_and_times(model, data)
 
 

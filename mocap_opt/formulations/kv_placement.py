@@ -23,7 +23,7 @@ from mocap_opt.formulations.home_families import (
 )
 from mocap_opt.formulations.page_rounding import solve_by_rounding
 from mocap_opt.formulations.presolve import free_bytes
-from mocap_opt.formulations.pyomo_solution import LOCKSTEP, check_start, no_plan, run_program
+from mocap_opt.formulations.pyomo_solution import check_start, lockstep_timing, no_plan, run_program
 from mocap_opt.formulations.rows import Family, ModelData, Terms, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.schedule.plan import Plan
@@ -163,7 +163,7 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     room = free_bytes(tables, longest) - tables.prefix_bytes
     if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
         homes = ((),) * tables.stages
-    declare_homes_and_times(model, ModelData(tables, time_unit, chunks, homes, LOCKSTEP))
+    declare_homes_and_times(model, ModelData(tables, time_unit, chunks, homes, lockstep_timing()))
     add_families(model, FAMILIES, without)
     return model
 
@@ -210,4 +210,4 @@ def solve_kv_placement(
     tail = (marks[1:] == tables.steps).astype(np.int64)
     if not tables.length_allowed[tail, np.diff(marks)].all() or marks.size - 1 not in tables.counts:
         return no_plan(limits, "the number or the lengths of the chunks break the limits")
-    return run_program(build(tables, marks), tables, start, limits, solve_by_rounding)
+    return run_program(build(tables, marks), tables, start, limits, solve=solve_by_rounding)

@@ -6,7 +6,7 @@ Boundaries, homes and slot times are the families of the joint program, over cyc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 import pyomo.environ as pyo
@@ -22,15 +22,12 @@ from mocap_opt.formulations.home_families import (
 )
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.presolve import positions
-from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, read_plan, without_beaten
+from mocap_opt.formulations.pyomo_solution import no_plan, run_program
 from mocap_opt.formulations.rows import Family, add_families
-from mocap_opt.formulations.slot_times import lockstep_latency
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.schedule.verify import schedule_violations
-from mocap_opt.solvers.highs import solve_mip
+from mocap_opt.schedule.verify import Violation, schedule_violations
 from mocap_opt.solvers.limits import Limits, SolverOptions
-from mocap_opt.solvers.outcome import SolveOutcome, Status, StopReason
-from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
 FAMILIES: tuple[Family, ...] = (*BOUNDARY_FAMILIES, *HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
@@ -94,31 +91,14 @@ def solve_period(
     limits = Limits(**options)
     model = build(tables, slots)
     if model is None:
-        outcome = SolveOutcome("highs", Status.INFEASIBLE, StopReason.INFEASIBLE, confirmed_by=CHUNK_GRAPH)
-        return PeriodResult(None, outcome)
-    compiled = compile_model(model)
-    built_s = limits.deadline.elapsed_s
-    result = solve_mip(
-        compiled.program,
-        time_limit_s=limits.deadline.limit_s,
-        gap=limits.gap,
-        seed=limits.seed,
-        threads=limits.threads,
-        callback=limits.callback,
-    )
-    raw = replace(result.outcome, build_s=built_s, time_limit_s=limits.time_limit_s)
-    bound = None if raw.bound is None else model.data.bound_ticks(raw.bound)
-    if result.values is None:
-        return PeriodResult(None, replace(raw, bound=bound))
-    compiled.load(result.values)
-    found = Schedule.of(tables, read_plan(model, model.data.tables), slots)
-    broken = schedule_violations(found)
-    if broken:
-        message = f"the solution breaks a rule, beyond HiGHS's tolerance: {broken[0]}"
-        unknown = replace(raw, status=Status.UNKNOWN, stop=StopReason.ERROR, objective=None, bound=bound)
-        return PeriodResult(None, replace(unknown, message=message))
-    objective = lockstep_latency(tables, found.plan, slots)
-    if bound is not None and bound > objective:
-        raw, bound = without_beaten(raw, bound, objective)
-    status = Status.OPTIMAL if raw.closes and bound == objective else Status.FEASIBLE
-    return PeriodResult(found, replace(raw, status=status, objective=objective, bound=bound))
+        return PeriodResult(
+            None, no_plan(limits, "no boundaries keep to the limits and fit in memory").outcome
+        )
+    result = run_program(model, tables, None, limits, check=partial(_violations, slots))
+    found = None if result.plan is None else Schedule.of(tables, result.plan, slots)
+    return PeriodResult(found, result.outcome)
+
+
+def _violations(slots: int, tables: Tables, plan: Plan) -> list[Violation]:
+    """What a plan breaks if requests come again so many slots apart."""
+    return schedule_violations(Schedule.of(tables, plan, slots))

@@ -89,14 +89,17 @@ def lockstep_values(
     ------
     variable, ticks
     """
-    times = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables))
+    interval = model.data.interval
+    times = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables), interval)
     for ticks, variables in zip(times, (model.work, model.exchange), strict=True):
+        # Slots of an interval go round: those that empty chunks push past its end are its first ones.
         for t, variable in variables.items():
-            yield variable, int(ticks[t - missing]) if t >= missing else 0
+            yield variable, int(ticks[t - missing]) if t >= missing or interval else 0
 
 
-LOCKSTEP = Timing(lockstep_latency, lockstep_values)
-"""Of the programs that minimise the sum of slot times."""
+def lockstep_timing(interval: int | None = None) -> Timing:
+    """Of programs that minimise the sum of slot times; with an interval, of requests that far apart."""
+    return Timing(partial(lockstep_latency, interval=interval), lockstep_values)
 
 
 def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
@@ -208,13 +211,15 @@ def run_program(
     tables: Tables,
     start: Plan | None,
     limits: Limits,
+    *,
     solve: Callable[..., HighsResult] = solve_mip,
+    check: Check = violations,
 ) -> ProgramResult:
     """Solve a program in one run.
 
     Parameters
     ----------
-    model, tables, start, limits, solve
+    model, tables, start, limits, solve, check
         As for `attempt`.
 
     Returns
@@ -222,7 +227,7 @@ def run_program(
     ProgramResult
         Never worse than the start.
     """
-    run = attempt(model, tables, start, limits, solve=solve)
+    run = attempt(model, tables, start, limits, solve=solve, check=check)
     plans = [plan for plan in (start, run.plan) if plan is not None]
     return conclude(plans, partial(model.data.timing.latency, tables), run.raw, run.bound)
 

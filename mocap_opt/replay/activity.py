@@ -185,10 +185,8 @@ def event_transfers(replay: EventReplay) -> tuple[Transfer, ...]:
     ValueError
         If the run was not recorded.
     """
-    if replay.log is None:
-        raise ValueError("the run was not recorded: replay with log=True")
     grouped: dict[tuple[int, int, Kind], list[MessageRecord]] = {}
-    for record in replay.log:
+    for record in replay.recorded():
         if record.route.kind in (Kind.READ, Kind.WRITE):
             grouped.setdefault((record.stage, record.chunk, record.route.kind), []).append(record)
     return tuple(

@@ -99,6 +99,18 @@ class EventReplay:
         """When the last request has left, ticks: of one request, the time to first token."""
         return self.completion[-1]
 
+    def recorded(self) -> tuple[MessageRecord, ...]:
+        """All messages in the order of their ends.
+
+        Raises
+        ------
+        ValueError
+            If the run was not recorded.
+        """
+        if self.log is None:
+            raise ValueError("the run was not recorded: replay with log=True")
+        return self.log
+
 
 def replay_event(
     tables: Tables, plan: Plan, *, log: bool = False, refinement: int = REFINEMENT

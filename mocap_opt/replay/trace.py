@@ -89,14 +89,12 @@ def trace_events(tables: Tables, plan: Plan, replay: EventReplay) -> dict[str, A
     ValueError
         If the run was not recorded.
     """
-    if replay.log is None:
-        raise ValueError("the run was not recorded: replay with log=True")
     clock = _Picoseconds(tables)
     timed = [
         *_slices(tables, plan, replay, clock),
         *_arrows(replay, clock),
         *_held(tables, replay, clock),
-        *_rates(tables, replay.log, clock),
+        *_rates(tables, replay.recorded(), clock),
     ]
     events = [{**event, "ts": at / 10**6} for at, event in sorted(timed, key=lambda item: item[0])]
     return {

@@ -76,15 +76,14 @@ def event_load(tables: Tables, replay: EventReplay, edges: Sequence[float] | Flo
     ValueError
         If the run was not recorded.
     """
-    if replay.log is None:
-        raise ValueError("the run was not recorded: replay with log=True")
     bounds = np.asarray(edges, dtype=np.float64)
     length = np.diff(bounds)
-    routes = {record.route: None for record in replay.log}
+    log = replay.recorded()
+    routes = {record.route: None for record in log}
     rows = {route: n for n, route in enumerate(routes)}
     # Bytes of a route until an edge: a piecewise linear sum over its messages' steps.
     until = np.zeros((len(routes), bounds.size))
-    for record in replay.log:
+    for record in log:
         at = [_number(step[0]) for step in record.rates] + [_number(record.end)]
         moved = [0.0]
         for (_, rate, _), begin, end in zip(record.rates, at[:-1], at[1:], strict=True):
