@@ -21,7 +21,7 @@ from mocap_opt.solvers import highs
 from mocap_opt.solvers.highs import solve_mip
 from mocap_opt.solvers.outcome import Status, StopReason
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY
-from mocap_opt.solvers.second_reading import SECOND_READINGS, Reading, settle
+from mocap_opt.solvers.second_reading import SECOND_READINGS, Reading, reconcile
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.stopping import Deadline
 
@@ -107,7 +107,7 @@ def stopped(*_: object, **__: object) -> Reading:
     ids=["optimal", "infeasible"],
 )
 def test_a_claim_that_nothing_confirms_closes_nothing(claim: Reading, status: Status) -> None:
-    left = settle(SMALL, claim, stopped(), 0.0, "a second run")
+    left = reconcile(SMALL, claim, stopped(), 0.0, "a second run")
     assert (left.status, left.stop) == (status, StopReason.UNCONFIRMED)
     assert (left.objective, left.bound, left.confirmed_by) == (claim.objective, claim.bound, None)
     assert "ended without (time_limit)" in left.message

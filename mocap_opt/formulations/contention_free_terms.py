@@ -12,7 +12,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
 from mocap_opt.flow_shop.recursion import unqueued_ends
-from mocap_opt.formulations.presolve import may_house
+from mocap_opt.formulations.presolve import may_hold_kv
 from mocap_opt.formulations.resources import Carrier
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
@@ -22,7 +22,7 @@ from mocap_opt.tables.cost_tables import Tables
 class Resource(Carrier):
     """A link or a memory port, and all that has to pass it during a request.
 
-    Weights of KV are 0 where it cannot live (`memory_limits.may_house`).
+    Weights of KV are 0 where it cannot live (`memory_limits.may_hold_kv`).
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class _Passage:
 def resources(tables: Tables) -> list[Resource]:
     """All links that something may cross, and all ports; of links that are the same, one."""
     passage, found = _Passage.of(tables), []
-    away = may_house(tables) & ~np.eye(tables.stages, dtype=np.bool_)
+    away = may_hold_kv(tables) & ~np.eye(tables.stages, dtype=np.bool_)
     step = np.arange(tables.stages - 1)
     seen: set[tuple[int, bytes]] = set()
     for e, name in enumerate(tables.links):

@@ -17,7 +17,7 @@ from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import declare_boundaries, room_units
 from mocap_opt.formulations.chunk_graph import ChunkGraph
-from mocap_opt.formulations.presolve import local_homes_always_fit, may_house, page_unit
+from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv, page_unit
 from mocap_opt.formulations.pyomo_solution import lockstep_timing
 from mocap_opt.formulations.resources import Carrier, links, ports
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit
@@ -26,7 +26,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int, ...], ...]:
-    """By stage, the memories in which its KV may live (`memory_limits.may_house`).
+    """By stage, the memories in which its KV may live (`memory_limits.may_hold_kv`).
 
     Empty tuples if everything always fits at home: then moving KV cannot help.
 
@@ -38,7 +38,7 @@ def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int,
     """
     if local_homes_always_fit(tables, endless=endless):
         return ((),) * tables.stages
-    return tuple(tuple(np.flatnonzero(fits).tolist()) for fits in may_house(tables, endless=endless))
+    return tuple(tuple(np.flatnonzero(fits).tolist()) for fits in may_hold_kv(tables, endless=endless))
 
 
 def declare_homes_and_times(model: pyo.ConcreteModel, data: ModelData) -> None:

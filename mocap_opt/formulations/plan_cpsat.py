@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mocap_opt.formulations.presolve import local_homes_always_fit, may_house
+from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import running
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
@@ -198,7 +198,7 @@ def homes_stay(plan: PlanVariables) -> None:
     program, tables = plan.program, plan.tables
     if not plan.place_homes or local_homes_always_fit(tables, endless=plan.endless):
         return
-    fits = may_house(tables, endless=plan.endless)
+    fits = may_hold_kv(tables, endless=plan.endless)
     for i in range(tables.stages):
         others = [k for k in range(tables.stages) if k != i and fits[i, k]]
         for j in range(1, plan.chunks + 1):

@@ -77,7 +77,7 @@ def local_homes_always_fit(tables: Tables, *, endless: bool = False) -> bool:
     return bool((room >= tables.page_bytes * tables.pages[-1]).all())
 
 
-def may_house(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]:
+def may_hold_kv(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]:
     """Whether a stage's KV may live in a memory, bool[stage, memory].
 
     In its own always; in others if they can hold a page of it at all, next to the least reserve.

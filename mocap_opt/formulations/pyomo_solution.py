@@ -308,7 +308,7 @@ def conclude(
     # optimum; that leaves a gap of rounding, far below the tolerance.
     rounded = raw.status is Status.OPTIMAL and (relative_gap(objective, bound) or 0.0) <= RELATIVE_TOLERANCE
     if bound is not None and bound > objective:
-        raw, bound = without_beaten(raw, bound, objective)
+        raw, bound = without_contradicted(raw, bound, objective)
         stop = raw.stop
     if raw.closes and bound is not None and (bound >= objective or rounded):
         status = Status.OPTIMAL
@@ -316,7 +316,7 @@ def conclude(
     return ProgramResult(best, replace(raw, status=status, stop=stop, objective=objective, bound=bound))
 
 
-def without_beaten(raw: SolveOutcome, bound: int, objective: int) -> tuple[SolveOutcome, int | None]:
+def without_contradicted(raw: SolveOutcome, bound: int, objective: int) -> tuple[SolveOutcome, int | None]:
     """Take back a bound that a feasible plan beats.
 
     Parameters

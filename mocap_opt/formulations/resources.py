@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.presolve import may_house
+from mocap_opt.formulations.presolve import may_hold_kv
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -48,7 +48,7 @@ def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
     endless : bool
         Whether requests come again without end.
     """
-    away = may_house(tables, endless=endless) & ~np.eye(tables.stages, dtype=np.bool_)
+    away = may_hold_kv(tables, endless=endless) & ~np.eye(tables.stages, dtype=np.bool_)
     either = np.where(away | away.T, tables.share, 0).reshape(len(tables.links), tables.stages**2)
     return [
         Carrier(

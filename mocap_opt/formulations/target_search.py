@@ -22,7 +22,7 @@ from mocap_opt.formulations.pyomo_solution import (
     attempt,
     conclude,
     no_plan,
-    without_beaten,
+    without_contradicted,
 )
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
@@ -56,7 +56,7 @@ Build = Callable[[int | None], pyo.ConcreteModel | None]
 class _Search:
     """What is known so far.
 
-    `lower` is proved, and closes gaps; `hoped` is the word of a run that nothing confirms.
+    `lower` is proved, and closes gaps; `unconfirmed` is the word of a run that nothing confirms.
     """
 
     tables: Tables
@@ -65,7 +65,7 @@ class _Search:
     lower: int
     plans: list[Plan]
     upper: int | None = None
-    hoped: int = 0
+    unconfirmed: int = 0
     confirmed_by: str = CHUNK_GRAPH
     last: SolveOutcome | None = None
     build_s: float = 0.0
@@ -127,7 +127,7 @@ class _Search:
             if run.raw.closes:
                 self.lower = max(self.lower, bound)
             else:
-                self.hoped = max(self.hoped, bound)
+                self.unconfirmed = max(self.unconfirmed, bound)
         if run.raw.confirmed_by is not None:
             self.confirmed_by = run.raw.confirmed_by
         if run.plan is not None:
@@ -265,10 +265,10 @@ def _conclude(search: _Search) -> ProgramResult:
         raw = replace(raw, status=Status.UNKNOWN, stop=stop)
     proved = replace(raw, confirmed_by=search.confirmed_by)
     price = partial(lockstep_latency, search.tables)
-    if search.hoped <= search.lower or search.close_enough(search.upper, search.lower):
+    if search.unconfirmed <= search.lower or search.close_enough(search.upper, search.lower):
         return conclude(search.plans, price, proved, search.lower)
-    if search.upper is None or search.hoped <= search.upper:
-        return conclude(search.plans, price, replace(raw, confirmed_by=None), search.hoped)
-    beaten, _ = without_beaten(replace(raw, confirmed_by=None), search.hoped, search.upper)
+    if search.upper is None or search.unconfirmed <= search.upper:
+        return conclude(search.plans, price, replace(raw, confirmed_by=None), search.unconfirmed)
+    beaten, _ = without_contradicted(replace(raw, confirmed_by=None), search.unconfirmed, search.upper)
     proved = replace(proved, message=beaten.message)
     return conclude(search.plans, price, proved, search.lower)

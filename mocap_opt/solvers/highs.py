@@ -23,7 +23,7 @@ from mocap_opt.solvers.highs_listener import (
 from mocap_opt.solvers.limits import Limits, SolverOptions
 from mocap_opt.solvers.linear_program import FEASIBILITY_TOLERANCE, FloatArray, LinearProgram
 from mocap_opt.solvers.outcome import Progress, SolveOutcome, Status, StopReason
-from mocap_opt.solvers.second_reading import FIRST_READING, SECOND_READINGS, Reading, feasible, settle
+from mocap_opt.solvers.second_reading import FIRST_READING, SECOND_READINGS, Reading, feasible, reconcile
 from mocap_opt.stopping import AskedToStop, never
 
 __all__ = ["HighsError", "HighsResult", "LpResult", "OnSolution", "load_highspy", "solve_lp", "solve_mip"]
@@ -178,7 +178,7 @@ def _read_again(
             limits, time_limit_s=limits.deadline.limit_s, seed=(limits.seed + number) % 2**31, callback=None
         )
         second = _read_mip(program, Listener(stop_early), left, others, node_limit, known)
-        reading = settle(program, claim, second, limits.gap, name)
+        reading = reconcile(program, claim, second, limits.gap, name)
         contradicted = reading.objective is not None and reading.bound is None
         if reading.confirmed_by is not None or contradicted or not second.ended:
             break

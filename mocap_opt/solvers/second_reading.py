@@ -82,7 +82,7 @@ def feasible(program: LinearProgram, values: FloatArray | None) -> bool:
     return program.violation(values)[0] <= FEASIBILITY_TOLERANCE
 
 
-def settle(program: LinearProgram, first: Reading, second: Reading, gap: float, name: str) -> Reading:
+def reconcile(program: LinearProgram, first: Reading, second: Reading, gap: float, name: str) -> Reading:
     """What remains of a claim that closes the program, after a second reading.
 
     Parameters
