@@ -22,7 +22,7 @@ from mocap_opt.tables.cost_tables import Tables
 class Resource(Carrier):
     """A link or a memory port, and all that has to pass it during a request.
 
-    Weights of KV are 0 where it cannot live (`memory_limits.may_hold_kv`).
+    Weights of KV are 0 where it cannot live (`presolve.may_hold_kv`).
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 def possible_homes(tables: Tables, *, endless: bool = False) -> tuple[tuple[int, ...], ...]:
-    """By stage, the memories in which its KV may live (`memory_limits.may_hold_kv`).
+    """By stage, the memories in which its KV may live (`presolve.may_hold_kv`).
 
     Empty tuples if everything always fits at home: then moving KV cannot help.
 
