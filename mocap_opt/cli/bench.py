@@ -129,7 +129,7 @@ Example:
 )
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @json_option
-def bench_command(
+def _bench(
     files: tuple[str, ...],
     directory: str | None,
     sizes: str | None,
@@ -240,4 +240,4 @@ def _print_table(cells: list[list[str]], markdown: bool) -> None:
             click.echo("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
-COMMANDS = (bench_command,)
+COMMANDS = (_bench,)

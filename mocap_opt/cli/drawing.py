@@ -69,7 +69,7 @@ class BrokenPlanError(MocapError):
     exit_code = ExitCode.INFEASIBLE
 
 
-@click.command(short_help="a picture of a plan")
+@click.command("plot", short_help="a picture of a plan")
 @file_argument
 @plans_argument
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What to draw.")
@@ -90,7 +90,7 @@ class BrokenPlanError(MocapError):
 @methods_option
 @solve_options
 @set_option
-def plot(
+def _plot(
     file: str,
     plans: tuple[str, ...],
     kind: str,
@@ -173,6 +173,11 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
 def readable_plan(path: str, tables: Tables) -> Plan:
     """Read a plan that may be drawn.
 
+    Parameters
+    ----------
+    path : str
+    tables : Tables
+
     Raises
     ------
     BrokenPlanError
@@ -194,14 +199,14 @@ def _progress(
         return load_progress(source), None
     found: list[Progress] = []
 
-    def work(stop: threading.Event, line: Line) -> Solution:
+    def _work(stop: threading.Event, line: Line) -> Solution:
         def news(progress: Progress) -> None:
             found.append(progress)
             line.tell(progress)
 
         return solve(instance, callback=news, stop=stop, **options)
 
-    solution = follow("solving", work)
+    solution = follow("solving", _work)
     return found, solution.report.runtime_s
 
 
@@ -236,14 +241,14 @@ def _contenders(
     )
 
 
-@click.command(short_help="a one-file HTML report")
+@click.command("report", short_help="a one-file HTML report")
 @file_argument
 @plans_argument
 @click.option("--out", type=click.Path(path_type=str), required=True, help="The HTML file to write.")
 @methods_option
 @solve_options
 @set_option
-def report(
+def _report(
     file: str, plans: tuple[str, ...], out: str, methods: str, overrides: tuple[str, ...], **options: Any
 ) -> ExitCode:
     """Write one HTML file about the PLANs, or else the methods, on the instance FILE.
@@ -266,4 +271,4 @@ def report(
     return ExitCode.ANSWERED
 
 
-COMMANDS = (plot, report)
+COMMANDS = (_plot, _report)

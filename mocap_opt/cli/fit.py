@@ -49,7 +49,9 @@ Examples:
 """
 
 
-@click.command(short_help="coefficients, or a table of times, from measured chunk times", epilog=FIT_EXAMPLE)
+@click.command(
+    "fit", short_help="coefficients, or a table of times, from measured chunk times", epilog=FIT_EXAMPLE
+)
 @click.argument("timings_path", metavar="TIMINGS.csv", type=click.Path(path_type=str))
 @click.option(
     "--hold",
@@ -74,7 +76,7 @@ Examples:
 )
 @click.option("--plot", type=click.Path(path_type=str), help="Draw the residuals (.png, .svg or .pdf).")
 @json_option
-def fit(
+def _fit(
     timings_path: str,
     held: tuple[str, ...],
     weights: str,
@@ -199,9 +201,7 @@ def _print(timings: Timings, fits: Sequence[Fit]) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
 @click.option("--out", type=click.Path(path_type=str), help="Write the timings here (CSV).")
 @set_option
-def write_timings(
-    file: str, noise: float, seed: int, out: str | None, overrides: tuple[str, ...]
-) -> ExitCode:
+def _timings(file: str, noise: float, seed: int, out: str | None, overrides: tuple[str, ...]) -> ExitCode:
     """List the chunk times that the costs of the instance FILE predict, in the form `fit` reads.
 
     The lengths and prefixes cover every chunk the instance allows, so the list says what to measure.
@@ -222,4 +222,4 @@ def write_timings(
     return ExitCode.ANSWERED
 
 
-COMMANDS = (fit, write_timings)
+COMMANDS = (_fit, _timings)

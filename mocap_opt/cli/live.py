@@ -109,6 +109,13 @@ class Interruptible:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Serve a signal.
 
+        Parameters
+        ----------
+        number : int
+            Of the signal.
+        frame : FrameType or None
+            Where it met the program; not used.
+
         Raises
         ------
         KeyboardInterrupt

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -15,7 +13,7 @@ from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds, prove_infeasible
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
-from mocap_opt.cli.outputs import require_outputs
+from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.cli.render import console, pairs, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
@@ -37,6 +35,16 @@ from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.tables import build_tables
 from mocap_opt.units import exact, format_percent
 
+CURVE_COLUMNS = (
+    "tokens",
+    "latency_s",
+    "lockstep_latency_s",
+    "event_latency_s",
+    "lower_bound_s",
+    "gap",
+    "chunks",
+    "found_by",
+)
 CURVE_POINTS = 12
 
 SEARCHING = 0.7
@@ -51,7 +59,20 @@ Examples:
 
 
 def curve_row(family: LengthFamily, point: Point, asked_to_stop: AskedToStop = never) -> dict[str, Any]:
-    """A point of the curve in tokens and seconds, with the gap to the best bound at its length."""
+    """A point of the curve, with the gap to the best bound at its length.
+
+    Parameters
+    ----------
+    family : LengthFamily
+    point : Point
+    asked_to_stop : callable
+        The bounds keep what they have proved by the time it says so.
+
+    Returns
+    -------
+    dict
+        In tokens and seconds, with the keys `CURVE_COLUMNS`.
+    """
     tables, found = family.at(point.tokens), point.assessment
     headline = best(lower_bounds(tables, asked_to_stop=asked_to_stop), {Scope.ANY_EXECUTION})
     return {
@@ -162,7 +183,7 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
 @click.option("--out", type=click.Path(path_type=str), help="Write the plan of the longest prompt (JSON).")
 @set_option
 @json_option
-def max_length(
+def _max_length(
     file: str,
     method: str,
     equal_chunks: bool,
@@ -187,7 +208,7 @@ def max_length(
     family = LengthFamily.of(instance)
     points = 0 if curve_path is None else CURVE_POINTS
 
-    def work(stop: threading.Event, line: Line) -> tuple[LongestPrompt, list[dict[str, Any]]]:
+    def _work(stop: threading.Event, line: Line) -> tuple[LongestPrompt, list[dict[str, Any]]]:
         deadline = Deadline(time_limit_s, stop)
         share_s = deadline.share(SEARCHING if points else 1.0).left_s
         asked: dict[str, Any] = {"curve_points": points, "time_limit_s": share_s}
@@ -204,9 +225,9 @@ def max_length(
             rows.append(curve_row(family, point, deadline.share(1 / (len(found.curve) - number))))
         return found, rows
 
-    found, rows = follow("the longest prompt", work)
+    found, rows = follow("the longest prompt", _work)
     if curve_path is not None:
-        write_text_atomically(curve_path, _csv(rows))
+        write_text_atomically(curve_path, csv_text(rows, CURVE_COLUMNS))
     if out is not None and found.best is not None:
         longest = instance.replace(f"workload.tokens={found.best.tokens}")
         plan = found.best.assessment.plan
@@ -240,13 +261,4 @@ def _limit(family: LengthFamily, limit_s: float | None, factor: float | None) ->
     return None if factor is None else LatencyLimit(family, factor=Fraction(exact(factor)))
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    columns = "tokens latency_s lockstep_latency_s event_latency_s lower_bound_s gap chunks found_by"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns.split(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-COMMANDS = (max_length,)
+COMMANDS = (_max_length,)

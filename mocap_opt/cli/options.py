@@ -47,7 +47,15 @@ class _Bytes(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size."""
+        """Read a size.
+
+        Parameters
+        ----------
+        value : object
+            Text as typed, or a number of bytes.
+        param, ctx
+            As click gives them.
+        """
         try:
             size = parse_bytes(value if isinstance(value, int) or not value.isdigit() else int(value))
         except ValueError as error:
@@ -130,12 +138,26 @@ def step_options(command: Command) -> Command:
 
 
 def complete_steps(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Every step that begins like this."""
+    """Complete the name of a step.
+
+    Parameters
+    ----------
+    ctx : click.Context
+    param : click.Parameter
+    begun : str
+        What is typed so far.
+    """
     return [CompletionItem(step.name) for step in STEPS if step.name.startswith(begun)]
 
 
 def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[Instance]:
     """Read several instance files; problems name theirs.
+
+    Parameters
+    ----------
+    files : sequence of str
+    overrides : iterable of str
+        As for `mocap_opt.load_instance`, for each file.
 
     Raises
     ------
@@ -185,7 +207,15 @@ class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
         return [plugin.name for plugin in plugins(*self.groups)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Take a built-in name or that of a plugin."""
+        """Take a built-in name or that of a plugin.
+
+        Parameters
+        ----------
+        value : object
+            As typed.
+        param, ctx
+            As click gives them.
+        """
         if built_in_name(str(value)) not in self.choices:
             return click.Choice([*self.choices, *self.brought()]).convert(value, param, ctx)
         warn_of_hidden([str(value)])
@@ -194,12 +224,28 @@ class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Every name that begins like this."""
+        """Complete a name.
+
+        Parameters
+        ----------
+        ctx : click.Context
+        param : click.Parameter
+        incomplete : str
+            What is typed so far.
+        """
         return _completed(incomplete, "", [*self.choices, *self.brought()])
 
 
 def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the last name of a list with commas."""
+    """Complete the last name of a list with commas.
+
+    Parameters
+    ----------
+    ctx : click.Context
+    param : click.Parameter
+    incomplete : str
+        The list as typed so far.
+    """
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
     names = [name for name in [*METHOD_NAMES, *MethodChoice().brought()] if name not in taken]

@@ -241,7 +241,14 @@ chunk_list_option = click.option(
 
 
 def print_chunk_list(plan: Plan | None, reason: str | None) -> None:
-    """Print the lengths alone on standard output; without a plan nothing there, and why on standard error."""
+    """Print the lengths of chunks alone on standard output.
+
+    Parameters
+    ----------
+    plan : Plan or None
+    reason : str or None
+        Why there is no plan, which goes to standard error.
+    """
     if plan is None:
         click.echo(f"mocap-opt: no chunks to list: {reason or 'no plan found'}", err=True)
     else:

@@ -62,12 +62,27 @@ def pairs(rows: Sequence[tuple[str, str]]) -> Table:
 
 
 def bound_text(value: float | None, name: str | None, evidence: str | None) -> str:
-    """A bound with what it is called and what it rests on."""
+    """A bound with what it is called and what it rests on.
+
+    Parameters
+    ----------
+    value : float or None
+        Seconds.
+    name, evidence : str or None
+        As in reports.
+    """
     return "-" if value is None else f"{seconds(value)}  ({name}, {evidence})"
 
 
 def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]]:
-    """The rows of one answer."""
+    """The rows of one answer.
+
+    Parameters
+    ----------
+    report : Report
+    capacity : sequence of int
+        Of each memory, bytes.
+    """
     found_by = report.settings.get("found_by")
     rows = [("instance", f"{report.instance}  [{report.fingerprint}]")]
     if report.method is not None:
@@ -174,7 +189,15 @@ def print_steps(report: Report) -> None:
 
 
 def change(before: float | None, after: float | None, gain: float) -> str:
-    """By how much a step moved a value, as a part of what it became."""
+    """By how much a step moved a value, as a part of what it became.
+
+    Parameters
+    ----------
+    before, after : float or None
+        The value, seconds; None where there was none.
+    gain : float
+        What the step's own runs moved it by, seconds.
+    """
     if after is None or (gain == 0 and before is not None):
         return "-"
     if before is None:
@@ -231,7 +254,18 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
 def print_bounds(
     name: str, rows: Sequence[dict[str, Any]], reason: str | None, notes: Sequence[str] = ()
 ) -> None:
-    """Print bounds, weakest first, or why the instance is infeasible."""
+    """Print bounds, weakest first, or why the instance is infeasible.
+
+    Parameters
+    ----------
+    name : str
+        Of the instance.
+    rows : sequence of mapping
+        As `bound --json` prints them.
+    reason : str or None
+        Why the instance is infeasible; None if that is not proved.
+    notes : sequence of str
+    """
     out = console()
     if reason is not None:
         out.print(Text(f"{name} is infeasible: {reason}"))
@@ -249,7 +283,14 @@ def print_bounds(
 
 
 def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
-    """Print an instance with every default, and where its memory and time go."""
+    """Print an instance with every default, and where its memory and time go.
+
+    Parameters
+    ----------
+    instance : Instance
+    sections : dict
+        As `mocap_opt.schedule.instance_summary.overview` returns them.
+    """
     out = console()
     out.print(Text(str(instance)), style="bold")
     out.print(pairs(fields(instance)))

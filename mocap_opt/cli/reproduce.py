@@ -36,7 +36,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="the paper's three ratios over a stated family")
+@click.command("reproduce", epilog=EXAMPLES, short_help="the paper's three ratios over a stated family")
 @click.option(
     "--out",
     type=click.Path(path_type=str),
@@ -59,7 +59,7 @@ Examples:
     help="Seconds of wall time for each run of the joint method.",
 )
 @json_option
-def reproduce(
+def _reproduce(
     out: str,
     only_table: bool,
     quick: bool,
@@ -125,4 +125,4 @@ def _show(frame: pd.DataFrame, as_json: bool) -> None:
     )
 
 
-COMMANDS = (reproduce,)
+COMMANDS = (_reproduce,)

@@ -140,6 +140,14 @@ class _RunByDefault(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a line.
+
+        Parameters
+        ----------
+        ctx : click.Context
+        args : list of str
+            What stands behind ``study``.
+        """
         if args and self.get_command(ctx, args[0]) is None:
             args = ["run", *args]
         return super().resolve_command(ctx, args)
@@ -157,7 +165,7 @@ def study() -> None:
     """
 
 
-@study.command(short_help="do the runs that are not finished yet")
+@study.command("run", short_help="do the runs that are not finished yet")
 @study_argument
 @cores_option
 @click.option(
@@ -166,7 +174,7 @@ def study() -> None:
 @click.option("--cluster", metavar="local:N", help="Use a Dask cluster of N processes on this machine.")
 @click.option("--retry-failed", is_flag=True, help="Do failed runs again.")
 @json_option
-def run(
+def _run(
     study: str,
     cores: int | None,
     scheduler: str | None,
@@ -219,7 +227,7 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
     )
 
 
-@study.command(short_help="what each step of a solve is worth")
+@study.command("ablation", short_help="what each step of a solve is worth")
 @click.argument("files", nargs=-1, type=click.Path(path_type=str))
 @family_options
 @click.option(
@@ -248,7 +256,7 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
     help="A row per step and instance, as CSV; finished runs are kept in NAME.results.sqlite beside it.",
 )
 @json_option
-def ablation(
+def _ablation(
     files: tuple[str, ...],
     sizes: str | None,
     variants: str | None,
@@ -288,7 +296,7 @@ def _held(study: str) -> tuple[pd.DataFrame, list[Outcome]]:
     return frame_of(given), given
 
 
-@study.command(short_help="gaps, wins and means as a table, or all rows")
+@study.command("table", short_help="gaps, wins and means as a table, or all rows")
 @study_argument
 @click.option(
     "--kind",
@@ -302,7 +310,7 @@ def _held(study: str) -> tuple[pd.DataFrame, list[Outcome]]:
 )
 @out_option
 @json_option
-def table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> ExitCode:
+def _table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> ExitCode:
     """Print a table of STUDY, a study file or a results file.
 
     An --out that ends in .csv or .parquet gets every row with every column.
@@ -345,7 +353,7 @@ def _plain(records: list[dict[Any, Any]]) -> list[dict[str, Any]]:
     return [{str(k): v.item() if hasattr(v, "item") else v for k, v in record.items()} for record in records]
 
 
-@study.command(short_help="performance profiles, gaps, gaps over time")
+@study.command("plot", short_help="performance profiles, gaps, gaps over time")
 @study_argument
 @click.option(
     "--kind",
@@ -357,7 +365,7 @@ def _plain(records: list[dict[Any, Any]]) -> list[dict[str, Any]]:
 @click.option(
     "--out", type=click.Path(path_type=str), required=True, help="A file ending in .png, .svg or .pdf."
 )
-def plot(study: str, kind: str, out: str) -> ExitCode:
+def _plot(study: str, kind: str, out: str) -> ExitCode:
     """Draw a picture of STUDY, a study file or a results file."""
     if PurePath(out).suffix.lower() not in PICTURES:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])

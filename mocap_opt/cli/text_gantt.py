@@ -23,8 +23,16 @@ MOST_ROWS = 32
 
 
 def text_gantt(view: RunView, width: int = 80) -> list[str]:
-    """Lines of a chart at most `width` characters wide.
+    """Lines of a chart.
 
+    Parameters
+    ----------
+    view : RunView
+    width : int
+        Characters in a line at most.
+
+    Notes
+    -----
     Every character shows what its stage does for the longest part of its time: a digit or letter
     is a chunk, a sign is a wait, a blank is time before the first or after the last chunk.  Of more
     than `MOST_ROWS` stages, every second, fourth, ... one is shown.

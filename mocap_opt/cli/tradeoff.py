@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,7 @@ import click
 
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
-from mocap_opt.cli.outputs import require_outputs
+from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
@@ -120,14 +118,6 @@ def _print_curve(name: str, curve: Curve) -> None:
         console().print(f"{unseen} of {layouts} layouts were not reached: a longer --time-limit reaches more")
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _curve(
     instance: Instance,
     *,
@@ -156,7 +146,7 @@ def _curve(
     )
     rows = [_point_row(curve, point) for point in curve.points]
     if path is not None:
-        write_text_atomically(path, _csv(rows))
+        write_text_atomically(path, csv_text(rows, CURVE_COLUMNS))
     if as_json:
         variants = [_variant_row(variant) for variant in curve.variants]
         print_json({"instance": instance.name, "points": rows, "variants": variants})
@@ -168,7 +158,7 @@ def _curve(
     return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
 
 
-@click.command(short_help="counts of chunks and layouts, swept", epilog=EXAMPLE)
+@click.command("tradeoff", short_help="counts of chunks and layouts, swept", epilog=EXAMPLE)
 @file_argument
 @click.option("--chunks", type=click.Choice(["auto"]), help="Every exact count up to max_chunks.")
 @click.option("--layout", type=click.Choice(["auto"]), help="All stages x dies per stage that fit the wafer.")
@@ -193,7 +183,7 @@ def _curve(
 @click.option("--out", type=click.Path(path_type=str), help="Write the best variant's plan here (JSON).")
 @set_option
 @json_option
-def tradeoff(
+def _tradeoff(
     file: str,
     chunks: str | None,
     layout: str | None,
@@ -267,4 +257,4 @@ def tradeoff(
     return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
 
 
-COMMANDS = (tradeoff,)
+COMMANDS = (_tradeoff,)

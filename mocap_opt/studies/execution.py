@@ -93,9 +93,12 @@ Answer = Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]
 
 
 def answer_headline(instance: Instance, task: Task, note: Callable[[Progress], None]) -> dict[str, Any]:
-    """Answer what the comparison with the paper asks of a method; parameters as for `answer_latency`.
+    """Answer what the comparison with the paper asks; see `mocap_opt.studies.paper_comparison.answers`.
 
-    See `mocap_opt.studies.paper_comparison.answers`.
+    Parameters
+    ----------
+    instance, task, note
+        As for `answer_latency`; `note` is never told anything.
     """
     # It loads both solvers, and no other kind of run needs it.
     from mocap_opt.studies.paper_comparison.answers import ANSWERS  # noqa: PLC0415

@@ -158,6 +158,12 @@ class _Search:
 
         The first layout is looked at in any case.
 
+        Parameters
+        ----------
+        instance : Instance
+        layouts : bool
+            Whether other layouts than its own are looked at.
+
         Raises
         ------
         InputError
@@ -223,7 +229,15 @@ class _Search:
         explore: Callable[[_Waiting, Deadline], Iterable[PeriodAssessment]],
         tell: Callable[[Variant], None] | None,
     ) -> None:
-        """Search what can still win; nothing is left to gain where a point meets both bounds."""
+        """Search what can still win; nothing is left to gain where a point meets both bounds.
+
+        Parameters
+        ----------
+        explore : callable
+            Searches a variant until a deadline, and returns the plans it replayed.
+        tell : callable or None
+            Told of every variant as it is settled.
+        """
         for each, late in self._shares(self.waiting, 1.0, "variant"):
             if each.tables is not None and each.variant.outcome != INFEASIBLE:
                 if self._beaten(each.variant):
