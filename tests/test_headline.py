@@ -354,7 +354,7 @@ def test_the_table_in_the_readme_is_that_of_the_rows():
 
 def test_pictures_show_the_means(tmp_path):
     plots = pytest.importorskip("mocap_opt.pictures.plots")
-    figure = plots.headline_figure(BY_HAND)
+    figure = plots.paper_comparison_figure(BY_HAND)
     left, right = figure.axes
     heights = [patch.get_height() for patch in left.patches]
     means = ratios.means(BY_HAND)

@@ -85,7 +85,7 @@ def _reproduce(
 
     frame = read_csv(out) if only_table else _run(out, quick, cores, time_limit_s)
     if picture is not None:
-        plots.save_figure(plots.headline_figure(frame), picture)
+        plots.save_figure(plots.paper_comparison_figure(frame), picture)
     _show(frame, as_json)
     return ExitCode.ANSWERED
 

@@ -1,7 +1,6 @@
 """Instances: what is given, read from JSON and validated as a whole."""
 
-from mocap_opt.instance.instance import VERSION, Instance, load_instance
-from mocap_opt.instance.json_schema import json_schema
+from mocap_opt.instance.instance import VERSION, Instance, json_schema, load_instance
 from mocap_opt.instance.models import MODELS
 from mocap_opt.instance.schema import (
     Chunking,

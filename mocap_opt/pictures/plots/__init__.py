@@ -12,7 +12,7 @@ from mocap_opt.pictures.plots.figures import (
     save_figure,
 )
 from mocap_opt.pictures.plots.mesh import mesh
-from mocap_opt.pictures.plots.studies import headline_figure, stages_figure, study_figure
+from mocap_opt.pictures.plots.studies import paper_comparison_figure, stages_figure, study_figure
 
 __all__ = [
     "bounds",
@@ -21,11 +21,11 @@ __all__ = [
     "compare_figure",
     "gantt",
     "gantt_figure",
-    "headline_figure",
     "memory",
     "memory_figure",
     "mesh",
     "mesh_figure",
+    "paper_comparison_figure",
     "residuals",
     "residuals_figure",
     "save_figure",

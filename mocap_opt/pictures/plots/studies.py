@@ -269,7 +269,7 @@ def ratio_bars(
     return ax
 
 
-def headline_figure(frame: pd.DataFrame) -> Figure:
+def paper_comparison_figure(frame: pd.DataFrame) -> Figure:
     """Mean times over GPipe's on the left, best lengths over TeraPipe's on the right.
 
     Parameters
