@@ -28,7 +28,7 @@ from mocap_opt.solving import METHOD_NAMES, comparison
 from mocap_opt.solving import latency as driver
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import PeriodSearch, best_period
-from mocap_opt.solving.stream import solve_stream
+from mocap_opt.solving.stream import solve as solve_stream
 from mocap_opt.stopping import SIGNALS, Deadline, StoppedError, signals_wait
 from mocap_opt.tables import build_tables
 

@@ -36,7 +36,6 @@ def file(instance: Instance, tmp_path: Path) -> str:
 
 
 REFUSED: dict[str, Any] = {
-    "compare": lambda given: mocap_opt.compare([given], ["mocap"]),
     "build_model": lambda given: mocap_opt.build_model(given, "joint"),
     "build_cp_model": lambda given: mocap_opt.build_cp_model(given, "joint"),
 }
@@ -54,7 +53,6 @@ def test_functions_that_answer_for_one_prompt_refuse_other_objectives(
 @pytest.mark.parametrize(
     "command",
     [
-        ("compare", "--methods", "mocap"),
         ("plot", "--kind", "gantt", "--out", "x.png"),
         ("plot", "--kind", "bounds", "--out", "x.png"),
         ("plot", "--kind", "compare", "--out", "x.png"),
@@ -79,14 +77,28 @@ def test_commands_that_answer_for_one_prompt_refuse_other_objectives(
     assert "solve, evaluate" in err
 
 
-def test_a_study_of_other_objectives_is_refused(
-    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_study_takes_every_objective(
+    instance: Instance, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = tmp_path / "study.toml"
-    study.write_text(f'methods = ["mocap"]\n[[instances]]\nfiles = ["{file}"]\n')
+    plain = load_instance(TINY).to_dict()
+    (tmp_path / "plain.json").write_text(json.dumps(plain))
+    text = f'methods = ["gpipe", "mocap"]\n[[instances]]\nfiles = ["{file}", "plain.json"]\n'
+    study.write_text(text)
+    code, _, err = run("study", "run", study, capsys=capsys)
+    assert code == 0, err
+    code, out, err = run("study", "table", study, "--json", capsys=capsys)
+    assert code == 0, err
+    assert all(gap >= 0 for row in json.loads(out) for gap in row.values() if isinstance(gap, float))
+    frame = mocap_opt.studies.results(study)
+    column = "makespan_s" if instance.workload.requests else "period_s"
+    alone = mocap_opt.compare([instance], ["gpipe", "mocap"])
+    found = frame[frame["objective"] != "latency"]
+    assert list(found[column]) == list(alone[column])
+    study.write_text('execution = "lockstep"\n' + text)
     code, _, err = run("study", "run", study, capsys=capsys)
     assert code == 2
-    assert "for study" in err
+    assert "execution: expected no such option" in err
 
 
 def test_a_sweep_of_a_stream_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -113,7 +125,7 @@ IGNORED_ONCE = {
     "deterministic_limit": 1.0,
     "threads": 2,
 }
-ONLY_FOR_A_PERIOD = {"method": "mocap", "solver": "highs"}
+ONLY_FOR_A_PERIOD = {"solver": "highs"}
 
 
 @pytest.mark.parametrize("option", [*IGNORED_ONCE, *ONLY_FOR_A_PERIOD])
@@ -181,3 +193,37 @@ def test_bounds_are_on_what_the_objective_minimises(
 def test_limits_out_of_range_are_refused(limit: dict[str, Any], instance: Instance) -> None:
     with pytest.raises(InputError, match=f"^{next(iter(limit))}: expected"):
         mocap_opt.solve(instance, **limit)
+
+
+def test_compare_sets_the_objective_s_own_figure_against_the_best_bound_of_all(
+    instance: Instance, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = ["gpipe", "mocap", "joint"]
+    frame = mocap_opt.compare([instance], methods, time_limit_s=1.0)
+    figure = {"period": "period_s", "stream": "makespan_s"}[frame["objective"][0]]
+    assert list(frame["method"]) == methods
+    assert frame["lower_bound_s"].nunique() == 1
+    gaps = 1 - frame["lower_bound_s"] / frame[figure]
+    assert frame["gap"].to_numpy() == pytest.approx(gaps.to_numpy(), abs=1e-9)
+    assert frame[figure].min() == frame[figure][2]
+    assert (frame[[f"lockstep_{figure}", f"event_{figure}"]].min(axis=1) == frame[figure]).all()
+    code, out, _ = run("compare", file, "--methods", "gpipe,mocap", capsys=capsys)
+    assert code == 0
+    assert figure.removesuffix("_s") in out
+    code, _, err = run("compare", file, "--threads", "2", capsys=capsys)
+    assert code == 2
+    assert "--threads: expected no such option" in err
+
+
+def test_a_method_of_a_stream_runs_its_plans_one_after_the_other() -> None:
+    data = load_instance(TINY).to_dict()
+    requests = [{"tokens": 4, "release": 3e-5}, {"tokens": 3}, {"tokens": 4}]
+    for order, wanted in (("free", (1, 2, 0)), ("given", (0, 1, 2))):
+        stream = Instance.from_dict({**data, "workload": {"requests": requests, "order": order}})
+        solution = mocap_opt.solve(stream, "gpipe", time_limit_s=1.0)
+        assert isinstance(solution, StreamSolution)
+        assert solution.sequence is not None
+        assert solution.sequence.order == wanted
+        assert solution.report.method == "gpipe"
+    with pytest.raises(InputError, match="no-such"):
+        mocap_opt.solve(stream, "no-such")

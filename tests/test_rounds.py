@@ -10,7 +10,7 @@ from builders import make_tables
 from mocap_opt.instance import Instance
 from mocap_opt.search.rounds import FRUITLESS, STRONGEST, run_rounds
 from mocap_opt.solving.period_search import best_period
-from mocap_opt.solving.stream import solve_stream
+from mocap_opt.solving.stream import solve as solve_stream
 from mocap_opt.stopping import Deadline
 
 TIGHT = Path(__file__).parent / "data" / "stream-one-request.json"

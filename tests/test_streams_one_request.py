@@ -12,7 +12,7 @@ import pytest
 import mocap_opt
 from mocap_opt.instance import Instance
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.stream import solve_stream
+from mocap_opt.solving.stream import solve as solve_stream
 
 TIGHT = Path(__file__).parent / "data" / "stream-one-request.json"
 

@@ -11,7 +11,6 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds import Infeasibility, lower_bounds, prove_infeasible
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.makespan_memory import work_and_memory
 from mocap_opt.bounds.stage_work import LeastTotal
@@ -110,40 +109,6 @@ def makespan_bounds(
         with_memory = work_and_memory(requests, asked_to_stop)
         found += [] if with_memory is None else [with_memory]
     return found
-
-
-def bound_stream(
-    requests: Sequence[Request],
-    order_given: bool,
-    *,
-    quick: bool = False,
-    asked_to_stop: AskedToStop = never,
-) -> tuple[list[Bound], Infeasibility | None]:
-    """Bound the makespan, or prove that there is no sequence: a request without a plan alone has none.
-
-    Parameters
-    ----------
-    requests : sequence of Request
-    order_given : bool
-    quick : bool
-        Leave out what needs a solver.
-    asked_to_stop : callable
-        Once it says so, what is proved stands.
-
-    Returns
-    -------
-    bounds : list of Bound
-        Of one request those of its latency, from its release on; empty if there is no sequence.
-    impossible : Infeasibility or None
-    """
-    for request in {id(request.tables): request for request in requests}.values():
-        impossible = prove_infeasible(request.tables, asked_to_stop)
-        if impossible is not None:
-            return [], replace(impossible, message=f"request {request.name}: {impossible.message}")
-    if len(requests) > 1:
-        return makespan_bounds(requests, order_given, asked_to_stop), None
-    alone = lower_bounds(requests[0].tables, quick, asked_to_stop)
-    return [shifted(bound, requests[0].release) for bound in alone], None
 
 
 def shifted(bound: Bound, release: int) -> Bound:

@@ -56,7 +56,7 @@ def load_given_plan(path: str, instance: Instance) -> Plan | Schedule:
         If the file is not such a plan.
     """
     objective = objective_of(instance)
-    if objective is Objective.STREAM:
+    if instance.workload.requests:
         return load_stream(path, build_requests(instance))
     tables = build_tables(instance)
     return load_period(path, tables) if objective is Objective.PERIOD else load_plan(path, tables)
@@ -78,11 +78,8 @@ def save_answer(path: str | None, answer: Answer, instance: Instance) -> None:
         if answer.plan is not None:
             save_plan(path, answer.plan, instance.name, answer.tables)
         return
-    from mocap_opt.solving.period import PeriodSolution  # noqa: PLC0415 - loaded with the answer
-
-    schedule = answer.periodic if isinstance(answer, PeriodSolution) else answer.sequence
-    if schedule is not None:
-        save_schedule(path, schedule, instance.name, instance.fingerprint)
+    if answer.schedule is not None:
+        save_schedule(path, answer.schedule, instance.name, instance.fingerprint)
 
 
 def print_answer(answer: Answer, as_json: bool, gantt: bool = False) -> ExitCode:

@@ -13,6 +13,7 @@ from mocap_opt.bounds import best
 from mocap_opt.cli.fitting_table import FittingTable
 from mocap_opt.cli.text_gantt import text_gantt
 from mocap_opt.instance import Instance
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.overrides import fields
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.run_view import RunView
@@ -226,18 +227,20 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
     """Print a table of methods per instance."""
     out = console()
     for name in dict.fromkeys(row["instance"] for row in rows):
-        table = titled(name)
-        for header in ("method", "latency", "lockstep", "event-driven", "lower bound", "gap", "time"):
+        table, here = titled(name), [row for row in rows if row["instance"] == name]
+        figure = Objective(here[0]["objective"]).record
+        for header in ("method", figure.words, "lockstep", "event-driven", "lower bound", "gap", "time"):
             table.add_column(header, justify="left" if header == "method" else "right")
         flagged = False
-        for row in (row for row in rows if row["instance"] == name):
-            flag = " *" if row["event_exceeds_lockstep"] else ""
+        for row in here:
+            flag = " *" if row.get("event_exceeds_lockstep") else ""
+            value, lockstep, event = (row[f"{kind}{figure.figure}_s"] for kind in ("", "lockstep_", "event_"))
             flagged = flagged or bool(flag)
             table.add_row(
                 Text(row["method"]),
-                seconds(row["latency_s"]) if row["latency_s"] is not None else Status(row["status"]).words,
-                seconds(row["lockstep_latency_s"]),
-                seconds(row["event_latency_s"]) + flag,
+                Status(row["status"]).words if value is None else seconds(value),
+                seconds(lockstep),
+                seconds(event) + flag,
                 seconds(row["lower_bound_s"]),
                 format_percent(row["gap"]),
                 f"{row['runtime_s']:.1f} s",
@@ -245,8 +248,7 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
         out.print(table)
         if flagged:
             out.print("* slower without barriers than in lockstep")
-        here = [row for row in rows if row["instance"] == name and row["reason"]]
-        for line in said_once((row["method"], row["reason"]) for row in here):
+        for line in said_once((row["method"], row["reason"]) for row in here if row["reason"]):
             out.print(Text(line))
         out.print()
 

@@ -34,7 +34,7 @@ from mocap_opt.cli.outputs import (
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
-from mocap_opt.instance.objectives import require_supported
+from mocap_opt.instance.objectives import Objective, require_supported
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
@@ -188,6 +188,8 @@ def _compare(
     warn_of_hidden(names)
     require_methods(names)
     instances = load_instances(files, overrides)
+    for instance in instances:
+        require_supported(instance, "compare", command=True, **options)
     frame = follow(
         "comparing",
         lambda stop, line: compare_methods(
@@ -202,7 +204,7 @@ def _compare(
         print_json(rows)
     else:
         render.print_comparison(rows)
-    if any(row["latency_s"] is not None for row in rows):
+    if any(row[f"{Objective(row['objective']).record.figure}_s"] is not None for row in rows):
         return ExitCode.ANSWERED
     hopeless = all(row["status"] == Status.INFEASIBLE.value for row in rows)
     return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN

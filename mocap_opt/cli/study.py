@@ -18,6 +18,7 @@ from mocap_opt.cli.options import SEED, complete_steps, cores_option, json_optio
 from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import write_text_atomically
+from mocap_opt.instance.objectives import OBJECTIVES
 from mocap_opt.optional_dependencies import require
 from mocap_opt.solving import STEPS
 from mocap_opt.solving.steps import chosen_steps
@@ -326,7 +327,9 @@ def _table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> 
     if kind in ("rows", "failures"):
         chosen = failed(frame) if kind == "failures" else frame
         labels = summary.instance_labels(frame)[chosen.index]
-        columns = ["seed", "outcome", "status", "latency_s", "gap", "runtime_s", "reason"]
+        figures = [f"{record.figure}_s" for record in OBJECTIVES.values()]
+        known = [name for name in figures if name in frame and frame[name].notna().any()]
+        columns = ["seed", "outcome", "status", *known, "gap", "runtime_s", "reason"]
         shown: pd.DataFrame = chosen[columns].assign(method=summary.contender_names(frame)[chosen.index])
         shown = shown[["method", *columns]].set_index(labels.rename("instance"))
         text: pd.DataFrame = frames.rows_as_text(shown)

@@ -1,14 +1,16 @@
-"""What each objective can be asked: one table that the Python functions and the commands consult.
+"""The objectives: one table of what each minimises, who answers for it and what it can be asked.
 
-Whatever is not in it is refused with a message, so that nothing is answered for another objective
-and no option is ignored.
+Python functions and commands go by it.  Whatever is not in it is refused with a message, so that nothing is
+answered for another objective and no option is ignored.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
 
@@ -23,25 +25,83 @@ class Objective(StrEnum):
     PERIOD = "period"
     STREAM = "stream"
 
+    @property
+    def record(self) -> Record:
+        """Its row in the table."""
+        return OBJECTIVES[self]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What tells an objective from the others.
+
+    Attributes
+    ----------
+    figure : str
+        What is minimised: answers hold it as ``<figure>_s``, by execution as ``lockstep_<figure>_s`` and
+        ``event_<figure>_s``.
+    module : str
+        Who answers: it has ``solve``, ``evaluate``, ``bound`` and ``against``, see
+        `mocap_opt.solving.api`.
+    honoured : Mapping of str to frozenset of str, or None
+        By question, the options that are honoured; None: anything may be asked, with any option.
+    answered : str
+        What to ask instead where a question is refused.
+    """
+
+    figure: str
+    module: str
+    honoured: Mapping[str, frozenset[str]] | None = None
+    answered: str = ""
+
+    @property
+    def words(self) -> str:
+        """What is minimised, in words."""
+        return self.figure.replace("_", " ")
+
+    def load(self) -> Any:
+        """Import who answers; not before somebody asks, since solvers take seconds to load."""
+        return importlib.import_module(self.module)
+
 
 LIMITS = frozenset({"time_limit_s", "gap", "seed", "callback", "stop", "out", "as_json"})
 """Options that every search honours."""
 
-SUPPORTED: Mapping[Objective, Mapping[str, frozenset[str]]] = {
-    Objective.PERIOD: {
-        "solve": LIMITS | {"method", "solver"},
-        "evaluate": frozenset({"as_json"}),
-        "bound": frozenset({"quick", "as_json", "time_limit_s"}),
-        "tradeoff": LIMITS - {"out"} | {"layout", "curve"},
-        "tables": frozenset({"out"}),
-    },
-    Objective.STREAM: {
-        "solve": LIMITS,
-        "evaluate": frozenset({"as_json"}),
-        "bound": frozenset({"quick", "as_json", "time_limit_s"}),
-    },
+BY_METHOD = LIMITS | {"methods", "csv"}
+"""Options where methods are run and set side by side."""
+
+STREAM_QUESTIONS: Mapping[str, frozenset[str]] = {
+    "solve": LIMITS | {"method"},
+    "evaluate": frozenset({"as_json"}),
+    "bound": frozenset({"quick", "as_json", "time_limit_s", "stop", "on_note", "on_bound"}),
+    "compare": BY_METHOD,
+    "study": BY_METHOD,
 }
-"""By objective and question, the options that are honoured.  Latency is asked anything, with any option."""
+"""What a stream can be asked, whatever is minimised."""
+
+OBJECTIVES: Mapping[Objective, Record] = {
+    Objective.LATENCY: Record("latency", "mocap_opt.solving.latency"),
+    Objective.PERIOD: Record(
+        "period",
+        "mocap_opt.solving.period",
+        {
+            **{name: options | {"solver", "solvers"} for name, options in STREAM_QUESTIONS.items()},
+            "evaluate": frozenset({"as_json"}),
+            "tradeoff": LIMITS - {"out"} | {"layout", "curve"},
+            "tables": frozenset({"out"}),
+        },
+        "solve, evaluate, bound, compare, tradeoff and study answer the period; "
+        'objective "latency" asks of one prompt',
+    ),
+    Objective.STREAM: Record(
+        "makespan",
+        "mocap_opt.solving.stream",
+        STREAM_QUESTIONS,
+        "solve, evaluate, bound, compare and study answer a stream; one of its requests as "
+        "workload.tokens is a prompt",
+    ),
+}
+"""The objectives; a new one is a row here and the module it names."""
 
 OPTIONS = {
     "time_limit_s": "--time-limit",
@@ -55,19 +115,13 @@ DEFAULTS: Mapping[str, tuple[object, ...]] = {
     "solver": ("auto",),
     "execution": ("best",),
 }
-"""What an option may be without asking for anything, where that is not None or False."""
-
-ANSWERED = {
-    Objective.PERIOD: 'solve, evaluate, bound and tradeoff answer the period; objective "latency" asks of '
-    "one prompt",
-    Objective.STREAM: "solve, evaluate and bound answer a stream; one of its requests as workload.tokens "
-    "is a prompt",
-}
+"""What an option may be without asking for anything, where that is not None, False or empty."""
 
 
 def objective_of(instance: Instance) -> Objective:
     """Return what an instance is about; requests make it a stream, whether the objective says so or not."""
-    return Objective.STREAM if instance.workload.requests else Objective(instance.objective)
+    asked = Objective(instance.objective)
+    return Objective.STREAM if instance.workload.requests and asked is Objective.LATENCY else asked
 
 
 def option_name(keyword: str) -> str:
@@ -86,7 +140,7 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
     command : bool
         Whether messages call options as the command line does.
     **options
-        Keyword arguments with their values; None, False, an empty tuple and `DEFAULTS` ask for nothing.
+        Keyword arguments with their values; None, False, empty ones and `DEFAULTS` ask for nothing.
 
     Raises
     ------
@@ -94,20 +148,21 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
         Listing every option that cannot be honoured.
     """
     objective = objective_of(instance)
-    if objective is Objective.LATENCY:
+    record = objective.record
+    if record.honoured is None:
         return
-    honoured = SUPPORTED[objective].get(question)
+    honoured = record.honoured.get(question)
     if honoured is None:
-        stream = objective is Objective.STREAM
-        path = "workload.requests" if stream else "objective"
-        found = f"{len(instance.workload.requests)} requests" if stream else '"period"'
-        expected = f"one prompt for {question}" if stream else f'"latency" for {question}'
-        raise InputError([Problem(path, found, expected, ANSWERED[objective])])
+        requests = len(instance.workload.requests)
+        path = "workload.requests" if requests else "objective"
+        found = f"{requests} requests" if requests else f'"{objective}"'
+        expected = f"one prompt for {question}" if requests else f'"latency" for {question}'
+        raise InputError([Problem(path, found, expected, record.answered)])
     problems = [
         Problem(
             option_name(name) if command else name,
-            _shown(value),
-            f"no such option with objective {objective.value}",
+            "given" if value is True else repr(value),
+            f"no such option with objective {objective}",
             "leave it out",
         )
         for name, value in options.items()
@@ -117,10 +172,28 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
         raise InputError(problems)
 
 
+def honoured_options(instance: Instance, question: str, **options: Any) -> dict[str, Any]:
+    """Return those of the options that the objective of an instance honours, after refusing the others.
+
+    Parameters
+    ----------
+    instance : Instance
+    question : str
+        A function by its name.
+    **options
+        Keyword arguments with their values.
+
+    Raises
+    ------
+    InputError
+        As `require_supported`.
+    """
+    require_supported(instance, question, **options)
+    honoured = objective_of(instance).record.honoured
+    return {name: value for name, value in options.items() if honoured is None or name in honoured[question]}
+
+
 def _asks(name: str, value: object) -> bool:
     """Whether a value asks for something."""
-    return value is not None and value is not False and value not in ((), *DEFAULTS.get(name, ()))
-
-
-def _shown(value: object) -> str:
-    return "given" if value is True else repr(value)
+    empty = value is None or value is False or (isinstance(value, tuple | list) and not value)
+    return not empty and value not in DEFAULTS.get(name, ())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,14 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest, shared_reserve
 from mocap_opt.tables.cost_tables import Tables
 
+Rank = Callable[[Any, Any], tuple[Any, Any]]
+"""From makespan and sum of completions to what makes one sequence better than another, first things first."""
+
+
+def makespan_first(makespan: Any, total: Any) -> tuple[Any, Any]:
+    """Rank by makespan, then by the sum of completions."""
+    return makespan, total
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -36,6 +45,8 @@ class Candidate:
     sequence : Schedule
     makespan, total : int, ticks
         When the last has left; the sum of all completions.
+    ranked : callable
+        See `Rank`.
     """
 
     indices: tuple[IntArray, ...]
@@ -43,14 +54,15 @@ class Candidate:
     sequence: Schedule
     makespan: int
     total: int
+    ranked: Rank = makespan_first
 
     @classmethod
-    def of(cls, sequence: Schedule) -> Candidate:
+    def of(cls, sequence: Schedule, ranked: Rank = makespan_first) -> Candidate:
         """A feasible sequence as it is, all its homes kept."""
         indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
         ends = run_lockstep(sequence).completion
         kept = tuple(request.plan for request in sequence)
-        return cls(indices, kept, sequence, max(ends), sum(ends))
+        return cls(indices, kept, sequence, max(ends), sum(ends), ranked)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -59,8 +71,8 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """What makes one better than another: makespan, then mean completion."""
-        return self.makespan, self.total
+        """What makes one better than another, ticks."""
+        return self.ranked(self.makespan, self.total)
 
 
 @dataclass(eq=False)
@@ -72,10 +84,13 @@ class Pricer:
     requests : sequence of Request
     fingerprint : str or None
         For the plans.
+    ranked : callable
+        See `Rank`.
     """
 
     requests: Sequence[Request]
     fingerprint: str | None = None
+    ranked: Rank = makespan_first
     _plans: dict[tuple[int, bytes, bytes], tuple[Plan, SlotRows]] = field(default_factory=dict)
 
     def candidate(
@@ -124,7 +139,7 @@ class Pricer:
         done = timeline.done()
         ends = [int(done[each.last_slot]) for each in scheduled]
         sequence = Schedule(tuple(scheduled))
-        return Candidate(tuple(indices), tuple(plans), sequence, max(ends), sum(ends))
+        return Candidate(tuple(indices), tuple(plans), sequence, max(ends), sum(ends), self.ranked)
 
     def _placed(
         self, room: FreeMemory, tables: Tables, cut: IntArray, known: Plan | None, slot: int

@@ -15,6 +15,7 @@ from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.verify import schedule_violations
+from mocap_opt.search.stream_candidate import Rank, makespan_first
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -42,12 +43,14 @@ def solve_exactly(
     fingerprint: str | None = None,
     asked_to_stop: AskedToStop = never,
     tell: Callable[[Schedule], None] = lambda _: None,
+    ranked: Rank = makespan_first,
 ) -> Schedule | None:
-    """Find a sequence of least lockstep makespan; None proves that none is feasible.
+    """Find a sequence that is best in lockstep; None proves that none is feasible.
 
     With all KV at home a schedule is never dearer than with any other homes, so schedules are taken
-    in the order of that price until it reaches the best makespan; where homes are needed, a program
-    finds them.  More than N - 1 idle slots between requests never help: the stages are empty then.
+    in the order of that price until it reaches the best found; where homes are needed, a program finds
+    them: those of least makespan, whatever the rank.  More than N - 1 idle slots between requests never
+    help: the stages are empty then.
 
     Parameters
     ----------
@@ -60,6 +63,8 @@ def solve_exactly(
         Checked between schedules, and while homes are sought.
     tell : callable
         Called with every sequence that is better than those before.
+    ranked : callable
+        What the price is: the first entry of the rank of a sequence.
 
     Raises
     ------
@@ -73,40 +78,43 @@ def solve_exactly(
     best: Schedule | None = None
     least = np.iinfo(np.int64).max
     priced: list[tuple[int, Schedule, LockstepReplay]] = []
-    for each in _priced(requests, order_given, fingerprint):
+
+    def price(slots: LockstepReplay) -> int:
+        return int(ranked(slots.latency, sum(slots.completion))[0])
+
+    for sequence, slots in _priced(requests, order_given, fingerprint):
         if asked_to_stop():
             raise UnfinishedError(f"stopped after pricing {len(priced)} of at most {count} schedules")
-        priced.append(each)
+        priced.append((price(slots), sequence, slots))
     priced.sort(key=lambda each: each[0])
-    for tried, (makespan, sequence, slots) in enumerate(priced):
-        if makespan >= least:
+    for tried, (home_price, sequence, slots) in enumerate(priced):
+        if home_price >= least:
             break
         if asked_to_stop():
             raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules")
         if not schedule_violations(sequence):
-            best, least = sequence, makespan
+            best, least = sequence, home_price
             tell(best)
             continue
         try:
-            found = _with_homes(sequence, slots, min(least, _worst(sequence, slots)), asked_to_stop)
+            below = _worst(sequence, slots)
+            below = min(least, below) if ranked is makespan_first else below
+            found = _with_homes(sequence, slots, below, asked_to_stop)
         except StoppedError as error:
             raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules") from error
-        if found is not None and found[0] < least:
-            least, best = found
+        if found is not None and (found_price := price(run_lockstep(found))) < least:
+            best, least = found, found_price
             tell(best)
     return best
 
 
 def _with_homes(
     sequence: Schedule, slots: LockstepReplay, below: int, asked_to_stop: AskedToStop
-) -> tuple[int, Schedule] | None:
+) -> Schedule | None:
     # OR-Tools takes a second to load, and only tight memories need it.
     from mocap_opt.formulations.stream_homes import best_homes  # noqa: PLC0415
 
-    found = best_homes(sequence, slots, below, asked_to_stop)
-    if found is None:
-        return None
-    return run_lockstep(found).latency, found
+    return best_homes(sequence, slots, below, asked_to_stop)
 
 
 def _worst(sequence: Schedule, slots: LockstepReplay) -> int:
@@ -136,8 +144,8 @@ def divisions(tables: Tables) -> Iterator[IntArray]:
 
 def _priced(
     requests: Sequence[Request], order_given: bool, fingerprint: str | None
-) -> Iterator[tuple[int, Schedule, LockstepReplay]]:
-    """Every schedule with all KV at home, its makespan and its slots."""
+) -> Iterator[tuple[Schedule, LockstepReplay]]:
+    """Every schedule with all KV at home, and its slots."""
     plans: list[list[tuple[Plan, SlotRows]]] = []
     for request in requests:
         made = [Plan.from_arrays(request.tables, cut, None, fingerprint) for cut in divisions(request.tables)]
@@ -152,5 +160,4 @@ def _priced(
                     scheduled.append(requests[r].scheduled(plan, slot, r))
                     slot += plan.chunks + gap
                 sequence = Schedule(tuple(scheduled))
-                slots = run_lockstep(sequence, [rows for _, rows in chosen])
-                yield slots.latency, sequence, slots
+                yield sequence, run_lockstep(sequence, [rows for _, rows in chosen])

@@ -1,18 +1,24 @@
-"""The public functions that answer an instance, whatever its objective: solve, evaluate, bound."""
+"""The public functions that answer an instance, whatever its objective: solve, evaluate, bound.
+
+Each hands over to the module that the table `mocap_opt.instance.objectives.OBJECTIVES` names.  Such a module
+has the three functions, which take an `Instance` and the options that the table lists, and besides
+``against(instance, answer, bounds, proof, reason)``: the same answer in the light of other bounds, of a proof
+that there is no plan, and of why it was not found, for `mocap_opt.solving.comparison`.  Its answers have
+``row`` (plain values: ``objective``, ``method``, ``status``, ``<figure>_s``, ``lower_bound_s``, ``gap``,
+``runtime_s``, ``reason``), ``schedule`` (None without a plan) and ``bounds``.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mocap_opt.instance.objectives import Objective, objective_of, require_supported
-from mocap_opt.schedule.inputs import as_instance, as_tables
-from mocap_opt.schedule.requests import build_requests
-from mocap_opt.solving import latency as driver
+from mocap_opt.instance.objectives import honoured_options, objective_of
+from mocap_opt.schedule.inputs import as_instance
+from mocap_opt.solving import latency
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.latency import Solution, check_limits
-from mocap_opt.stopping import STOPPED, Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ def solve(
     method, solver, execution, time_limit_s, deterministic_limit, gap, seed, callback, stop, threads,
     without, only, memory_budget_bytes
         As for `mocap_opt.solving.latency.solve`.  Of a period, execution, steps, the memory budget and what
-        limits the effort other than by time are refused; of a stream, method and solver as well.
+        limits the effort other than by time are refused; of a stream, solver as well.
 
     Returns
     -------
@@ -67,54 +73,26 @@ def solve(
         If the solver asked for cannot be loaded.
     """
     instance = as_instance(instance)
-    objective = objective_of(instance)
-    if objective is Objective.LATENCY:
-        return driver.solve(
-            instance,
-            method,
-            solver=solver,
-            execution=execution,
-            time_limit_s=time_limit_s,
-            deterministic_limit=deterministic_limit,
-            gap=gap,
-            seed=seed,
-            callback=callback,
-            stop=stop,
-            threads=threads,
-            without=without,
-            only=only,
-            memory_budget_bytes=memory_budget_bytes,
-        )
-    require_supported(
+    options = honoured_options(
         instance,
         "solve",
         method=method,
         solver=solver,
         execution=execution,
+        time_limit_s=time_limit_s,
         deterministic_limit=deterministic_limit,
+        gap=gap,
+        seed=seed,
+        callback=callback,
+        stop=stop,
         threads=threads,
-        without=without or None,
-        only=only or None,
+        without=without,
+        only=only,
         memory_budget_bytes=memory_budget_bytes,
     )
-    check_limits(seed, None, time_limit_s=time_limit_s, gap=gap)
-    limit_s = driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s
-    if objective is Objective.PERIOD:
-        from mocap_opt.solving.period import solve_period  # noqa: PLC0415 - loads CP-SAT
-
-        return solve_period(
-            instance,
-            method,
-            solver=solver,
-            time_limit_s=limit_s,
-            gap=gap,
-            seed=seed,
-            callback=callback,
-            stop=stop,
-        )
-    from mocap_opt.solving.stream import solve_stream  # noqa: PLC0415 - loads CP-SAT
-
-    return solve_stream(instance, time_limit_s=limit_s, gap=gap, seed=seed, callback=callback, stop=stop)
+    check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
+    found: Answer = objective_of(instance).record.load().solve(instance, **options)
+    return found
 
 
 def evaluate(
@@ -140,20 +118,9 @@ def evaluate(
         If the plan is not one for the objective.
     """
     instance = as_instance(instance)
-    objective = objective_of(instance)
-    if objective is Objective.LATENCY:
-        return driver.evaluate(instance, plan, tables=tables, bounds=bounds)  # type: ignore[arg-type]
-    require_supported(instance, "evaluate", tables=tables is not None, bounds=bounds is not None)
-    if objective is Objective.PERIOD:
-        from mocap_opt.solving.period import evaluate_period  # noqa: PLC0415 - loads CP-SAT
-
-        return evaluate_period(instance, plan)  # type: ignore[arg-type]
-    from mocap_opt.schedule.schedule_file import stream_from_dict  # noqa: PLC0415 - with it
-    from mocap_opt.solving.stream_report import evaluate_stream  # noqa: PLC0415 - loads CP-SAT
-
-    requests = build_requests(instance)
-    given: Any = stream_from_dict(plan, requests) if isinstance(plan, Mapping) else plan
-    return evaluate_stream(instance, requests, given)
+    options = honoured_options(instance, "evaluate", tables=tables, bounds=bounds)
+    found: Answer = objective_of(instance).record.load().evaluate(instance, plan, **options)
+    return found
 
 
 def bound(
@@ -185,37 +152,19 @@ def bound(
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
-    limit_s = driver.TIME_LIMIT_S if time_limit_s is None else time_limit_s
-    on_latency = isinstance(instance, Tables) or objective_of(as_instance(instance)) is Objective.LATENCY
-    if on_latency:
-        return driver.bound(
-            instance,
-            quick=quick,
-            time_limit_s=limit_s,
-            memory_budget_bytes=memory_budget_bytes,
-            stop=stop,
-            on_note=on_note,
-            on_bound=on_bound,
-        )
-    assert not isinstance(instance, Tables)
+    check_limits(0, None, time_limit_s=time_limit_s)
+    options: dict[str, Any] = {
+        "quick": quick,
+        "time_limit_s": time_limit_s,
+        "memory_budget_bytes": memory_budget_bytes,
+        "stop": stop,
+        "on_note": on_note,
+        "on_bound": on_bound,
+    }
+    if isinstance(instance, Tables):
+        return latency.bound(instance, **options)
     instance = as_instance(instance)
-    require_supported(instance, "bound", memory_budget_bytes=memory_budget_bytes)
-    check_limits(0, None, time_limit_s=limit_s)
-    deadline = Deadline(limit_s, stop)
-    objective = objective_of(instance)
-    found: list[Bound]
-    if objective is Objective.PERIOD:
-        from mocap_opt.solving.period import bound_period  # noqa: PLC0415 - loads CP-SAT
-
-        tables = as_tables(instance)
-        found, impossible = bound_period(tables, quick=quick, deadline=deadline)
-    else:
-        from mocap_opt.bounds.makespan import bound_stream  # noqa: PLC0415 - not needed by others
-
-        requests = build_requests(instance)
-        tables = requests[0].tables
-        given = instance.workload.order == "given"
-        found, impossible = bound_stream(requests, given, quick=quick, asked_to_stop=deadline)
-    if deadline.expired:
-        on_note(STOPPED)
-    return tables, sorted(found, key=lambda each: each.ticks), impossible
+    found: tuple[Tables, list[Bound], Infeasibility | None] = (
+        objective_of(instance).record.load().bound(instance, **honoured_options(instance, "bound", **options))
+    )
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.registry import built_in_method
@@ -24,7 +24,9 @@ from mocap_opt.memory_budget import OverBudgetError, memory_budget
 from mocap_opt.replay.evaluation import Assessment, Execution, assess
 from mocap_opt.schedule.inputs import as_instance, as_plan, as_tables
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import violations
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.bound_steps import add_quick_bounds, settle_feasibility
 from mocap_opt.solving.incumbent import Progress, SearchState, Trial
 from mocap_opt.solving.joint import STEPS, solve_jointly
@@ -41,6 +43,7 @@ from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
 
 JOINT_METHODS = ("auto", "joint")
@@ -85,6 +88,19 @@ class Solution:
     bounds: tuple[Bound, ...]
     tables: Tables
     trials: tuple[Trial, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The report as plain values, and whether the event-driven run takes longer than lockstep."""
+        report = self.report
+        lockstep, event = report.lockstep_latency_s, report.event_latency_s
+        slower = None if lockstep is None or event is None else event > lockstep
+        return {**report.to_dict(), "event_exceeds_lockstep": slower}
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The plan as a schedule of one request."""
+        return None if self.plan is None else Schedule.of(self.tables, self.plan)
 
 
 def solve(
@@ -331,11 +347,57 @@ def evaluate(
     return Solution(report, plan, found, known, tables)
 
 
+def against(
+    instance: Instance, answer: Solution, bounds: Sequence[Bound], proof: str | None, reason: str | None
+) -> Solution:
+    """Set an answer against other bounds; for `mocap_opt.solving.comparison`.
+
+    Parameters
+    ----------
+    instance : Instance
+    answer : Solution
+    bounds : sequence of Bound
+    proof : str or None
+        Why there is no plan, if that is proved.
+    reason : str or None
+        What kept the method from going on, if something did.
+
+    Raises
+    ------
+    BoundBeatenError
+        If the plan beats a bound.
+    """
+    report = answer.report if reason is None else replace(answer.report, reason=reason)
+    if answer.assessment is None:
+        if proof is not None and report.status is not Status.INFEASIBLE:
+            report = replace(report, status=Status.INFEASIBLE, reason=proof)
+        return replace(answer, report=report)
+    judged = make_report(
+        instance,
+        answer.tables,
+        answer.assessment,
+        bounds,
+        method=report.method,
+        solver=report.solver,
+        tolerance=float(report.settings.get("gap", 0.0)),
+        runtime_s=report.runtime_s,
+        build_s=report.build_s,
+        solve_s=report.solve_s,
+        notes=report.notes,
+        programs=report.programs,
+        steps=report.steps,
+        settings=report.settings,
+        execution=wanted_execution(report.settings.get("execution", "best")),
+        reason=report.reason,
+    )
+    return replace(answer, report=judged, bounds=tuple(bounds))
+
+
 def bound(
     instance: GivenInstance,
     *,
     quick: bool = False,
-    time_limit_s: float = TIME_LIMIT_S,
+    time_limit_s: float | None = None,
     memory_budget_bytes: int | None = None,
     stop: threading.Event | None = None,
     on_note: Callable[[str], None] = lambda note: None,
@@ -348,9 +410,9 @@ def bound(
     instance : Instance, mapping or Tables
     quick : bool
         Leave out those that need a solver.
-    time_limit_s : float
-        Wall time, seconds; every bound in turn has `BOUND_SHARE` of what is left, and what one that is
-        stopped has proved so far stands.
+    time_limit_s : float, optional
+        Wall time, seconds, `TIME_LIMIT_S` by default; every bound in turn has `BOUND_SHARE` of what is
+        left, and what one that is stopped has proved so far stands.
     memory_budget_bytes : int, optional
         Bounds that would take more memory are left out; 4 GiB by default.
     stop : threading.Event, optional
@@ -369,7 +431,7 @@ def bound(
         The proof that no plan exists, if there is one.
     """
     check_limits(0, None, time_limit_s=time_limit_s)
-    deadline = Deadline(time_limit_s, stop)
+    deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)
     with memory_budget(memory_budget_bytes):
         tables = as_tables(instance, "bounds on the latency")
         state = SearchState(tables, deadline, 0.0)

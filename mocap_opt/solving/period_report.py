@@ -8,8 +8,9 @@ from mocap_opt.bounds import Scope
 from mocap_opt.lower_bound import best as best_bound
 from mocap_opt.replay.evaluation import PeriodAssessment
 from mocap_opt.schedule.plan_file import plan_to_dict
-from mocap_opt.solvers.outcome import Status, relative_gap
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.period_search import MethodPeriod, PeriodSearch
+from mocap_opt.solving.report import relative_gap
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -55,7 +56,8 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
     name, fingerprint : str
         Of the instance.
     """
-    tables, headline, gap = search.tables, search.headline, search.current_gap
+    tables, headline = search.tables, search.headline
+    gap = None if search.best is None else relative_gap(search.best.period, headline)
     lockstep = best_bound(search.bounds, {Scope.ANY_EXECUTION, Scope.LOCKSTEP})
     status, lockstep_gap = Status.UNKNOWN, None
     if search.infeasible is not None:
@@ -63,10 +65,11 @@ def report_fields(search: PeriodSearch, name: str, fingerprint: str) -> dict[str
     elif search.best is not None:
         status = Status.OPTIMAL if gap is not None and gap <= search.gap else Status.FEASIBLE
         if lockstep is not None:
-            lockstep_gap = relative_gap(search.best.lockstep.period, lockstep.ticks)
+            lockstep_gap = relative_gap(search.best.lockstep.period, lockstep)
     reason = search.infeasible
     if search.best is None and reason is None:
-        reason = "no feasible plan found; the table of methods says why"
+        one = search.methods[0].reason if len(search.methods) == 1 else ""
+        reason = one or "no feasible plan found; the table of methods says why"
     return {
         "instance": name,
         "fingerprint": fingerprint,

@@ -52,6 +52,10 @@ class ScheduleSearch(ABC):
     def value(self) -> Fraction | None:
         """What the best schedule comes to, ticks."""
 
+    def seconds(self, value: Fraction | int) -> float:
+        """What is minimised as reports say it, of ticks."""
+        return self.machine.seconds(value)
+
     @property
     def headline(self) -> Bound | None:
         """The best bound that covers both executions."""
@@ -92,12 +96,12 @@ class ScheduleSearch(ABC):
         """Pass the present state on to the callback."""
         if self.callback is None:
             return
-        value, headline, seconds = self.value, self.headline, self.machine.seconds
+        value, headline = self.value, self.headline
         self.callback(
             Progress(
                 elapsed_s=self.deadline.elapsed_s,
-                latency_s=None if value is None else seconds(value),
-                bound_s=None if headline is None else seconds(headline.ticks),
+                latency_s=None if value is None else self.seconds(value),
+                bound_s=None if headline is None else self.seconds(headline.ticks),
                 gap=self.current_gap,
                 source=source,
                 doing=self.doing,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mocap_opt.bounds import lower_bounds
 from mocap_opt.replay.evaluation import Assessment
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solving import evaluate, solve_with_each
+from mocap_opt.solving.comparison import solve_with_each
+from mocap_opt.solving.latency import evaluate
 from mocap_opt.solving.report import Report
 from mocap_opt.tables.cost_tables import Tables
 
@@ -61,5 +62,5 @@ def run_methods(instance: Instance, methods: Sequence[str], **options: Any) -> l
     **options
         Passed on to `mocap_opt.solve`.
     """
-    solutions = solve_with_each(instance, methods, **options)
+    solutions: list[Any] = solve_with_each(instance, methods, **options)
     return [Contender(name, s.report, s.assessment) for name, s in zip(methods, solutions, strict=True)]

@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mocap_opt.bounds import Bound
+from mocap_opt.bounds.makespan import makespan_bounds, shifted
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.replay.event import EventReplay, run_event
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.verify import schedule_violations
-from mocap_opt.search.stream_candidate import Candidate
+from mocap_opt.search.stream_candidate import Candidate, Rank, makespan_first
 from mocap_opt.solving.schedule_search import ScheduleSearch
-from mocap_opt.stopping import Deadline
+from mocap_opt.stopping import AskedToStop, Deadline
 from mocap_opt.tables.cost_tables import Tables
+
+BoundsOf = Callable[[Sequence[Request], bool, AskedToStop], list[Bound]]
+"""From requests and whether their order is given to bounds on what a goal minimises."""
+
+
+@dataclass(frozen=True)
+class StreamGoal:
+    """What the sequences of a stream are judged by.
+
+    Attributes
+    ----------
+    objective : Objective
+    ranked : callable
+        What makes one better than another, see `mocap_opt.search.stream_candidate.Rank`.  What is
+        minimised is its first entry, less the releases of all requests if `from_release`.
+    bounds : callable
+        Bounds on what is minimised, in any execution, of several requests.
+    from_release : bool
+        Whether that is a sum over the requests, each from its release on; reports say the mean.
+    """
+
+    objective: Objective
+    ranked: Rank
+    bounds: BoundsOf
+    from_release: bool = False
+
+    def value(self, requests: Sequence[Request], rank: tuple[Fraction | int, ...]) -> Fraction:
+        """What is minimised, ticks, of a sequence with that rank."""
+        return Fraction(rank[0]) - (sum(each.release for each in requests) if self.from_release else 0)
+
+    def seconds(self, requests: Sequence[Request], value: Fraction | int) -> float:
+        """What is minimised as reports say it."""
+        return requests[0].tables.seconds(Fraction(value) / (len(requests) if self.from_release else 1))
+
+    def of_one(self, request: Request, bounds: Sequence[Bound]) -> list[Bound]:
+        """Bounds on the latency of the only request as bounds on what is minimised."""
+        return list(bounds) if self.from_release else [shifted(bound, request.release) for bound in bounds]
+
+
+MAKESPAN = StreamGoal(Objective.STREAM, makespan_first, makespan_bounds)
+"""The time until the last request has left; of equal ones the least sum of completions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +74,10 @@ class Planned:
 
     @property
     def rank(self) -> tuple[Fraction, Fraction]:
-        """Makespan of the better replay, and the sum of its completions, ticks."""
-        event = Fraction(self.event.latency), Fraction(sum(self.event.completion))
-        makespan, total = self.candidate.rank
-        return min(event, (Fraction(makespan), Fraction(total)))
-
-    @property
-    def makespan(self) -> Fraction:
-        """Makespan of the better replay, ticks."""
-        return self.rank[0]
+        """The rank of the better replay, ticks."""
+        event = self.candidate.ranked(Fraction(self.event.latency), Fraction(sum(self.event.completion)))
+        first, second = self.candidate.rank
+        return min(event, (Fraction(first), Fraction(second)))
 
 
 @dataclass(eq=False)
@@ -53,12 +92,14 @@ class StreamSearch(ScheduleSearch):
     fingerprint : str or None
         Of the instance, for the plans.
     best : Planned or None
+    goal : StreamGoal
     """
 
     requests: Sequence[Request]
     order_given: bool
     fingerprint: str | None = None
     best: Planned | None = None
+    goal: StreamGoal = MAKESPAN
 
     @property
     def machine(self) -> Tables:
@@ -67,8 +108,12 @@ class StreamSearch(ScheduleSearch):
 
     @property
     def value(self) -> Fraction | None:
-        """The best makespan, ticks."""
-        return None if self.best is None else self.best.makespan
+        """What is minimised, of the best sequence, ticks."""
+        return None if self.best is None else self.goal.value(self.requests, self.best.rank)
+
+    def seconds(self, value: Fraction | int) -> float:
+        """See `ScheduleSearch.seconds`."""
+        return self.goal.seconds(self.requests, value)
 
     def share(self, fraction: float) -> Deadline:
         """Give a part of the time left to a step; over also once the gap is reached."""

@@ -34,7 +34,7 @@ STALLED = 12
 
 
 def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
-    """Look for a sequence of small makespan, then of small mean completion.
+    """Look for a sequence that is good by the search's goal.
 
     For every order and family of divisions to start from, each request is divided so that no chunk is
     longer than a common trial; and every request gets the plan that is best for it alone.  A local
@@ -48,7 +48,7 @@ def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
     seed : int
         For the moves tried.
     """
-    pricer = Pricer(search.requests, search.fingerprint)
+    pricer = Pricer(search.requests, search.fingerprint, search.goal.ranked)
     options: list[Options] = [()] * len(search.requests)
     search.begin("common longest chunks")
     pool = list(_starts(search, pricer, options))

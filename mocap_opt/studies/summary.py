@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.instance.objectives import OBJECTIVES, Objective
 from mocap_opt.studies.execution import FAILED, Curve, Outcome
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def _pivot(frame: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
     return table.rename_axis(index="instance", columns=None)
 
 
+def minimised(frame: pd.DataFrame) -> pd.Series[float]:
+    """Return what every run's objective minimises, seconds; NaN where there is no plan."""
+    import pandas as pd  # noqa: PLC0415 - slow to load
+
+    asked = frame["objective"] if "objective" in frame else pd.Series(None, index=frame.index, dtype=object)
+    found = pd.Series(float("nan"), index=frame.index)
+    for objective, record in OBJECTIVES.items():
+        if (column := f"{record.figure}_s") in frame:
+            found = found.mask(asked.fillna(Objective.LATENCY) == objective, frame[column].astype(float))
+    return found
+
+
 def latencies(frame: pd.DataFrame) -> pd.DataFrame:
     """Latency by instance and contender, seconds; NaN where a contender has none.
 
@@ -63,7 +76,7 @@ def latencies(frame: pd.DataFrame) -> pd.DataFrame:
     frame : DataFrame
         As `mocap_opt.studies.results` gives it.
     """
-    return _pivot(frame, frame["latency_s"].astype(float))
+    return _pivot(frame, minimised(frame))
 
 
 def run_times(frame: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +87,7 @@ def run_times(frame: pd.DataFrame) -> pd.DataFrame:
 
 def gaps(frame: pd.DataFrame) -> pd.DataFrame:
     """(latency - best bound) / latency by instance and contender; NaN where either is unknown."""
-    latency = frame["latency_s"].astype(float)
+    latency = minimised(frame)
     bound = frame["lower_bound_s"].astype(float).groupby(frame["fingerprint"]).transform("max")
     return _pivot(frame, (latency - bound) / latency)
 

@@ -209,7 +209,13 @@ def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict
             where = source + "".join(f" {show(key)[1:-1]}={show(value)}" for key, value in variant.items())
             try:
                 instance = load_instance(path, [f"{key}={json.dumps(v)}" for key, v in variant.items()])
-                require_supported(instance, "study")
+                require_supported(
+                    instance,
+                    "study",
+                    execution=file.study.execution,
+                    solvers=[name for name in file.study.solvers if name != "auto"],
+                    deterministic_limit=file.study.deterministic_limit,
+                )
             except InputError as error:
                 problems += [
                     Problem(_within(where, p.path, source), p.found, p.expected, p.remedy)

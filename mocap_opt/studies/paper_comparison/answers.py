@@ -23,7 +23,7 @@ from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.period_search import best_period, period_of_method
-from mocap_opt.solving.stream import solve_stream
+from mocap_opt.solving.stream import solve as solve_stream
 from mocap_opt.solving.stream_report import StreamReport, evaluate_stream
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
