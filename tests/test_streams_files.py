@@ -165,7 +165,7 @@ def test_the_command_line_solves_and_evaluates_streams(
     assert exit_code("solve", str(file), "--gantt") == 2
     assert exit_code("bound", str(file)) == 0
     assert "crossing" in capsys.readouterr().out
-    assert exit_code("compare", str(file)) == 2
+    assert exit_code("export", str(file), "--to", str(tmp_path / "x.mps")) == 2
     assert "workload.requests: expected one prompt" in capsys.readouterr().err
 
 
