@@ -18,7 +18,7 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import solve_jointly
-from mocap_opt.solving.period import solve_period
+from mocap_opt.solving.period import solve as solve_period
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import Deadline
