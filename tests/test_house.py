@@ -24,11 +24,8 @@ FLOORS = (
 LONG = {"mocap_opt.bounds.energetic_traffic"}
 """Modules that are still too long."""
 
-DESCRIBED = frozenset("ground wafer instance tables calibration pictures frames __main__".split())
-"""Floors on which every function of two or more parameters has a section about them."""
-
-UNDESCRIBED = 300
-"""How many have none on the others."""
+UNDESCRIBED = frozenset("flow_shop schedule bounds homes chunking baselines search solving".split())
+"""Floors on which some function of two or more parameters still lacks a section about them."""
 
 
 def module_of(path: Path) -> str:
@@ -107,6 +104,4 @@ def test_no_module_is_long():
 
 
 def test_public_functions_describe_their_parameters():
-    found = undescribed()
-    assert [place for place in found if floor_of(place.partition(":")[0]) in DESCRIBED] == []
-    assert len(found) <= UNDESCRIBED
+    assert [place for place in undescribed() if floor_of(place.partition(":")[0]) not in UNDESCRIBED] == []
