@@ -43,7 +43,7 @@ class ContentionFreeVariables(PlanVariables):
     passages: list[tuple[str, Affine, Affine, int]] = field(default_factory=list)
 
 
-def floored(plan: PlanVariables, name: str, target: Affine, ticks: Affine, load: Affine, rate: int) -> None:
+def _floored(plan: PlanVariables, name: str, target: Affine, ticks: Affine, load: Affine, rate: int) -> None:
     """Require ``target >= ticks + floor(load / rate)``.
 
     Parameters
@@ -84,10 +84,10 @@ def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
             if not load.terms and not load.constant:
                 continue
             name = f"own_kv_takes_time[{i},{j},{carrier.name}]"
-            floored(plan, name, duration, Affine(), load, carrier.rate)
+            _floored(plan, name, duration, Affine(), load, carrier.rate)
             if apart:
                 rate = apart.denominator * carrier.rate
-                floored(plan, name, duration, plan.times[i, j], apart.numerator * load, rate)
+                _floored(plan, name, duration, plan.times[i, j], apart.numerator * load, rate)
 
 
 def chunks_end(plan: ContentionFreeVariables) -> None:
@@ -135,7 +135,7 @@ def latency_covers_all(plan: ContentionFreeVariables) -> None:
     last = plan.ends[plan.tables.stages - 1, plan.chunks - 1]
     plan.program.at_least("latency_covers_all", latency, last)
     for name, around, units, rate in plan.passages:
-        floored(plan, name, latency, around, units, rate)
+        _floored(plan, name, latency, around, units, rate)
     plan.program.objective = latency
 
 

@@ -72,7 +72,7 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
     return values
 
 
-def lockstep_values(
+def _lockstep_values(
     model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int
 ) -> Iterator[tuple[Any, int]]:
     """Variables that are slot times and their values for a plan (`rows.Timing.values`).
@@ -99,7 +99,7 @@ def lockstep_values(
 
 def lockstep_timing(interval: int | None = None) -> Timing:
     """Of programs that minimise the sum of slot times; with an interval, of requests that far apart."""
-    return Timing(partial(lockstep_latency, interval=interval), lockstep_values)
+    return Timing(partial(lockstep_latency, interval=interval), _lockstep_values)
 
 
 def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:

@@ -25,7 +25,7 @@ from mocap_opt.tables.cost_tables import Tables
 FloatArray = npt.NDArray[np.float64]
 
 
-def traffic_times(tables: Tables, pages: IntArray) -> FloatArray:
+def _traffic_times(tables: Tables, pages: IntArray) -> FloatArray:
     """Time each chunk's own KV messages take on an idle wafer.
 
     Parameters
@@ -77,7 +77,7 @@ def durations(
     tau, _ = chunk_times(tables, indices)
     if pages is None or not pages.any():
         return tau
-    x = traffic_times(tables, pages)
+    x = _traffic_times(tables, pages)
     shown = float(Fraction(1) - tables.overlap) * x
     if below:
         x, shown = np.floor(x * (1 - 1e-9)), np.floor(shown * (1 - 1e-9))
