@@ -121,7 +121,7 @@ def _memory_rows(program: IntegerProgram, sequence: Schedule, away: dict[Cell, A
 def _work(
     program: IntegerProgram, sequence: Schedule, away: dict[Cell, Affine], local: LocalSlots
 ) -> list[Affine]:
-    """Work phase of every slot: at least what it takes at home; links, ports, what does not overlap."""
+    """Compute phase of every slot: at least what it takes at home; links, ports, what does not overlap."""
     machine = sequence.machine
     links, denominator, serial = len(machine.links), machine.share_denominator, 1 - machine.overlap
     rate = [int(b) * denominator for b in machine.link_rate] + [int(b) for b in machine.port_rate]
@@ -151,7 +151,7 @@ def _work(
 
 
 def _end(program: IntegerProgram, sequence: Schedule, work: list[Affine], exchange: IntArray) -> Affine:
-    """End of the last work phase: slots follow one another, none before the release of its request."""
+    """End of the last compute phase: slots follow one another, none before the release of its request."""
     release = np.zeros(sequence.slots, dtype=np.int64)
     for request in sequence:
         release[request.slot] = max(int(release[request.slot]), request.release)

@@ -139,9 +139,9 @@ def _limits(log: Sequence[MessageRecord]) -> dict[tuple[int, int], str]:
 def lockstep_activity(tables: Tables, plan: Plan, replay: LockstepReplay) -> tuple[Interval, ...]:
     """Intervals of a lockstep run, stage by stage in order of time.
 
-    In the work phase a stage computes, tau + (1 - f) x, and then waits: for KV traffic if a link
+    In the compute phase a stage computes, tau + (1 - f) x, and then waits: for KV traffic if a link
     or port sets the length of the phase, else at the barrier for the stage that does.  In the
-    exchange phase all but the last stage send, and wait for the slowest send or link.
+    communication phase all but the last stage send, and wait for the slowest send or link.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def event_transfers(replay: EventReplay) -> tuple[Transfer, ...]:
 
 
 def lockstep_transfers(tables: Tables, plan: Plan, replay: LockstepReplay) -> tuple[Transfer, ...]:
-    """Remote reads and writes of a lockstep run: paced to last the whole work phase of their slot.
+    """Remote reads and writes of a lockstep run: paced to last the whole compute phase of their slot.
 
     Parameters
     ----------

@@ -38,7 +38,8 @@ class SlotPrices:
     Attributes
     ----------
     work, exchange : int64[slot], ticks
-        A_t, in which stages compute and KV cache moves; X_t, in which activations move.
+        A_t, the compute phase, in which stages compute and KV cache moves; X_t, the communication phase, in
+        which activations move.
     work_bound_by, exchange_bound_by : tuple of str
         The row that sets each time: ``"stage 3"``, ``"link 0,1>0,2"``, ``"memory 2"`` (its port),
         ``"send 1"``; if rows tie after rounding, the first one (stages or sends, then links, then
@@ -67,13 +68,13 @@ class LockstepReplay(SlotPrices):
         When every slot begins: after the one before, and not before the release of a request whose
         first slot it is.
     completion : tuple of int, ticks
-        When every request has left: the end of the work phase of its last slot.  If requests come again
+        When every request has left: the end of the compute phase of its last slot.  If requests come again
         without end, counted from the first slot of each.
     link_kv_bytes, link_activation_bytes : int64[link, slot], bytes / share_denominator
         Load of every link in either phase, as numerators over the tables' ``share_denominator``
         (Python integers, dtype object, where int64 might overflow).
     port_bytes : int64[memory, slot], bytes
-        Load of every memory's port in the work phase: its own stage's traffic and what other
+        Load of every memory's port in the compute phase: its own stage's traffic and what other
         stages write and read there.
     """
 
@@ -289,7 +290,7 @@ def price_slots(tables: Tables, rows: SlotRows) -> SlotPrices:
 
 
 def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tuple[IntArray, Whole, IntArray]:
-    """Rows of the exchange phase.
+    """Rows of the communication phase.
 
     Every chunk of every stage but the last is one message to the next stage.
 

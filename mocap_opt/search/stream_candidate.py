@@ -194,14 +194,14 @@ class _Timeline:
         return drained if over.size == 0 else min(max(slot, self._from + int(over[0])), drained)
 
     def done(self) -> IntArray:
-        """When the work phase of every slot ends, int64[slot], ticks."""
+        """When the compute phase of every slot ends, int64[slot], ticks."""
         last = max(slot + rows.busy.shape[1] for slot, rows in zip(self._slots, self._rows, strict=True))
         start, work, _ = self._price(last)
         settled = [begin + took for begin, took in self._settled]
         return np.concatenate([*settled, start + work])
 
     def _price(self, until: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Starts, work phases and durations of the open slots before `until`."""
+        """Starts, compute phases and durations of the open slots before `until`."""
         count = until - self._from
         zero = np.zeros(0, dtype=np.int64)
         if count <= 0:
