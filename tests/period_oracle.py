@@ -40,7 +40,7 @@ class PeriodOptimum:
     slots: int
 
 
-def cyclic_room(tables: Tables, marks: Marks, slots: int) -> list[list[int]]:
+def cyclic_free_memory(tables: Tables, marks: Marks, slots: int) -> list[list[int]]:
     """[memory][cyclic slot]: capacity less all that is there whatever the homes are."""
     assert tables.queue_depth is not None
     chunks = len(marks) - 1
@@ -59,7 +59,7 @@ def cyclic_room(tables: Tables, marks: Marks, slots: int) -> list[list[int]]:
 def cyclic_homes(tables: Tables, marks: Marks, slots: int, worth: Callable[[Homes], bool]) -> Iterator[Homes]:
     """Every choice of homes that no cyclic memory row forbids."""
     stages, chunks = tables.stages, len(marks) - 1
-    room = cyclic_room(tables, marks, slots)
+    room = cyclic_free_memory(tables, marks, slots)
     if any(free < 0 for row in room for free in row):
         return
     pages = pages_of(tables, marks)

@@ -11,7 +11,7 @@ from mocap_opt import bound, load_instance
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import BOUNDS, enumerated_partitions
 from mocap_opt.bounds.crossing import crossing_pooled_memory
-from mocap_opt.bounds.enumerated_partitions import FewPartitions, TooManyError, least_partitions
+from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration, TooManyError, least_partitions
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.errors import InputError
@@ -52,7 +52,7 @@ def test_dead_ends_of_a_listing_are_limited(monkeypatch):
         return False
 
     with pytest.raises(TooManyError, match="500"):
-        list(FewPartitions(Setting(tables), PooledMemory.of(tables)).below(2 * proved, count))
+        list(PartitionEnumeration(Setting(tables), PooledMemory.of(tables)).below(2 * proved, count))
     assert asked == 501
 
 

@@ -14,7 +14,7 @@ from mocap_opt.bounds import crossing as pairs_of_stages
 from mocap_opt.bounds.boundary_branching import BoundarySearch, boundary_branching, branch_on_boundaries
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.tables.cost_tables import Tables
@@ -25,7 +25,7 @@ UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant":
 def search_of(tables: Tables) -> BoundarySearch:
     setting = Setting(tables)
     pairs = [PairSearch.of(setting, s, e) for s, e in pairs_of_stages.promising_pairs(setting)]
-    return BoundarySearch(MixturePricer(setting, PooledMemory.of(tables)), pairs)
+    return BoundarySearch(PartitionPricer(setting, PooledMemory.of(tables)), pairs)
 
 
 def tight_tables() -> Tables:

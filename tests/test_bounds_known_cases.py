@@ -21,7 +21,7 @@ from mocap_opt.bounds import (
     prove_infeasible,
 )
 from mocap_opt.bounds.stage_work import least_over_lengths
-from mocap_opt.bounds.streaming import Demand, good_weights
+from mocap_opt.bounds.streaming import Demand, resource_weights
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.tables.cost_tables import Tables
@@ -220,7 +220,7 @@ def test_weights_find_two_ways_out():
     # Stage 1 between 0 and 2: links 1>0 and 1>2 carry 1 byte per tick each, so 100 bytes take 50.
     tables = make_tables(stages=3, link_rate=1)
     demand = [Demand(1, 100, 0)]
-    assert 49 < good_weights(tables, demand).time(demand) <= 50
+    assert 49 < resource_weights(tables, demand).time(demand) <= 50
 
 
 def test_nothing_to_stream_says_nothing():

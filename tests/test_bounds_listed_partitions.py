@@ -12,7 +12,11 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 import mocap_opt
 from mocap_opt.bounds.crossing import crossing_pooled_memory
-from mocap_opt.bounds.enumerated_partitions import Listing, enumerated_partitions, least_partitions
+from mocap_opt.bounds.enumerated_partitions import (
+    EnumeratedPartitions,
+    enumerated_partitions,
+    least_partitions,
+)
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.schedule.plan import Plan
@@ -83,7 +87,7 @@ def test_no_plan_beats_it_and_two_per_cent_more_would_be_wrong() -> None:
 def test_no_target_above_the_incumbent_is_tried() -> None:
     tables = next(tables for tables in tiny() if (found := least_partitions(tables)) and found.partitions)
     found = least_partitions(tables)
-    assert isinstance(found, Listing)
+    assert isinstance(found, EnumeratedPartitions)
     aimed = least_partitions(tables, incumbent=found.partitions[0][0])
     assert aimed is None or (aimed.partitions == () and aimed.target <= found.partitions[0][0])
 

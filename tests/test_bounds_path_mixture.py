@@ -11,9 +11,9 @@ from random_tables import random_instances, random_tables
 
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_pricing import MixturePricer, Weights
+from mocap_opt.bounds.partition_pricing import Multipliers, PartitionPricer
 from mocap_opt.bounds.partition_region import PathWeights, flow_along
-from mocap_opt.bounds.path_relaxation import MixtureSearch, path_relaxation, whole_region
+from mocap_opt.bounds.path_relaxation import PathRelaxationSearch, path_relaxation, whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
@@ -21,8 +21,8 @@ from mocap_opt.tables.cost_tables import Tables
 UNEQUAL = {"linear": [100, 130, 130, 90], "quadratic": [5, 6, 7, 4], "constant": [40, 50, 60, 30]}
 
 
-def pricer_of(tables: Tables) -> MixturePricer:
-    return MixturePricer(Setting(tables), PooledMemory.of(tables))
+def pricer_of(tables: Tables) -> PartitionPricer:
+    return PartitionPricer(Setting(tables), PooledMemory.of(tables))
 
 
 def test_never_above_brute_force_and_often_close():
@@ -76,7 +76,7 @@ def test_any_weights_are_valid():
                 int(rng.integers(1, 200)),
             )
             prices = rng.integers(0, 9, stages + positions - 1) * rng.integers(0, 2)
-            value = MixtureSearch(pricer).value(region, Weights(flow, prices))
+            value = PathRelaxationSearch(pricer).value(region, Multipliers(flow, prices))
             assert value is None or value <= optimum.value, tables.name
             proved += value is not None and value > 0
     assert proved > 50
@@ -108,7 +108,7 @@ def test_a_single_path_is_priced_by_hand():
     flow = PathWeights(1, np.array([[1, 0]]), np.array([[0], [1]]))
     prices = np.zeros(3, dtype=np.int64)
     # Cuts at 1 and 2: (10 + 2) + 60 + 4 = 76 and (20 + 2) + 60 + 4 = 86; the last chunk is at most 2.
-    assert MixtureSearch(pricer).value(region, Weights(flow, prices)) == 76
+    assert PathRelaxationSearch(pricer).value(region, Multipliers(flow, prices)) == 76
 
 
 def test_memory_prices_raise_the_bound():
@@ -148,7 +148,7 @@ def test_refuses_prices_that_are_negative_or_too_large():
     flow = flow_along(np.ones((1, 2)), np.ones((2, 1)), 4)
     for price in (-1, 2**58):
         with pytest.raises(ValueError, match="below 2"):
-            pricer.price(region, Weights(flow, np.full(3, price)))
+            pricer.price(region, Multipliers(flow, np.full(3, price)))
 
 
 def test_the_plan_a_bound_is_attained_by_is_no_better():

@@ -14,7 +14,7 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds.energetic_traffic import Windows, energetic_traffic
-from mocap_opt.bounds.enumerated_partitions import FewPartitions
+from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.instance import Instance
@@ -110,7 +110,7 @@ def test_no_target_rules_out_the_partition_of_a_plan_that_meets_it() -> None:
             indices = Plan(marks).grid_indices(tables)
             assert not Windows(setting, memory, indices, target).ruled_out(), tables.name
             if checked % 10 == 0:
-                listed = {tuple(found) for _, found in FewPartitions(setting, memory).below(target)}
+                listed = {tuple(found) for _, found in PartitionEnumeration(setting, memory).below(target)}
                 assert tuple(indices) in listed
             checked += 1
     assert checked > 25
@@ -128,7 +128,7 @@ def test_all_partitions_below_a_target_are_listed_once() -> None:
         if not prices:
             continue
         target = sorted(prices.values())[len(prices) // 2]
-        listed = [tuple(found.tolist()) for _, found in FewPartitions(setting, memory).below(target)]
+        listed = [tuple(found.tolist()) for _, found in PartitionEnumeration(setting, memory).below(target)]
         assert len(set(listed)) == len(listed)
         # The least send may be a little less than the table, so a few more may be listed.
         assert {marks for marks, price in prices.items() if price < target} <= set(listed) <= set(prices)
@@ -167,7 +167,7 @@ def test_without_any_of_its_parts_it_is_weaker(relaxed: type[Windows]) -> None:
     weaker = 0
     for tables, ticks in proved():
         setting, memory = Setting(tables), PooledMemory.of(tables)
-        for _, indices in FewPartitions(setting, memory).below(ticks):
+        for _, indices in PartitionEnumeration(setting, memory).below(ticks):
             assert Windows(setting, memory, indices, ticks).ruled_out()
             weaker += not relaxed(setting, memory, indices, ticks).ruled_out()
         if weaker:
@@ -179,7 +179,7 @@ def test_higher_targets_rule_out_less_and_more_memory_rules_out_less() -> None:
     for tables, ticks in proved()[:15]:
         setting, memory = Setting(tables), PooledMemory.of(tables)
         ample = replace(tables, capacity=tables.capacity + 2 * tables.page_bytes.sum() * tables.pages[-1])
-        for _, indices in list(FewPartitions(setting, memory).below(ticks))[:3]:
+        for _, indices in list(PartitionEnumeration(setting, memory).below(ticks))[:3]:
             assert Windows(setting, memory, indices, ticks - 1).ruled_out()
             assert not Windows(Setting(ample), PooledMemory.of(ample), indices, ticks).ruled_out()
 

@@ -11,7 +11,7 @@ from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
-from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
+from mocap_opt.homes.admission_aware import noncritical_ends, admission_aware_greedy, admission_aware_cpsat
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.replay.contention_free_makespan import (
     admission_predecessors,
@@ -189,7 +189,7 @@ def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:
     simple = greedy(tables, INDICES).pages
     assert simple is not None
     assert contention_free_makespan(tables, INDICES, simple) > alone
-    pages = timely(tables, INDICES, alone).pages
+    pages = admission_aware_cpsat(tables, INDICES, alone).pages
     assert pages is not None
     assert contention_free_makespan(tables, INDICES, pages) == alone
     plan, other = (Plan.from_arrays(tables, INDICES, homes) for homes in (pages, simple))
@@ -199,10 +199,10 @@ def test_timely_homes_keep_to_the_latency_where_greedy_ones_do_not() -> None:
 
 def test_says_so_where_no_homes_are_timely() -> None:
     tables = uneven(609, UNEVEN)
-    homes = timely(tables, INDICES, contention_free_makespan(tables, INDICES))
+    homes = admission_aware_cpsat(tables, INDICES, contention_free_makespan(tables, INDICES))
     assert homes.pages is None
     assert homes.why == "no such homes"
-    short = timely(replace(tables, capacity=tables.capacity // 2), INDICES, 10**9)
+    short = admission_aware_cpsat(replace(tables, capacity=tables.capacity // 2), INDICES, 10**9)
     assert short.pages is None
     assert "short in slot" in short.why
 
@@ -210,7 +210,7 @@ def test_says_so_where_no_homes_are_timely() -> None:
 def test_more_latency_makes_later_ends_harmless() -> None:
     tables = uneven()
     alone = contention_free_makespan(tables, INDICES)
-    tight, ample = (harmless_ends(tables, INDICES, latency) for latency in (alone, 2 * alone))
+    tight, ample = (noncritical_ends(tables, INDICES, latency) for latency in (alone, 2 * alone))
     assert np.all(tight <= ample)
     assert (tight < ample).any()
 
@@ -220,7 +220,7 @@ def test_where_bytes_are_short_there_are_no_timely_homes() -> None:
     for memory in range(609, 680, 10):
         tables = uneven(memory, UNEVEN)
         alone = contention_free_makespan(tables, INDICES)
-        homes = timely(tables, INDICES, alone)
+        homes = admission_aware_cpsat(tables, INDICES, alone)
         if bytes_short(tables, INDICES[None], alone)[0] > 0:
             assert homes.why == "no such homes"
             short += 1
@@ -299,7 +299,7 @@ def test_patient_homes_wait_less_than_greedy_ones() -> None:
     simple = greedy(tables, INDICES).pages
     assert simple is not None
     assert contention_free_makespan(tables, INDICES, simple) > alone
-    pages = patient(tables, INDICES, alone).pages
+    pages = admission_aware_greedy(tables, INDICES, alone).pages
     assert pages is not None
     assert not violations(tables, Plan.from_arrays(tables, INDICES, pages))
     assert contention_free_makespan(tables, INDICES, pages) < contention_free_makespan(
@@ -316,7 +316,7 @@ def test_patient_homes_are_feasible() -> None:
         if plan is None:
             continue
         indices = plan.grid_indices(tables)
-        homes = patient(tables, indices, contention_free_makespan(tables, indices), n or None)
+        homes = admission_aware_greedy(tables, indices, contention_free_makespan(tables, indices), n or None)
         if homes.pages is None:
             assert "short in slot" in homes.why
             continue

@@ -15,8 +15,8 @@ from random_tables import MIDDLING, random_tables
 from mocap_opt import load_instance
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
-from mocap_opt.homes.link_balanced_greedy import spread
-from mocap_opt.homes.link_balancing_lp import LinkBalancingProgram, fluid
+from mocap_opt.homes.link_balanced_greedy import link_balanced_greedy
+from mocap_opt.homes.link_balancing_lp import LinkBalancingProgram, link_balancing_lp
 from mocap_opt.homes.slot_placement import SlotPlacement
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep
@@ -44,7 +44,9 @@ def congested(seed: int, count: int) -> Iterator[tuple[Tables, IntArray]]:
 def test_homes_are_feasible_wherever_they_are_found_one_after_the_other() -> None:
     found = 0
     for tables, indices in congested(41, 60):
-        one_by_one, shared = (rule(tables, indices).pages for rule in (spread, fluid))
+        one_by_one, shared = (
+            rule(tables, indices).pages for rule in (link_balanced_greedy, link_balancing_lp)
+        )
         assert shared is not None or one_by_one is None
         if shared is not None:
             found += 1
@@ -59,7 +61,7 @@ def test_where_links_bind_slots_get_shorter_than_one_after_the_other() -> None:
     indices = plan.grid_indices(tables)
     one_by_one, shared = (
         replay_lockstep(tables, Plan.from_arrays(tables, indices, rule(tables, indices).pages)).latency
-        for rule in (spread, fluid)
+        for rule in (link_balanced_greedy, link_balancing_lp)
     )
     assert shared < 0.95 * one_by_one
 
@@ -80,19 +82,19 @@ def test_what_the_program_wants_fits_and_stays() -> None:
 
 def test_kv_that_fits_at_home_stays_and_what_fits_nowhere_is_said() -> None:
     ample = make_tables(3, 4)
-    assert not fluid(ample, np.arange(5)).pages.any()
+    assert not link_balancing_lp(ample, np.arange(5)).pages.any()
     none = make_tables(2, 4, token_bytes=10, capacity=[10, 10])
-    short = fluid(none, np.arange(5)).shortage
+    short = link_balancing_lp(none, np.arange(5)).shortage
     assert short is not None
     assert short.bytes_short > 0
 
 
 def test_it_is_deterministic_and_stops_when_asked() -> None:
     tables, indices = next(congested(47, 40))
-    first, second = (fluid(tables, indices).pages for _ in range(2))
+    first, second = (link_balancing_lp(tables, indices).pages for _ in range(2))
     assert np.array_equal(first, second)
     with pytest.raises(StoppedError, match="stopped"):
-        fluid(tables, indices, lambda: True)
+        link_balancing_lp(tables, indices, lambda: True)
 
 
 def test_placing_keeps_count_of_room() -> None:
@@ -119,7 +121,7 @@ def test_placing_keeps_count_of_room() -> None:
 def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
     better = checked = 0
     for tables, indices in congested(59, 12):
-        pages = fluid(tables, indices).pages
+        pages = link_balancing_lp(tables, indices).pages
         if pages is None:
             continue
 
@@ -150,6 +152,6 @@ def test_pages_of_a_few_bytes_among_large_ones_are_placed() -> None:
     longest = int(np.diff(tables.grid[indices]).max())
     ample[0] = int((tables.static + tables.reserve(longest))[0]) + 30
     tiny = replace(tables, page_bytes=size, capacity=ample, activation_bytes=tables.activation_bytes * 200)
-    pages = fluid(tiny, indices).pages
+    pages = link_balancing_lp(tiny, indices).pages
     assert pages is not None
     assert not violations(tiny, Plan.from_arrays(tiny, indices, pages))

@@ -19,7 +19,7 @@ from mocap_opt.baselines.mbkr import half_apart
 from mocap_opt.baselines.mocap import mocap
 from mocap_opt.baselines.registry import ENGINE_RULES
 from mocap_opt.baselines.uniform import equal_chunks
-from mocap_opt.homes.home_search import program
+from mocap_opt.homes.home_search import placement_program
 from mocap_opt.homes.thresholds import greatest_thresholds
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, contention_free_makespan
 from mocap_opt.replay.event import replay_event
@@ -248,7 +248,7 @@ def test_program_homes_are_never_worse_in_lockstep() -> None:
 
 def test_program_leaves_kv_at_home_that_fits() -> None:
     tables = make_tables(3, 8, max_chunks=4)
-    pages = program(tables, equal_chunks(tables, 4)).pages
+    pages = placement_program(tables, equal_chunks(tables, 4)).pages
     assert pages is not None
     assert not pages.any()
 

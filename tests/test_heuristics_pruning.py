@@ -12,9 +12,9 @@ from random_tables import Size, random_tables
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
 from mocap_opt.chunking import chunk_count_search as sweeping
-from mocap_opt.chunking.bottleneck_partition import Refutation, min_max_partition
-from mocap_opt.chunking.chunk_count_search import _Sweep
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.bottleneck_partition import TrialPruning, min_max_partition
+from mocap_opt.chunking.chunk_count_search import _CountSearch
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
@@ -58,7 +58,7 @@ def trials(
 def test_refuted_counts_never_held_the_plan(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     instances = scarce(26)
     plans, searched = trials(monkeypatch, instances, name)
-    monkeypatch.setattr(Refutation, "refute", lambda *_: False)
+    monkeypatch.setattr(TrialPruning, "refute", lambda *_: False)
     everything, all_searched = trials(monkeypatch, instances, name)
     assert everything == plans
     assert sum(plan is not None for plan in plans) > 9
@@ -69,17 +69,17 @@ def test_refuted_counts_never_held_the_plan(monkeypatch: pytest.MonkeyPatch, nam
 def test_limits_ruled_out_together_never_held_the_plan(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     instances = scarce(26)[1::2]
     asked = 0
-    lacking = _Sweep.lacking
+    lacking = _CountSearch.lacking
 
     def each_alone(
-        self: _Sweep, bounded: LengthLimits, shorter: int, count: int, *, closely: bool = False
+        self: _CountSearch, bounded: LengthLimits, shorter: int, count: int, *, closely: bool = False
     ) -> int:
         nonlocal asked
         asked += closely
         return lacking(self, bounded, shorter, count, closely=True) if closely else 0
 
     def as_it_is(
-        self: _Sweep, bounded: LengthLimits, shorter: int, count: int, *, closely: bool = False
+        self: _CountSearch, bounded: LengthLimits, shorter: int, count: int, *, closely: bool = False
     ) -> int:
         nonlocal asked
         asked += closely
@@ -88,7 +88,7 @@ def test_limits_ruled_out_together_never_held_the_plan(monkeypatch: pytest.Monke
     found: dict[str, tuple[list[Plan | None], int]] = {}
     for title, judge in (("alone", each_alone), ("together", as_it_is)):
         asked = 0
-        monkeypatch.setattr(_Sweep, "lacking", judge)
+        monkeypatch.setattr(_CountSearch, "lacking", judge)
         found[title] = [METHODS[name].propose(tables).plan for tables in instances], asked
     assert found["alone"][0] == found["together"][0]
     assert found["together"][1] < found["alone"][1]
@@ -103,7 +103,7 @@ def test_a_refuted_trial_by_hand() -> None:
     def rows(indices: IntArray, longest: int | None) -> object:
         return pooled_shortage(tables, indices, longest)
 
-    refuted = Refutation(ChunkClock(tables), LengthLimits.of(tables), rows)  # type: ignore[arg-type]
+    refuted = TrialPruning(BottleneckTimes(tables), LengthLimits.of(tables), rows)  # type: ignore[arg-type]
     assert not refuted.refute(6, 6)
     assert refuted.refute(6, 4)
     refuted.extend()

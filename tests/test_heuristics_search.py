@@ -16,8 +16,8 @@ from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.chunking.bottleneck_partition import bottleneck_partition, min_max_partition
-from mocap_opt.chunking.chunk_count_search import search
-from mocap_opt.chunking.longest_chunk_time import ChunkClock, leading_stages
+from mocap_opt.chunking.chunk_count_search import bottleneck_search
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes, leading_stages
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.homes.greedy import greedy
@@ -138,7 +138,7 @@ def test_chunk_times_are_those_of_the_tables() -> None:
     rng = np.random.default_rng(8)
     for _ in range(20):
         tables = random_tables(rng)
-        clock = ChunkClock(tables)
+        clock = BottleneckTimes(tables)
         for _ in range(20):
             a, b = sorted(int(x) for x in rng.choice(tables.steps + 1, 2, replace=False))
             assert clock.time(a, b) == longest(tables, np.array([a, b]))
@@ -147,7 +147,7 @@ def test_chunk_times_are_those_of_the_tables() -> None:
 def test_a_walk_by_hand() -> None:
     # Phi = x^2, S = 12, D = 45: Phi(a) >= 99 at a = 10; then >= 55 at a = 8; then >= 19 at a = 5; then 0.
     tables = make_tables(tokens=12, linear=0, quadratic=1)
-    clock, limits = ChunkClock(tables), LengthLimits.of(tables)
+    clock, limits = BottleneckTimes(tables), LengthLimits.of(tables)
     walk = bottleneck_partition(clock, limits, 45, 4, exact=False)
     assert walk.indices is not None
     assert walk.indices.tolist() == [0, 5, 8, 10, 12]
@@ -168,7 +168,7 @@ def test_the_least_trial_is_the_least_longest_chunk(limited: bool) -> None:
         more = {"min_length": 2, "max_length": 5} if limited else {}
         tables = random_alike(rng, weights_time=int(rng.integers(0, 40)), **more)
         there = list(every_partition(tables))
-        clock, limits = ChunkClock(tables), LengthLimits.of(tables)
+        clock, limits = BottleneckTimes(tables), LengthLimits.of(tables)
         for count in limits.counts(tables):
             best = min((longest(tables, p) for p in there if p.size - 1 == count), default=None)
             for exact in (True, False):
@@ -191,7 +191,7 @@ def test_slack_memory_gives_the_best_of_all_partitions() -> None:
     rng = np.random.default_rng(12)
     for _ in range(60):
         tables = random_alike(rng)
-        plan = search(pooled_shortage, greedy)(tables).plan
+        plan = bottleneck_search(pooled_shortage, greedy)(tables).plan
         there = list(every_partition(tables))
         assert (plan is None) == (not there)
         if plan is not None:
@@ -202,7 +202,7 @@ def test_slack_memory_gives_the_best_of_all_partitions() -> None:
 
 def test_slack_memory_meets_the_closed_form() -> None:
     tables = make_tables(8, 256, quantum=4, max_chunks=16, linear=40, quadratic=1, constant=700)
-    plan = search(pooled_shortage, local)(tables).plan
+    plan = bottleneck_search(pooled_shortage, local)(tables).plan
     assert plan is not None
     indices = plan.grid_indices(tables)
     steps = np.diff(tables.phi[0, indices])
@@ -215,7 +215,7 @@ def test_fine_grids_approach_equal_steps_of_phi() -> None:
     # p_k = (-b + sqrt(b^2 + 4 a k Phi(S) / m)) / (2 a) for Phi = a x^2 + b x.
     a, b, tokens, count = 3, 5000, 8192, 12
     tables = make_tables(6, tokens, max_chunks=count, exact=True, linear=b, quadratic=a)
-    plan = search(pooled_shortage, local)(tables).plan
+    plan = bottleneck_search(pooled_shortage, local)(tables).plan
     assert plan is not None
     k = np.arange(count + 1)
     total = a * tokens**2 + b * tokens
@@ -242,7 +242,7 @@ def test_pooled_memory_gives_the_best_of_all_that_fit(seed: int) -> None:
             capacity=size,
         )
         there = [p for p in every_partition(tables) if pooled_shortage(tables, p) is None]
-        proposal = search(pooled_shortage, greedy)(tables)
+        proposal = bottleneck_search(pooled_shortage, greedy)(tables)
         assert (proposal.plan is None) == (not there)
         if proposal.plan is None:
             infeasible += 1
@@ -259,7 +259,7 @@ def test_tight_memory_turns_the_chunks_around() -> None:
         tables = make_tables(
             8, 256, max_chunks=16, exact=True, linear=300, quadratic=1, constant=100, capacity=capacity
         )
-        plan = search(pooled_shortage, greedy)(tables).plan
+        plan = bottleneck_search(pooled_shortage, greedy)(tables).plan
         assert plan is not None
         return np.diff(plan.boundaries)
 
@@ -277,7 +277,7 @@ def test_smaller_chunks_are_tried_where_the_reserve_needs_them() -> None:
         tables = make_tables(
             3, 24, max_chunks=12, linear=10, constant=200, capacity=190, queue_depth=1, working_bytes=working
         )
-        plan = search(pooled_shortage, greedy)(tables).plan
+        plan = bottleneck_search(pooled_shortage, greedy)(tables).plan
         assert plan is not None
         return tables, np.diff(plan.boundaries)
 
@@ -294,7 +294,7 @@ def test_unlike_stages_are_near_the_best_of_all_partitions() -> None:
         tables = make_tables(
             stages, 11, max_chunks=6, linear=linear, quadratic=quadratic, constant=constant, hop=2
         )
-        plan = search(pooled_shortage, greedy)(tables).plan
+        plan = bottleneck_search(pooled_shortage, greedy)(tables).plan
         assert plan is not None
         best = min(contention_free_makespan(tables, p) for p in every_partition(tables))
         ratios.append(contention_free_makespan(tables, plan.grid_indices(tables)) / best)

@@ -9,7 +9,7 @@ from random_tables import MIDDLING, random_tables
 
 from mocap_opt.baselines import HOME_RULES, METHODS
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.link_balanced_greedy import spread
+from mocap_opt.homes.link_balanced_greedy import link_balanced_greedy
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
@@ -24,7 +24,7 @@ def test_homes_are_feasible_and_found_wherever_the_nearest_are() -> None:
         if plan is None or not plan.homes:
             continue
         indices = plan.grid_indices(tables)
-        pages = spread(tables, indices).pages
+        pages = link_balanced_greedy(tables, indices).pages
         if pages is None:
             # Pages of unlike sizes may be packed too badly; alike ones always fit.
             assert len(set(tables.page_bytes.tolist())) > 1
@@ -44,7 +44,7 @@ def test_slots_get_shorter_where_links_are_scarce() -> None:
         if plan is None or not plan.homes:
             continue
         indices = plan.grid_indices(tables)
-        placed = [rule(tables, indices).pages for rule in (greedy, spread)]
+        placed = [rule(tables, indices).pages for rule in (greedy, link_balanced_greedy)]
         if placed[1] is None:
             continue
         near, shared = (
@@ -56,7 +56,7 @@ def test_slots_get_shorter_where_links_are_scarce() -> None:
 
 
 def test_the_rule_is_to_be_had_by_name() -> None:
-    assert HOME_RULES["spread"] is spread
+    assert HOME_RULES["spread"] is link_balanced_greedy
     rng = np.random.default_rng(35)
     moved = 0
     for _ in range(40):

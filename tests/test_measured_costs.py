@@ -262,7 +262,7 @@ def test_the_bound_is_the_least_over_all_partitions() -> None:
                 int(times[end, end - start - 1].sum() + crossing[end, end - start - 1].max())
                 for start, end in partitions(tables)
             )
-            ends = int(setting.travel.head[s, 1] + setting.travel.tail[e, tables.steps - 1])
+            ends = int(setting.heads_and_tails.head[s, 1] + setting.heads_and_tails.tail[e, tables.steps - 1])
             assert least_with_crossing(setting, s, e) == least + ends
             stopped = least_with_crossing(setting, s, e, lambda: True)
             assert stopped is not None

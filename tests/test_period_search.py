@@ -11,7 +11,7 @@ from period_cases import adversaries, instances, least, optima
 from random_plans import random_plan
 from random_tables import with_unlimited_rates
 
-from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
@@ -41,7 +41,7 @@ def test_homes_placed_in_a_cycle_fit() -> None:
         stages=4, tokens=8, max_chunks=4, token_bytes=1, capacity=[5, 5, 20, 20], queue_depth=1
     )
     for order in home_orders(tables):
-        found = placed(tables, np.array([0, 2, 4, 6, 8]), 4, order)
+        found = periodic_schedule(tables, np.array([0, 2, 4, 6, 8]), 4, order)
         assert found is not None
         assert found.plan.homes
         assert schedule_violations(found) == []

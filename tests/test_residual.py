@@ -19,7 +19,7 @@ from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, lower_bounds, prove_infeasible
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.formulations import contention_free_cpsat
 from mocap_opt.formulations import period as program
@@ -98,7 +98,7 @@ def test_a_shorter_prompt_keeps_its_part() -> None:
 
 def test_the_clock_reads_the_residual() -> None:
     for tables in measured(4, 10):
-        clock = ChunkClock(tables)
+        clock = BottleneckTimes(tables)
         for a, b in ((0, 1), (0, tables.steps), (tables.steps // 2, tables.steps)):
             stages = np.arange(tables.stages)
             assert clock.time(a, b) == (tables.tau(stages, a, b) + tables.send_time(stages, a, b)).max()
@@ -170,7 +170,7 @@ def test_a_search_ends_although_shorter_chunks_are_slower() -> None:
     residual = np.zeros((2, 4, 4), dtype=np.int64)
     residual[:, 2, 3] = 231
     tables = replace(tables, residual=residual)
-    walk = min_max_partition(ChunkClock(tables), LengthLimits.of(tables), 3, exact=True)
+    walk = min_max_partition(BottleneckTimes(tables), LengthLimits.of(tables), 3, exact=True)
     assert walk is not None
     assert walk.indices is not None
     assert (walk.indices.tolist(), walk.longest) == ([0, 1, 2, 3], 241)

@@ -17,7 +17,7 @@ from mocap_opt.bounds import BOUNDS, branch_on_boundaries, lower_bounds, prove_i
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.homes.home_search import improve_homes
-from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.instance import Instance
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
@@ -91,7 +91,9 @@ def test_a_heuristic_that_is_stopped_has_a_whole_plan_or_none(name):
     assert asked > 1
 
 
-@pytest.mark.parametrize("rule", [*(HOME_RULES[name] for name in ("greedy", "spread", "program")), fluid])
+@pytest.mark.parametrize(
+    "rule", [*(HOME_RULES[name] for name in ("greedy", "spread", "program")), link_balancing_lp]
+)
 def test_a_home_rule_that_is_stopped_places_nothing(rule):
     tables = tables_of("M-links")
     indices = start("M-links").grid_indices(tables)

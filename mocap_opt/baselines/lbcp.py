@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.chunking.bottleneck_partition import Traffic, Walk, min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.bottleneck_partition import BottleneckPartition, Traffic, min_max_partition
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.greedy import page_times
 from mocap_opt.tables.cost_tables import Tables
@@ -44,14 +44,14 @@ def reallocation(
 
 
 def lbcp(
-    clock: ChunkClock,
+    clock: BottleneckTimes,
     limits: LengthLimits,
     count: int,
     traffic: Traffic | None,
     fits: Callable[[IntArray], bool],
     above: int = 0,
     most: int | None = None,
-) -> Walk | None:
+) -> BottleneckPartition | None:
     """Boundaries of the least longest chunk time with at most `count` chunks.
 
     Longest over chunks and stages of max(tau + (1 - f) x + send, x), where x is the

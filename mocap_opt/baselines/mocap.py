@@ -6,8 +6,8 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.lbcp import lbcp, reallocation
 from mocap_opt.baselines.mbkr import half_apart, mbkr
 from mocap_opt.chunking.bottleneck_partition import Traffic
-from mocap_opt.chunking.chunk_count_search import sweep
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.chunk_count_search import search_chunk_counts
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.greedy import page_times
 from mocap_opt.homes.proposal import Proposal, Selection, Shortage
@@ -25,7 +25,7 @@ def mocap(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
     the traffic the chunks were made for; if none is within `ROUNDS` rounds, the notes say so and
     the best round counts.  Every count that may win is tried.
     """
-    clock, selection = ChunkClock(tables), Selection(tables)
+    clock, selection = BottleneckTimes(tables), Selection(tables)
     partner, byte_times = half_apart(tables.stages), page_times(tables)
 
     def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
@@ -59,7 +59,7 @@ def mocap(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
                 selection.offer(indices, mbkr(tables, indices), (note,))
 
     try:
-        sweep(clock, selection, iterate, short)
+        search_chunk_counts(clock, selection, iterate, short)
     except StoppedError:
         return selection.proposal(stopped=True)
     return selection.proposal()

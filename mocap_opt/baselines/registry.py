@@ -18,11 +18,11 @@ from mocap_opt.baselines.seq1f1b import flops_balanced
 from mocap_opt.baselines.sglang import sglang_dynamic
 from mocap_opt.baselines.terapipe import terapipe
 from mocap_opt.baselines.uniform import uniform, uniform_any_count
-from mocap_opt.chunking.chunk_count_search import search
+from mocap_opt.chunking.chunk_count_search import bottleneck_search
 from mocap_opt.errors import MocapError
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.home_search import program, refine_homes
-from mocap_opt.homes.link_balanced_greedy import spread
+from mocap_opt.homes.home_search import placement_program, refine_homes
+from mocap_opt.homes.link_balanced_greedy import link_balanced_greedy
 from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal, Propose, Shortage
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.homes.thresholds import greatest_thresholds, local
@@ -45,8 +45,8 @@ HOME_RULES: dict[str, HomeRule] = {
     "mbkr": mbkr,
     "mirror": mirror,
     "greedy": greedy,
-    "spread": spread,
-    "program": program,
+    "spread": link_balanced_greedy,
+    "program": placement_program,
 }
 
 
@@ -81,22 +81,22 @@ _METHODS = (
     Method(
         "search-mirror",
         "searched chunks, best count, BPipe's mirror as homes",
-        search(_mirror_shortage, mirror),
+        bottleneck_search(_mirror_shortage, mirror),
     ),
     Method(
         "search-greedy",
         "searched chunks, best count, pooled memory, greedy homes",
-        search(pooled_shortage, greedy),
+        bottleneck_search(pooled_shortage, greedy),
     ),
     Method(
         "search-spread",
         "the chunks of search-greedy, homes that share out the links",
-        refine_homes(search(pooled_shortage, greedy), spread),
+        refine_homes(bottleneck_search(pooled_shortage, greedy), link_balanced_greedy),
     ),
     Method(
         "search-program",
         "the chunks of search-greedy, homes by the placement program",
-        refine_homes(search(pooled_shortage, greedy)),
+        refine_homes(bottleneck_search(pooled_shortage, greedy)),
     ),
 )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock, leading_stages
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes, leading_stages
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
@@ -111,7 +111,7 @@ def terapipe_slices(
     Source: Li et al., TeraPipe (arXiv 2102.07988).  The published count is free; here it keeps to
     the counts of the tables.
     """
-    limits, clock = LengthLimits.of(tables), ChunkClock(tables)
+    limits, clock = LengthLimits.of(tables), BottleneckTimes(tables)
     counts = limits.counts(tables)
     if not counts:
         return None

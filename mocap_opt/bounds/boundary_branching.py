@@ -18,11 +18,11 @@ from mocap_opt.bounds.crossing import MOST_STEPS, crossing, promising_pairs
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.multiplier_program import MultiplierProgram
-from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import (
+    Multipliers,
     OpenRegion,
     PartitionRegion,
-    Weights,
     halves_of_counts,
     halves_of_lengths,
 )
@@ -75,7 +75,7 @@ def within_crossings(
     return replace(region, low=low, high=high, starts=starts)
 
 
-def within_memory(pricer: MixturePricer, region: PartitionRegion) -> PartitionRegion | None:
+def within_memory(pricer: PartitionPricer, region: PartitionRegion) -> PartitionRegion | None:
     """Lower the greatest boundaries to what the pool has room for; None if nothing is left."""
     while True:
         region = replace(region, long=min(region.long, int(region.lengths()[1].max())))
@@ -109,7 +109,7 @@ def within_memory(pricer: MixturePricer, region: PartitionRegion) -> PartitionRe
             return region
 
 
-def _least_lengths(pricer: MixturePricer, region: PartitionRegion) -> IntArray:
+def _least_lengths(pricer: PartitionPricer, region: PartitionRegion) -> IntArray:
     """Least steps of the chunk at each position, 0 where it may be empty, int64[position]."""
     limits = pricer.setting.limits
     allowed = np.full(region.positions, limits.least, dtype=np.int64)
@@ -126,7 +126,7 @@ def _from(low: IntArray, ahead: IntArray, j: int, boundary: int) -> IntArray:
     return least
 
 
-def _fits(pricer: MixturePricer, boundaries: IntArray, room: IntArray) -> bool:
+def _fits(pricer: PartitionPricer, boundaries: IntArray, room: IntArray) -> bool:
     """Whether boundaries keep to the room of every slot, in units."""
     return bool((pricer.memory.need(boundaries) // pricer.memory.unit <= room).all())
 
@@ -197,7 +197,7 @@ def branch_on_boundaries(
         pairs = [PairSearch.of(setting, s, e, asked_to_stop) for s, e in promising_pairs(setting)]
     except StoppedError:
         return None
-    search = BoundarySearch(MixturePricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
+    search = BoundarySearch(PartitionPricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
     whole = crossing(tables, asked_to_stop)
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
@@ -227,7 +227,7 @@ class BoundarySearch:
 
     Attributes
     ----------
-    pricer : MixturePricer
+    pricer : PartitionPricer
     pairs : sequence of PairSearch
         Pairs of end stages whose crossings limit the chunks.
     asked_to_stop : callable
@@ -240,7 +240,7 @@ class BoundarySearch:
         How far the last search went.
     """
 
-    pricer: MixturePricer
+    pricer: PartitionPricer
     pairs: Sequence[PairSearch]
     asked_to_stop: AskedToStop = never
     programs: int = 0
@@ -280,7 +280,7 @@ class BoundarySearch:
         if within is not None:
             self._open(within, target, value, None)
 
-    def _open(self, region: PartitionRegion, target: int, value: int, weights: Weights | None) -> None:
+    def _open(self, region: PartitionRegion, target: int, value: int, weights: Multipliers | None) -> None:
         """Narrow a region to partitions below the target; keep it unless that leaves nothing."""
         if self.asked_to_stop():
             self._push(value, region, weights)
@@ -312,7 +312,7 @@ class BoundarySearch:
         if left is not None:
             self._push(value, left, weights or proved)
 
-    def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
+    def _push(self, value: int, region: PartitionRegion, weights: Multipliers | None) -> None:
         self.opened += 1
         heapq.heappush(self.heap, OpenRegion(value, self.opened, region, weights))
 

@@ -136,7 +136,7 @@ def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedTo
         return None
     thresholds = np.unique(crossing.ravel()[possible])
     programs = max(1, ALL_SUMS // sums)
-    apart = int(setting.travel.head[s, 1] + setting.travel.tail[e, tables.steps - 1])
+    apart = int(setting.heads_and_tails.head[s, 1] + setting.heads_and_tails.tail[e, tables.steps - 1])
 
     def cheapest(limit: int) -> int:
         return _cheapest(np.where(crossing <= limit, times, NEVER), tables.counts)

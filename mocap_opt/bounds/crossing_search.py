@@ -323,9 +323,9 @@ class PairSearch:
 
     def base(self, boundaries: IntArray) -> int:
         """Least total + head + tail of plans with no boundary below these."""
-        limits, travel = self.setting.limits, self.setting.travel
+        limits, heads_and_tails = self.setting.limits, self.setting.heads_and_tails
         chunks = boundaries.size - 1
         last_start = limits.latest_last_start(chunks)
-        head = int(travel.head[self.s, boundaries[1]])
-        tail = int(travel.tail[self.e, last_start])
+        head = int(heads_and_tails.head[self.s, boundaries[1]])
+        tail = int(heads_and_tails.tail[self.e, last_start])
         return self.total.at(boundaries) + head + tail

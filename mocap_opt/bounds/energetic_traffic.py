@@ -14,7 +14,7 @@ from scipy import sparse
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import crossing_pooled_memory
-from mocap_opt.bounds.enumerated_partitions import FewPartitions, TooManyError, can_be_listed
+from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration, TooManyError, can_be_enumerated
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import chunk_times
@@ -67,7 +67,7 @@ def energetic_traffic(
         None if no target above what is known was proved, nothing has to move, or the instance is too large.
     """
     setting, memory = Setting(tables), PooledMemory.of(tables)
-    if not can_be_listed(tables) or not tables.share.any() or not setting.counts:
+    if not can_be_enumerated(tables) or not tables.share.any() or not setting.counts:
         # Also where there is one stage, or no link: then no route crosses any.
         return None
     most_bytes = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * setting.counts[-1]
@@ -76,7 +76,7 @@ def energetic_traffic(
     pooled = crossing_pooled_memory(tables, asked_to_stop)
     if pooled is None:
         return None
-    survey = _Survey(setting, memory, FewPartitions(setting, memory))
+    survey = _Survey(setting, memory, PartitionEnumeration(setting, memory))
     proved, ruled_out = max(known, pooled.ticks), 0
     known, stride, failed = proved, max(1, int(STRIDE * proved)), None
     for _ in range(MOST_TARGETS):
@@ -108,7 +108,7 @@ class _Survey:
     ----------
     setting : Setting
     memory : PooledMemory
-    listing : FewPartitions
+    listing : PartitionEnumeration
     ruled_out : dict of bytes to int
         Of a partition the highest target that it is proved not to keep to; nor does it keep to any lower one.
     survivor : (int, int64[chunks + 1]) or None
@@ -118,7 +118,7 @@ class _Survey:
 
     setting: Setting
     memory: PooledMemory
-    listing: FewPartitions
+    listing: PartitionEnumeration
     ruled_out: dict[bytes, int] = field(default_factory=dict)
     survivor: tuple[int, IntArray] | None = None
 

@@ -31,7 +31,7 @@ class TooManyError(Exception):
     """There are too many partitions, or dead ends on the way to them, below a target."""
 
 
-def can_be_listed(tables: Tables) -> bool:
+def can_be_enumerated(tables: Tables) -> bool:
     """Whether an instance is small enough for its partitions to be listed."""
     return tables.stages * tables.max_chunks * tables.steps <= MOST_WORK
 
@@ -46,16 +46,16 @@ class _Ending:
         Boundaries from the last one, G, back to where the known chunks start; grid indices.
     longest : int
         Tokens of the longest of these chunks.
-    travel : int64[stage], ticks
+    path : int64[stage], ticks
         The longest path from the first of these chunks on each stage to the end.
     """
 
     ends: tuple[int, ...]
     longest: int
-    travel: IntArray
+    path: IntArray
 
 
-class FewPartitions:
+class PartitionEnumeration:
     """Lists partitions whose paths without traffic are shorter than a target, and which fit the pool.
 
     Parameters
@@ -121,7 +121,7 @@ class FewPartitions:
             if ending.ends[-1] == 0:
                 indices = np.array(ending.ends[::-1], dtype=np.int64)
                 if indices.size - 1 in self.tables.counts and self.memory.fits(indices, ending.longest):
-                    yield int(ending.travel[0]), indices
+                    yield int(ending.path[0]), indices
             elif len(ending.ends) <= self.tables.max_chunks:
                 open_endings += self._longer(
                     ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
@@ -163,9 +163,9 @@ class FewPartitions:
             # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
             sent = np.append(self.setting.send[-2::-1, tail, end - start], 0)
             work = self._work[start, end, ::-1] + sent
-            travel = (machine_ends(ending.travel[::-1], work) - sent)[::-1]
-            if (self._before[:, start] + travel).max() < target:
-                yield _Ending(ends, longest, travel)
+            path = (machine_ends(ending.path[::-1], work) - sent)[::-1]
+            if (self._before[:, start] + path).max() < target:
+                yield _Ending(ends, longest, path)
 
     def _may_fit(self, ends: tuple[int, ...], longest: int, floor: IntArray) -> bool:
         """Whether the pool may hold what is alive in the slots that the first of these chunks decides.
@@ -195,7 +195,7 @@ STRIDE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class EnumeratedPartitions:
     """Every partition that a plan faster than a target can have.
 
     Attributes
@@ -228,7 +228,7 @@ def least_partitions(
     *,
     incumbent: int | None = None,
     known: int = 0,
-) -> Listing | None:
+) -> EnumeratedPartitions | None:
     """List the partitions of the least paths, below a target that leaves a few.
 
     Parameters
@@ -243,17 +243,17 @@ def least_partitions(
 
     Returns
     -------
-    Listing or None
+    EnumeratedPartitions or None
         None if nothing above what is known was proved, or the instance is too large.
     """
     setting = Setting(tables)
-    if not can_be_listed(tables) or not setting.counts:
+    if not can_be_enumerated(tables) or not setting.counts:
         return None
     pooled = crossing_pooled_memory(tables, asked_to_stop)
     if pooled is None:
         return None
     proved = known = max(known, pooled.ticks)
-    few = FewPartitions(setting, PooledMemory.of(tables))
+    few = PartitionEnumeration(setting, PooledMemory.of(tables))
     stride = max(1, int(STRIDE * proved))
     for _ in range(MOST_TARGETS):
         target = proved + stride if incumbent is None else min(proved + stride, incumbent)
@@ -269,7 +269,7 @@ def least_partitions(
             stride = (target - proved) // 4
         elif found:
             found.sort(key=lambda listed: (listed[0], listed[1].tolist()))
-            return Listing(target, tuple(found))
+            return EnumeratedPartitions(target, tuple(found))
         else:
             proved, stride = target, 2 * stride
-    return Listing(proved, ()) if proved > known else None
+    return EnumeratedPartitions(proved, ()) if proved > known else None

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.streaming import Demand, good_weights
+from mocap_opt.bounds.streaming import Demand, resource_weights
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -168,7 +168,7 @@ def _page_times(tables: Tables, demands: list[Demand], asked_to_stop: AskedToSto
     -------
     float64[2, stage], ticks
     """
-    weights = good_weights(tables, demands, asked_to_stop)
+    weights = resource_weights(tables, demands, asked_to_stop)
     own = np.eye(tables.stages, dtype=np.bool_)
     least = [np.where(own, np.inf, way).min(axis=1) for way in (weights.out, weights.back)]
     times: FloatArray = np.array(least) * tables.page_bytes / weights.capacity

@@ -15,7 +15,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
-class Travel:
+class HeadsAndTails:
     """Least travel of a plan's first and last chunk.
 
     Attributes
@@ -30,7 +30,7 @@ class Travel:
     tail: IntArray
 
     @classmethod
-    def of(cls, tables: Tables, send: IntArray) -> Travel:
+    def of(cls, tables: Tables, send: IntArray) -> HeadsAndTails:
         """Tabulate for every stage, over the chunks the limits on lengths allow."""
         stages, steps = tables.stages, tables.steps
         stage = np.arange(stages)[:, None]
@@ -67,9 +67,9 @@ class Setting:
         return least_sends(self.tables)
 
     @cached_property
-    def travel(self) -> Travel:
+    def heads_and_tails(self) -> HeadsAndTails:
         """Least travel of the first and the last chunk."""
-        return Travel.of(self.tables, self.send)
+        return HeadsAndTails.of(self.tables, self.send)
 
     @cached_property
     def limits(self) -> LengthLimits:

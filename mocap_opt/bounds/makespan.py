@@ -22,7 +22,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
-class Needs:
+class LeastTimes:
     """What a request needs at least, whatever its plan.
 
     Attributes
@@ -41,7 +41,7 @@ class Needs:
     crossing: IntArray
 
     @classmethod
-    def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> Needs | None:
+    def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> LeastTimes | None:
         """Least needs over all counts; None if no plan keeps to counts and lengths.
 
         Raises
@@ -63,26 +63,26 @@ class Needs:
         ends = LeastTotal.of(tables, limits, counts, 0, stages - 1)
         crossing = -(-totals[1:].sum(axis=0) // np.array(counts, dtype=np.int64))
         return cls(
-            head=setting.travel.head[:, [b[1] for b in least]].min(axis=1),
+            head=setting.heads_and_tails.head[:, [b[1] for b in least]].min(axis=1),
             work=totals.min(axis=1),
-            tail=setting.travel.tail[:, last].min(axis=1),
+            tail=setting.heads_and_tails.tail[:, last].min(axis=1),
             path=np.array([ends.at(boundaries) for boundaries in least], dtype=np.int64),
             crossing=crossing.astype(np.int64),
         )
 
 
-def least_needs(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[Needs] | None:
-    """Needs of every request; None if one of them has no plan.
+def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[LeastTimes] | None:
+    """LeastTimes of every request; None if one of them has no plan.
 
     Raises
     ------
     StoppedError
         If asked to stop.
     """
-    known: dict[int, Needs | None] = {}
+    known: dict[int, LeastTimes | None] = {}
     for request in requests:
         if id(request.tables) not in known:
-            known[id(request.tables)] = Needs.of(request.tables, asked_to_stop)
+            known[id(request.tables)] = LeastTimes.of(request.tables, asked_to_stop)
     found = [known[id(request.tables)] for request in requests]
     return None if None in found else [each for each in found if each is not None]
 
@@ -102,7 +102,7 @@ def makespan_bounds(
     """
     found: list[Bound] = []
     with suppress(StoppedError):
-        needs = least_needs(requests, asked_to_stop)
+        needs = least_times(requests, asked_to_stop)
         if needs is None:
             return []
         found += [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
@@ -116,7 +116,7 @@ def shifted(bound: Bound, release: int) -> Bound:
     return replace(bound, ticks=bound.ticks + release)
 
 
-def _stage_work(requests: Sequence[Request], needs: list[Needs], order_given: bool) -> Bound:
+def _stage_work(requests: Sequence[Request], needs: list[LeastTimes], order_given: bool) -> Bound:
     values = []
     for i in range(requests[0].tables.stages):
         jobs = _jobs(requests, needs, i)
@@ -125,7 +125,7 @@ def _stage_work(requests: Sequence[Request], needs: list[Needs], order_given: bo
     return Bound("stage_work", values[at], Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {at}")
 
 
-def _jobs(requests: Sequence[Request], needs: list[Needs], stage: int) -> list[tuple[int, int, int]]:
+def _jobs(requests: Sequence[Request], needs: list[LeastTimes], stage: int) -> list[tuple[int, int, int]]:
     """Requests as jobs of one stage: when each can be there, its work, what follows."""
     return [
         (request.release + int(n.head[stage]), int(n.work[stage]), int(n.tail[stage]))
@@ -165,7 +165,7 @@ def _jackson(jobs: Sequence[tuple[int, int, int]]) -> int:
     return latest
 
 
-def _crossing(requests: Sequence[Request], needs: list[Needs], order_given: bool) -> Bound:
+def _crossing(requests: Sequence[Request], needs: list[LeastTimes], order_given: bool) -> Bound:
     release = np.array([request.release for request in requests], dtype=np.int64)
     if order_given:
         first = np.maximum.accumulate(release)
@@ -181,7 +181,7 @@ def _crossing(requests: Sequence[Request], needs: list[Needs], order_given: bool
     return Bound("crossing", value, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
 
 
-def least_path(needs: Sequence[Needs]) -> int:
+def least_path(needs: Sequence[LeastTimes]) -> int:
     """Least of sum of path(m_r) + largest crossing(m_r) over counts m_r of every request, ticks."""
     candidates = np.unique(np.concatenate([each.crossing for each in needs]))
     total = np.zeros(candidates.size, dtype=np.int64)
@@ -206,7 +206,7 @@ def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fractio
     Fraction or None
         None if some request has no plan.
     """
-    needs = least_needs(requests)
+    needs = least_times(requests)
     if needs is None:
         return None
     best = 0
@@ -240,7 +240,7 @@ def ranked_bound(requests: Sequence[Request], order_given: bool, rank: int) -> i
     int or None
         None if some request has no plan.
     """
-    needs = least_needs(requests)
+    needs = least_times(requests)
     if needs is None:
         return None
     least = np.zeros(len(needs), dtype=np.int64)

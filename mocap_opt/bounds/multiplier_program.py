@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.partition_pricing import MixturePricer
-from mocap_opt.bounds.partition_region import PartitionRegion, Weights, flow_along
+from mocap_opt.bounds.partition_pricing import PartitionPricer
+from mocap_opt.bounds.partition_region import Multipliers, PartitionRegion, flow_along
 
 FloatArray = npt.NDArray[np.float64]
 _Entries = list[tuple[IntArray, npt.ArrayLike]]
@@ -62,7 +62,7 @@ class FittedCosts:
     send_slope: FloatArray
 
     @classmethod
-    def of(cls, pricer: MixturePricer) -> FittedCosts:
+    def of(cls, pricer: PartitionPricer) -> FittedCosts:
         """Fit every table by least squares."""
         tables, limits = pricer.tables, pricer.setting.limits
         x = np.arange(tables.steps + 1) / tables.steps
@@ -125,17 +125,17 @@ class MultiplierProgram:
 
     Attributes
     ----------
-    pricer : MixturePricer
+    pricer : PartitionPricer
     """
 
-    pricer: MixturePricer
+    pricer: PartitionPricer
 
     @cached_property
     def costs(self) -> FittedCosts:
         """Fitted tables."""
         return FittedCosts.of(self.pricer)
 
-    def weights(self, region: PartitionRegion) -> Weights:
+    def weights(self, region: PartitionRegion) -> Multipliers:
         """Solve for a region with room; if the solver gives up, an even mixture without memory."""
         # SciPy is loaded only where it is asked for.
         from scipy.optimize import linprog  # noqa: PLC0415
@@ -166,14 +166,14 @@ class MultiplierProgram:
         parts = self.pricer.most_parts
         if result.status != 0:
             even = flow_along(np.ones((stages - 1, positions)), np.ones((stages, positions - 1)), parts)
-            return Weights(even, np.zeros(stages + positions - 1, dtype=np.int64))
+            return Multipliers(even, np.zeros(stages + positions - 1, dtype=np.int64))
         duals: FloatArray = -result.ineqlin.marginals
         flow = flow_along(
             np.sum([duals[part] for part in down], axis=0).reshape(stages - 1, positions),
             np.sum([duals[part] for part in right], axis=0).reshape(stages, positions - 1),
             parts,
         )
-        return Weights(flow, self._slot_prices(region, duals[slots], parts))
+        return Multipliers(flow, self._slot_prices(region, duals[slots], parts))
 
     def _columns(self, region: PartitionRegion) -> tuple[IntArray, IntArray, IntArray]:
         cells = self.pricer.tables.stages * region.positions
@@ -236,7 +236,7 @@ class MultiplierProgram:
     @cached_property
     def reads(self) -> bool:
         """Whether the memory side is ever slower than the compute side."""
-        return bool((self.pricer.kinds.binds_from < self.pricer.tables.steps).any())
+        return bool((self.pricer.classes.binds_from < self.pricer.tables.steps).any())
 
     def _parabolas(self, region: PartitionRegion, rows: _Rows) -> tuple[FloatArray, FloatArray]:
         """Boundaries and their squares; bounds of all columns."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.partition_region import PartitionRegion, Weights
+from mocap_opt.bounds.partition_region import Multipliers, PartitionRegion
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
 from mocap_opt.flow_shop.partitions import NEVER
@@ -23,7 +23,7 @@ BLOCK = 64
 
 
 @dataclass(frozen=True, eq=False)
-class StageKinds:
+class StageClasses:
     """Stages with equal compute and memory side, together.
 
     Attributes
@@ -42,7 +42,7 @@ class StageKinds:
     binds_from: IntArray
 
     @classmethod
-    def of(cls, tables: Tables) -> StageKinds:
+    def of(cls, tables: Tables) -> StageClasses:
         """Group the stages; O(G^2) per kind with a memory side."""
         kind = compute_classes(tables)
         first = class_members(kind)
@@ -60,7 +60,7 @@ class StageKinds:
 
 
 @dataclass(frozen=True, eq=False)
-class MixturePricer:
+class PartitionPricer:
     """Prices partitions of one instance under mixtures.
 
     Attributes
@@ -78,9 +78,9 @@ class MixturePricer:
         return self.setting.tables
 
     @cached_property
-    def kinds(self) -> StageKinds:
+    def classes(self) -> StageClasses:
         """Stages that are alike."""
-        return StageKinds.of(self.tables)
+        return StageClasses.of(self.tables)
 
     @cached_property
     def most_parts(self) -> int:
@@ -125,7 +125,7 @@ class MixturePricer:
         need = self.memory.need(region.high) // self.memory.unit
         return bool((need <= least).all()) or np.array_equal(least, most)
 
-    def price(self, region: PartitionRegion, weights: Weights) -> PricedPartitions:
+    def price(self, region: PartitionRegion, weights: Multipliers) -> PricedPartitions:
         """Tabulate what a mixture asks for chunks and boundaries of a region."""
         tables, flow = self.tables, weights.flow
         nodes, last = flow.nodes, region.positions - 1
@@ -143,8 +143,8 @@ class MixturePricer:
         by_length = np.einsum("ij,ijk->jk", nodes, tables.length_cost[:, tail])
         by_length[:, :] += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
         by_start = nodes.T @ tables.prefix_cost
-        per_kind = np.zeros((self.kinds.first.size, region.positions), dtype=np.int64)
-        np.add.at(per_kind, self.kinds.kind, nodes)
+        per_class = np.zeros((self.classes.first.size, region.positions), dtype=np.int64)
+        np.add.at(per_class, self.classes.kind, nodes)
         per_page = np.correlate(weights.slot_prices, unit_pages, mode="valid")
         return PricedPartitions(
             self,
@@ -152,7 +152,7 @@ class MixturePricer:
             flow.parts,
             by_length,
             by_start,
-            per_kind,
+            per_class,
             per_page,
             sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True)),
         )
@@ -164,7 +164,7 @@ class PricedPartitions:
 
     Attributes
     ----------
-    pricer : MixturePricer
+    pricer : PartitionPricer
     region : PartitionRegion
     parts : int
         Parts of a tick.
@@ -172,7 +172,7 @@ class PricedPartitions:
         Cost by steps of a chunk.
     by_start : int64[position, G + 1]
         Cost by where a chunk starts.
-    per_kind : int64[kind, position]
+    per_class : int64[kind, position]
         Weight of the time on stages of a kind.
     per_page : int64[position]
         Price of a page of positions before a chunk's end.
@@ -180,12 +180,12 @@ class PricedPartitions:
         Price of all the room there is.
     """
 
-    pricer: MixturePricer
+    pricer: PartitionPricer
     region: PartitionRegion
     parts: int
     by_length: IntArray
     by_start: IntArray
-    per_kind: IntArray
+    per_class: IntArray
     per_page: IntArray
     room_value: int
 
@@ -274,7 +274,7 @@ class PricedPartitions:
         first_start : int
             Least start, counted from the interval's least.
         """
-        tables, kinds, region = self.pricer.tables, self.pricer.kinds, self.region
+        tables, classes, region = self.pricer.tables, self.pricer.classes, self.region
         origin = int(region.low[j])
         low, high = max(origin, first_end - region.long), min(int(region.high[j]), after_end - 2)
         if region.starts is not None:
@@ -292,9 +292,9 @@ class PricedPartitions:
         start = self.by_start[j, starts].copy()
         end = self.per_page[j] * tables.pages[ends]
         reading = []
-        for c, i in enumerate(kinds.first):
-            weight = int(self.per_kind[c, j])
-            if weight and (kinds.binds_from[c, ends] <= high).any():
+        for c, i in enumerate(classes.first):
+            weight = int(self.per_class[c, j])
+            if weight and (classes.binds_from[c, ends] <= high).any():
                 reading.append((weight, i))
             elif weight:
                 by_length += weight * tables.full_block[i, tail, inside]
@@ -308,8 +308,8 @@ class PricedPartitions:
             compute += tables.phi[i, ends, None]
             costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
         if tables.residual is not None:
-            for c, i in enumerate(kinds.first):
-                if weight := int(self.per_kind[c, j]):
+            for c, i in enumerate(classes.first):
+                if weight := int(self.per_class[c, j]):
                     costs += weight * tables.residual[i, starts, ends].T
         if region.starts is not None:
             at = np.arange(high, low - 1, -1)

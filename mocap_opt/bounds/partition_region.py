@@ -143,7 +143,7 @@ class PartitionRegion:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class Multipliers:
     """What is mixed: paths, and rows of the pooled memory.
 
     Attributes
@@ -168,14 +168,14 @@ class OpenRegion:
     order : int
         Tells regions of equal value apart.
     region : PartitionRegion
-    weights : Weights or None
+    weights : Multipliers or None
         What proved the value, for this region or one around it; None if no program was solved.
     """
 
     value: int
     order: int
     region: PartitionRegion = field(compare=False)
-    weights: Weights | None = field(compare=False)
+    weights: Multipliers | None = field(compare=False)
 
     @property
     def note(self) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.multiplier_program import MultiplierProgram
-from mocap_opt.bounds.partition_pricing import MixturePricer
+from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import (
+    Multipliers,
     OpenRegion,
     PartitionRegion,
-    Weights,
     halves_of_counts,
     halves_of_lengths,
 )
@@ -63,14 +63,16 @@ def path_relaxation(
         return None
     if tables.stages * setting.counts[-1] > most_cells:
         return None
-    search = MixtureSearch(MixturePricer(setting, PooledMemory.of(tables)), asked_to_stop=asked_to_stop)
+    search = PathRelaxationSearch(
+        PartitionPricer(setting, PooledMemory.of(tables)), asked_to_stop=asked_to_stop
+    )
     found = search.run()
     if found is None:
         return None
     return Bound("path_relaxation", found.value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, found.note)
 
 
-def whole_region(pricer: MixturePricer, fewest: int, most: int) -> PartitionRegion:
+def whole_region(pricer: PartitionPricer, fewest: int, most: int) -> PartitionRegion:
     """All partitions with a range of counts."""
     limits = pricer.setting.limits
     low = np.concatenate([np.zeros(most - fewest, dtype=np.int64), limits.least_boundaries(fewest)])
@@ -84,12 +86,12 @@ def whole_region(pricer: MixturePricer, fewest: int, most: int) -> PartitionRegi
 
 
 @dataclass(eq=False)
-class MixtureSearch:
+class PathRelaxationSearch:
     """Best-first search over counts and lengths of the longest chunk.
 
     Attributes
     ----------
-    pricer : MixturePricer
+    pricer : PartitionPricer
     most_programs : int
         Linear programs to solve at most; the bound is valid whenever it stops.
     asked_to_stop : callable
@@ -98,7 +100,7 @@ class MixtureSearch:
         Solved so far.
     """
 
-    pricer: MixturePricer
+    pricer: PartitionPricer
     most_programs: int = MOST_PROGRAMS
     asked_to_stop: AskedToStop = never
     programs: int = 0
@@ -125,13 +127,13 @@ class MixtureSearch:
                 return least
         return None
 
-    def value(self, region: PartitionRegion, weights: Weights) -> int | None:
+    def value(self, region: PartitionRegion, weights: Multipliers) -> int | None:
         """Ticks that weights prove for all plans of a region; None if it has no partition."""
         priced = self.pricer.price(region, weights)
         cost = priced.least_cost()
         return None if cost == NEVER else max(0, priced.ticks(cost))
 
-    def _push(self, value: int, region: PartitionRegion, weights: Weights | None) -> None:
+    def _push(self, value: int, region: PartitionRegion, weights: Multipliers | None) -> None:
         if region.short <= region.long and self.pricer.room(region) is not None:
             self.opened += 1
             heapq.heappush(self.heap, OpenRegion(value, self.opened, region, weights))

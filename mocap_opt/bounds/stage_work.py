@@ -219,11 +219,11 @@ def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | No
 def work_by_count(setting: Setting, stage: int) -> IntArray:
     """Least head + work + tail of a stage for every possible count, int64[count], ticks."""
     total = LeastTotal.of(setting.tables, setting.limits, setting.counts, stage, stage)
-    travel, limits = setting.travel, setting.limits
+    heads_and_tails, limits = setting.heads_and_tails, setting.limits
     values = []
     for chunks in setting.counts:
         least = limits.least_boundaries(chunks)
         last_start = limits.latest_last_start(chunks)
-        head, tail = travel.head[stage, least[1]], travel.tail[stage, last_start]
+        head, tail = heads_and_tails.head[stage, least[1]], heads_and_tails.tail[stage, last_start]
         values.append(total.at(least) + int(head) + int(tail))
     return np.array(values, dtype=np.int64)

@@ -33,7 +33,7 @@ class Demand:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class ResourceWeights:
     """What a byte on a link or at a port counts: whole numbers >= 0, any of them valid.
 
     Attributes
@@ -58,8 +58,8 @@ class Weights:
         return Fraction(counted, self.capacity)
 
 
-def good_weights(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop = never) -> Weights:
-    """Weights under which the demands take long, by multiplicative updates.
+def resource_weights(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop = never) -> ResourceWeights:
+    """ResourceWeights under which the demands take long, by multiplicative updates.
 
     Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
     stages are needed.
@@ -106,7 +106,7 @@ def good_weights(tables: Tables, demands: list[Demand], asked_to_stop: AskedToSt
     return max(tried, key=lambda weights: weights.time(demands))
 
 
-def _exact(tables: Tables, wanted: np.ndarray) -> Weights:
+def _exact(tables: Tables, wanted: np.ndarray) -> ResourceWeights:
     """Round weights per byte to whole numbers and count everything with them."""
     stages, links = tables.stages, len(tables.links)
     whole = np.floor(wanted / wanted.max() * WEIGHT_UNITS).astype(np.int64)
@@ -114,7 +114,7 @@ def _exact(tables: Tables, wanted: np.ndarray) -> Weights:
     pairs = np.tensordot(on_link, tables.share, 1) if links else np.zeros((stages, stages), dtype=np.int64)
     rates = [*tables.link_rate.tolist(), *tables.port_rate.tolist()]
     capacity = sum(w * rate for w, rate in zip(whole.tolist(), rates, strict=True)) * tables.share_denominator
-    return Weights(pairs + at_port[None, :], pairs.T + at_port[None, :], capacity)
+    return ResourceWeights(pairs + at_port[None, :], pairs.T + at_port[None, :], capacity)
 
 
 def streaming(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
@@ -137,7 +137,7 @@ def _streaming(tables: Tables, asked_to_stop: AskedToStop) -> Bound | None:
     possible = {chunks: found for chunks, found in demands.items() if found is not None}
     if tables.stages == 1 or not possible or not any(possible.values()):
         return None
-    weights: dict[tuple[int, ...], Weights] = {}
+    weights: dict[tuple[int, ...], ResourceWeights] = {}
     by_stage: list[IntArray] = []
     for i in range(tables.stages):
         stop_if(asked_to_stop)
@@ -152,7 +152,7 @@ def _streaming(tables: Tables, asked_to_stop: AskedToStop) -> Bound | None:
             stop_if(asked_to_stop)
             key = tuple(demand.stage for demand in group)
             if key not in weights:
-                weights[key] = good_weights(tables, group)
+                weights[key] = resource_weights(tables, group)
             ticks = _ticks(setting, chunks, group, weights[key], at_count.tolist())
             if ticks > value:
                 value, note = ticks, f"KV of stages {key[0]}..{key[-1]}"
@@ -178,14 +178,14 @@ def _demands(setting: Setting, chunks: int) -> list[Demand] | None:
     return [demand for demand in demands if demand.written]
 
 
-def _ticks(setting: Setting, chunks: int, group: list[Demand], weights: Weights, work: list[int]) -> int:
+def _ticks(setting: Setting, chunks: int, group: list[Demand], weights: ResourceWeights, work: list[int]) -> int:
     """Least latency with this traffic; `work` is each stage's head + work + tail."""
-    limits, travel = setting.limits, setting.travel
+    limits, heads_and_tails = setting.limits, setting.heads_and_tails
     first_end = int(limits.least_boundaries(chunks)[1])
     last_start = limits.latest_last_start(chunks)
     traffic = weights.time(group)
-    head = min(int(travel.head[demand.stage, first_end]) for demand in group)
-    tail = min(int(travel.tail[demand.stage, last_start]) for demand in group)
+    head = min(int(heads_and_tails.head[demand.stage, first_end]) for demand in group)
+    tail = min(int(heads_and_tails.tail[demand.stage, last_start]) for demand in group)
     ticks = head + traffic.numerator // traffic.denominator + tail
     if len(group) == 1 and setting.tables.overlap < 1:
         late = (1 - setting.tables.overlap) * traffic

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.proposal import Shortage
 from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True)
-class Walk:
+class BottleneckPartition:
     """Outcome of one trial.
 
     Attributes
@@ -58,13 +58,13 @@ class Traffic:
 
 
 def bottleneck_partition(
-    clock: ChunkClock,
+    clock: BottleneckTimes,
     limits: LengthLimits,
     trial: int,
     count: int,
     exact: bool,
     traffic: Traffic | None = None,
-) -> Walk:
+) -> BottleneckPartition:
     """Walk back from S with chunks of at most `trial` ticks.
 
     Parameters
@@ -83,13 +83,13 @@ def bottleneck_partition(
         shown, whole = (traffic.shown[at], traffic.whole[at]) if traffic else (0, 0)
         floor, ceiling = at - most if at > most else 0, at - least
         if ceiling < floor or whole > trial:
-            return Walk(None, trial, longest, min(onward, max(whole, trial + 1)))
+            return BottleneckPartition(None, trial, longest, min(onward, max(whole, trial + 1)))
         remaining = clock.remaining[at]
         if remaining > trial * (left + 1):
-            return Walk(None, trial, longest, min(onward, -(-remaining // (left + 1))))
+            return BottleneckPartition(None, trial, longest, min(onward, -(-remaining // (left + 1))))
         found = clock.least_start(at, trial - shown, floor, ceiling, near)
         if found is None:
-            return Walk(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
+            return BottleneckPartition(None, trial, longest, min(onward, clock.time(ceiling, at) + shown))
         start, taken, beyond = found
         if start > floor and beyond + shown < onward:
             onward = beyond + shown
@@ -104,7 +104,7 @@ def bottleneck_partition(
                 start = max(start, pieces * limits.least)
                 reached = pieces <= left
             if not reached or start > ceiling:
-                return Walk(None, trial, longest, max(onward, trial + 1))
+                return BottleneckPartition(None, trial, longest, max(onward, trial + 1))
             if start > least_possible:
                 taken = clock.time(start, at)
         if taken + shown > longest:
@@ -114,12 +114,14 @@ def bottleneck_partition(
         backwards.append(start)
         at, near = start, at - start
         if at == 0 and (not exact or left == 0):
-            return Walk(np.array(backwards[::-1], dtype=np.int64), trial, longest, max(onward, trial + 1))
-    return Walk(None, trial, longest, max(onward, trial + 1))
+            return BottleneckPartition(
+                np.array(backwards[::-1], dtype=np.int64), trial, longest, max(onward, trial + 1)
+            )
+    return BottleneckPartition(None, trial, longest, max(onward, trial + 1))
 
 
 def min_max_partition(
-    clock: ChunkClock,
+    clock: BottleneckTimes,
     limits: LengthLimits,
     count: int,
     exact: bool,
@@ -127,7 +129,7 @@ def min_max_partition(
     traffic: Traffic | None = None,
     above: int = 0,
     most: int | None = None,
-) -> Walk | None:
+) -> BottleneckPartition | None:
     """Find the walk of the least trial that reaches 0 within the count and fits the memories.
 
     Bisection over whole ticks.  Exact if `fits`, once true, stays true as the trial grows: so it
@@ -153,7 +155,7 @@ def min_max_partition(
     if traffic:
         last += max(traffic.shown) + max(traffic.whole)
 
-    def attempt(trial: int) -> tuple[Walk, bool]:
+    def attempt(trial: int) -> tuple[BottleneckPartition, bool]:
         walk = bottleneck_partition(clock, limits, trial, count, exact, traffic)
         return walk, walk.indices is not None and (fits is None or fits(walk.indices))
 
@@ -184,7 +186,7 @@ Rows = Callable[[IntArray, int | None], Shortage | None]
 """The memory row that boundaries break; the reserve may be that of another longest chunk, tokens."""
 
 
-class Refutation:
+class TrialPruning:
     """No boundaries of at most `count` chunks within a trial fit the memories.
 
     The walk at a trial has the lowest boundaries of all within it, counted from the end.  If they
@@ -202,7 +204,7 @@ class Refutation:
         reached 0.
     """
 
-    def __init__(self, clock: ChunkClock, limits: LengthLimits, rows: Rows) -> None:
+    def __init__(self, clock: BottleneckTimes, limits: LengthLimits, rows: Rows) -> None:
         self._clock, self._limits, self._rows = clock, limits, rows
         self.trial, self.count = 0, 0
         self.chunks: int | None = None

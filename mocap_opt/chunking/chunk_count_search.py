@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.chunking.bottleneck_partition import Refutation, Rows, bottleneck_partition, min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.bottleneck_partition import (
+    Rows,
+    TrialPruning,
+    bottleneck_partition,
+    min_max_partition,
+)
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.homes.proposal import HomeRule, Proposal, Propose, Selection, Shortage
 from mocap_opt.homes.slot_placement import reserve_varies
@@ -26,11 +31,11 @@ UNREACHED = 2**62
 """Stands for the shortage of boundaries that do not exist, bytes."""
 
 
-def sweep(clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows) -> None:
+def search_chunk_counts(clock: BottleneckTimes, selection: Selection, attempt: Attempt, rows: Rows) -> None:
     """Try every count whose least longest chunk time fits the memories, and the least that does fit.
 
     A count is worth at least sum + w D, with the sum of its chunk times on the slowest stage, D the
-    average of them and w = `ChunkClock.work`.  With identical stages and affine c this is a lower
+    average of them and w = `BottleneckTimes.work`.  With identical stages and affine c this is a lower
     bound on the estimate, so no better count is left out; with unlike ones it is a guide.  One walk
     at the largest D that could still win decides whether a count is tried at all.  The walk at a larger D,
     if it fits no better, decides so for many counts at once.
@@ -47,18 +52,18 @@ def sweep(clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows)
     rows : callable
         Whether boundaries fit the memories.
     """
-    _Sweep(clock, selection, attempt, rows).run()
+    _CountSearch(clock, selection, attempt, rows).run()
 
 
-class _Sweep:
+class _CountSearch:
     """The state of a sweep: what is refuted so far."""
 
-    def __init__(self, clock: ChunkClock, selection: Selection, attempt: Attempt, rows: Rows) -> None:
+    def __init__(self, clock: BottleneckTimes, selection: Selection, attempt: Attempt, rows: Rows) -> None:
         self.clock, self.selection, self.attempt, self.rows = clock, selection, attempt, rows
         self.tables, self.exact = clock.tables, clock.tables.exact_chunks
         self.limits = LengthLimits.of(self.tables)
         self.sums = {count: clock.least_sum(count) for count in self.limits.counts(self.tables)}
-        self.refuted = Refutation(clock, self.limits, rows)
+        self.refuted = TrialPruning(clock, self.limits, rows)
 
     def run(self) -> None:
         clock, limits, selection = self.clock, self.limits, self.selection
@@ -214,7 +219,7 @@ def _fewest(limits: LengthLimits) -> int:
     return -(-limits.steps // max(limits.most, limits.last_most, 1))
 
 
-def _worth(clock: ChunkClock, selection: Selection, least_sum: float) -> int | None:
+def _worth(clock: BottleneckTimes, selection: Selection, least_sum: float) -> int | None:
     """Give the largest longest chunk time that could still beat the best, None if any could.
 
     With unlike stages the reckoning is a guide only, so what misses by less than `DOUBT` is tried too.
@@ -246,7 +251,7 @@ The last argument is the longest chunk that the reserve has to allow for, None f
 """
 
 
-def search(memory: MemoryRule, homes: HomeRule) -> Propose:
+def bottleneck_search(memory: MemoryRule, homes: HomeRule) -> Propose:
     """Search the boundaries subject to `memory` and place the KV by `homes`.
 
     Exact for identical stages, affine c, no chunk limits and pooled memory with a fixed reserve;
@@ -256,7 +261,7 @@ def search(memory: MemoryRule, homes: HomeRule) -> Propose:
     """
 
     def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        clock, selection = ChunkClock(tables), Selection(tables)
+        clock, selection = BottleneckTimes(tables), Selection(tables)
 
         def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
             stop_if(asked_to_stop)
@@ -281,7 +286,7 @@ def search(memory: MemoryRule, homes: HomeRule) -> Propose:
                     return
 
         try:
-            sweep(clock, selection, attempt, short)
+            search_chunk_counts(clock, selection, attempt, short)
         except StoppedError:
             return selection.proposal(stopped=True)
         return selection.proposal()

@@ -44,7 +44,7 @@ def leading_stages(tables: Tables) -> list[int]:
     return sorted(kept)
 
 
-class ChunkClock:
+class BottleneckTimes:
     """Times of chunks: the longest of tau + send over the stages.
 
     Parameters

@@ -64,7 +64,7 @@ def unqueued_ends(times: Iterable[tuple[Numbers, Numbers]]) -> Iterator[Numbers]
 
 
 def flow_shop_makespan(
-    work: IntArray, send: IntArray, queue_depth: int | None, gate: IntArray | None = None
+    work: IntArray, send: IntArray, queue_depth: int | None, predecessor: IntArray | None = None
 ) -> int:
     """Completion of the last chunk on the last stage, ticks.
 
@@ -73,20 +73,20 @@ def flow_shop_makespan(
     work, send : int64[stage, chunk], ticks
     queue_depth : int or None
         Q; None if unbounded.
-    gate : int64[stage, chunk], optional
+    predecessor : int64[stage, chunk], optional
         As in `earliest_starts`.
     """
-    if gate is None or not (gate >= 0).any():
+    if predecessor is None or not (predecessor >= 0).any():
         ends = np.array(list(unqueued_ends(zip(work, send, strict=True))))
         depth = work.shape[1] if queue_depth is None else min(queue_depth, work.shape[1])
         start = ends - work
         if np.all(start[:-1, depth:] >= start[1:, : start.shape[1] - depth]):
             return int(ends[-1, -1])  # no queue is ever full
-    return int(earliest_starts(work, send, queue_depth, gate)[-1, -1] + work[-1, -1])
+    return int(earliest_starts(work, send, queue_depth, predecessor)[-1, -1] + work[-1, -1])
 
 
 def earliest_starts(
-    work: IntArray, send: IntArray, depth: int | None, gate: IntArray | None = None
+    work: IntArray, send: IntArray, depth: int | None, predecessor: IntArray | None = None
 ) -> IntArray:
     """When each chunk starts on each stage, int64[stage, chunk, ...], ticks; one slot at a time.
 
@@ -95,13 +95,13 @@ def earliest_starts(
     work, send : int64[stage, chunk, ...], ticks
     depth : int or None
         Q; None if unbounded.
-    gate : int64[stage, chunk, ...], optional
+    predecessor : int64[stage, chunk, ...], optional
         The stage whose last end each chunk waits for, in an earlier slot; `NONE` for none.
     """
     stages, chunks, *many = work.shape
     slots = chunks + stages - 1
     skewed, onward = _by_slot(work), _by_slot(work + send)
-    waits = None if gate is None else _by_slot(gate)
+    waits = None if predecessor is None else _by_slot(predecessor)
     start = np.zeros((stages, slots + 1, *many), dtype=np.int64)
     ended = np.zeros((stages + 1, *many), dtype=np.int64)  # the last entry, that of `NONE`, stays 0
     for t in range(slots):

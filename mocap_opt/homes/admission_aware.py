@@ -30,7 +30,7 @@ TIME_LIMIT_S = 20.0
 """Wall time of the program unless something else is said, seconds."""
 
 
-def harmless_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
+def noncritical_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
     """The last stage whose end each chunk can wait for, int64[stage, chunk]; `NONE` if there is none.
 
     Parameters
@@ -44,7 +44,7 @@ def harmless_ends(tables: Tables, indices: IntArray, latency: int) -> IntArray:
     return noncritical_predecessors(work, send, tables.queue_depth, latency)
 
 
-def timely(
+def admission_aware_cpsat(
     tables: Tables,
     indices: IntArray,
     latency: int,
@@ -87,7 +87,7 @@ def timely(
         return Homes(None, short)
     stages, chunks = tables.stages, indices.size - 1
     held, fresh = tables.pages[indices], np.diff(tables.pages[indices])
-    harmless = harmless_ends(tables, indices, latency)
+    harmless = noncritical_ends(tables, indices, latency)
     unit = max(1, int(np.gcd.reduce(tables.page_bytes)))
     size, free = (tables.page_bytes // unit).tolist(), room(tables, indices) // unit
     program = IntegerProgram()
@@ -153,7 +153,7 @@ NOISE = 0.5
 """How far the times by which memories are ranked are blurred, as a power of e."""
 
 
-def patient(tables: Tables, indices: IntArray, latency: int, seed: int | None = None) -> Homes:
+def admission_aware_greedy(tables: Tables, indices: IntArray, latency: int, seed: int | None = None) -> Homes:
     """Homes that keep to a latency if chunks find room where they need not wait.
 
     Parameters
@@ -170,41 +170,41 @@ def patient(tables: Tables, indices: IntArray, latency: int, seed: int | None = 
     Homes
         Feasible; some chunks may have to wait all the same.
     """
-    placing = SlotPlacement.begin(tables, indices)
-    if isinstance(placing, Homes):
-        return placing
-    harmless, chunks = harmless_ends(tables, indices, latency), placing.chunks
+    placement = SlotPlacement.begin(tables, indices)
+    if isinstance(placement, Homes):
+        return placement
+    harmless, chunks = noncritical_ends(tables, indices, latency), placement.chunks
     times = page_times(tables)
     if seed is not None:
         times = times * np.exp(NOISE * np.random.default_rng(seed).normal(size=times.shape))
     uses: npt.NDArray[np.bool_] = np.diagflat(tables.prefix_bytes > 0)
-    for t in placing.slots:
+    for t in placement.slots:
         freed = max(t - chunks + 1, 0)
         closed: dict[int, npt.NDArray[np.bool_]] = {
-            i: np.logical_or.reduce(uses[harmless[i, t - i] + 1 : freed]) for i in placing.running(t)
+            i: np.logical_or.reduce(uses[harmless[i, t - i] + 1 : freed]) for i in placement.running(t)
         }
         sent = np.zeros(tables.stages, dtype=np.int64)
         for i, barred in closed.items():
-            sent[i] = placing.fresh[t - i] if barred[i] else 0
-        spill = placing.keep(t, sent)
+            sent[i] = placement.fresh[t - i] if barred[i] else 0
+        spill = placement.keep(t, sent)
         for i in closed:
-            uses[i, i] |= placing.fresh[t - i] > dict(spill).get(i, 0)
+            uses[i, i] |= placement.fresh[t - i] > dict(spill).get(i, 0)
         for i, over in spill:
             used_first = np.lexsort((times[i], ~uses[i])).tolist()
-            left = _spill(placing, t, i, over, used_first, closed[i])
-            uses[i] |= placing.pages[i, t - i] > 0
+            left = _spill(placement, t, i, over, used_first, closed[i])
+            uses[i] |= placement.pages[i, t - i] > 0
             if left:
-                kept = min(left, placing.most(i, t, i))
-                placing.free[i, t : i + chunks] -= kept * int(tables.page_bytes[i])
+                kept = min(left, placement.most(i, t, i))
+                placement.free[i, t : i + chunks] -= kept * int(tables.page_bytes[i])
                 uses[i, i] |= kept > 0
                 left -= kept
             if left:
-                return placing.short(i, t, left)
-    return Homes(placing.pages)
+                return placement.short(i, t, left)
+    return Homes(placement.pages)
 
 
 def _spill(
-    placing: SlotPlacement,
+    placement: SlotPlacement,
     slot: int,
     stage: int,
     pages: int,
@@ -213,11 +213,11 @@ def _spill(
 ) -> int:
     """Place pages in the first memories with room, closed ones last; how many are left over."""
     for barred in (closed, np.zeros_like(closed)):
-        for available in placing.rooms(stage, slot):
+        for available in placement.rooms(stage, slot):
             for k in ranked:
                 moved = 0 if barred[k] else min(pages, int(available[k]))
                 if moved > 0:
-                    placing.put(stage, slot, k, moved)
+                    placement.put(stage, slot, k, moved)
                     pages -= moved
             if pages == 0:
                 return 0

@@ -46,10 +46,10 @@ def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     spare if the KV its own stage is still to produce fits as well.  With equal page sizes the
     rule therefore fails only if all memories together are too small in some slot.
     """
-    placing = SlotPlacement.begin(tables, indices)
-    if isinstance(placing, Homes):
-        return placing
-    return placing.in_order(nearest_memories(tables), asked_to_stop)
+    placement = SlotPlacement.begin(tables, indices)
+    if isinstance(placement, Homes):
+        return placement
+    return placement.in_order(nearest_memories(tables), asked_to_stop)
 
 
 class FreeMemory:
@@ -197,7 +197,7 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
     return placement.pages if placement.keep_all() else placement.in_order(order).pages
 
 
-def placed(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> Schedule | None:
+def periodic_schedule(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> Schedule | None:
     """Boundaries with `cyclic_homes`; None if they break a rule or do not fit."""
     if slots < indices.size - 1 or not within_limits(tables, indices):
         return None

@@ -96,7 +96,7 @@ def _with(plan: Plan, homes: list[Home]) -> Plan:
 TIME_LIMIT_S = 10.0
 
 
-def program(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+def placement_program(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Homes of least lockstep latency found by `mocap_opt.formulations.kv_placement` in `TIME_LIMIT_S`.
 
     Started from the homes of `greedy`, which are also the answer if the program finds none.  KV
@@ -119,7 +119,7 @@ def program(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = neve
     return simple if result.plan is None else Homes(result.plan.remote_pages(tables))
 
 
-def refine_homes(method: Propose, homes: HomeRule = program) -> Propose:
+def refine_homes(method: Propose, homes: HomeRule = placement_program) -> Propose:
     """Keep a method's boundaries and place the KV anew by another rule."""
 
     def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:

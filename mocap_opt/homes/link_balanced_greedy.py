@@ -47,7 +47,7 @@ def longest_chunks(tables: Tables, indices: IntArray) -> FloatArray:
     return longest
 
 
-class Roads:
+class LinkLoad:
     """How long what has been placed so far keeps every link and port busy in every slot.
 
     Parameters
@@ -90,7 +90,7 @@ class Roads:
         busiest = self._busy[way, slot:end].max(axis=0, initial=0.0)
         np.maximum(self._longest[slot:end], busiest, out=self._longest[slot:end])
 
-    def share_out(self, placing: SlotPlacement, stage: int, slot: int, pages: int) -> Homes | None:
+    def share_out(self, placement: SlotPlacement, stage: int, slot: int, pages: int) -> Homes | None:
         """Place what a chunk cannot keep, part by part, each where it lengthens the slots least.
 
         Returns
@@ -98,22 +98,22 @@ class Roads:
         Homes or None
             The shortage, if the pages fit nowhere; None if all are placed.
         """
-        end, left, size = stage + placing.chunks, pages, placing.size(stage)
+        end, left, size = stage + placement.chunks, pages, placement.size(stage)
         while left:
             part = min(left, -(-pages // PARTS))
-            available = next((room for room in placing.rooms(stage, slot) if room.any()), None)
+            available = next((room for room in placement.rooms(stage, slot) if room.any()), None)
             if available is None:
-                return placing.short(stage, slot, left)
+                return placement.short(stage, slot, left)
             open_to = np.flatnonzero(available)
             memory = int(open_to[self.best(stage, slot, end, part * size, open_to)])
             moved = min(part, int(available[memory]))
             self.take(stage, memory, slot, end, moved * size)
-            placing.put(stage, slot, memory, moved)
+            placement.put(stage, slot, memory, moved)
             left -= moved
         return None
 
 
-def spread(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+def link_balanced_greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Home first; what does not fit goes where it lengthens the slots least.
 
     Slots are worked through in order, as in `mocap_opt.homes.greedy.greedy`.  Bytes moved in slot t
@@ -128,18 +128,20 @@ def spread(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     """
-    placing = SlotPlacement.begin(tables, indices)
-    if isinstance(placing, Homes):
-        return placing
-    return spread_out(placing, Roads(tables, indices), asked_to_stop)
+    placement = SlotPlacement.begin(tables, indices)
+    if isinstance(placement, Homes):
+        return placement
+    return place_link_balanced(placement, LinkLoad(tables, indices), asked_to_stop)
 
 
-def spread_out(placing: SlotPlacement, roads: Roads, asked_to_stop: AskedToStop = never) -> Homes:
+def place_link_balanced(
+    placement: SlotPlacement, load: LinkLoad, asked_to_stop: AskedToStop = never
+) -> Homes:
     """Place everything so, from nothing placed yet."""
-    for t in placing.slots:
+    for t in placement.slots:
         stop_if(asked_to_stop)
-        for i, left in placing.keep(t):
-            failed = roads.share_out(placing, i, t, left)
+        for i, left in placement.keep(t):
+            failed = load.share_out(placement, i, t, left)
             if failed is not None:
                 return failed
-    return Homes(placing.pages)
+    return Homes(placement.pages)

@@ -15,7 +15,13 @@ import numpy.typing as npt
 from scipy import sparse
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.link_balanced_greedy import BUSY, Roads, longest_chunks, spread_out, ticks_per_byte
+from mocap_opt.homes.link_balanced_greedy import (
+    BUSY,
+    LinkLoad,
+    longest_chunks,
+    place_link_balanced,
+    ticks_per_byte,
+)
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, produced, room
 from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
@@ -146,11 +152,13 @@ class LinkBalancingProgram:
         written, read = out[stage, memory] * size[:, None], back[stage, memory] * size[:, None]
         slot = stage + chunk
         # A page is written with its own chunk, and read with every later one.
-        column, road = np.nonzero(written)
-        entries = [(road * self.slots + slot[column], column, written[column, road])]
+        column, resource = np.nonzero(written)
+        entries = [(resource * self.slots + slot[column], column, written[column, resource])]
         again = (read - written)[later]
-        column, road = np.nonzero(again)
-        entries.append((road * self.slots + slot[later][column], before[later][column], again[column, road]))
+        column, resource = np.nonzero(again)
+        entries.append(
+            (resource * self.slots + slot[later][column], before[later][column], again[column, resource])
+        )
         row, place, value = (np.concatenate([entry[part] for entry in entries]) for part in range(3))
         sent = np.zeros((out.shape[2], self.slots))
         lengths = np.diff(tables.grid[self.indices])
@@ -184,11 +192,12 @@ MOST_ENTRIES = 400_000
 """Coefficients up to which the program is solved in about half a minute (32 stages x 40 chunks has half)."""
 
 
-def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
-    """Where KV should live by `LinkBalancingProgram`; what rounding displaces is placed as by `spread`.
+def link_balancing_lp(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
+    """Homes by `LinkBalancingProgram`, or those of `link_balanced_greedy` where they keep the slots shorter.
 
-    Or the homes of `spread`, where these keep the slots shorter (rounding to few pages may cost more than the
-    program gains), or where the program has no answer or too many coefficients.
+    What rounding displaces is placed as by `link_balanced_greedy`.  Rounding to few pages may cost more than
+    the program gains.  The greedy homes are also the answer where the program has none, or too many
+    coefficients (`MOST_ENTRIES`).
 
     Parameters
     ----------
@@ -202,16 +211,16 @@ def fluid(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never)
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    placing = SlotPlacement.begin(tables, indices)
-    if isinstance(placing, Homes):
-        return placing
+    placement = SlotPlacement.begin(tables, indices)
+    if isinstance(placement, Homes):
+        return placement
     wanted = _wanted(tables, indices, asked_to_stop)
     if wanted is None:
-        return spread_out(placing, Roads(tables, indices), asked_to_stop)
+        return place_link_balanced(placement, LinkLoad(tables, indices), asked_to_stop)
     again = SlotPlacement.begin(tables, indices)
     assert isinstance(again, SlotPlacement)
-    shared, one_by_one = Roads(tables, indices), Roads(tables, indices)
-    homes, simple = _rounded(placing, shared, wanted), spread_out(again, one_by_one, asked_to_stop)
+    shared, one_by_one = LinkLoad(tables, indices), LinkLoad(tables, indices)
+    homes, simple = _rounded(placement, shared, wanted), place_link_balanced(again, one_by_one, asked_to_stop)
     if homes.pages is None or (simple.pages is not None and one_by_one.total < shared.total):
         return simple
     return homes
@@ -231,27 +240,27 @@ def _wanted(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop) -> Fl
     return None if values is None else program.held(values)
 
 
-def _rounded(placing: SlotPlacement, roads: Roads, wanted: FloatArray) -> Homes:
+def _rounded(placement: SlotPlacement, load: LinkLoad, wanted: FloatArray) -> Homes:
     """Send in every slot what brings the pages in each memory closest to what is wanted by then."""
-    stages = placing.tables.stages
+    stages = placement.tables.stages
     held = np.zeros((stages, stages), dtype=np.int64)
-    for t in placing.slots:
+    for t in placement.slots:
         sent = np.zeros((stages, stages), dtype=np.int64)
-        for i in placing.running(t):
+        for i in placement.running(t):
             more = np.maximum(np.rint(wanted[i, t - i]).astype(np.int64) - held[i], 0)
             # No more than the chunk has, those left out first of which the least is wanted.
             order = np.argsort(held[i] - wanted[i, t - i], kind="stable")
-            room = np.maximum(placing.fresh[t - i] - np.cumsum(more[order]) + more[order], 0)
+            room = np.maximum(placement.fresh[t - i] - np.cumsum(more[order]) + more[order], 0)
             sent[i, order] = np.minimum(more[order], room)
-        for i, left in placing.keep(t, sent.sum(axis=1)):
+        for i, left in placement.keep(t, sent.sum(axis=1)):
             for k in np.flatnonzero(sent[i]).tolist():
-                moved = min(int(sent[i, k]), left, placing.most(i, t, k))
+                moved = min(int(sent[i, k]), left, placement.most(i, t, k))
                 if moved > 0:
-                    placing.put(i, t, k, moved)
-                    roads.take(i, k, t, i + placing.chunks, moved * placing.size(i))
+                    placement.put(i, t, k, moved)
+                    load.take(i, k, t, i + placement.chunks, moved * placement.size(i))
                     left -= moved
-            failed = roads.share_out(placing, i, t, left)
+            failed = load.share_out(placement, i, t, left)
             if failed is not None:
                 return failed
-            held[i] += placing.pages[i, t - i]
-    return Homes(placing.pages)
+            held[i] += placement.pages[i, t - i]
+    return Homes(placement.pages)

@@ -66,7 +66,7 @@ def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never
 def balanced(
     tables: Tables,
     start: IntArray,
-    gate: IntArray | None = None,
+    predecessor: IntArray | None = None,
     *,
     asked_to_stop: AskedToStop = never,
 ) -> list[IntArray]:
@@ -76,7 +76,7 @@ def balanced(
     ----------
     start : int64[chunks + 1]
         Grid indices of the boundaries; their count is kept.
-    gate : int64[stage, chunk], optional
+    predecessor : int64[stage, chunk], optional
         The last stage for whose end each chunk waits, -1 for none: what comes in before a stage has ended
         has to fit all memories together.  Without it memory is free again in the order of the slots,
         and nobody waits for it.
@@ -93,16 +93,16 @@ def balanced(
         return []
     at = start.astype(np.float64)
     longest = _longest(tables, start)
-    best, trust = _price(tables, at, gate), max(1.0, tables.steps / chunks / 4)
-    if gate is not None:
+    best, trust = _price(tables, at, predecessor), max(1.0, tables.steps / chunks / 4)
+    if predecessor is not None:
         best = np.inf  # the start may lack room
     for _ in range(ROUNDS):
         if asked_to_stop() or trust < 0.05:
             break
-        step = _step(tables, at, start, longest, trust, gate)
+        step = _step(tables, at, start, longest, trust, predecessor)
         if step is None:
             break
-        price = _price(tables, at + step, gate)
+        price = _price(tables, at + step, predecessor)
         if price < best:
             at, best, trust = at + step, price, 1.5 * trust
         else:
@@ -110,12 +110,12 @@ def balanced(
     return _roundings(tables, at)
 
 
-def _price(tables: Tables, at: FloatArray, gate: IntArray | None) -> float:
-    """The recursion's latency at fractional boundaries, ticks; with gates, in whole ticks."""
+def _price(tables: Tables, at: FloatArray, predecessor: IntArray | None) -> float:
+    """The recursion's latency at fractional boundaries, ticks; with predecessors, in whole ticks."""
     work, send, *_ = _times(tables, at)
-    if gate is not None:
+    if predecessor is not None:
         whole, sent = np.rint(work).astype(np.int64), np.rint(send).astype(np.int64)
-        return float(earliest_starts(whole, sent, tables.queue_depth, gate)[-1, -1] + whole[-1, -1])
+        return float(earliest_starts(whole, sent, tables.queue_depth, predecessor)[-1, -1] + whole[-1, -1])
     return float(list(unqueued_ends(zip(work, send, strict=True)))[-1][-1])
 
 
@@ -161,7 +161,7 @@ def _times(
 
 
 def _step(
-    tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: float, gate: IntArray | None
+    tables: Tables, at: FloatArray, start: IntArray, longest: int, trust: float, predecessor: IntArray | None
 ) -> FloatArray | None:
     """The best step of the boundaries inside the trust region; None if the program fails."""
     # SciPy is slow to load, and only this function needs it.
@@ -213,10 +213,10 @@ def _step(
         _length_rows(tables, at, longest, boundary, columns),
         _memory_rows(tables, at, free, boundary, columns),
     ]
-    if gate is not None:
-        parts.append(_level_rows(tables, at, gate, free, boundary, columns))
-        if (gate >= 0).any():
-            parts.append(after(done[gate >= 0], done[gate[gate >= 0], -1], False))
+    if predecessor is not None:
+        parts.append(_level_rows(tables, at, predecessor, free, boundary, columns))
+        if (predecessor >= 0).any():
+            parts.append(after(done[predecessor >= 0], done[predecessor[predecessor >= 0], -1], False))
         depth = tables.queue_depth
         if depth is not None and depth < chunks and stages > 1:
             parts.append(behind(done[:-1, depth:].ravel(), done[1:, :-depth].ravel()))
@@ -297,7 +297,7 @@ def _memory_rows(
 
 
 def _level_rows(
-    tables: Tables, at: FloatArray, gate: IntArray, free: IntArray, boundary: IntArray, columns: int
+    tables: Tables, at: FloatArray, predecessor: IntArray, free: IntArray, boundary: IntArray, columns: int
 ) -> tuple[Any, FloatArray]:
     """What comes in before a stage has ended fits beside what the stages up to it have not yet freed."""
     from scipy.sparse import csr_array  # noqa: PLC0415
@@ -308,7 +308,7 @@ def _level_rows(
     rows = np.zeros((stages, columns))
     side = np.empty(stages)
     for level in range(-1, stages - 1):
-        brought = per_step @ (gate <= level)
+        brought = per_step @ (predecessor <= level)
         rows[level + 1, boundary[1:]] += brought
         rows[level + 1, boundary[:-1]] -= brought
         freed = float(per_step[: level + 1].sum()) * tables.steps

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.local_search import recounts, shifts
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
@@ -104,7 +104,7 @@ def shake(
         count = int(rng.integers(1, strength * SHAKEN + 1))
         most = max(1, min(SHAKEN, tables.steps // (4 * chunks)))
         np.add.at(indices, rng.integers(1, chunks, count), rng.integers(-most, most + 1, count))
-    found = placed(tables, indices, slots, order)
+    found = periodic_schedule(tables, indices, slots, order)
     return None if found is None else (found, order)
 
 
@@ -130,7 +130,7 @@ def _better(
     for _, moved in promising[:PLACED]:
         if asked_to_stop():
             return None
-        found = placed(tables, moved, best.idle + moved.size - 1, order)
+        found = periodic_schedule(tables, moved, best.idle + moved.size - 1, order)
         if found is None:
             continue
         estimate = steady_period(tables, found.plan, found.slots)

@@ -12,9 +12,9 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.registry import find_method
 from mocap_opt.baselines.uniform import uniform_any_count
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.homes.greedy import home_orders, placed, pooled_fit
+from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations, smallest_interval
@@ -67,7 +67,7 @@ def starting_boundaries(
 
 
 def _even_times(tables: Tables, asked_to_stop: AskedToStop) -> Iterator[IntArray]:
-    clock, within, counts = ChunkClock(tables), LengthLimits.of(tables), list(tables.counts)
+    clock, within, counts = BottleneckTimes(tables), LengthLimits.of(tables), list(tables.counts)
     if len(counts) > MOST_COUNTS:
         counts = np.unique(np.geomspace(counts[0], counts[-1], MOST_COUNTS).round()).astype(int).tolist()
 
@@ -99,7 +99,7 @@ def starts(
             if asked_to_stop():
                 return
             spacings = range(chunks, chunks + tables.stages)
-            tried = (placed(tables, indices, slots, order) for slots in spacings)
+            tried = (periodic_schedule(tables, indices, slots, order) for slots in spacings)
             periodic = next((found for found in tried if found is not None), None)
             if periodic is not None:
                 yield periodic, order

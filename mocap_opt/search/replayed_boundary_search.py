@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
@@ -66,7 +66,7 @@ def improve_contended(
             tried.add(boundaries)
             placed += 1
             try:
-                pages = fluid(tables, moved, asked_to_stop).pages
+                pages = link_balancing_lp(tables, moved, asked_to_stop).pages
             except StoppedError:
                 return best
             candidate = None if pages is None else Plan.from_arrays(tables, moved, pages, plan.fingerprint)

@@ -11,7 +11,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.uniform import equal_chunks
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
-from mocap_opt.chunking.longest_chunk_time import ChunkClock
+from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.tables.cost_tables import Tables
 
@@ -85,7 +85,7 @@ def _shortest_cap(tables: Tables) -> int:
 
 def _even_times(tables: Tables, cap: float | None = None) -> Options:
     """For every count the division of the least longest chunk time, no chunk longer than `cap` tokens."""
-    limits, clock = LengthLimits.of(tables), ChunkClock(tables)
+    limits, clock = LengthLimits.of(tables), BottleneckTimes(tables)
     if cap is not None:
         limits = limits.at_most(max(int(cap) // tables.quantum, 1))
     walks = (

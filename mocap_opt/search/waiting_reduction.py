@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.admission_aware import harmless_ends, patient, timely
+from mocap_opt.homes.admission_aware import noncritical_ends, admission_aware_greedy, admission_aware_cpsat
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
@@ -107,7 +107,7 @@ def _halved(
     # The least latency of all is a hard one.
     low, trial = least, least + (known - least) // 4
     while trial < known * (1 - FINE / 4) and not asked_to_stop():
-        pages = timely(
+        pages = admission_aware_cpsat(
             tables,
             indices,
             trial,
@@ -157,7 +157,7 @@ def patient_homes(
         for sample in range(SAMPLES * seed, SAMPLES * (seed + 1)):
             if asked_to_stop():
                 return
-            pages = patient(tables, indices, latency, sample or None).pages
+            pages = admission_aware_greedy(tables, indices, latency, sample or None).pages
             reached = known if pages is None else contention_free_makespan(tables, indices, pages)
             if pages is not None and reached < known and _feasible(tables, indices, pages):
                 known = reached
@@ -205,7 +205,7 @@ def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[
             if asked_to_stop():
                 return found
             latency = int(alone * (1 + slack))
-            gate = harmless_ends(tables, indices, latency)
+            gate = noncritical_ends(tables, indices, latency)
             rounded = [
                 other
                 for other in balanced(tables, indices, gate, asked_to_stop=asked_to_stop)

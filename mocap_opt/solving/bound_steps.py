@@ -6,7 +6,7 @@ import math
 
 from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
-from mocap_opt.bounds.enumerated_partitions import can_be_listed
+from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import not_congested, without_traffic
 from mocap_opt.solving.search_state import JointSearch
@@ -52,7 +52,7 @@ def add_quick_bounds(state: SearchState) -> None:
 
 def no_energetic_traffic(search: JointSearch) -> str | None:
     """Why no partitions are ruled out by their traffic, in words."""
-    if not can_be_listed(search.tables):
+    if not can_be_enumerated(search.tables):
         return "too large for its partitions to be listed"
     return not_congested(search)
 

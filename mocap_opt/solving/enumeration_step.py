@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mocap_opt.bounds.enumerated_partitions import can_be_listed, least_partitions
-from mocap_opt.homes.admission_aware import timely
+from mocap_opt.bounds.enumerated_partitions import can_be_enumerated, least_partitions
+from mocap_opt.homes.admission_aware import admission_aware_cpsat
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.search_state import JointSearch
@@ -26,7 +26,7 @@ SEARCH_UNITS = 1.0
 
 def no_enumeration(search: JointSearch) -> str | None:
     """Why partitions are not listed, in words."""
-    return None if can_be_listed(search.tables) else "too large for its partitions to be listed"
+    return None if can_be_enumerated(search.tables) else "too large for its partitions to be listed"
 
 
 def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -48,7 +48,7 @@ def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> No
         best = state.best_latency
         if asked_to_stop() or (best is not None and path >= best):
             break
-        pages = timely(
+        pages = admission_aware_cpsat(
             state.tables,
             indices,
             path + path // SLACK + 1,

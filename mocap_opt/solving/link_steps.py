@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from mocap_opt.homes.home_search import improve_homes
-from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay import contention_free_makespan as makespans
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import assess
@@ -77,7 +77,7 @@ def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedT
             continue
         indices = plan.grid_indices(state.tables)
         try:
-            pages = fluid(state.tables, indices, asked_to_stop).pages
+            pages = link_balancing_lp(state.tables, indices, asked_to_stop).pages
         except StoppedError:
             break
         search.placed.add(plan.boundaries)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mocap_opt.bounds import Bound, Evidence, Scope, best
 from mocap_opt.homes.greedy import greedy
-from mocap_opt.homes.link_balancing_lp import fluid
+from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
@@ -21,7 +21,7 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.report import covering
 from mocap_opt.stopping import StoppedError
 
-HOUSING = (greedy, fluid)
+HOUSING = (greedy, link_balancing_lp)
 """Home rules for boundaries that a relaxation came upon; the next is tried where one fails."""
 
 MOST_SEED = 2**31 - 1

@@ -16,7 +16,7 @@ from mocap_opt.bounds import Scope, prove_infeasible
 from mocap_opt.bounds.period import PartitionBound, closed_forms, period_bounds
 from mocap_opt.errors import InputError
 from mocap_opt.formulations.presolve import local_homes_always_fit
-from mocap_opt.homes.greedy import home_orders, placed
+from mocap_opt.homes.greedy import home_orders, periodic_schedule
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.questions.tradeoffs.curve import (
     FIRST_PLAN,
@@ -324,7 +324,7 @@ def _all_plans(tables: Tables, late: Deadline) -> Iterator[PeriodAssessment]:
     for cuts in combinations(range(1, tables.steps), tables.max_chunks - 1):
         indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
         for slots in range(tables.max_chunks, tables.max_chunks + tables.stages):
-            for periodic in dict.fromkeys(placed(tables, indices, slots, order) for order in orders):
+            for periodic in dict.fromkeys(periodic_schedule(tables, indices, slots, order) for order in orders):
                 if late.expired:
                     return
                 if periodic is not None:
