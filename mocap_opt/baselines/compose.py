@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mocap_opt import errors
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, MocapError, Problem
-from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal, Propose, Selection
+from mocap_opt.homes.proposal import (
+    BoundaryRule,
+    HomeRule,
+    Method,
+    Proposal,
+    Propose,
+    Selection,
+    best_offered,
+)
 from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
-from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
+from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -20,30 +29,32 @@ def compose(boundaries: BoundaryRule, homes: HomeRule) -> Propose:
     Candidates are tried by their estimate with all KV at home, which homes elsewhere never lower,
     so the trial ends when that estimate reaches the best plan's.  Among equals the candidate the
     rule names first wins.
+
+    Parameters
+    ----------
+    boundaries : callable
+        Lists the candidates.
+    homes : callable
+        Where the KV of one lives.
     """
+    return best_offered(partial(_offer_candidates, boundaries, homes))
 
-    def place(tables: Tables, selection: Selection, asked_to_stop: AskedToStop) -> None:
-        candidates = boundaries(tables, asked_to_stop)
-        bounds: list[int] = []
-        for indices in candidates:
-            stop_if(asked_to_stop)
-            bounds.append(contention_free_makespan(tables, indices))
-        for n in sorted(range(len(candidates)), key=lambda n: (bounds[n], n)):
-            if selection.best is not None and bounds[n] >= selection.best:
-                break
-            stop_if(asked_to_stop)
-            if not selection.known(candidates[n]):
-                selection.offer(candidates[n], homes(tables, candidates[n], asked_to_stop))
 
-    def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        selection = Selection(tables)
-        try:
-            place(tables, selection, asked_to_stop)
-        except StoppedError:
-            return selection.proposal(stopped=True)
-        return selection.proposal()
-
-    return propose
+def _offer_candidates(
+    boundaries: BoundaryRule, homes: HomeRule, selection: Selection, asked_to_stop: AskedToStop
+) -> None:
+    tables = selection.tables
+    candidates = boundaries(tables, asked_to_stop)
+    bounds: list[int] = []
+    for indices in candidates:
+        stop_if(asked_to_stop)
+        bounds.append(contention_free_makespan(tables, indices))
+    for n in sorted(range(len(candidates)), key=lambda n: (bounds[n], n)):
+        if selection.best is not None and bounds[n] >= selection.best:
+            break
+        stop_if(asked_to_stop)
+        if not selection.known(candidates[n]):
+            selection.offer(candidates[n], homes(tables, candidates[n], asked_to_stop))
 
 
 def guarded(propose: Propose) -> Propose:
@@ -52,20 +63,20 @@ def guarded(propose: Propose) -> Propose:
     Errors that this package raises on purpose (a solver cannot be loaded) are for the caller, and in tests
     unexpected ones too (`mocap_opt.errors`).
     """
+    return partial(_guarded, propose)
 
-    def ask(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        try:
-            return propose(tables, asked_to_stop)
-        except OverBudgetError as error:
-            return Proposal(None, str(error))
-        except (MocapError, AssertionError):
+
+def _guarded(propose: Propose, tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
+    try:
+        return propose(tables, asked_to_stop)
+    except OverBudgetError as error:
+        return Proposal(None, str(error))
+    except (MocapError, AssertionError):
+        raise
+    except Exception as error:
+        if errors.surface:
             raise
-        except Exception as error:
-            if errors.raise_unexpected:
-                raise
-            return Proposal(None, f"failed: {errors.described(error)}")
-
-    return ask
+        return Proposal(None, f"failed: {errors.described(error)}")
 
 
 SEPARATOR = ":"
@@ -103,34 +114,42 @@ def engine_method(
     Method
         Its proposals note the base size, and why other bases have no fit where none has one.
     """
+    return Method(name, summary, partial(_engine_proposal, name, rule, homes, base))
 
-    def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        bases: dict[tuple[int, ...], int] = {}
-        unfit: list[str] = []
 
-        def candidates(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-            found = []
-            for size in base_candidates(tables) if base is None else [base]:
-                stop_if(asked_to_stop)
-                try:
-                    indices = rule(tables, size)
-                except NoFitError as error:
-                    unfit.append(str(error))
-                    continue
-                if indices is not None:
-                    # Of bases with the same chunks the largest is named.
-                    bases.setdefault(tuple(tables.grid[indices].tolist()), size)
-                    found.append(indices)
-            return found
+def _engine_proposal(
+    name: str,
+    rule: EngineRule,
+    homes: HomeRule,
+    base: int | None,
+    tables: Tables,
+    asked_to_stop: AskedToStop = never,
+) -> Proposal:
+    sizes = base_candidates(tables) if base is None else [base]
+    bases: dict[tuple[int, ...], int] = {}
+    unfit: list[str] = []
 
-        proposal = compose(candidates, homes)(tables, asked_to_stop)
-        if proposal.plan is None:
-            return Proposal(None, unfit[0] if unfit and not bases else proposal.reason, proposal.notes)
-        size = bases[proposal.plan.boundaries]
-        chosen = "given" if base is not None else f"the best of {len(base_candidates(tables))}"
-        return Proposal(proposal.plan, notes=(*proposal.notes, f"{name}: base size {size} tokens, {chosen}"))
+    def candidates(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
+        found = []
+        for size in sizes:
+            stop_if(asked_to_stop)
+            try:
+                indices = rule(tables, size)
+            except NoFitError as error:
+                unfit.append(str(error))
+                continue
+            if indices is not None:
+                # Of bases with the same chunks the largest is named.
+                bases.setdefault(tuple(tables.grid[indices].tolist()), size)
+                found.append(indices)
+        return found
 
-    return Method(name, summary, propose)
+    proposal = compose(candidates, homes)(tables, asked_to_stop)
+    if proposal.plan is None:
+        return Proposal(None, unfit[0] if unfit and not bases else proposal.reason, proposal.notes)
+    size = bases[proposal.plan.boundaries]
+    chosen = "given" if base is not None else f"the best of {len(sizes)}"
+    return Proposal(proposal.plan, notes=(*proposal.notes, f"{name}: base size {size} tokens, {chosen}"))
 
 
 def split_base(name: str) -> tuple[str, str | None]:

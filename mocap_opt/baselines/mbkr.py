@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.proposal import Homes
-from mocap_opt.homes.thresholds import threshold_homes
+from mocap_opt.homes.proposal import Homes, Shortage
+from mocap_opt.homes.thresholds import greatest_thresholds, threshold_homes
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -39,6 +39,20 @@ def mbkr(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) 
     return threshold_homes(tables, indices, half_apart(tables.stages), asked_to_stop)
 
 
+def pair_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
+    """The memory row that no thresholds of MBKR's pairs meet, or None.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    longest : int, optional
+        The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
+    """
+    return greatest_thresholds(tables, indices, half_apart(tables.stages), longest)[1]
+
+
 def mirrored(stages: int) -> IntArray:
     """Partner N - 1 - i of every stage, int64[stage]; the middle one of an odd N has itself."""
     return np.arange(stages, dtype=np.int64)[::-1].copy()
@@ -51,3 +65,17 @@ def mirror(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     the stages near the middle are paired with neighbours that fill at the same time.
     """
     return threshold_homes(tables, indices, mirrored(tables.stages), asked_to_stop)
+
+
+def mirror_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
+    """The memory row that no thresholds of mirrored stages meet, or None.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    longest : int, optional
+        As of `pair_shortage`.
+    """
+    return greatest_thresholds(tables, indices, mirrored(tables.stages), longest)[1]

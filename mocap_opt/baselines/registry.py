@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from inspect import getdoc, signature
 from operator import index
 from typing import Any
 
-from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.atom import atom_dynamic
 from mocap_opt.baselines.compose import EngineRule, compose, engine_method, guarded, read_base, split_base
 from mocap_opt.baselines.gpipe import gpipe
-from mocap_opt.baselines.mbkr import mbkr, mirror, mirrored
+from mocap_opt.baselines.mbkr import mbkr, mirror, mirror_shortage
 from mocap_opt.baselines.mocap import mocap
 from mocap_opt.baselines.seq1f1b import flops_balanced
 from mocap_opt.baselines.sglang import sglang_dynamic
@@ -23,9 +23,9 @@ from mocap_opt.errors import MocapError
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.homes.home_search import placement_program, refine_homes
 from mocap_opt.homes.link_balanced_greedy import link_balanced_greedy
-from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal, Propose, Shortage
+from mocap_opt.homes.proposal import BoundaryRule, HomeRule, Method, Proposal
 from mocap_opt.homes.slot_placement import pooled_shortage
-from mocap_opt.homes.thresholds import greatest_thresholds, local
+from mocap_opt.homes.thresholds import local
 from mocap_opt.plugins import HEURISTICS, Plugin, plugin_named
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
@@ -57,10 +57,6 @@ ENGINE_RULES: dict[str, tuple[str, EngineRule]] = {
 """Rules with a base size, which may be given behind their name: ``sglang-dynamic:8192``."""
 
 
-def _mirror_shortage(tables: Tables, indices: IntArray, longest: int | None = None) -> Shortage | None:
-    return greatest_thresholds(tables, indices, mirrored(tables.stages), longest)[1]
-
-
 _METHODS = (
     Method("gpipe", "one chunk, KV at home", compose(gpipe, local)),
     Method("uniform", "equal chunks, as many as allowed, KV at home", compose(uniform, local)),
@@ -81,7 +77,7 @@ _METHODS = (
     Method(
         "search-mirror",
         "searched chunks, best count, BPipe's mirror as homes",
-        bottleneck_search(_mirror_shortage, mirror),
+        bottleneck_search(mirror_shortage, mirror),
     ),
     Method(
         "search-greedy",
@@ -169,24 +165,23 @@ def plugin_method(plugin: Plugin) -> Method:
     if not callable(propose):
         raise plugin.mistaken("is", loaded, "a function from Tables to a Proposal")
     summary = loaded.summary if isinstance(loaded, Method) else (getdoc(loaded) or "").partition("\n")[0]
-    return Method(plugin.name, str(summary), _guarded(plugin, propose))
+    return Method(plugin.name, str(summary), partial(_ask_plugin, plugin, propose))
 
 
-def _guarded(plugin: Plugin, propose: Callable[..., Any]) -> Propose:
-    def ask(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        try:
-            proposal = propose(tables, asked_to_stop) if _may_stop(propose) else propose(tables)
-        except StoppedError:
-            return Proposal(None, STOPPED)
-        except (KeyboardInterrupt, MocapError):
-            raise
-        except BaseException as error:
-            raise plugin.failed("failed", error) from error
-        if not isinstance(proposal, Proposal):
-            raise plugin.mistaken("gave", proposal, "a Proposal")
-        return _verified(plugin, tables, proposal)
-
-    return ask
+def _ask_plugin(
+    plugin: Plugin, propose: Callable[..., Any], tables: Tables, asked_to_stop: AskedToStop = never
+) -> Proposal:
+    try:
+        proposal = propose(tables, asked_to_stop) if _may_stop(propose) else propose(tables)
+    except StoppedError:
+        return Proposal(None, STOPPED)
+    except (KeyboardInterrupt, MocapError):
+        raise
+    except BaseException as error:
+        raise plugin.failed("failed", error) from error
+    if not isinstance(proposal, Proposal):
+        raise plugin.mistaken("gave", proposal, "a Proposal")
+    return _verified(plugin, tables, proposal)
 
 
 def _may_stop(propose: Callable[..., Any]) -> bool:

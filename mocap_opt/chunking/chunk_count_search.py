@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.chunking.bottleneck_partition import (
@@ -13,22 +15,69 @@ from mocap_opt.chunking.bottleneck_partition import (
 )
 from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.homes.proposal import HomeRule, Proposal, Propose, Selection, Shortage
+from mocap_opt.homes.proposal import HomeRule, Propose, Selection, Shortage, best_offered
 from mocap_opt.homes.slot_placement import reserve_varies
-from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
+from mocap_opt.stopping import AskedToStop, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
-Attempt = Callable[[int, LengthLimits, int, int | None], None]
-"""Offers plans of at most a count of chunks within limits; the last two arguments are a longest chunk
-time that is known to be needed and one above which no plan can win (None if not known), ticks."""
+MemoryRule = Callable[[Tables, IntArray, int | None], Shortage | None]
+"""The memory row that boundaries break, or None if homes of some kind exist for them.
+
+The last argument is the longest chunk that the reserve has to allow for, None for that of the boundaries.
+"""
+
+
+@dataclass(frozen=True)
+class CountTrial:
+    """Plans of at most a count of chunks within limits.
+
+    Attributes
+    ----------
+    count : int
+    limits : LengthLimits
+    above : int
+        A longest chunk time that is known to be needed, ticks.
+    most : int or None
+        One above which no plan can win, ticks; None if not known.
+    """
+
+    count: int
+    limits: LengthLimits
+    above: int
+    most: int | None
+
+
+Attempt = Callable[[CountTrial], None]
+"""Offers plans."""
 
 MOST_CAPS = 48
+"""Limits on the longest chunk that are tried at most."""
 
 DOUBT = 0.15
 """By how much what a count is worth may be mistaken where stages are unlike."""
 
 UNREACHED = 2**62
 """Stands for the shortage of boundaries that do not exist, bytes."""
+
+
+def stoppable_rows(memory: MemoryRule, tables: Tables, asked_to_stop: AskedToStop) -> Rows:
+    """A memory rule for the boundaries of one instance that raises `StoppedError` when asked to stop.
+
+    Parameters
+    ----------
+    memory : callable
+    tables : Tables
+    asked_to_stop : callable
+        Asked before every use of the rule.
+    """
+    return partial(_row, memory, tables, asked_to_stop)
+
+
+def _row(
+    memory: MemoryRule, tables: Tables, asked_to_stop: AskedToStop, indices: IntArray, longest: int | None
+) -> Shortage | None:
+    stop_if(asked_to_stop)
+    return memory(tables, indices, longest)
 
 
 def search_chunk_counts(clock: BottleneckTimes, selection: Selection, attempt: Attempt, rows: Rows) -> None:
@@ -47,6 +96,9 @@ def search_chunk_counts(clock: BottleneckTimes, selection: Selection, attempt: A
 
     Parameters
     ----------
+    clock : BottleneckTimes
+    selection : Selection
+        Knows the best plan so far.
     attempt : callable
         Offers plans to `selection`.
     rows : callable
@@ -88,7 +140,7 @@ class _CountSearch:
             if free is None or free.indices is None:
                 continue
             if not selection.short(self.rows(free.indices, None)):
-                self.attempt(count, limits, free.trial, worth)
+                self.attempt(CountTrial(count, limits, free.trial, worth))
             elif binding:
                 if self.refuted.refute(count, free.trial):
                     self.refuted.extend(fewer=True)
@@ -140,7 +192,7 @@ class _CountSearch:
             if not self.refuted.count and self.refuted.refute(count, trial):
                 self.refuted.extend()
             most = self.worth(_fewest(tried[n]))
-            self.attempt(count, tried[n], self.refuted.trial + 1, most)
+            self.attempt(CountTrial(count, tried[n], self.refuted.trial + 1, most))
         if not possible:
             self.report_nearest(tried, longest, shortages, count)
         return possible and (selection.best is not None or reserve_varies(tables))
@@ -244,13 +296,6 @@ def _bounded(tables: Tables, limits: LengthLimits, count: int) -> list[LengthLim
     return [bounded for bounded in chosen if bounded.windows(count) is not None or not tables.exact_chunks]
 
 
-MemoryRule = Callable[[Tables, IntArray, int | None], Shortage | None]
-"""The memory row that boundaries break, or None if homes of some kind exist for them.
-
-The last argument is the longest chunk that the reserve has to allow for, None for that of the boundaries.
-"""
-
-
 def bottleneck_search(memory: MemoryRule, homes: HomeRule) -> Propose:
     """Search the boundaries subject to `memory` and place the KV by `homes`.
 
@@ -258,37 +303,45 @@ def bottleneck_search(memory: MemoryRule, homes: HomeRule) -> Propose:
     for unlike stages a chunk's time is the longest over the stages and the count is chosen by
     the estimate.  If the home rule fails where `memory` holds (pages of unlike sizes do not fill
     every memory), its own verdict takes the place of `memory`.
+
+    Parameters
+    ----------
+    memory : callable
+        Tells the memory row that boundaries break.
+    homes : callable
+        Where the KV of boundaries lives.
     """
+    return best_offered(partial(_offer_bottleneck, memory, homes))
 
-    def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        clock, selection = BottleneckTimes(tables), Selection(tables)
 
-        def short(indices: IntArray, longest: int | None = None) -> Shortage | None:
-            stop_if(asked_to_stop)
-            return memory(tables, indices, longest)
+def _offer_bottleneck(
+    memory: MemoryRule, homes: HomeRule, selection: Selection, asked_to_stop: AskedToStop
+) -> None:
+    tables, times = selection.tables, BottleneckTimes(selection.tables)
+    rows = stoppable_rows(memory, tables, asked_to_stop)
 
-        def fits(indices: IntArray) -> bool:
-            return not selection.short(short(indices))
+    def fits(indices: IntArray) -> bool:
+        return not selection.short(rows(indices, None))
 
-        def placeable(indices: IntArray) -> bool:
-            return homes(tables, indices, asked_to_stop).pages is not None
+    def placeable(indices: IntArray) -> bool:
+        return homes(tables, indices, asked_to_stop).pages is not None
 
-        def attempt(count: int, limits: LengthLimits, above: int, most: int | None) -> None:
-            for allowed in (fits, placeable):
-                walk = min_max_partition(
-                    clock, limits, count, tables.exact_chunks, allowed, above=above, most=most
-                )
-                if walk is None or walk.indices is None or selection.known(walk.indices):
-                    return
-                placed = homes(tables, walk.indices, asked_to_stop)
-                selection.offer(walk.indices, placed)
-                if placed.pages is not None:
-                    return
+    def attempt(trial: CountTrial) -> None:
+        for allowed in (fits, placeable):
+            found = min_max_partition(
+                times,
+                trial.limits,
+                trial.count,
+                tables.exact_chunks,
+                allowed,
+                above=trial.above,
+                most=trial.most,
+            )
+            if found is None or found.indices is None or selection.known(found.indices):
+                return
+            placed = homes(tables, found.indices, asked_to_stop)
+            selection.offer(found.indices, placed)
+            if placed.pages is not None:
+                return
 
-        try:
-            search_chunk_counts(clock, selection, attempt, short)
-        except StoppedError:
-            return selection.proposal(stopped=True)
-        return selection.proposal()
-
-    return propose
+    search_chunk_counts(times, selection, attempt, rows)

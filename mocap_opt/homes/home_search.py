@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.greedy import greedy
@@ -120,20 +121,30 @@ def placement_program(tables: Tables, indices: IntArray, asked_to_stop: AskedToS
 
 
 def refine_homes(method: Propose, homes: HomeRule = placement_program) -> Propose:
-    """Keep a method's boundaries and place the KV anew by another rule."""
+    """Keep a method's boundaries and place the KV anew by another rule.
 
-    def propose(tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
-        proposal = method(tables, asked_to_stop)
-        if proposal.plan is None or not proposal.plan.homes:
-            return proposal
-        indices = proposal.plan.grid_indices(tables)
-        try:
-            pages = homes(tables, indices, asked_to_stop).pages
-        except StoppedError:
-            return replace(proposal, notes=tuple(dict.fromkeys([*proposal.notes, STOPPED])))
-        if pages is None:
-            return proposal
-        plan = Plan.from_arrays(tables, indices, pages)
-        return proposal if violations(tables, plan) else replace(proposal, plan=plan)
+    Parameters
+    ----------
+    method : callable
+        Proposes a plan; it stands where the rule finds no homes, and where all KV is at home.
+    homes : callable
+        The other rule.
+    """
+    return partial(_refined, method, homes)
 
-    return propose
+
+def _refined(
+    method: Propose, homes: HomeRule, tables: Tables, asked_to_stop: AskedToStop = never
+) -> Proposal:
+    proposal = method(tables, asked_to_stop)
+    if proposal.plan is None or not proposal.plan.homes:
+        return proposal
+    indices = proposal.plan.grid_indices(tables)
+    try:
+        pages = homes(tables, indices, asked_to_stop).pages
+    except StoppedError:
+        return replace(proposal, notes=tuple(dict.fromkeys([*proposal.notes, STOPPED])))
+    if pages is None:
+        return proposal
+    plan = Plan.from_arrays(tables, indices, pages)
+    return proposal if violations(tables, plan) else replace(proposal, plan=plan)

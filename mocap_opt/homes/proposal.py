@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.stopping import STOPPED, AskedToStop, never
+from mocap_opt.stopping import STOPPED, AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes
 
@@ -185,3 +186,24 @@ class Selection:
             wrong = wrong or str(broken[0])
         reason = wrong or (str(self._shortage) if self._shortage is not None else self._reason)
         return Proposal(None, reason, notes)
+
+
+class Offer(Protocol):
+    """A search that offers plans to a selection."""
+
+    def __call__(self, selection: Selection, asked_to_stop: AskedToStop) -> None:
+        """Offer plans; a search that is asked to stop may raise `StoppedError`, what it offered counts."""
+
+
+def best_offered(search: Offer) -> Propose:
+    """Make a heuristic of a search: it proposes the best plan offered, also when it was stopped."""
+    return partial(_best_offered, search)
+
+
+def _best_offered(search: Offer, tables: Tables, asked_to_stop: AskedToStop = never) -> Proposal:
+    selection = Selection(tables)
+    try:
+        search(selection, asked_to_stop)
+    except StoppedError:
+        return selection.proposal(stopped=True)
+    return selection.proposal()
