@@ -33,6 +33,14 @@ def mbkr(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) 
     thresholds that minimise the pair's peak fit.  Unlike page sizes, memories and prefixes enter
     through the memory rows, in bytes.
 
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    asked_to_stop : callable
+        Asked once; `StoppedError` is raised when it says so.
+
     Source: MOCAP (arXiv 2606.22968), whose own thresholds are not public; this is the natural
     reading of "keep what fits, send the rest to the partner".
     """
@@ -60,6 +68,14 @@ def mirrored(stages: int) -> IntArray:
 
 def mirror(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
     """Keep KV local up to a threshold, send the rest to the mirrored stage.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    asked_to_stop : callable
+        As of `mbkr`.
 
     Source: BPipe's pairing of the first stage with the last (Kim et al., ICML 2023).  In prefill
     the stages near the middle are paired with neighbours that fill at the same time.

@@ -203,6 +203,20 @@ def _verified(plugin: Plugin, tables: Tables, proposal: Proposal) -> Proposal:
 def checked_plan(plugin: Plugin, tables: Tables, plan: Plan) -> tuple[Plan, str]:
     """A plugin's plan in plain integers, and the first rule it breaks, empty if it breaks none.
 
+    Parameters
+    ----------
+    plugin : Plugin
+        Whose plan it is, for messages.
+    tables : Tables
+    plan : Plan
+        Or whatever the plugin gave for one.
+
+    Returns
+    -------
+    plan : Plan
+    broken : str
+        How many rules it breaks, and the first one; empty if none.
+
     Raises
     ------
     PluginError

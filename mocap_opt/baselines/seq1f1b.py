@@ -17,8 +17,17 @@ def equal_compute(tables: Tables, count: int) -> IntArray | None:
     is rounded down to the grid, and the first chunk takes what is left over.  Lengths outside the
     limits are moved to the nearest one inside.
 
+    Parameters
+    ----------
+    tables : Tables
+    count : int
+
+    Returns
+    -------
+    int64[count + 1] or None
+        Grid indices; None if the limits admit no such count.
+
     Source: Sun et al., Seq1F1B (arXiv 2406.03488), whose grid is the tensor-parallel degree.
-    Returns grid indices int64[count + 1], or None if the limits admit no such count.
     """
     limits = LengthLimits.of(tables)
     windows = limits.windows(count)
@@ -41,5 +50,17 @@ def equal_compute(tables: Tables, count: int) -> IntArray | None:
 
 
 def flops_balanced(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-    """Chunks of equal compute, one candidate for every count the limits allow, fewest first."""
+    """Chunks of equal compute, one candidate for every count the limits allow, fewest first.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked before each count; `StoppedError` is raised when it says so.
+
+    Returns
+    -------
+    list of int64[chunks + 1]
+        Grid indices.
+    """
     return for_every_count(tables, equal_compute, asked_to_stop)

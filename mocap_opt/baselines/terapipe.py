@@ -24,6 +24,18 @@ def slice_times(tables: Tables, longest: int, asked_to_stop: AskedToStop = never
     """t(a, b) by end and length, int64[G + 1, longest]; `NEVER` where the limits forbid it.
 
     t is the longest tau + send over the stages; column d - 1 holds the slices of d grid steps.
+
+    Parameters
+    ----------
+    tables : Tables
+    longest : int
+        The most grid steps of a slice.
+    asked_to_stop : callable
+        Asked before each stage.
+
+    Returns
+    -------
+    int64[G + 1, longest], ticks
     """
     # The table, the starts, what is allowed, and the times of one stage with their parts.
     require_memory("the table of slice times", 10 * (tables.steps + 1) * longest)
@@ -50,6 +62,22 @@ def least_sum(
     S*(i; tmax) = min over k with t(k, i - k) <= tmax of S*(i - k; tmax) + t(k, i - k), layer by
     layer in the number of slices, so that the limit on it is kept; it ends early once another
     slice no longer helps.  None if no slicing qualifies.
+
+    Parameters
+    ----------
+    tables : Tables
+    times : int64[G + 1, longest], ticks
+        From `slice_times`.
+    tmax : int
+        The longest slice time allowed, ticks.
+    asked_to_stop : callable
+        Asked before each layer.
+
+    Returns
+    -------
+    total : int, ticks
+    indices : int64[slices + 1]
+        Grid indices; None instead of both if no slicing qualifies.
     """
     columns = np.flatnonzero((times <= tmax).any(axis=0))
     if columns.size == 0:
@@ -161,6 +189,18 @@ def _cost(tables: Tables, indices: IntArray, others: int) -> int:
 
 
 def terapipe(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-    """TeraPipe's slicing as the only candidate."""
+    """TeraPipe's slicing as the only candidate.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        As of `terapipe_slices`.
+
+    Returns
+    -------
+    list of int64[slices + 1]
+        Grid indices; empty if the limits admit no slicing.
+    """
     indices = terapipe_slices(tables, asked_to_stop=asked_to_stop)
     return [] if indices is None else [indices]

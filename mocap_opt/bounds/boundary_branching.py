@@ -76,7 +76,18 @@ def within_crossings(
 
 
 def within_memory(pricer: PartitionPricer, region: PartitionRegion) -> PartitionRegion | None:
-    """Lower the greatest boundaries to what the pool has room for; None if nothing is left."""
+    """Lower the greatest boundaries to what the pool has room for; None if nothing is left.
+
+    Parameters
+    ----------
+    pricer : PartitionPricer
+    region : PartitionRegion
+
+    Returns
+    -------
+    PartitionRegion or None
+        None if nothing is left.
+    """
     while True:
         region = replace(region, long=min(region.long, int(region.lengths()[1].max())))
         room = pricer.room(region) if region.short <= region.long else None
@@ -151,7 +162,14 @@ FINE = 5000
 
 
 def boundary_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound any execution by branch and bound; None if there is no plan, or the instance is large."""
+    """Bound any execution by branch and bound; None if there is no plan, or the instance is large.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        As of `branch_on_boundaries`.
+    """
     counts = Setting(tables).counts
     if not counts or tables.stages * counts[-1] > MOST_CELLS:
         return None

@@ -28,12 +28,26 @@ PAIR_BUDGET = 2**17
 
 
 def crossing(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound any execution with memory left out; None if no plan keeps to count and lengths."""
+    """Bound any execution with memory left out; None if no plan keeps to count and lengths.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked often; what was proved until then stands.
+    """
     return _slack_and_pooled(tables, asked_to_stop)[0]
 
 
 def crossing_pooled_memory(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound any execution with all memories pooled; None also if nothing fits the pool."""
+    """Bound any execution with all memories pooled; None also if nothing fits the pool.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked often; what was proved until then stands.
+    """
     return _slack_and_pooled(tables, asked_to_stop)[1]
 
 
@@ -120,6 +134,14 @@ def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedTo
     A chunk costs the smaller of the times on stages s and e, and crosses with E of
     formulations/bounds.md.  Best-first over intervals of D; stopped early, the least open interval's
     value is still a bound.
+
+    Parameters
+    ----------
+    setting : Setting
+    s, e : int
+        End stages, s <= e.
+    asked_to_stop : callable
+        Asked before each dynamic program.
 
     Returns
     -------

@@ -45,6 +45,21 @@ class Crossing:
 
         One row per end b: O(G^2) times the number of unlike stages.  Raises `StoppedError` between rows
         if asked to stop.
+
+        Parameters
+        ----------
+        tables : Tables
+        send : int64[stage, 2, G + 1], ticks
+            Least sends by ``[stage, tail, k]``.
+        s, e : int
+            End stages, s <= e.
+        asked_to_stop : callable
+            Asked before each row.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop.
         """
         steps = tables.steps
         require_memory("the table of crossings", (steps + 1) * steps)
@@ -218,7 +233,20 @@ class PairSearch:
 
     @classmethod
     def of(cls, setting: Setting, s: int, e: int, asked_to_stop: AskedToStop = never) -> PairSearch:
-        """Tabulate the crossing and the least totals; raises `StoppedError` if asked to stop meanwhile."""
+        """Tabulate the crossing and the least totals; raises `StoppedError` if asked to stop meanwhile.
+
+        Parameters
+        ----------
+        setting : Setting
+        s, e : int
+            End stages, s <= e.
+        asked_to_stop : callable
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop while the tables are made.
+        """
         tables = setting.tables
         crossing = Crossing.of(tables, setting.send, s, e, asked_to_stop)
         total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)

@@ -95,6 +95,12 @@ class PartitionEnumeration:
     def below(self, target: int, asked_to_stop: AskedToStop = never) -> Iterator[tuple[int, IntArray]]:
         """List the partitions with their longest paths.
 
+        Parameters
+        ----------
+        target : int, ticks
+        asked_to_stop : callable
+            Asked before each ending.
+
         Yields
         ------
         int, ticks
@@ -217,7 +223,14 @@ class EnumeratedPartitions:
 
 
 def enumerated_partitions(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound any execution by the least path of any partition; see `least_partitions`."""
+    """Bound any execution by the least path of any partition; see `least_partitions`.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked often; what was proved until then stands.
+    """
     found = least_partitions(tables, asked_to_stop)
     return None if found is None else found.bound()
 

@@ -31,7 +31,14 @@ class HeadsAndTails:
 
     @classmethod
     def of(cls, tables: Tables, send: IntArray) -> HeadsAndTails:
-        """Tabulate for every stage, over the chunks the limits on lengths allow."""
+        """Tabulate for every stage, over the chunks the limits on lengths allow.
+
+        Parameters
+        ----------
+        tables : Tables
+        send : int64[stage, 2, G + 1], ticks
+            Least sends by ``[stage, tail, k]``.
+        """
         stages, steps = tables.stages, tables.steps
         stage = np.arange(stages)[:, None]
         ends = np.arange(1, steps + 1)[None, :]

@@ -43,6 +43,12 @@ def prove_infeasible(tables: Tables, asked_to_stop: AskedToStop = never) -> Infe
 
     Looks at every count and every length of the longest chunk, with all memories pooled; once asked to
     stop it gives up.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked before each count and range of lengths.
     """
     setting = Setting(tables)
     if not setting.counts:

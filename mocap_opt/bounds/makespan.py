@@ -44,6 +44,12 @@ class LeastTimes:
     def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> LeastTimes | None:
         """Least needs over all counts; None if no plan keeps to counts and lengths.
 
+        Parameters
+        ----------
+        tables : Tables
+        asked_to_stop : callable
+            Asked before each stage.
+
         Raises
         ------
         StoppedError
@@ -73,6 +79,12 @@ class LeastTimes:
 
 def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[LeastTimes] | None:
     """LeastTimes of every request; None if one of them has no plan.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+        Those with the same tables are looked at once.
+    asked_to_stop : callable
 
     Raises
     ------
@@ -112,7 +124,14 @@ def makespan_bounds(
 
 
 def shifted(bound: Bound, release: int) -> Bound:
-    """Return a bound on the latency of a request as one on when it has left."""
+    """Return a bound on the latency of a request as one on when it has left.
+
+    Parameters
+    ----------
+    bound : Bound
+    release : int
+        When the request arrives, ticks.
+    """
     return replace(bound, ticks=bound.ticks + release)
 
 
@@ -200,6 +219,12 @@ def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fractio
 
     On every stage the requests are jobs of one machine: in a given order each has a least end; in
     any order the sum of the ends is least under the shortest remaining time first, with preemption.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    order_given : bool
+        Whether they run in this order.
 
     Returns
     -------

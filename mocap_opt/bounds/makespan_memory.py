@@ -127,6 +127,12 @@ class _Chunks:
 def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound the makespan of any execution by a stage's work and by the room of all memories over time.
 
+    Parameters
+    ----------
+    requests : sequence of Request
+    asked_to_stop : callable
+        Asked before each range of the longest chunk.
+
     Returns
     -------
     Bound or None

@@ -107,7 +107,20 @@ class _Rows:
     count: int = 0
 
     def add(self, entries: _Entries, side: npt.ArrayLike) -> slice:
-        """Add rows, one per element of `side`; each entry gives its column and value in all of them."""
+        """Add rows, one per element of `side`; each entry gives its column and value in all of them.
+
+        Parameters
+        ----------
+        entries : list of (int64[row], float64[row])
+            Column and value in each of the rows; single numbers stand for all.
+        side : float64[row]
+            Right-hand sides b.
+
+        Returns
+        -------
+        slice
+            Numbers of the rows.
+        """
         sides = np.atleast_1d(np.asarray(side, dtype=np.float64))
         rows = np.arange(self.count, self.count + sides.size)
         for column, value in entries:

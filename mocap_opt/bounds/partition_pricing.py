@@ -126,7 +126,20 @@ class PartitionPricer:
         return bool((need <= least).all()) or np.array_equal(least, most)
 
     def price(self, region: PartitionRegion, weights: Multipliers) -> PricedPartitions:
-        """Tabulate what a mixture asks for chunks and boundaries of a region."""
+        """Tabulate what a mixture asks for chunks and boundaries of a region.
+
+        Parameters
+        ----------
+        region : PartitionRegion
+            With room in every memory.
+        multipliers : Multipliers
+            A price for each slot of the region.
+
+        Raises
+        ------
+        ValueError
+            If the region has no room, or sums of the prices could leave 64 bits.
+        """
         tables, flow = self.tables, weights.flow
         nodes, last = flow.nodes, region.positions - 1
         room = self.room(region)

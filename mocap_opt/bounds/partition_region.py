@@ -192,5 +192,12 @@ def halves_of_counts(region: PartitionRegion) -> tuple[tuple[int, int], tuple[in
 
 
 def halves_of_lengths(region: PartitionRegion, middle: int) -> tuple[PartitionRegion, PartitionRegion]:
-    """Partitions whose longest chunk has at most so many steps, and those where it has more."""
+    """Partitions whose longest chunk has at most so many steps, and those where it has more.
+
+    Parameters
+    ----------
+    region : PartitionRegion
+    middle : int
+        Grid steps.
+    """
     return replace(region, long=middle), replace(region, short=middle + 1)

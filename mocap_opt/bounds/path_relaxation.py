@@ -73,7 +73,14 @@ def path_relaxation(
 
 
 def whole_region(pricer: PartitionPricer, fewest: int, most: int) -> PartitionRegion:
-    """All partitions with a range of counts."""
+    """All partitions with a range of counts.
+
+    Parameters
+    ----------
+    pricer : PartitionPricer
+    fewest, most : int
+        Range of the counts.
+    """
     limits = pricer.setting.limits
     low = np.concatenate([np.zeros(most - fewest, dtype=np.int64), limits.least_boundaries(fewest)])
     return PartitionRegion(
@@ -128,7 +135,15 @@ class PathRelaxationSearch:
         return None
 
     def value(self, region: PartitionRegion, weights: Multipliers) -> int | None:
-        """Ticks that weights prove for all plans of a region; None if it has no partition."""
+        """Ticks that weights prove for all plans of a region; None if it has no partition.
+
+        Parameters
+        ----------
+        region : PartitionRegion
+            With room in every memory.
+        multipliers : Multipliers
+            Any are valid; how much they prove depends on them.
+        """
         priced = self.pricer.price(region, weights)
         cost = priced.least_cost()
         return None if cost == NEVER else max(0, priced.ticks(cost))

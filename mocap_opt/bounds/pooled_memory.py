@@ -47,6 +47,12 @@ class PooledMemory:
     def room(self, chunks: int, longest: int) -> IntArray | None:
         """Bytes of KV that all memories together can hold, int64[slot].
 
+        Parameters
+        ----------
+        chunks : int
+        longest : int
+            Tokens of the longest chunk, at least.
+
         Returns
         -------
         int64[slot] or None
@@ -64,6 +70,14 @@ class PooledMemory:
         return room
 
     def fits(self, boundaries: IntArray, longest: int) -> bool:
-        """Whether all rows hold at these boundaries with a longest chunk of that many tokens."""
+        """Whether all rows hold at these boundaries with a longest chunk of that many tokens.
+
+        Parameters
+        ----------
+        boundaries : int64[chunks + 1]
+            Grid indices.
+        longest : int
+            Tokens of the longest chunk.
+        """
         room = self.room(boundaries.size - 1, longest)
         return room is not None and bool((self.need(boundaries) <= room).all())

@@ -77,7 +77,18 @@ def lower_bounds(
 def affordable_bound(
     name: str, tables: Tables, asked_to_stop: AskedToStop, on_decline: Callable[[str], None]
 ) -> Bound | None:
-    """One bound by name; None also if it would outgrow the memory budget, and then `on_decline` is told."""
+    """One bound by name; None also if it would outgrow the memory budget, and then `on_decline` is told.
+
+    Parameters
+    ----------
+    name : str
+        In `BOUNDS`.
+    tables : Tables
+    asked_to_stop : callable
+        Asked by the bound.
+    on_decline : callable
+        Told, in words, that the bound was left out.
+    """
     try:
         return BOUNDS[name](tables, asked_to_stop=asked_to_stop)
     except OverBudgetError as error:

@@ -24,7 +24,19 @@ Pieces = list[tuple[int, int]]
 
 
 def lower_hull(heights: list[int], first: int, last: int) -> list[int]:
-    """Corners of the lower convex envelope of ``heights[first .. last]``, in exact integers."""
+    """Corners of the lower convex envelope of ``heights[first .. last]``, in exact integers.
+
+    Parameters
+    ----------
+    heights : list of int
+    first, last : int
+        Range of the indices, both included.
+
+    Returns
+    -------
+    list of int
+        Indices of the corners, ascending.
+    """
     corners: list[int] = []
     for k in range(first, last + 1):
         while len(corners) >= 2:
@@ -136,7 +148,17 @@ class LeastTotal:
 
     @classmethod
     def of(cls, tables: Tables, limits: LengthLimits, counts: list[int], s: int, e: int) -> LeastTotal:
-        """Tabulate for a pair of stages, equal or not."""
+        """Tabulate for a pair of stages, equal or not.
+
+        Parameters
+        ----------
+        tables : Tables
+        limits : LengthLimits
+        counts : list of int
+            Counts of chunks, each possible within the limits.
+        s, e : int
+            Stages before and after the split.
+        """
         split = tables.phi[s] - tables.phi[s, 0] + tables.phi[e, -1] - tables.phi[e]
         whole = int(split.min())
         pair = [s, e]
@@ -177,7 +199,23 @@ def _longest(tables: Tables) -> int:
 
 
 def chunk_costs(tables: Tables, send: IntArray, s: int, e: int) -> tuple[IntArray, IntArray]:
-    """Cost and crossing of every chunk, two int64[end, steps - 1]; `NEVER` where it is not allowed."""
+    """Cost and crossing of every chunk, two int64[end, steps - 1]; `NEVER` where it is not allowed.
+
+    Parameters
+    ----------
+    tables : Tables
+    send : int64[stage, 2, G + 1], ticks
+        Sends by ``[stage, tail, k]``.
+    s, e : int
+        End stages, s <= e.
+
+    Returns
+    -------
+    times : int64[end, steps - 1], ticks
+        The smaller of the times on stages s and e.
+    crossing : int64[end, steps - 1], ticks
+        Work on stages s..e and sends between them, less `times`.
+    """
     points, longest = tables.steps + 1, _longest(tables)
     require_memory("the tables of chunk costs", 12 * points * longest)
     b, k = (each.ravel() for each in np.meshgrid(np.arange(points), np.arange(1, longest + 1), indexing="ij"))
@@ -199,6 +237,12 @@ def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | No
     """Bound any execution by the busiest stage; None if no plan keeps to count and lengths.
 
     Once asked to stop it looks at no further stage: each proves a bound by itself.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked before each stage.
     """
     setting = Setting(tables)
     if not setting.counts:
@@ -217,7 +261,13 @@ def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | No
 
 
 def work_by_count(setting: Setting, stage: int) -> IntArray:
-    """Least head + work + tail of a stage for every possible count, int64[count], ticks."""
+    """Least head + work + tail of a stage for every possible count, int64[count], ticks.
+
+    Parameters
+    ----------
+    setting : Setting
+    stage : int
+    """
     total = LeastTotal.of(setting.tables, setting.limits, setting.counts, stage, stage)
     heads_and_tails, limits = setting.heads_and_tails, setting.limits
     values = []

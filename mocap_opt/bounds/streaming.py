@@ -64,6 +64,13 @@ def resource_weights(tables: Tables, demands: list[Demand], asked_to_stop: Asked
     Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
     stages are needed.
 
+    Parameters
+    ----------
+    tables : Tables
+    demands : list of Demand
+    asked_to_stop : callable
+        Asked between rounds.
+
     Raises
     ------
     StoppedError
@@ -121,6 +128,12 @@ def streaming(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | Non
     """Bound any execution by the bytes that must leave home; None if a plan may keep all at home.
 
     None too if asked to stop before every count was looked at.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        Asked before each count and stage.
     """
     try:
         return _streaming(tables, asked_to_stop)

@@ -210,7 +210,14 @@ class TrialPruning:
         self.chunks: int | None = None
 
     def includes(self, count: int, trial: int) -> bool:
-        """Whether a trial is refuted for a count of chunks."""
+        """Whether a trial is refuted for a count of chunks.
+
+        Parameters
+        ----------
+        count : int
+        trial : int
+            Longest chunk time, ticks.
+        """
         return count <= self.count and trial <= self.trial
 
     def covers(self, count: int) -> bool:
@@ -218,7 +225,14 @@ class TrialPruning:
         return self.chunks is not None and self.chunks <= count <= self.count
 
     def refute(self, count: int, trial: int) -> bool:
-        """Refute a trial, in place of what was known, or leave that if its walk may fit."""
+        """Refute a trial, in place of what was known, or leave that if its walk may fit.
+
+        Parameters
+        ----------
+        count : int
+        trial : int
+            Longest chunk time, ticks.
+        """
         failed, chunks = self._walk(count, trial)
         if failed:
             self.trial, self.count, self.chunks = trial, count, chunks

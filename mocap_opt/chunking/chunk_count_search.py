@@ -200,7 +200,18 @@ class _CountSearch:
     def report_nearest(
         self, tried: list[LengthLimits], longest: list[int], shortages: dict[int, int], count: int
     ) -> None:
-        """Tell the selection what the limits with the least shortage lack."""
+        """Tell the selection what the limits with the least shortage lack.
+
+        Parameters
+        ----------
+        tried : list of LengthLimits
+        longest : list of int
+            The longest chunk of each, grid steps.
+        shortages : dict of int to int
+            Bytes short by index among `tried`, of those looked at closely.
+        count : int
+            The most chunks.
+        """
         for n in set(range(1, len(tried))) - set(shortages):
             shortages[n] = self.lacking(tried[n], longest[n - 1], count, closely=True)
         if shortages:
@@ -318,7 +329,7 @@ def _offer_bottleneck(
     memory: MemoryRule, homes: HomeRule, selection: Selection, asked_to_stop: AskedToStop
 ) -> None:
     tables, times = selection.tables, BottleneckTimes(selection.tables)
-    rows = stoppable_rows(memory, tables, asked_to_stop)
+    rows, exact = stoppable_rows(memory, tables, asked_to_stop), tables.exact_chunks
 
     def fits(indices: IntArray) -> bool:
         return not selection.short(rows(indices, None))
@@ -329,13 +340,7 @@ def _offer_bottleneck(
     def attempt(trial: CountTrial) -> None:
         for allowed in (fits, placeable):
             found = min_max_partition(
-                times,
-                trial.limits,
-                trial.count,
-                tables.exact_chunks,
-                allowed,
-                above=trial.above,
-                most=trial.most,
+                times, trial.limits, trial.count, exact, allowed, above=trial.above, most=trial.most
             )
             if found is None or found.indices is None or selection.known(found.indices):
                 return

@@ -88,7 +88,13 @@ class BottleneckTimes:
         )
 
     def time(self, start: int, end: int) -> int:
-        """Longest of tau + send over the stages for the chunk between two grid indices, ticks."""
+        """Longest of tau + send over the stages for the chunk between two grid indices, ticks.
+
+        Parameters
+        ----------
+        start, end : int
+            Grid indices, start < end.
+        """
         if self._measured is not None:
             return self._measured[start][end]
         tail, length = end == self.steps, end - start

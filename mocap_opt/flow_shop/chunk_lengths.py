@@ -70,7 +70,15 @@ class LengthLimits:
         return [count for count in tables.counts if self.possible(count)]
 
     def least_boundaries(self, count: int, longest: int | None = None) -> IntArray:
-        """Least boundaries of that many chunks, of at most `longest` steps each, int64[count + 1]."""
+        """Least boundaries of that many chunks, of at most `longest` steps each, int64[count + 1].
+
+        Parameters
+        ----------
+        count : int
+            Of chunks.
+        longest : int, optional
+            The most grid steps of any chunk; by default what the limits allow.
+        """
         cap = self.steps if longest is None else longest
         most, last_most = min(self.most, cap), min(self.last_most, cap)
         k = np.arange(count + 1, dtype=np.int64)
@@ -173,7 +181,25 @@ def snap(tables: Tables, limits: LengthLimits, targets: npt.ArrayLike) -> IntArr
 def for_every_count(
     tables: Tables, rule: Callable[[Tables, int], IntArray | None], asked_to_stop: AskedToStop
 ) -> list[IntArray]:
-    """Boundaries by a rule for every count the limits allow, fewest first, where it finds any."""
+    """Boundaries by a rule for every count the limits allow, fewest first, where it finds any.
+
+    Parameters
+    ----------
+    tables : Tables
+    rule : callable
+        From the tables and a count to grid indices, or None.
+    asked_to_stop : callable
+        Asked before each count.
+
+    Returns
+    -------
+    list of int64[chunks + 1]
+
+    Raises
+    ------
+    StoppedError
+        If asked to stop.
+    """
     found: list[IntArray] = []
     for count in LengthLimits.of(tables).counts(tables):
         stop_if(asked_to_stop)

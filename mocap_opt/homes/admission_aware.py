@@ -8,8 +8,6 @@ elsewhere, and lets stages spill to few memories, so that few are closed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
@@ -19,12 +17,10 @@ from mocap_opt.homes.greedy import page_times
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, pooled_shortage, room
 from mocap_opt.replay.contention_free_makespan import noncritical_predecessors
+from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.solvers.limits import Limits
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
-
-if TYPE_CHECKING:
-    from mocap_opt.solvers.integer_program import Affine
 
 TIME_LIMIT_S = 20.0
 """Wall time of the program unless something else is said, seconds."""
@@ -79,48 +75,13 @@ def admission_aware_cpsat(
     """
     # Solvers are slow to load, and only this function needs one.
     from mocap_opt.solvers.cpsat import solve  # noqa: PLC0415
-    from mocap_opt.solvers.integer_program import IntegerProgram, total  # noqa: PLC0415
     from mocap_opt.solvers.outcome import Status  # noqa: PLC0415
 
     short = pooled_shortage(tables, indices)
     if short is not None:
         return Homes(None, short)
-    stages, chunks = tables.stages, indices.size - 1
-    held, fresh = tables.pages[indices], np.diff(tables.pages[indices])
-    harmless = noncritical_ends(tables, indices, latency)
-    unit = max(1, int(np.gcd.reduce(tables.page_bytes)))
-    size, free = (tables.page_bytes // unit).tolist(), room(tables, indices) // unit
     program = IntegerProgram()
-    uses = [
-        [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(stages)] for i in range(stages)
-    ]
-
-    def spread_over(name: str, pages: int, open_to: list[Affine]) -> list[Affine]:
-        parts = [program.decision(f"{name},{k}]", 0, pages) for k in range(stages)]
-        for part, gate in zip(parts, open_to, strict=True):
-            program.require(f"only_where_open[{name}]", pages * gate - part)
-        program.require(f"all_placed[{name}]", total((1, part) for part in parts) - pages, equality=True)
-        return parts
-
-    # placed: stage, slot, pages by memory
-    placed: list[tuple[int, int, list[Affine]]] = []
-    for i in range(stages):
-        before = int(held[max(0, chunks - i)])
-        placed.append((i, chunks - 1, spread_over(f"early[{i}", before, uses[i])))
-        for j in range(max(0, chunks - i), chunks):
-            ends = range(int(harmless[i, j]) + 1, i + j - chunks + 1)
-            open_to = uses[i]
-            if ends:
-                open_to = [program.decision(f"open[{i},{j},{k}]", 0, 1) for k in range(stages)]
-                for k, gate in enumerate(open_to):
-                    program.require(f"used[{i},{j},{k}]", uses[i][k] - gate)
-                    for s in ends:
-                        program.require(f"no_wait[{i},{j},{k},{s}]", 1 - gate - uses[s][k])
-            placed.append((i, i + j, spread_over(f"late[{i},{j}", int(fresh[j]), open_to)))
-    for k in range(stages):
-        for t in range(chunks - 1, chunks + stages - 1):
-            there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
-            program.require(f"memory[{k},{t}]", int(free[k, t]) - there)
+    placed = _state(program, tables, indices, noncritical_ends(tables, indices, latency))
     limits = Limits(
         time_limit_s,
         deterministic_limit=deterministic_limit,
@@ -131,22 +92,71 @@ def admission_aware_cpsat(
     if result.values is None:
         proved = result.outcome.status is Status.INFEASIBLE
         return Homes(None, reason="no such homes" if proved else "no such homes found in time")
-    values = result.values
-    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
+    fresh = np.diff(tables.pages[indices])
+    pages = np.zeros((tables.stages, fresh.size, tables.stages), dtype=np.int64)
     for i, slot, parts in placed:
-        amounts = [part.value(values) for part in parts]
+        amounts = np.array([part.value(result.values) for part in parts])
         amounts[i] = 0
-        if slot >= chunks:
+        if slot >= fresh.size:
             pages[i, slot - i] = amounts
             continue
-        for j in range(chunks - 1 - i, -1, -1):
-            left = int(fresh[j])
-            for k in range(stages):
-                moved = min(left, amounts[k])
-                pages[i, j, k] = moved
-                amounts[k] -= moved
-                left -= moved
+        for j in range(fresh.size - 1 - i, -1, -1):
+            # As many pages as the chunk has, from the first memories that are still to get some.
+            upto = np.minimum(np.cumsum(amounts), fresh[j])
+            pages[i, j] = np.diff(upto, prepend=0)
+            amounts -= pages[i, j]
     return Homes(pages)
+
+
+def _state(
+    program: IntegerProgram, tables: Tables, indices: IntArray, noncritical: IntArray
+) -> list[tuple[int, int, list[Affine]]]:
+    """Add variables and rows; what is placed as stage, slot and pages by memory.
+
+    Parameters
+    ----------
+    program : IntegerProgram
+        Empty.
+    tables : Tables
+    indices : int64[chunks + 1]
+    noncritical : int64[stage, chunk]
+        From `noncritical_ends`.
+    """
+    stages, chunks = tables.stages, indices.size - 1
+    held, fresh = tables.pages[indices], np.diff(tables.pages[indices])
+    unit = max(1, int(np.gcd.reduce(tables.page_bytes)))
+    size, free = (tables.page_bytes // unit).tolist(), room(tables, indices) // unit
+    uses = [
+        [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(stages)] for i in range(stages)
+    ]
+    placed: list[tuple[int, int, list[Affine]]] = []
+    for i in range(stages):
+        first = max(0, chunks - i)
+        placed.append((i, chunks - 1, _spread(program, f"early[{i}", int(held[first]), uses[i])))
+        for j in range(first, chunks):
+            ends = range(int(noncritical[i, j]) + 1, i + j - chunks + 1)
+            open_to = uses[i]
+            if ends:
+                open_to = [program.decision(f"open[{i},{j},{k}]", 0, 1) for k in range(stages)]
+                for k, allowed in enumerate(open_to):
+                    program.require(f"used[{i},{j},{k}]", uses[i][k] - allowed)
+                    for s in ends:
+                        program.require(f"no_wait[{i},{j},{k},{s}]", 1 - allowed - uses[s][k])
+            placed.append((i, i + j, _spread(program, f"late[{i},{j}", int(fresh[j]), open_to)))
+    for k in range(stages):
+        for t in range(chunks - 1, chunks + stages - 1):
+            there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
+            program.require(f"memory[{k},{t}]", int(free[k, t]) - there)
+    return placed
+
+
+def _spread(program: IntegerProgram, name: str, pages: int, open_to: list[Affine]) -> list[Affine]:
+    """Pages by memory: all of them, and only where it is open."""
+    parts = [program.decision(f"{name},{k}]", 0, pages) for k in range(len(open_to))]
+    for part, allowed in zip(parts, open_to, strict=True):
+        program.require(f"only_where_open[{name}]", pages * allowed - part)
+    program.require(f"all_placed[{name}]", total((1, part) for part in parts) - pages, equality=True)
+    return parts
 
 
 NOISE = 0.5
@@ -173,7 +183,7 @@ def admission_aware_greedy(tables: Tables, indices: IntArray, latency: int, seed
     placement = SlotPlacement.begin(tables, indices)
     if isinstance(placement, Homes):
         return placement
-    harmless, chunks = noncritical_ends(tables, indices, latency), placement.chunks
+    noncritical, chunks = noncritical_ends(tables, indices, latency), placement.chunks
     times = page_times(tables)
     if seed is not None:
         times = times * np.exp(NOISE * np.random.default_rng(seed).normal(size=times.shape))
@@ -181,7 +191,7 @@ def admission_aware_greedy(tables: Tables, indices: IntArray, latency: int, seed
     for t in placement.slots:
         freed = max(t - chunks + 1, 0)
         closed: dict[int, npt.NDArray[np.bool_]] = {
-            i: np.logical_or.reduce(uses[harmless[i, t - i] + 1 : freed]) for i in placement.running(t)
+            i: np.logical_or.reduce(uses[noncritical[i, t - i] + 1 : freed]) for i in placement.running(t)
         }
         sent = np.zeros(tables.stages, dtype=np.int64)
         for i, barred in closed.items():

@@ -45,6 +45,14 @@ def greedy(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never
     fits for its whole life (prefixes still to come are left room for).  A memory has room to
     spare if the KV its own stage is still to produce fits as well.  With equal page sizes the
     rule therefore fails only if all memories together are too small in some slot.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    asked_to_stop : callable
+        Asked before every slot; `StoppedError` is raised when it says so.
     """
     placement = SlotPlacement.begin(tables, indices)
     if isinstance(placement, Homes):
@@ -99,7 +107,15 @@ class FreeMemory:
         return placement.pages
 
     def take(self, tables: Tables, plan: Plan, slot: int) -> bool:
-        """Take the room of a request whose homes are known already; tell whether there was any."""
+        """Take the room of a request whose homes are known already; tell whether there was any.
+
+        Parameters
+        ----------
+        tables : Tables
+        plan : Plan
+        slot : int
+            In which the request starts.
+        """
         used = live_kv(tables, plan)
         until = slot + used.shape[1]
         self._grow(until)
@@ -198,7 +214,18 @@ def cyclic_homes(tables: Tables, indices: IntArray, slots: int, order: IntArray)
 
 
 def periodic_schedule(tables: Tables, indices: IntArray, slots: int, order: IntArray) -> Schedule | None:
-    """Boundaries with `cyclic_homes`; None if they break a rule or do not fit."""
+    """Boundaries with `cyclic_homes`; None if they break a rule or do not fit.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    slots : int
+        W, the initiation interval.
+    order : int64[stage, memory]
+        In which order memories are asked.
+    """
     if slots < indices.size - 1 or not within_limits(tables, indices):
         return None
     if not pooled_fit(tables, indices[None], slots)[0]:

@@ -25,6 +25,15 @@ def moves(tables: Tables, plan: Plan) -> Iterator[Plan]:
     """Plans with one home moved: to other chunks (nearest first), to other memories, or back home.
 
     Feasibility is not checked.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+
+    Yields
+    ------
+    Plan
     """
     for home in plan.homes:
         others = [other for other in plan.homes if other is not home]
@@ -102,6 +111,14 @@ def placement_program(tables: Tables, indices: IntArray, asked_to_stop: AskedToS
 
     Started from the homes of `greedy`, which are also the answer if the program finds none.  KV
     that can all stay at home stays there.  The solver is loaded only when the rule has to ask it.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    asked_to_stop : callable
+        Asked by the greedy rule and by the solver.
 
     Raises
     ------

@@ -38,7 +38,14 @@ def ticks_per_byte(tables: Tables) -> tuple[FloatArray, FloatArray]:
 
 
 def longest_chunks(tables: Tables, indices: IntArray) -> FloatArray:
-    """Time of the longest chunk in each slot, without traffic, float64[slot], ticks."""
+    """Time of the longest chunk in each slot, without traffic, float64[slot], ticks.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    """
     stages, chunks = tables.stages, indices.size - 1
     tau, _ = chunk_times(tables, indices)
     longest = np.zeros(chunks + stages - 1)
@@ -71,7 +78,18 @@ class LinkLoad:
         return float(self._longest.sum())
 
     def best(self, stage: int, slot: int, end: int, size: int, memories: IntArray) -> int:
-        """The memory that lengthens the slots least, by index among `memories`."""
+        """The memory that lengthens the slots least, by index among `memories`.
+
+        Parameters
+        ----------
+        stage, slot : int
+            Where the KV is made.
+        end : int
+            The first slot in which it is not needed any more.
+        size : int
+            Bytes.
+        memories : int64[candidate]
+        """
         costs: list[float] = []
         for k in memories.tolist():
             way = self._on_way[stage][k]
@@ -83,7 +101,17 @@ class LinkLoad:
         return costs.index(min(costs))
 
     def take(self, stage: int, memory: int, slot: int, end: int, size: int) -> None:
-        """Count what has been placed."""
+        """Count what has been placed.
+
+        Parameters
+        ----------
+        stage, memory : int
+            From where to where.
+        slot, end : int
+            In which the KV is made, and the first in which it is not needed any more.
+        size : int
+            Bytes.
+        """
         way = self._on_way[stage][memory]
         self._busy[way, slot] += size * self._out[stage, memory, way]
         self._busy[way, slot + 1 : end] += size * self._back[stage, memory, way][:, None]
@@ -92,6 +120,13 @@ class LinkLoad:
 
     def share_out(self, placement: SlotPlacement, stage: int, slot: int, pages: int) -> Homes | None:
         """Place what a chunk cannot keep, part by part, each where it lengthens the slots least.
+
+        Parameters
+        ----------
+        placement : SlotPlacement
+        stage, slot : int
+            Which chunk's KV.
+        pages : int
 
         Returns
         -------
@@ -137,7 +172,17 @@ def link_balanced_greedy(tables: Tables, indices: IntArray, asked_to_stop: Asked
 def place_link_balanced(
     placement: SlotPlacement, load: LinkLoad, asked_to_stop: AskedToStop = never
 ) -> Homes:
-    """Place everything so, from nothing placed yet."""
+    """Place everything so, from nothing placed yet.
+
+    Parameters
+    ----------
+    placement : SlotPlacement
+        With nothing placed.
+    load : LinkLoad
+        Without load; what is placed is added.
+    asked_to_stop : callable
+        Asked before every slot; `StoppedError` is raised when it says so.
+    """
     for t in placement.slots:
         stop_if(asked_to_stop)
         for i, left in placement.keep(t):

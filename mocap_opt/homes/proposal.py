@@ -164,7 +164,16 @@ class Selection:
         return False
 
     def offer(self, indices: IntArray, homes: Homes, notes: tuple[str, ...] = ()) -> None:
-        """Take boundaries and their homes, or the reason why there are none."""
+        """Take boundaries and their homes, or the reason why there are none.
+
+        Parameters
+        ----------
+        indices : int64[chunks + 1]
+            Grid indices of the boundaries.
+        homes : Homes
+        notes : tuple of str
+            Remarks for the proposal, if these boundaries are the best.
+        """
         if homes.pages is None:
             self.short(homes.shortage)
             self._reason = homes.why

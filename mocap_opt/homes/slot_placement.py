@@ -56,7 +56,13 @@ def room(
 
 
 def in_slots(values: IntArray, stages: int) -> IntArray:
-    """Values by chunk as rows int64[stage, slot], one slot later from stage to stage; 0 elsewhere."""
+    """Values by chunk as rows int64[stage, slot], one slot later from stage to stage; 0 elsewhere.
+
+    Parameters
+    ----------
+    values : int64[chunk]
+    stages : int
+    """
     slots = values.size + stages - 1
     # Row after row in memory, a row that is one slot longer comes one slot later each time.
     rows = np.zeros((stages, slots + 1), dtype=np.int64)
@@ -81,6 +87,14 @@ def pooled_shortage(tables: Tables, indices: IntArray, longest: int | None = Non
 
     With equal page sizes the room of each memory counts in whole pages.  A memory that cannot
     hold what is not KV is short by itself.  The parameters are those of `room`.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    longest : int, optional
+        The longest chunk that the reserve has to allow for, tokens; by default that of the boundaries.
     """
     left = room(tables, indices, longest)
     alone = worst(-left)
@@ -227,6 +241,15 @@ class SlotPlacement:
 
         First those with room to spare: room left after all that their own stage is still to produce
         within that time.  Then any.
+
+        Parameters
+        ----------
+        stage, slot : int
+            Which chunk's KV.
+
+        Yields
+        ------
+        int64[memory], pages
         """
         life = slice(slot, stage + self.chunks)
         coming = np.maximum(self.future[:, life] - self.future[:, slot : slot + 1], 0)
@@ -236,15 +259,38 @@ class SlotPlacement:
             yield np.maximum(available, 0)
 
     def most(self, stage: int, slot: int, memory: int) -> int:
-        """Pages that a memory can take for as long as the stage needs them."""
+        """Pages that a memory can take for as long as the stage needs them.
+
+        Parameters
+        ----------
+        stage, slot : int
+            Which chunk's KV.
+        memory : int
+        """
         least = int(self.free[memory, slot : stage + self.chunks].min())
         return max(least, 0) // self.size(stage)
 
     def put(self, stage: int, slot: int, memory: int, pages: int) -> None:
-        """Place pages of the chunk that a stage works on in a slot."""
+        """Place pages of the chunk that a stage works on in a slot.
+
+        Parameters
+        ----------
+        stage, slot : int
+            Which chunk's KV.
+        memory : int
+        pages : int
+            No more than `most`.
+        """
         self.pages[stage, slot - stage, memory] += pages
         self.free[memory, slot : stage + self.chunks] -= pages * int(self.tables.page_bytes[stage])
 
     def short(self, stage: int, slot: int, pages: int) -> Homes:
-        """No homes: pages that fit nowhere."""
+        """No homes: pages that fit nowhere.
+
+        Parameters
+        ----------
+        stage, slot : int
+            Which chunk's KV.
+        pages : int
+        """
         return Homes(None, Shortage(stage, slot, pages * int(self.tables.page_bytes[stage])))

@@ -114,7 +114,18 @@ def _locked(slack: IntArray, partner: IntArray, unit: IntArray) -> Shortage | No
 def threshold_homes(
     tables: Tables, indices: IntArray, partner: IntArray, asked_to_stop: AskedToStop = never
 ) -> Homes:
-    """Homes by the greatest thresholds that fit; see `greatest_thresholds`."""
+    """Homes by the greatest thresholds that fit; see `greatest_thresholds`.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    partner : int64[stage]
+        Where each stage sends what exceeds its threshold; itself if nowhere.
+    asked_to_stop : callable
+        Asked once; `StoppedError` is raised when it says so.
+    """
     stop_if(asked_to_stop)
     theta, shortage = greatest_thresholds(tables, indices, partner)
     if shortage is not None:
@@ -127,5 +138,14 @@ def threshold_homes(
 
 
 def local(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
-    """Every page at its own stage, or the first memory row this breaks most."""
+    """Every page at its own stage, or the first memory row this breaks most.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    asked_to_stop : callable
+        As of `threshold_homes`.
+    """
     return threshold_homes(tables, indices, np.arange(tables.stages), asked_to_stop)
