@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 from mocap_opt import errors
@@ -117,6 +118,31 @@ def engine_method(
     return Method(name, summary, partial(_engine_proposal, name, rule, homes, base))
 
 
+@dataclass(frozen=True)
+class _EngineCandidates:
+    """The boundary rule of an engine's rule over base sizes, and what came of each size."""
+
+    rule: EngineRule
+    sizes: list[int]
+    bases: dict[tuple[int, ...], int] = field(default_factory=dict)
+    unfit: list[str] = field(default_factory=list)
+
+    def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
+        found = []
+        for size in self.sizes:
+            stop_if(asked_to_stop)
+            try:
+                indices = self.rule(tables, size)
+            except NoFitError as error:
+                self.unfit.append(str(error))
+                continue
+            if indices is not None:
+                # Of bases with the same chunks the largest is named.
+                self.bases.setdefault(tuple(tables.grid[indices].tolist()), size)
+                found.append(indices)
+        return found
+
+
 def _engine_proposal(
     name: str,
     rule: EngineRule,
@@ -125,30 +151,13 @@ def _engine_proposal(
     tables: Tables,
     asked_to_stop: AskedToStop = never,
 ) -> Proposal:
-    sizes = base_candidates(tables) if base is None else [base]
-    bases: dict[tuple[int, ...], int] = {}
-    unfit: list[str] = []
-
-    def candidates(tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
-        found = []
-        for size in sizes:
-            stop_if(asked_to_stop)
-            try:
-                indices = rule(tables, size)
-            except NoFitError as error:
-                unfit.append(str(error))
-                continue
-            if indices is not None:
-                # Of bases with the same chunks the largest is named.
-                bases.setdefault(tuple(tables.grid[indices].tolist()), size)
-                found.append(indices)
-        return found
-
+    candidates = _EngineCandidates(rule, base_candidates(tables) if base is None else [base])
     proposal = compose(candidates, homes)(tables, asked_to_stop)
     if proposal.plan is None:
-        return Proposal(None, unfit[0] if unfit and not bases else proposal.reason, proposal.notes)
-    size = bases[proposal.plan.boundaries]
-    chosen = "given" if base is not None else f"the best of {len(sizes)}"
+        no_fit = candidates.unfit and not candidates.bases
+        return Proposal(None, candidates.unfit[0] if no_fit else proposal.reason, proposal.notes)
+    size = candidates.bases[proposal.plan.boundaries]
+    chosen = "given" if base is not None else f"the best of {len(candidates.sizes)}"
     return Proposal(proposal.plan, notes=(*proposal.notes, f"{name}: base size {size} tokens, {chosen}"))
 
 

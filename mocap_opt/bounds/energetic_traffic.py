@@ -76,7 +76,7 @@ def energetic_traffic(
     pooled = crossing_pooled_memory(tables, asked_to_stop)
     if pooled is None:
         return None
-    survey = _Survey(setting, memory, PartitionEnumeration(setting, memory))
+    survey = _Survey(PartitionEnumeration(setting, memory))
     proved, ruled_out = max(known, pooled.ticks), 0
     known, stride, failed = proved, max(1, int(STRIDE * proved)), None
     for _ in range(MOST_TARGETS):
@@ -106,9 +106,7 @@ class _Survey:
 
     Attributes
     ----------
-    setting : Setting
-    memory : PooledMemory
-    listing : PartitionEnumeration
+    partitions : PartitionEnumeration
     ruled_out : dict of bytes to int
         Of a partition the highest target that it is proved not to keep to; nor does it keep to any lower one.
     survivor : (int, int64[chunks + 1]) or None
@@ -116,14 +114,18 @@ class _Survey:
         target is most likely to fail at it again.
     """
 
-    setting: Setting
-    memory: PooledMemory
-    listing: PartitionEnumeration
+    partitions: PartitionEnumeration
     ruled_out: dict[bytes, int] = field(default_factory=dict)
     survivor: tuple[int, IntArray] | None = None
 
     def all_ruled_out(self, target: int, asked_to_stop: AskedToStop) -> int | None:
         """How many partitions there are below a target, if none of them can keep to it; otherwise None.
+
+        Parameters
+        ----------
+        target : int, ticks
+        asked_to_stop : callable
+            Asked before each partition and linear program.
 
         Raises
         ------
@@ -137,7 +139,7 @@ class _Survey:
             if not self._is_ruled_out(*survivor, target, asked_to_stop):
                 return None
         count = 0
-        for path, indices in self.listing.below(target, asked_to_stop):
+        for path, indices in self.partitions.below(target, asked_to_stop):
             count += 1
             if count > MOST_PARTITIONS or not self._is_ruled_out(path, indices, target, asked_to_stop):
                 return None
@@ -146,7 +148,7 @@ class _Survey:
     def _is_ruled_out(self, path: int, indices: IntArray, target: int, asked_to_stop: AskedToStop) -> bool:
         if self.ruled_out.get(indices.tobytes(), 0) >= target:
             return True
-        if Windows(self.setting, self.memory, indices, target).ruled_out(asked_to_stop):
+        if Windows(self.partitions.setting, self.partitions.memory, indices, target).ruled_out(asked_to_stop):
             self.ruled_out[indices.tobytes()] = target
             return True
         self.survivor = path, indices
@@ -184,21 +186,16 @@ class Windows:
         return int(self.indices.size - 1)
 
     @cached_property
-    def links(self) -> IntArray:
-        """The links that some transfer crosses, by their number."""
-        crossed: IntArray = np.flatnonzero(self.tables.share.any(axis=(1, 2)))
-        return crossed
-
-    @cached_property
     def shares(self) -> IntArray:
-        """Share numerators of these links, int64[link, memory, memory]."""
-        shares: IntArray = self.tables.share[self.links]
+        """Share numerators of the links that some transfer crosses, int64[link, memory, memory]."""
+        shares: IntArray = self.tables.share[self.tables.share.any(axis=(1, 2))]
         return shares
 
     @cached_property
     def rates(self) -> list[int]:
         """What these links pass in a tick, bytes x share denominator."""
-        return [rate * self.tables.share_denominator for rate in self.tables.link_rate[self.links].tolist()]
+        rates = self.tables.link_rate[self.tables.share.any(axis=(1, 2))].tolist()
+        return [rate * self.tables.share_denominator for rate in rates]
 
     @cached_property
     def scale(self) -> FloatArray:
@@ -363,11 +360,8 @@ class Windows:
         stop_if(asked_to_stop)
         if found.primal is None or found.row_duals is None:
             return None
-        return (
-            float(found.primal[-1]),
-            found.primal[:-1],
-            np.maximum(-found.row_duals, 0.0)[room.size - self.memory_rows[1].size :],
-        )
+        prices = np.maximum(-found.row_duals, 0.0)[room.size - self.memory_rows[1].size :]
+        return float(found.primal[-1]), found.primal[:-1], prices
 
     @cached_property
     def _without_windows(self) -> tuple[FloatArray, sparse.csr_array, FloatArray]:

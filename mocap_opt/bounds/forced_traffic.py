@@ -92,7 +92,15 @@ class ForcedTraffic:
         return taken
 
     def together(self, start: IntArray, end: IntArray, free: IntArray) -> FloatArray:
-        """What a chunk counts on all stages, float64[weighting, chunk], ticks: their sums fit in the time."""
+        """What a chunk counts on all stages, float64[weighting, chunk], ticks: their sums fit in the time.
+
+        Parameters
+        ----------
+        start, end : int64[chunk]
+            Grid indices.
+        free : int64[memory], bytes
+            For KV and prefixes, at most.
+        """
         times = self._times(self.written_together, self.read_together, start, end, free)
         counted: FloatArray = times.sum(axis=1) * SAFE
         return counted

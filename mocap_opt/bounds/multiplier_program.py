@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import Multipliers, PartitionRegion, flow_along
+from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
 _Entries = list[tuple[IntArray, npt.ArrayLike]]
@@ -70,29 +71,26 @@ class FittedCosts:
         first, last = min(limits.least, limits.last_least), max(limits.most, limits.last_most)
         inside = slice(max(1, first), max(1, first, last) + 1)
 
-        def fit(table: IntArray, at: FloatArray, degree: int) -> FloatArray:
-            powers = np.stack([at**d for d in range(degree + 1)], axis=1)
-            return np.asarray(np.linalg.lstsq(powers, table.T / unit, rcond=None)[0], dtype=np.float64)
-
-        phi = fit(tables.phi, x, 2)
-        length = fit(tables.length_cost[:, 0, inside], x[inside], 1)
-        blocks = fit(tables.full_block[:, 0, inside], x[inside], 2)
-        start, memory = fit(tables.prefix_cost, x, 1), fit(tables.memory_side, x, 1)
-        send = fit(pricer.setting.send[:, 0, inside], x[inside], 1)
+        length = _fit(tables.length_cost[:, 0, inside] / unit, x[inside], 1)
+        blocks = _fit(tables.full_block[:, 0, inside] / unit, x[inside], 2)
+        _, linear, square = _fit(tables.phi / unit, x, 2)
         return cls(
             unit,
-            phi[1],
-            phi[2],
+            linear,
+            square,
             length[0] + blocks[0],
             length[1] + blocks[1],
             blocks[2],
-            start[0],
-            start[1],
-            memory[0],
-            memory[1],
-            send[0],
-            send[1],
+            *_fit(tables.prefix_cost / unit, x, 1),
+            *_fit(tables.memory_side / unit, x, 1),
+            *_fit(pricer.setting.send[:, 0, inside] / unit, x[inside], 1),
         )
+
+
+def _fit(table: FloatArray, at: FloatArray, degree: int) -> FloatArray:
+    """Least-squares polynomial of each row, float64[degree + 1, row], lowest power first."""
+    powers = np.stack([at**d for d in range(degree + 1)], axis=1)
+    return np.asarray(np.linalg.lstsq(powers, table.T, rcond=None)[0], dtype=np.float64)
 
 
 @dataclass(eq=False)
@@ -130,6 +128,79 @@ class _Rows:
         self.side.append(sides)
         self.count += sides.size
         return slice(self.count - sides.size, self.count)
+
+
+@dataclass(frozen=True, eq=False)
+class _CompletionRows:
+    """Rows of the recursion, for cells of (stage, position) at a time; columns are those of the program."""
+
+    costs: FittedCosts
+    tables: Tables
+    region: PartitionRegion
+    rows: _Rows
+    columns: tuple[IntArray, IntArray, IntArray]
+
+    @cached_property
+    def cells(self) -> IntArray:
+        """Column of the completion of each cell, int64[stage, position]."""
+        shape = self.tables.stages, self.region.positions
+        return np.arange(shape[0] * shape[1]).reshape(shape)
+
+    @cached_property
+    def share(self) -> tuple[FloatArray, FloatArray]:
+        """By position, what a chunk pays of its constants per length, and whatever its length.
+
+        A chunk that may be empty pays them in proportion to its length.
+        """
+        steps, region = self.tables.steps, self.region
+        optional = np.arange(region.positions) < region.optional
+        most = np.maximum(region.lengths()[1] / steps, 1 / steps)
+        return np.where(optional, 1 / most, 0.0), np.where(optional, 0.0, 1.0)
+
+    def add(self, at: _Cells, before: _Cells | None, *, memory: bool) -> slice:
+        """Rows that chunks end no earlier than those before them do, plus their own time.
+
+        Parameters
+        ----------
+        at : tuple of slice
+            The cells.
+        before : tuple of slice or None
+            On the stage before, with the send from there, or the chunk before on the stage; None: at 0.
+        memory : bool
+            Count the memory side in place of compute.
+
+        Returns
+        -------
+        slice
+            Numbers of the rows.
+        """
+        entries, side = self._tau(at, memory)
+        entries.append((self.cells[at].ravel(), -1.0))
+        if before is not None:
+            entries.append((self.cells[before].ravel(), 1.0))
+            if at[0] != before[0]:
+                costs, (boundary, *_) = self.costs, self.columns
+                s, c = np.divmod(self.cells[before].ravel(), self.region.positions)
+                along = costs.send_slope[s] + costs.send[s] * self.share[0][c]
+                entries += [(boundary[c], -along), (boundary[c + 1], along)]
+                side = side - costs.send[s] * self.share[1][c]
+        return self.rows.add(entries, side)
+
+    def _tau(self, at: _Cells, memory: bool) -> tuple[_Entries, FloatArray]:
+        costs, (boundary, square, blocks) = self.costs, self.columns
+        s, c = np.divmod(self.cells[at].ravel(), self.region.positions)
+        constant = costs.constant[s] + costs.prefix[s] + (costs.memory[s] if memory else 0.0)
+        along = costs.slope[s] + constant * self.share[0][c]
+        start, end = costs.prefix_slope[s] - along, along.copy()
+        entries: _Entries = []
+        if memory:
+            end += costs.memory_slope[s]
+        else:
+            start, end = start - costs.linear[s], end + costs.linear[s]
+            entries = [(square[c], -costs.square[s]), (square[c + 1], costs.square[s])]
+            if costs.curve.any():
+                entries.append((blocks[c], costs.curve[s]))
+        return [*entries, (boundary[c], start), (boundary[c + 1], end)], -constant * self.share[1][c]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,53 +268,14 @@ class MultiplierProgram:
 
     def _recursion(self, region: PartitionRegion, rows: _Rows) -> tuple[list[slice], list[slice]]:
         """Completion after the stage before, with its send, and after the chunk before."""
-        costs, stages, positions = self.costs, self.pricer.tables.stages, region.positions
-        done = np.arange(stages * positions).reshape(stages, positions)
-        boundary, square, blocks = self._columns(region)
-        steps = self.pricer.tables.steps
-        j = np.broadcast_to(np.arange(positions), (stages, positions))
-        i = np.broadcast_to(np.arange(stages)[:, None], (stages, positions))
-        # A chunk that may be empty pays its constants in proportion to its length.
-        most = region.lengths()[1] / steps
-        optional = np.arange(positions) < region.optional
-        share = np.where(optional, 1 / np.maximum(most, 1 / steps), 0.0)[j]
-        fixed = np.where(optional, 0.0, 1.0)[j]
-
-        def tau(at: _Cells, memory: bool) -> tuple[_Entries, FloatArray]:
-            s, c = i[at].ravel(), j[at].ravel()
-            prop, const = share[at].ravel(), fixed[at].ravel()
-            constant = costs.constant[s] + costs.prefix[s] + (costs.memory[s] if memory else 0.0)
-            along = costs.slope[s] + constant * prop
-            start, end = costs.prefix_slope[s] - along, along.copy()
-            entries: _Entries = []
-            if memory:
-                end += costs.memory_slope[s]
-            else:
-                start, end = start - costs.linear[s], end + costs.linear[s]
-                entries = [(square[c], -costs.square[s]), (square[c + 1], costs.square[s])]
-                if costs.curve.any():
-                    entries.append((blocks[c], costs.curve[s]))
-            return [*entries, (boundary[c], start), (boundary[c + 1], end)], -constant * const
-
-        def link(at: _Cells, before: _Cells | None, memory: bool) -> slice:
-            entries, side = tau(at, memory)
-            entries.append((done[at].ravel(), -1.0))
-            if before is not None:
-                entries.append((done[before].ravel(), 1.0))
-                if at[0] != before[0]:
-                    s, c = i[before].ravel(), j[before].ravel()
-                    along = costs.send_slope[s] + costs.send[s] * share[before].ravel()
-                    entries += [(boundary[c], -along), (boundary[c + 1], along)]
-                    side = side - costs.send[s] * fixed[before].ravel()
-            return rows.add(entries, side)
-
+        cells = _CompletionRows(self.costs, self.pricer.tables, region, rows, self._columns(region))
         here, above = (slice(1, None), slice(None)), (slice(None, -1), slice(None))
         now, before = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
         down, right = [], []
         for memory in (False, True) if self.reads else (False,):
-            link((slice(0, 1), slice(0, 1)), None, memory)
-            down.append(link(here, above, memory))
-            right.append(link(now, before, memory))
+            cells.add((slice(0, 1), slice(0, 1)), None, memory=memory)
+            down.append(cells.add(here, above, memory=memory))
+            right.append(cells.add(now, before, memory=memory))
         return down, right
 
     @cached_property

@@ -150,7 +150,15 @@ class PartitionBound:
         return found
 
     def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
-        """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time."""
+        """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time.
+
+        Parameters
+        ----------
+        deadline : Deadline
+            What is proved by then stands.
+        rounds : int
+            Most weightings tried, besides the first of each class.
+        """
         late = deadline.at_most(BUDGET_S)
         for each in self.classes:
             busiest = np.zeros(len(each.sums.costs) + 1)

@@ -108,19 +108,16 @@ class LinkBalancingProgram:
         later = np.flatnonzero(before >= 0)
         all_pages = np.arange(stage.size)
 
-        def rows(entries: list[tuple[IntArray, IntArray, FloatArray]], count: int) -> sparse.csr_array:
-            row, column, value = (np.concatenate([entry[part] for entry in entries]) for part in range(3))
-            return sparse.csr_array((value, (row, column)), shape=(count, columns))
-
         one, less = np.ones(later.size), np.arange(later.size)
-        stay = rows([(less, before[later], one), (less, later, -one)], later.size)
+        stay = _rows([(less, before[later], one), (less, later, -one)], (later.size, columns))
         cells, cell = np.unique(stage * self.chunks + chunk, return_inverse=True)
-        leave = rows([(cell, all_pages, np.ones(stage.size)), (cell[later], before[later], -one)], cells.size)
+        made = [(cell, all_pages, np.ones(stage.size)), (cell[later], before[later], -one)]
+        leave = _rows(made, (cells.size, columns))
         fresh = np.diff(tables.pages[self.indices])[cells % self.chunks]
         size, slot = tables.page_bytes[stage] / self.unit, stage + chunk
-        holds = rows(
+        holds = _rows(
             [(stage * self.slots + slot, all_pages, -size), (memory * self.slots + slot, all_pages, size)],
-            tables.stages * self.slots,
+            (tables.stages * self.slots, columns),
         )
         touched = np.flatnonzero(np.diff(holds.indptr))
         traffic, limit = self._traffic(before, later, columns)
@@ -159,7 +156,6 @@ class LinkBalancingProgram:
         entries.append(
             (resource * self.slots + slot[later][column], before[later][column], again[column, resource])
         )
-        row, place, value = (np.concatenate([entry[part] for entry in entries]) for part in range(3))
         sent = np.zeros((out.shape[2], self.slots))
         lengths = np.diff(tables.grid[self.indices])
         for i in range(tables.stages - 1):
@@ -168,7 +164,7 @@ class LinkBalancingProgram:
             sent[: len(tables.links), i : i + self.chunks] += (
                 out[i, i + 1, : len(tables.links), None] * messages
             )
-        loads = sparse.csr_array((value, (row, place)), shape=(sent.size, columns))
+        loads = _rows(entries, (sent.size, columns))
         most = abs(loads) @ np.append(
             tables.pages[self.indices[chunk + 1]].astype(np.float64), np.zeros(self.slots)
         )
@@ -190,6 +186,12 @@ class LinkBalancingProgram:
 
 MOST_ENTRIES = 400_000
 """Coefficients up to which the program is solved in about half a minute (32 stages x 40 chunks has half)."""
+
+
+def _rows(entries: list[tuple[IntArray, IntArray, FloatArray]], shape: tuple[int, int]) -> sparse.csr_array:
+    """A matrix from rows, columns and values, collected part by part."""
+    row, column, value = (np.concatenate([entry[part] for entry in entries]) for part in range(3))
+    return sparse.csr_array((value, (row, column)), shape=shape)
 
 
 def link_balancing_lp(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
