@@ -11,7 +11,7 @@ from random_tables import random_tables
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
-from mocap_opt.homes.admission_aware import noncritical_ends, admission_aware_greedy, admission_aware_cpsat
+from mocap_opt.homes.admission_aware import admission_aware_cpsat, admission_aware_greedy, noncritical_ends
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.replay.contention_free_makespan import (
     admission_predecessors,

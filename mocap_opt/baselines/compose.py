@@ -62,7 +62,7 @@ def guarded(propose: Propose) -> Propose:
     """Wrap a heuristic: what would outgrow the memory budget, or fails, is "no plan, because".
 
     Errors that this package raises on purpose (a solver cannot be loaded) are for the caller, and in tests
-    unexpected ones too (`mocap_opt.errors`).
+    unexpected ones too (`mocap_opt.errors.raise_unexpected`).
     """
     return partial(_guarded, propose)
 
@@ -75,7 +75,7 @@ def _guarded(propose: Propose, tables: Tables, asked_to_stop: AskedToStop = neve
     except (MocapError, AssertionError):
         raise
     except Exception as error:
-        if errors.surface:
+        if errors.raise_unexpected:
             raise
         return Proposal(None, f"failed: {errors.described(error)}")
 

@@ -58,7 +58,9 @@ class ResourceWeights:
         return Fraction(counted, self.capacity)
 
 
-def resource_weights(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop = never) -> ResourceWeights:
+def resource_weights(
+    tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop = never
+) -> ResourceWeights:
     """ResourceWeights under which the demands take long, by multiplicative updates.
 
     Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
@@ -191,7 +193,9 @@ def _demands(setting: Setting, chunks: int) -> list[Demand] | None:
     return [demand for demand in demands if demand.written]
 
 
-def _ticks(setting: Setting, chunks: int, group: list[Demand], weights: ResourceWeights, work: list[int]) -> int:
+def _ticks(
+    setting: Setting, chunks: int, group: list[Demand], weights: ResourceWeights, work: list[int]
+) -> int:
     """Least latency with this traffic; `work` is each stage's head + work + tail."""
     limits, heads_and_tails = setting.limits, setting.heads_and_tails
     first_end = int(limits.least_boundaries(chunks)[1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.admission_aware import noncritical_ends, admission_aware_greedy, admission_aware_cpsat
+from mocap_opt.homes.admission_aware import admission_aware_cpsat, admission_aware_greedy, noncritical_ends
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan

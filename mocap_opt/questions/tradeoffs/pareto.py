@@ -324,7 +324,9 @@ def _all_plans(tables: Tables, late: Deadline) -> Iterator[PeriodAssessment]:
     for cuts in combinations(range(1, tables.steps), tables.max_chunks - 1):
         indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
         for slots in range(tables.max_chunks, tables.max_chunks + tables.stages):
-            for periodic in dict.fromkeys(periodic_schedule(tables, indices, slots, order) for order in orders):
+            for periodic in dict.fromkeys(
+                periodic_schedule(tables, indices, slots, order) for order in orders
+            ):
                 if late.expired:
                     return
                 if periodic is not None:
