@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,21 @@ def exit_code(status: str, value: float | None) -> ExitCode:
     if status == Status.INFEASIBLE.value:
         return ExitCode.INFEASIBLE
     return ExitCode.NO_PLAN if value is None else ExitCode.ANSWERED
+
+
+def exit_of_several(answered: bool, hopeless: Iterable[bool]) -> ExitCode:
+    """Exit code of answers to several variants or methods.
+
+    Parameters
+    ----------
+    answered : bool
+        Whether one of them has a plan.
+    hopeless : iterable of bool
+        Of each, whether it is proved to have none.
+    """
+    if answered:
+        return ExitCode.ANSWERED
+    return ExitCode.INFEASIBLE if all(hopeless) else ExitCode.NO_PLAN
 
 
 def load_given_plan(path: str, instance: Instance) -> Plan | Schedule:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from mocap_opt import units
-from mocap_opt.cli.options import SEED, Command, json_option, load_instances, print_json
+from mocap_opt.cli.options import Command, json_option, load_instances, print_json, seed_option
 from mocap_opt.cli.outputs import line_writer, require_outputs, tell_failure
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.instance import Instance
@@ -117,7 +117,7 @@ Example:
     show_default=True,
     help="Stop a run once (latency - bound) / latency is at most this.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@seed_option
 @click.option(
     "--plain/--no-plain", default=True, show_default=True, help="Also run plain-highs and plain-cpsat."
 )

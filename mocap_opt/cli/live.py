@@ -154,18 +154,6 @@ class Interruptible:
         return results[0]
 
 
-@contextmanager
-def interruptible() -> Iterator[Interruptible]:
-    """Serve signals until the block ends: first the work, then what is done with its result."""
-    runner = Interruptible()
-    previous = {number: signal.signal(number, runner.handle) for number in SIGNALS}
-    try:
-        yield runner
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
-
-
 def call_until_signalled(work: Callable[[threading.Event], Result]) -> Result:
     """Run `work` and set its event on the first SIGINT or SIGTERM; a second one ends it at once.
 

@@ -12,7 +12,15 @@ import click
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds, prove_infeasible
 from mocap_opt.cli.live import Line, follow
-from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import (
+    MethodChoice,
+    file_argument,
+    json_option,
+    print_json,
+    seed_option,
+    set_option,
+    time_limit_option,
+)
 from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.cli.render import console, pairs, seconds
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -170,15 +178,8 @@ def _one_rule(equal: bool, limit_s: float | None, factor: float | None) -> str:
     type=click.FloatRange(min=0, min_open=True),
     help="Times the latency of mocap at the same length with memory unlimited.",
 )
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    help="Seconds of wall time, upper bounds included.",
-)
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@time_limit_option("Seconds of wall time, upper bounds included.", 60.0)
+@seed_option
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write latency by length (CSV).")
 @click.option("--out", type=click.Path(path_type=str), help="Write the plan of the longest prompt (JSON).")
 @set_option

@@ -19,7 +19,6 @@ from mocap_opt.solving import METHOD_NAMES, STEPS
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 from mocap_opt.units import decimal_bytes, parse_bytes
 
-SEED = click.IntRange(0, MOST_SEED)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=str))
@@ -36,6 +35,7 @@ trace_option = click.option(
     type=click.Path(path_type=str),
     help="Write the event-driven run of the plan here, for Perfetto or chrome://tracing.",
 )
+seed_option = click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON alone on standard output.")
 
 gantt_option = click.option("--gantt", is_flag=True, help="Also print the schedule as a chart in letters.")
@@ -75,6 +75,26 @@ memory_budget_option = click.option(
 )
 
 
+def time_limit_option(what: str, default: float | None = None) -> Callable[[Command], Command]:
+    """Make the option of a limit on the wall time.
+
+    Parameters
+    ----------
+    what : str
+        What the seconds are, for the help.
+    default : float, optional
+        Shown in the help; without one the help has to say it.
+    """
+    return click.option(
+        "--time-limit",
+        "time_limit_s",
+        type=click.FloatRange(min=0),
+        default=default,
+        show_default=default is not None,
+        help=what,
+    )
+
+
 def solve_options(command: Command) -> Command:
     """Options of the commands that solve."""
     options = [
@@ -85,12 +105,9 @@ def solve_options(command: Command) -> Command:
             show_default=True,
             help="Solver of the joint method's programs.",
         ),
-        click.option(
-            "--time-limit",
-            "time_limit_s",
-            type=click.FloatRange(min=0),
-            help="Seconds of wall time, building models included.  "
-            "[default: 60, or none with --deterministic-limit]",
+        time_limit_option(
+            "Seconds of wall time, building models included.  "
+            "[default: 60, or none with --deterministic-limit]"
         ),
         click.option(
             "--deterministic-limit",
@@ -105,7 +122,7 @@ def solve_options(command: Command) -> Command:
             show_default=True,
             help="Stop once (latency - bound) / latency is at most this.",
         ),
-        click.option("--seed", type=SEED, default=0, show_default=True),
+        seed_option,
         click.option(
             "--threads",
             type=click.IntRange(1, MOST_THREADS),

@@ -1,4 +1,4 @@
-"""The command ``reproduce``: the headline study."""
+"""The command ``reproduce``: the comparison with the paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mocap_opt.cli.options import cores_option, json_option, print_json
+from mocap_opt.cli.options import cores_option, json_option, print_json, time_limit_option
 from mocap_opt.cli.outputs import require_outputs
 from mocap_opt.cli.study import PICTURES, RETRIES, resumable
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -50,14 +50,7 @@ Examples:
 @click.option("--quick", is_flag=True, help="Four small instances instead; their averages mean nothing.")
 @click.option("--picture", type=click.Path(path_type=str), help="Draw the ratios here: .png, .svg or .pdf.")
 @cores_option
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0),
-    default=TIME_LIMIT_S,
-    show_default=True,
-    help="Seconds of wall time for each run of the joint method.",
-)
+@time_limit_option("Seconds of wall time for each run of the joint method.", TIME_LIMIT_S)
 @json_option
 def _reproduce(
     out: str,

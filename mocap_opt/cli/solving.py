@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mocap_opt.cli import render
-from mocap_opt.cli.answers import exit_code, load_given_plan, print_answer, save_answer
-from mocap_opt.cli.live import follow, interruptible, live_line
+from mocap_opt.cli.answers import exit_code, exit_of_several, load_given_plan, print_answer, save_answer
+from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import (
     MethodChoice,
     complete_methods,
@@ -21,6 +22,7 @@ from mocap_opt.cli.options import (
     set_option,
     solve_options,
     step_options,
+    time_limit_option,
     trace_option,
     warn_of_hidden,
 )
@@ -43,6 +45,9 @@ from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import require_methods
+
+if TYPE_CHECKING:
+    from mocap_opt.solving.api import Answer
 
 
 def _trace(path: str | None, solution: Solution) -> None:
@@ -113,25 +118,25 @@ def _solve(
     instance = load_instance(file, overrides)
     shown = {"log": log, "trace": trace, "gantt": gantt, "chunk_list": chunk_list, "show_steps": show_steps}
     require_supported(instance, "solve", command=True, **options, **shown)
-    with interruptible() as runner:
-        with log_progress(log) as note, live_line("reading the instance") as line:
+    with log_progress(log) as note:
 
+        def search(stop: threading.Event, line: Line) -> Answer:
             def progress(news: Progress) -> None:
                 note(news)
                 line.tell(news)
 
-            answer = runner.run(
-                lambda stop: solve_instance(instance, callback=progress, stop=stop, **options)
-            )
-        save_answer(out, answer, instance)
-        if isinstance(answer, Solution):
-            _trace(trace, answer)
-            if chunk_list:
-                print_chunk_list(answer.plan, answer.report.reason)
-                return exit_code(answer.report.status.value, answer.report.latency_s)
-            if show_steps and not as_json:
-                render.print_steps(answer.report)
-        return print_answer(answer, as_json, gantt)
+            return solve_instance(instance, callback=progress, stop=stop, **options)
+
+        answer = follow("reading the instance", search)
+    save_answer(out, answer, instance)
+    if isinstance(answer, Solution):
+        _trace(trace, answer)
+        if chunk_list:
+            print_chunk_list(answer.plan, answer.report.reason)
+            return exit_code(answer.report.status.value, answer.report.latency_s)
+        if show_steps and not as_json:
+            render.print_steps(answer.report)
+    return print_answer(answer, as_json, gantt)
 
 
 @click.command("evaluate", short_help="verify and replay a plan")
@@ -204,20 +209,17 @@ def _compare(
         print_json(rows)
     else:
         render.print_comparison(rows)
-    if any(row[f"{Objective(row['objective']).record.figure}_s"] is not None for row in rows):
-        return ExitCode.ANSWERED
-    hopeless = all(row["status"] == Status.INFEASIBLE.value for row in rows)
-    return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
+    return exit_of_several(
+        any(row[f"{Objective(row['objective']).record.figure}_s"] is not None for row in rows),
+        (row["status"] == Status.INFEASIBLE.value for row in rows),
+    )
 
 
 @click.command("bound", short_help="every lower bound, or a proof that no plan exists")
 @file_argument
 @click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0),
-    help="Seconds of wall time; what a bound has proved by the end of its share stands.  [default: 60]",
+@time_limit_option(
+    "Seconds of wall time; what a bound has proved by the end of its share stands.  [default: 60]"
 )
 @memory_budget_option
 @set_option

@@ -14,7 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mocap_opt.cli import render
 from mocap_opt.cli.bench import bench_instances, family_options
-from mocap_opt.cli.options import SEED, complete_steps, cores_option, json_option, print_json
+from mocap_opt.cli.options import (
+    complete_steps,
+    cores_option,
+    json_option,
+    print_json,
+    seed_option,
+    time_limit_option,
+)
 from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import write_text_atomically
@@ -239,15 +246,8 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
     shell_complete=complete_steps,
     help="Leave out this step, and no others; `mocap-opt steps` lists them.  May be given several times.",
 )
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0),
-    default=10.0,
-    show_default=True,
-    help="Seconds of wall time per run.",
-)
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@time_limit_option("Seconds of wall time per run.", 10.0)
+@seed_option
 @cores_option
 @click.option(
     "--out",

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mocap_opt.cli.answers import exit_of_several
 from mocap_opt.cli.live import follow
-from mocap_opt.cli.options import SEED, MethodChoice, file_argument, json_option, print_json, set_option
+from mocap_opt.cli.options import (
+    MethodChoice,
+    file_argument,
+    json_option,
+    print_json,
+    seed_option,
+    set_option,
+    time_limit_option,
+)
 from mocap_opt.cli.outputs import csv_text, require_outputs
 from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
@@ -152,10 +161,7 @@ def _curve(
         print_json({"instance": instance.name, "points": rows, "variants": variants})
     else:
         _print_curve(instance.name, curve)
-    if curve.points:
-        return ExitCode.ANSWERED
-    hopeless = all(variant.outcome == "infeasible" for variant in curve.variants)
-    return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
+    return exit_of_several(bool(curve.points), (each.outcome == "infeasible" for each in curve.variants))
 
 
 @click.command("tradeoff", short_help="counts of chunks and layouts, swept", epilog=EXAMPLE)
@@ -170,16 +176,9 @@ def _curve(
 )
 @click.option("--curve", "curve_path", type=click.Path(path_type=str), help="Write that curve here (CSV).")
 @click.option("--method", type=MethodChoice(), default="auto", show_default=True)
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    show_default=True,
-    help="Seconds of wall time, bounds included, shared by the variants.",
-)
+@time_limit_option("Seconds of wall time, bounds included, shared by the variants.", 60.0)
 @click.option("--gap", type=click.FloatRange(min=0, max=1), default=1e-4, show_default=True)
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@seed_option
 @click.option("--out", type=click.Path(path_type=str), help="Write the best variant's plan here (JSON).")
 @set_option
 @json_option
@@ -251,10 +250,9 @@ def _tradeoff(
         )
     else:
         _print(instance.name, found)
-    if found.best is not None:
-        return ExitCode.ANSWERED
-    hopeless = all(choice.outcome == "infeasible" for choice in found.choices)
-    return ExitCode.INFEASIBLE if hopeless else ExitCode.NO_PLAN
+    return exit_of_several(
+        found.best is not None, (choice.outcome == "infeasible" for choice in found.choices)
+    )
 
 
 COMMANDS = (_tradeoff,)

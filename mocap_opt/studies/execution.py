@@ -96,7 +96,9 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
 Answer = Callable[[Instance, Task, Callable[[Progress], None]], dict[str, Any]]
 
 
-def answer_headline(instance: Instance, task: Task, note: Callable[[Progress], None]) -> dict[str, Any]:
+def answer_paper_comparison(
+    instance: Instance, task: Task, note: Callable[[Progress], None]
+) -> dict[str, Any]:
     """Answer what the comparison with the paper asks; see `mocap_opt.studies.paper_comparison.answers`.
 
     Parameters
@@ -142,10 +144,10 @@ def answer_first_heuristic(
 KINDS: Mapping[str, Answer] = {
     "latency": answer_latency,
     "first-heuristic": answer_first_heuristic,
-    "headline-period": answer_headline,
-    "headline-run": answer_headline,
-    "headline-equal-length": answer_headline,
-    "headline-limited-length": answer_headline,
+    "paper-period": answer_paper_comparison,
+    "paper-run": answer_paper_comparison,
+    "paper-equal-length": answer_paper_comparison,
+    "paper-limited-length": answer_paper_comparison,
 }
 """What a run may answer, by the name a study gives it."""
 

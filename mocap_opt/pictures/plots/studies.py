@@ -275,7 +275,7 @@ def paper_comparison_figure(frame: pd.DataFrame) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        Rows of the headline study, as `mocap_opt.studies.paper_comparison.frame.read_csv` gives them.
+        Rows as `mocap_opt.studies.paper_comparison.frame.read_csv` gives them.
     """
     with look():
         figure = Figure(figsize=(10.5, 4.2), layout="constrained")

@@ -235,9 +235,9 @@ def _longest(found: LongestPrompt) -> dict[str, Any]:
 
 
 ANSWERS: Mapping[str, Callable[[Instance, str, float], dict[str, Any]]] = {
-    "headline-period": answer_period,
-    "headline-run": answer_run,
-    "headline-equal-length": answer_equal_length,
-    "headline-limited-length": answer_limited_length,
+    "paper-period": answer_period,
+    "paper-run": answer_run,
+    "paper-equal-length": answer_equal_length,
+    "paper-limited-length": answer_limited_length,
 }
 """By the kind of a study's run."""

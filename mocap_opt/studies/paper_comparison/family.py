@@ -1,4 +1,4 @@
-"""The instances of the headline study, stated here and nowhere else, and the runs over them.
+"""The instances of the comparison with the paper, stated here and nowhere else, and the runs over them.
 
 The paper's wafer, models, lengths, stage and chunk counts are not public, so this family is this
 project's own: three models of different attention and width, two wafers, from 4 to 20 stages that use
@@ -157,7 +157,7 @@ def tasks_of_case(case: Case, time_limit_s: float = TIME_LIMIT_S) -> Iterator[Ta
     for quantity in case.quantities:
         for requests in REQUESTS if quantity == "run" else (None,):
             instance = Instance.from_dict(_instance_data(case, requests))
-            kind = quantity if quantity == "latency" else f"headline-{quantity}"
+            kind = quantity if quantity == "latency" else f"paper-{quantity}"
             variant = {"quantity": quantity, "requests": requests, **_fields(case)}
             for method in METHODS:
                 settings = Settings(method, "auto", "best", 0, time_limit_s, GAP, 1)

@@ -1,4 +1,4 @@
-"""Rows of the headline study: one per instance, quantity and method; a small CSV keeps them."""
+"""Rows of the comparison with the paper: one per instance, quantity and method; a small CSV keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows of the headline study come to: ratios, their means, who has no plan; as Markdown tables.
+"""The comparison with the paper in figures: ratios, their means, who has no plan; as Markdown tables.
 
 A time's ratio is that of `gpipe` over the method's, a length's is the method's over that of `terapipe`;
 more is better.  Means of ratios are geometric.
