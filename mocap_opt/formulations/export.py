@@ -118,7 +118,8 @@ def export_program(
     model = build(tables)
     if model is None:
         return None
-    size, data = compile_model(model).program, _frame(model)
+    size = compile_model(model).program
+    data: ModelData = model.data
     if most_nonzeros is not None and size.nonzeros > most_nonzeros:
         expected = f"a program of at most {most_nonzeros:,} non-zeros"
         remedy = "--force writes it anyway; a larger chunking.quantum makes it smaller"
@@ -129,11 +130,6 @@ def export_program(
     lines = "".join(f"{COMMENT[suffix]} {line}\n" for line in head)
     write_text_atomically(path, lines + _written(model, suffix))
     return export
-
-
-def _frame(model: pyo.ConcreteModel) -> ModelData:
-    data: ModelData = model.data
-    return data
 
 
 def _head(export: Export, tables: Tables, program: str, fingerprint: str | None) -> list[str]:
