@@ -296,3 +296,31 @@ def test_an_interruption_during_the_import_of_ortools_is_no_missing_solver(monke
             import mocap_opt.solvers.cpsat_model  # noqa: F401, PLC0415
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("name", ["tiny-unequal", "tiny-hopeless"])
+def test_what_is_one_for_all_methods_of_an_instance_is_made_once(name, monkeypatch):
+    counted: dict[str, int] = {}
+
+    def count(module, work):
+        real = getattr(module, work)
+
+        def counting(*arguments, **options):
+            counted[work] = counted.get(work, 0) + 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, work, counting)
+
+    count(driver, "build_tables")
+    count(driver, "infeasible_verdict")
+    count(driver, "add_quick_bounds")
+    methods = ["gpipe", "uniform", "terapipe", "mocap"]
+    answers = compare([load_instance(INSTANCES / f"{name}.json")], methods, time_limit_s=20.0)
+    assert list(answers["method"]) == methods
+    assert counted["build_tables"] == 1
+    if name == "tiny-hopeless":
+        assert set(answers["status"]) == {Status.INFEASIBLE.value}
+        assert len(set(answers["reason"])) == 1
+        assert counted["infeasible_verdict"] == 1
+    else:
+        assert counted["add_quick_bounds"] == 1

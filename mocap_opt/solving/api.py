@@ -47,6 +47,7 @@ def solve(
     without: Sequence[str] = (),
     only: Sequence[str] = (),
     memory_budget_bytes: int | None = None,
+    known: Solution | None = None,
 ) -> Answer:
     """Find a plan for what the instance asks, and say how far from the best possible it is.
 
@@ -55,9 +56,9 @@ def solve(
     instance : Instance or mapping
         A mapping is what an instance file holds.
     method, solver, execution, time_limit_s, deterministic_limit, gap, seed, callback, stop, threads,
-    without, only, memory_budget_bytes
-        As for `mocap_opt.solving.latency.solve`.  Of a period, execution, steps, the memory budget and what
-        limits the effort other than by time are refused; of a stream, solver as well.
+    without, only, memory_budget_bytes, known
+        As for `mocap_opt.solving.latency.solve`.  Of a period, execution, steps, the memory budget, `known`
+        and what limits the effort other than by time are refused; of a stream, solver as well.
 
     Returns
     -------
@@ -89,6 +90,7 @@ def solve(
         without=without,
         only=only,
         memory_budget_bytes=memory_budget_bytes,
+        known=known,
     )
     check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     found: Answer = objective_of(instance).record.load().solve(instance, **options)

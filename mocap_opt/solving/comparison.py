@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.objectives import objective_of, require_supported
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import solve
@@ -59,7 +60,8 @@ def solve_with_each(
 ) -> list[Answer]:
     """Solve an instance with several methods, all set against the best bound that any of them proved.
 
-    Their gaps then mean the same; a proof by one that there is no plan holds for all.
+    Their gaps then mean the same; a proof by one that there is no plan holds for all, and ends it.
+    Of a prompt, tables, quick bounds and verdicts are made once for the instance.
 
     Parameters
     ----------
@@ -81,11 +83,30 @@ def solve_with_each(
     stop = stop or threading.Event()
     answers: list[Any] = []
     reasons: list[str | None] = []
+    alike = objective_of(instance) is Objective.LATENCY
     for method in methods:
         waiting = stop.is_set()
+        # What is one for the instance is made once; a plugin's word is held against the others only at the
+        # end, so that it gets the blame.
+        trusted = [answer for answer in answers if alike and answer.report.method in METHOD_NAMES]
+        proved = next((each for each in trusted if each.report.status is Status.INFEASIBLE), None)
+        if proved is not None:
+            report = replace(
+                proved.report, method=method, solver=None, runtime_s=0.0, build_s=0.0, solve_s=0.0
+            )
+            answers.append(replace(proved, report=report))
+            reasons.append(None)
+            continue
         if not waiting:
             begin(f"{instance.name}: {method}")
-        answer = solve(instance, method, callback=None if waiting else callback, stop=stop, **options)
+        answer = solve(
+            instance,
+            method,
+            callback=None if waiting else callback,
+            stop=stop,
+            known=max(trusted, key=lambda each: len(each.bounds), default=None),
+            **options,
+        )
         settled = answer.row["status"] in (Status.INFEASIBLE.value, Status.OPTIMAL.value)
         not_run = waiting and answer.schedule is None
         reasons.append((NOT_RUN if not_run else INTERRUPTED) if stop.is_set() and not settled else None)

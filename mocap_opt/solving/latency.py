@@ -119,6 +119,7 @@ def solve(
     without: Sequence[str] = (),
     only: Sequence[str] = (),
     memory_budget_bytes: int | None = None,
+    known: Solution | None = None,
 ) -> Solution:
     """Find a plan and say how far from the best possible it is.
 
@@ -161,6 +162,8 @@ def solve(
         `mocap_opt.solving.STEPS`.
     memory_budget_bytes : int, optional
         What would take more memory is left out, and a note says so; 4 GiB by default.
+    known : Solution, optional
+        An earlier one of the same instance: its tables and bounds are not made again.
 
     Returns
     -------
@@ -184,8 +187,9 @@ def solve(
     deadline = Deadline(time_limit_s, stop)
     wanted = wanted_execution(execution)
     with memory_budget(memory_budget_bytes):
-        tables = build_tables(instance)
+        tables = build_tables(instance) if known is None else known.tables
         state = SearchState(tables, deadline, gap, callback, wanted, deterministic_limit, threads)
+        state.add_bounds(() if known is None else known.bounds)
         reason, used = _run(state, method, plugin, solver, seed, without, only)
     found = state.best
     if state.infeasible_reason is not None:
@@ -284,7 +288,7 @@ def _run(
         proposal = heuristic.propose(state.tables, state.deadline)
         state.offer(proposal.plan, method)
         state.notes.extend(proposal.notes)
-        if not settle_feasibility(state):
+        if not settle_feasibility(state) and not state.bounds:
             add_quick_bounds(state)
         return proposal.reason or None, None
     if settle_feasibility(state):
