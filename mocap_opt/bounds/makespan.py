@@ -144,7 +144,7 @@ def _stage_work(requests: Sequence[Request], needs: list[LeastTimes], order_give
     return Bound("stage_work", values[at], Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {at}")
 
 
-def _jobs(requests: Sequence[Request], needs: list[LeastTimes], stage: int) -> list[tuple[int, int, int]]:
+def _jobs(requests: Sequence[Request], needs: Sequence[LeastTimes], stage: int) -> list[tuple[int, int, int]]:
     """Requests as jobs of one stage: when each can be there, its work, what follows."""
     return [
         (request.release + int(n.head[stage]), int(n.work[stage]), int(n.tail[stage]))
@@ -214,7 +214,9 @@ def least_path(needs: Sequence[LeastTimes]) -> int:
     return int((total + candidates)[possible].min())
 
 
-def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fraction | None:
+def completion_bounds(
+    requests: Sequence[Request], order_given: bool, needs: Sequence[LeastTimes] | None = None
+) -> Fraction | None:
     """Bound the mean completion (from release to having left) of any execution, ticks.
 
     On every stage the requests are jobs of one machine: in a given order each has a least end; in
@@ -225,13 +227,15 @@ def completion_bounds(requests: Sequence[Request], order_given: bool) -> Fractio
     requests : sequence of Request
     order_given : bool
         Whether they run in this order.
+    needs : sequence of LeastTimes, optional
+        Of the requests, if known already.
 
     Returns
     -------
     Fraction or None
         None if some request has no plan.
     """
-    needs = least_times(requests)
+    needs = least_times(requests) if needs is None else needs
     if needs is None:
         return None
     best = 0

@@ -200,12 +200,13 @@ def _print_stream(report: StreamReport, as_json: bool) -> ExitCode:
             rows.append(("lower bound", bound))
         if report.makespan_s is not None:
             rate = "-" if report.throughput_rps is None else f"{report.throughput_rps:.4g} requests/s"
+            # Of another objective the bound and the gap stand with its own figure.
+            own = (("lower bound", bound), ("gap", format_percent(report.gap)))
             rows += [
                 ("makespan", f"{render.seconds(report.makespan_s)}  ({report.execution})"),
                 ("lockstep", render.seconds(report.lockstep_makespan_s)),
                 ("event-driven", render.seconds(report.event_makespan_s)),
-                ("lower bound", bound),
-                ("gap", format_percent(report.gap)),
+                *(own if report.objective == Objective.STREAM else ()),
                 ("mean completion", render.seconds(report.mean_completion_s)),
                 ("  lower bound", render.seconds(report.mean_lower_bound_s)),
                 ("  gap", format_percent(report.mean_gap)),

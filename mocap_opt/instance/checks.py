@@ -170,9 +170,9 @@ def _stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
     """Require requests where the objective is about them, and one source of every figure."""
     requests = workload.requests
     if not requests:
-        if objective == "stream":
+        if objective in ("stream", "mean-completion"):
             remedy = 'list them, as [{"tokens": "64k"}], or leave objective out'
-            yield Problem("workload.requests", "none", 'requests, for objective "stream"', remedy)
+            yield Problem("workload.requests", "none", f'requests, for objective "{objective}"', remedy)
         if workload.order != "given":
             yield Problem(
                 "workload.order", f'"{workload.order}"', "workload.requests with it", "leave it out"

@@ -59,13 +59,15 @@ class Instance(Section):
         "causal",
         default="causal",
     )
-    objective: Annotated[Literal["latency", "period", "stream"], *choice("latency", "period", "stream")] = (
-        field(
-            "what is minimised: the time to the first token, the time between identical requests without "
-            "end, or the time until the last of workload.requests has left",
-            "latency",
-            default="latency",
-        )
+    objective: Annotated[
+        Literal["latency", "period", "stream", "mean-completion"],
+        *choice("latency", "period", "stream", "mean-completion"),
+    ] = field(
+        "what is minimised: the time to the first token, the time between identical requests without "
+        "end, the time until the last of workload.requests has left, or the mean over workload.requests of "
+        "the time from release to having left",
+        "latency",
+        default="latency",
     )
     tick: Tick = field(
         "unit of time that everything is rounded to; null: chosen by the rates",
