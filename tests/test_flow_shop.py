@@ -12,7 +12,7 @@ from random_tables import TINY_PAIR, random_tables
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits, within_limits
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
-from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
+from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_any_count, least_by_count
 from mocap_opt.flow_shop.recursion import (
     earliest_starts,
     flow_shop_makespan,
@@ -111,3 +111,22 @@ def test_cheapest_partitions_are_those_of_enumeration() -> None:
             assert layer[-1] == min(min(sums.values()), NEVER)
             if layer[-1] < NEVER:
                 assert sums[tuple(cheapest_boundaries(layers, cost).tolist())] == layer[-1]
+
+
+def test_any_number_of_chunks_costs_the_least_of_all_counts() -> None:
+    rng = np.random.default_rng(17)
+    for _ in range(30):
+        points = int(rng.integers(2, 9))
+        by_length = np.where(
+            rng.random((points, points - 1)) < 0.3, NEVER, rng.integers(0, 20, (points, points - 1))
+        )
+        between = np.full((points, points), NEVER, dtype=np.int64)
+        for end in range(1, points):
+            for steps in range(1, end + 1):
+                between[end, end - steps] = by_length[end, steps - 1]
+        layers = [layer for layer, _ in zip(least_by_count(by_length), range(points), strict=False)]
+        expected = np.min(layers, axis=0)[1:]
+        assert np.array_equal(least_by_any_count(between)[1:], expected)
+        as_floats = np.where(between == NEVER, np.inf, between.astype(float))[..., None]
+        found = least_by_any_count(as_floats)[1:, 0]
+        assert np.array_equal(np.where(np.isinf(found), NEVER, found), expected)

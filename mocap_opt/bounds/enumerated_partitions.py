@@ -15,7 +15,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.flow_shop.partitions import NEVER, least_by_any_count
 from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
@@ -67,24 +67,17 @@ class PartitionEnumeration:
     def __init__(self, setting: Setting, memory: PooledMemory) -> None:
         self.setting, self.memory, self.tables = setting, memory, setting.tables
         tables, steps = self.tables, self.tables.steps
-        stages = np.arange(tables.stages)
-        # Least time of each stage on all chunks before a boundary, and of the last stage on those after.
-        self._before = np.full((tables.stages, steps + 1), NEVER, dtype=np.int64)
-        self._before[:, 0] = 0
-        self._after = np.full(steps + 1, NEVER, dtype=np.int64)
-        self._after[steps] = 0
+        start, end = np.triu_indices(steps + 1, 1)
+        allowed = tables.length_allowed[(end == steps).astype(np.int64), end - start]
+        start, end = start[allowed], end[allowed]
         # Time of every chunk on every stage, [start, end, stage]; where no chunk may be, 0.
         self._work = np.zeros((steps + 1, steps + 1, tables.stages), dtype=np.int64)
-        for b in range(1, steps + 1):
-            starts = self._starts(b)
-            if starts.size:
-                self._work[starts, b] = tables.tau(stages[None], starts[:, None], b)
-                self._before[:, b] = (self._before[:, starts] + self._work[starts, b].T).min(axis=1)
-        for b in range(steps, 0, -1):
-            starts = self._starts(b)
-            if starts.size and self._after[b] < NEVER:
-                left = self._after[b] + self._work[starts, b, -1]
-                self._after[starts] = np.minimum(self._after[starts], left)
+        self._work[start, end] = tables.tau(np.arange(tables.stages), start[:, None], end[:, None])
+        cost = np.full_like(self._work, NEVER)
+        cost[start, end] = self._work[start, end]
+        # Least time of each stage on all chunks before a boundary, and of the last stage on those after.
+        self._before = least_by_any_count(cost.swapaxes(0, 1)).T
+        self._after = least_by_any_count(cost[::-1, ::-1, -1])[::-1]
 
     def _starts(self, end: int) -> IntArray:
         """Where a chunk may start that ends at a boundary."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
+from mocap_opt.flow_shop.partitions import least_by_any_count
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import queued_bytes
@@ -116,11 +117,7 @@ class _Chunks:
         steps = -(-cap // self.tables.quantum)
         allowed = self.allowed & (self.length <= cap) & pooled_chunks(self.tables, start, end, room, steps)
         square[end, start] = np.where(allowed, cost, np.inf).T
-        best = np.full((points, cost.shape[0]), np.inf)
-        best[0] = 0.0
-        for last in range(1, points):
-            best[last] = (best[:last] + square[last, :last]).min(axis=0)
-        cheapest: FloatArray = best[-1]
+        cheapest: FloatArray = least_by_any_count(square)[-1]
         return cheapest
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from scipy.optimize import linprog
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
 from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
+from mocap_opt.flow_shop.partitions import cheapest_boundaries, least_by_count
 from mocap_opt.formulations.presolve import free_bytes, pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never
@@ -56,7 +57,7 @@ MOST_FORCED = 2**24
 
 @dataclass(frozen=True)
 class _Sums:
-    """What every chunk [a, b) adds to sums that fit into a period, float64[a, b]."""
+    """What every chunk [a, b) adds to sums that fit into a period, float64[end, steps - 1]."""
 
     costs: list[FloatArray]
     occupied: FloatArray
@@ -111,12 +112,12 @@ class PartitionBound:
         # One stage for all chunks: in the slots of a single stage no two chunks meet.
         sender = sends[int(sends.sum(axis=1).argmax())]
         held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]
-        costs = [_square(points, a, b, taken[i] + sender) for i in first]
-        costs += [_square(points, a, b, row + sender) for row in shared]
+        costs = [_by_length(points, a, b, taken[i] + sender) for i in first]
+        costs += [_by_length(points, a, b, row + sender) for row in shared]
         occupied = np.zeros(a.size)
         for c, i in enumerate(first):
             occupied += float((classes == c).sum()) * held[i, b] * (taken[i] + sends[i]).astype(np.float64)
-        return _Sums(costs, _square(points, a, b, occupied))
+        return _Sums(costs, _by_length(points, a, b, occupied))
 
     def _ranges(self, points: int, a: IntArray, b: IntArray, asked_to_stop: AskedToStop) -> list[_Class]:
         """One class for each range of the longest chunk that some memory does not rule out."""
@@ -146,7 +147,9 @@ class PartitionBound:
                 sums = self._sums(a, b, forced.occupancy(a, b, free), forced.together(a, b, free))
             steps = -(-longest // tables.quantum)
             allowed = within & (length <= longest) & pooled_chunks(tables, a, b, room, steps)
-            found.append(_Class(_square(points, a, b, allowed) > 0, room, sums, np.zeros(len(self.counts))))
+            found.append(
+                _Class(_by_length(points, a, b, allowed) > 0, room, sums, np.zeros(len(self.counts)))
+            )
         return found
 
     def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
@@ -162,7 +165,7 @@ class PartitionBound:
         late = deadline.at_most(BUDGET_S)
         for each in self.classes:
             busiest = np.zeros(len(each.sums.costs) + 1)
-            busiest[int(np.argmax([work[0, -1] for work in each.sums.costs]))] = 1.0
+            busiest[int(np.argmax([work[-1, -1] for work in each.sums.costs]))] = 1.0
             self._evaluate(each, busiest, deadline)
         for _ in range(rounds if self.classes else 0):
             each = min(self.classes, key=lambda c: float(c.value.min()))
@@ -210,36 +213,27 @@ class PartitionBound:
         for weight, work in zip(weights[:-1], costs, strict=True):
             cost = cost + weight * work
         cost = np.where(each.allowed, cost, np.inf)
-        least, back = np.full(cost.shape[0], np.inf), []
-        least[0] = 0.0
-        reached = []
-        for _ in range(self.counts[-1]):
+        layers = []
+        for layer in islice(least_by_count(cost), self.counts[-1]):
             if late.expired:
                 return
-            way = least[:, None] + cost
-            back.append(way.argmin(axis=0))
-            least = way.min(axis=0)
-            reached.append(least[-1])
-        values = np.array([reached[count - 1] for count in self.counts])
+            layers.append(layer)
+        values = np.array([layers[count - 1][-1] for count in self.counts])
         each.value = np.maximum(each.value, values)
         at = int(values.argmin())
         if not np.isfinite(values[at]):
             return
-        sums, end = np.zeros(weights.size), cost.shape[0] - 1
-        for layer in reversed(back[: self.counts[at]]):
-            start = int(layer[end])
-            sums += [*(work[start, end] for work in costs), occupied[start, end] / max(each.room, 1)]
-            end = start
-        each.cuts.append(sums)
+        indices = cheapest_boundaries(layers[: self.counts[at]], cost)
+        chunks = indices[1:], np.diff(indices) - 1
+        stages = [float(work[chunks].sum()) for work in costs]
+        each.cuts.append(np.array([*stages, float(occupied[chunks].sum()) / max(each.room, 1)]))
 
 
-def _square(
-    points: int, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], values: npt.ArrayLike
-) -> FloatArray:
-    """Values of chunks [a, b) as a square array; 0 elsewhere."""
-    square = np.zeros((points, points))
-    square[a, b] = values
-    return square
+def _by_length(points: int, a: IntArray, b: IntArray, values: npt.ArrayLike) -> FloatArray:
+    """Values of chunks [a, b) by end and length, as `least_by_count` takes them; 0 elsewhere."""
+    table = np.zeros((points, points - 1))
+    table[b, b - a - 1] = values
+    return table
 
 
 def _weights(cuts: list[FloatArray]) -> tuple[FloatArray, float]:

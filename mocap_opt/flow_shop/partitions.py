@@ -3,48 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 
 NEVER = 2**61
 """More than any cost, little enough that sums of two stay within int64."""
 
+Numbers = npt.NDArray[Any]
+"""int64 for exact costs, with `NEVER` where there is no chunk; float64 for others, with inf there."""
 
-def least_by_count(cost: IntArray) -> Iterator[IntArray]:
+
+def _nothing(cost: Numbers) -> float:
+    return np.inf if cost.dtype.kind == "f" else NEVER
+
+
+def least_by_any_count(cost: Numbers) -> Numbers:
+    """Least cost of any number of chunks up to each grid point.
+
+    Parameters
+    ----------
+    cost : number[end, start, ...]
+        Cost of chunks between grid points; further axes are many costs at once.
+
+    Returns
+    -------
+    number[G + 1, ...]
+    """
+    least: Numbers = np.full_like(cost[0], _nothing(cost))
+    least[0] = 0
+    for end in range(1, len(least)):
+        least[end] = np.minimum((least[:end] + cost[end, :end]).min(axis=0), _nothing(cost))
+    return least
+
+
+def least_by_count(cost: Numbers) -> Iterator[Numbers]:
     """Least cost of exactly 1, 2, 3, ... chunks up to each grid point; without end.
 
     Parameters
     ----------
-    cost : int64[G + 1, longest]
-        Cost of chunks by ``[end, steps - 1]``; `NEVER` where there is none.
+    cost : number[G + 1, longest]
+        Cost of chunks by ``[end, steps - 1]``.
 
     Yields
     ------
-    int64[G + 1]
-        `NEVER` where so many chunks cannot end.
+    number[G + 1]
+        `NEVER` or inf where so many chunks cannot end.
     """
     points, longest = cost.shape
     # Nothing is reached before the start; windows of this row are the starts of each end, nearest last.
-    reached = np.full(longest + points, NEVER, dtype=np.int64)
+    nothing = _nothing(cost)
+    reached = np.full(longest + points, nothing, dtype=cost.dtype)
     reached[longest] = 0
     backwards = np.ascontiguousarray(cost[:, ::-1])
     starts = np.lib.stride_tricks.sliding_window_view(reached, longest)[:points]
     while True:
-        layer = np.minimum((starts + backwards).min(axis=1, initial=NEVER), NEVER)
+        layer = np.minimum((starts + backwards).min(axis=1, initial=nothing), nothing)
         yield layer
         reached[longest:] = layer
 
 
-def cheapest_boundaries(layers: Sequence[IntArray], cost: IntArray) -> IntArray:
+def cheapest_boundaries(layers: Sequence[Numbers], cost: Numbers) -> IntArray:
     """Boundaries of a cheapest partition into as many chunks as there are layers.
 
     Parameters
     ----------
-    layers : sequence of int64[G + 1]
+    layers : sequence of number[G + 1]
         The first ones of `least_by_count`; the last one reaches G.
-    cost : int64[G + 1, longest]
+    cost : number[G + 1, longest]
 
     Returns
     -------
@@ -52,10 +81,10 @@ def cheapest_boundaries(layers: Sequence[IntArray], cost: IntArray) -> IntArray:
         Grid indices; of equal partitions that of the latest boundaries, from the end on.
     """
     points, longest = cost.shape
-    nothing = np.full(points, NEVER, dtype=np.int64)
-    nothing[0] = 0
+    start = np.full(points, _nothing(cost), dtype=cost.dtype)
+    start[0] = 0
     indices = [points - 1]
-    for before in [*layers[-2::-1], nothing]:
+    for before in [*layers[-2::-1], start]:
         end = indices[-1]
         reach = min(longest, end)
         indices.append(end - 1 - int((before[end - reach : end][::-1] + cost[end, :reach]).argmin()))
