@@ -21,10 +21,10 @@ FLOORS = (
 ).split()
 """Everything imports only what stands before it here."""
 
-LONG = {"mocap_opt.bounds.energetic_traffic"}
+LONG = {"mocap_opt.solving.latency"}
 """Modules that are still too long."""
 
-UNDESCRIBED = frozenset("flow_shop schedule bounds homes chunking baselines search solving".split())
+UNDESCRIBED = frozenset(("schedule", "search", "solving"))
 """Floors on which some function of two or more parameters still lacks a section about them."""
 
 
