@@ -152,9 +152,9 @@ def test_a_solver_uses_the_threads_it_is_given_and_the_pool_no_more_than_the_cor
     seen: list[int] = []
     instance = load_instance(INSTANCES / "tiny-unequal.json")
 
-    def watched(program, *, limits, callback=None, **options):
+    def watched(program, *, limits, **options):
         seen.append(limits.threads)
-        return cpsat_solve(program, limits=limits, callback=callback, **options)
+        return cpsat_solve(program, limits=limits, **options)
 
     cpsat_solve = cpsat.solve
     monkeypatch.setattr("mocap_opt.solvers.cpsat.solve", watched)

@@ -120,14 +120,14 @@ def _solve(
     require_supported(instance, "solve", command=True, **options, **shown)
     with log_progress(log) as note:
 
-        def search(stop: threading.Event, line: Line) -> Answer:
+        def _search(stop: threading.Event, line: Line) -> Answer:
             def progress(news: Progress) -> None:
                 note(news)
                 line.tell(news)
 
             return solve_instance(instance, callback=progress, stop=stop, **options)
 
-        answer = follow("reading the instance", search)
+        answer = follow("reading the instance", _search)
     save_answer(out, answer, instance)
     if isinstance(answer, Solution):
         _trace(trace, answer)
