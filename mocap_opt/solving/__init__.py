@@ -5,13 +5,13 @@ from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.joint import STEPS
 from mocap_opt.solving.latency import (
     EXECUTIONS,
-    METHOD_NAMES,
     Solution,
     bound,
     evaluate,
     solve,
     wanted_execution,
 )
+from mocap_opt.solving.methods import METHOD_NAMES
 
 __all__ = [
     "EXECUTIONS",

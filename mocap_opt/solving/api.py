@@ -18,7 +18,8 @@ from mocap_opt.instance.objectives import honoured_options, objective_of
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solving import latency
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import Solution, check_limits
+from mocap_opt.solving.latency import Solution
+from mocap_opt.solving.methods import check_limits
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:

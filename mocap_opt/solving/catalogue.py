@@ -10,7 +10,7 @@ from mocap_opt.baselines.registry import plugin_method
 from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import BUILT_IN, load_formulation
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, Plugin, plugins
-from mocap_opt.solving.latency import METHOD_NAMES
+from mocap_opt.solving.methods import METHOD_NAMES
 
 HERE = "mocap-opt"
 

@@ -13,7 +13,7 @@ from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import solve
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import METHOD_NAMES
+from mocap_opt.solving.methods import METHOD_NAMES
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.report import BoundBeatenError
 

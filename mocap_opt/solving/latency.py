@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.baselines import METHODS
-from mocap_opt.baselines.registry import built_in_method
 from mocap_opt.bounds import (
     BOUNDS,
     QUICK,
@@ -18,26 +16,20 @@ from mocap_opt.bounds import (
     lower_bounds,
     prove_infeasible,
 )
-from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import require_supported
-from mocap_opt.memory_budget import OverBudgetError, memory_budget
+from mocap_opt.memory_budget import memory_budget
 from mocap_opt.replay.evaluation import Assessment, Execution, assess
 from mocap_opt.schedule.inputs import as_instance, as_plan, as_tables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.bound_steps import add_quick_bounds, settle_feasibility
 from mocap_opt.solving.incumbent import Progress, SearchState, Trial
-from mocap_opt.solving.joint import STEPS, solve_jointly
-from mocap_opt.solving.plain import PLAIN_METHODS, solve_plainly
-from mocap_opt.solving.plugin_methods import PluginMethod, find_plugin_method
-from mocap_opt.solving.program_steps import why_not_run
-from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
+from mocap_opt.solving.methods import METHOD_NAMES, check_limits, check_names, check_steps, run_method
+from mocap_opt.solving.plugin_methods import find_plugin_method
+from mocap_opt.solving.programs import Solver
 from mocap_opt.solving.remedies import infeasible_verdict
 from mocap_opt.solving.report import Report, make_report
-from mocap_opt.solving.steps import chosen_steps
-from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -46,8 +38,6 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
 
-JOINT_METHODS = ("auto", "joint")
-METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
 EXECUTIONS = ("best", "lockstep")
 
 TIME_LIMIT_S = 60.0
@@ -177,8 +167,8 @@ def solve(
         If the solver asked for cannot be loaded.
     """
     plugin = find_plugin_method(method, METHOD_NAMES)
-    _check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
-    _check_steps(method, without, only)
+    check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
+    check_steps(method, without, only)
     check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     instance = as_instance(instance)
     require_supported(instance, "this method of solving")
@@ -190,7 +180,7 @@ def solve(
         tables = build_tables(instance) if known is None else known.tables
         state = SearchState(tables, deadline, gap, callback, wanted, deterministic_limit, threads)
         state.add_bounds(() if known is None else known.bounds)
-        reason, used = _run(state, method, plugin, solver, seed, without, only)
+        reason, used = run_method(state, method, plugin, solver, seed, without, only)
     found = state.best
     if state.infeasible_reason is not None:
         reason = infeasible_verdict(instance, tables, state.infeasible_reason, deadline)
@@ -228,75 +218,6 @@ def solve(
         report = replace(report, versions={**report.versions, **plugin.versions})
     plan = None if found is None else Plan(found.plan.boundaries, found.plan.homes, instance.fingerprint)
     return Solution(report, plan, found, tuple(state.bounds), tables, tuple(state.trials))
-
-
-def _check_names(*choices: tuple[str, str, Sequence[str]]) -> None:
-    for kind, name, known in choices:
-        if name not in known:
-            raise InputError([Problem(kind, repr(name), "one of " + ", ".join(known))])
-
-
-def _check_steps(method: str, without: Sequence[str], only: Sequence[str]) -> None:
-    chosen_steps(STEPS, without, only)
-    if method not in JOINT_METHODS and (without or only):
-        option = "without" if without else "only"
-        named = ", ".join(without or only)
-        raise InputError(
-            [Problem(option, named, f"no step with method {method}", "auto and joint have steps")]
-        )
-
-
-def check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
-    """Refuse limits out of range, by their names.
-
-    Raises
-    ------
-    InputError
-        Listing them.
-    """
-    problems = [
-        Problem(name, repr(value), "a finite number >= 0")
-        for name, value in limits.items()
-        if value is not None and not 0 <= value < float("inf")
-    ]
-    if not 0 <= seed <= MOST_SEED:
-        problems.append(Problem("seed", repr(seed), f"a whole number from 0 to {MOST_SEED:,}"))
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        problems.append(Problem("threads", repr(threads), f"a whole number from 1 to {MOST_THREADS:,}"))
-    if problems:
-        raise InputError(problems)
-
-
-def _run(
-    state: SearchState,
-    method: str,
-    plugin: PluginMethod | None,
-    solver: str,
-    seed: int,
-    without: Sequence[str],
-    only: Sequence[str],
-) -> tuple[str | None, str | None]:
-    """Let a method look for plans and bounds: why it has no plan, and the solver it used, if any."""
-    if method in JOINT_METHODS:
-        strategy = choose(state.tables, state.execution, solver, by_size=method == "auto")
-        answer = solve_jointly(state, strategy, seed=seed, without=without, only=only)
-        if method == "auto":
-            state.notes.insert(0, f"auto: {strategy.account(why_not_run(state, strategy))}")
-        return answer
-    heuristic = built_in_method(method)
-    if heuristic is not None:
-        proposal = heuristic.propose(state.tables, state.deadline)
-        state.offer(proposal.plan, method)
-        state.notes.extend(proposal.notes)
-        if not settle_feasibility(state) and not state.bounds:
-            add_quick_bounds(state)
-        return proposal.reason or None, None
-    if settle_feasibility(state):
-        return None, None
-    try:
-        return solve_plainly(state, method, seed=seed) if plugin is None else plugin.run(state, seed=seed)
-    except OverBudgetError as error:
-        return f"{method}: {error}", None
 
 
 def evaluate(

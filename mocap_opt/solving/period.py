@@ -15,7 +15,7 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.schedule_file import period_from_dict
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import JOINT_METHODS
+from mocap_opt.solving.methods import JOINT_METHODS
 from mocap_opt.solving.period_report import report_fields
 from mocap_opt.solving.period_search import (
     NO_ROOM,

@@ -20,8 +20,9 @@ from mocap_opt.search.stream_candidate import Candidate, Pricer
 from mocap_opt.search.stream_enumeration import MOST_SCHEDULES, UnfinishedError, schedules, solve_exactly
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import JOINT_METHODS, TIME_LIMIT_S
+from mocap_opt.solving.latency import TIME_LIMIT_S
 from mocap_opt.solving.latency import solve as solve_prompt
+from mocap_opt.solving.methods import JOINT_METHODS
 from mocap_opt.solving.stream_incumbent import MAKESPAN, StreamGoal, StreamSearch
 from mocap_opt.solving.stream_planner import plan_stream
 from mocap_opt.solving.stream_report import (
