@@ -18,11 +18,13 @@ from mocap_opt.bounds import BOUNDS
 from mocap_opt.formulations import chunk_partition, joint, joint_cpsat, kv_placement
 from mocap_opt.formulations.chunk_partition import Memory, solve_chunk_partition
 from mocap_opt.formulations.kv_placement import solve_kv_placement
+from mocap_opt.instance import Instance
 from mocap_opt.solvers.outcome import Status
 
 PAGES = Path(__file__).parent.parent / "formulations"
 MODULES = sorted(path.stem for path in Path(package.__file__).parent.glob("*.py"))
 MODELS = sorted(stem for stem in MODULES if (PAGES / f"{stem}.md").exists())
+SECTIONS = {"mocap_opt", *Instance.model_fields}
 ROW = re.compile(r"^\|.*\| `(\w+)` \| `([\w.]+)` \|$", re.MULTILINE)
 
 
@@ -172,6 +174,13 @@ def test_functions_and_files_named_on_a_page_exist(path: Path) -> None:
         if module in modules and name not in modules and name not in ("py", "json"):
             known = rf"(def|class) {name}\b|^ *{name}\b *[:=]"
             assert re.search(known, modules[module], re.MULTILINE), f"{module}.{name}"
+        elif module not in modules and module not in SECTIONS and f"`{module}.py`" not in text:
+            homes = [
+                stem
+                for stem, code in modules.items()
+                if re.search(rf"^(def|class) {name}\b", code, re.MULTILINE)
+            ]
+            assert not homes, f"{module}.{name} stands in {homes}"
     written = set(re.findall(r"^`([\w./-]+)`:\n\n```", text, re.MULTILINE))
     for file in set(re.findall(r"`((?:mocap_opt|tests|instances)/[\w./-]+)`", text)) - written:
         moved = file.rpartition("/")[2] in {name.rpartition("/")[2] for name in written}
