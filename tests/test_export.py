@@ -19,9 +19,11 @@ from mocap_opt.errors import InputError
 from mocap_opt.formulations.contention_free import solve_contention_free
 from mocap_opt.formulations.export import PROGRAMS, export_program
 from mocap_opt.formulations.joint import solve_joint
+from mocap_opt.formulations.period import solve_period
 from mocap_opt.instance import load_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.solving.period_search import HEURISTICS, PeriodSearch
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
@@ -45,6 +47,7 @@ def read_by_highs(path: Path) -> highspy.Highs:
 
 def solved_by_highs(path: Path) -> float | None:
     highs = read_by_highs(path)
+    highs.setOptionValue("presolve", "off")
     highs.run()
     if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
         return None
@@ -228,6 +231,54 @@ def test_bad_calls_are_exit_code_2_and_leave_no_file(arguments, message, tmp_pat
     assert message in shown.err
     assert shown.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+
+
+PERIOD = ("--set", "objective=period", "--set", "pipeline.queue_depth=1")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("interval", [2, 3, 4])
+def test_the_period_program_of_an_interval_keeps_its_optimum(interval, suffix, tmp_path, capsys):
+    path, file = tmp_path / f"model{suffix}", INSTANCES / "tiny-slack.json"
+    assert exit_code("export", file, "--to", path, "--interval", interval, *PERIOD) == 0
+    shown = capsys.readouterr().out
+    assert f"period program of tiny-slack for requests {interval} slots apart" in shown
+    assert "objective: lockstep period in ticks" in shown
+    expected = solve_period(tables_of("tiny-slack", "pipeline.queue_depth=1"), interval).outcome
+    assert expected.status is Status.OPTIMAL
+    for solve in SOLVERS.values():
+        assert solve(path) == pytest.approx(expected.objective, abs=1e-6)
+
+
+def test_the_interval_is_that_of_the_best_heuristic_unless_given(tmp_path, capsys):
+    path, file = tmp_path / "model.lp", INSTANCES / "tiny-slack.json"
+    assert exit_code("export", file, "--to", path, *PERIOD) == 0
+    search = PeriodSearch(tables_of("tiny-slack", "pipeline.queue_depth=1"))
+    search.run_methods(HEURISTICS)
+    interval = search.best.periodic.interval
+    assert f"requests {interval} slots apart" in capsys.readouterr().out
+    assert f"tiny-slack, requests {interval} slots apart" in path.read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--program", "period"], "--program: expected joint or contention_free with objective latency"),
+        (["--interval", "3"], "--interval: expected no such option with objective latency"),
+        (["--program", "joint", *PERIOD], "--program: expected period with objective period"),
+    ],
+)
+def test_programs_of_another_objective_are_refused(arguments, message, tmp_path, capsys):
+    assert exit_code("export", INSTANCES / "tiny-slack.json", "--to", tmp_path / "x.lp", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interval_goes_with_the_period_only(tmp_path):
+    tables = tables_of("tiny-slack", "pipeline.queue_depth=1")
+    for program, interval in (("joint", 3), ("period", None)):
+        with pytest.raises(ValueError, match="interval"):
+            export_program(tmp_path / "x.lp", tables, program, interval=interval)
 
 
 def test_programs_beyond_the_stated_size_are_refused_unless_forced(tmp_path, monkeypatch, capsys):

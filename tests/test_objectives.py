@@ -57,7 +57,6 @@ def test_functions_that_answer_for_one_prompt_refuse_other_objectives(
         ("plot", "--kind", "bounds", "--out", "x.png"),
         ("plot", "--kind", "compare", "--out", "x.png"),
         ("report", "--out", "x.html"),
-        ("export", "--to", "x.mps"),
         ("max-length", "--equal-chunks"),
         ("bench",),
     ],

@@ -166,7 +166,9 @@ def test_the_command_line_solves_and_evaluates_streams(
     assert exit_code("bound", str(file)) == 0
     assert "crossing" in capsys.readouterr().out
     assert exit_code("export", str(file), "--to", str(tmp_path / "x.mps")) == 2
-    assert "workload.requests: expected one prompt" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "workload.requests: expected one prompt" in refusal
+    assert "a stream, which has no Pyomo program" in refusal
 
 
 @pytest.mark.skipif(not CONVERSATIONS.exists(), reason="the trace of conversations is not there")

@@ -12,17 +12,18 @@ from rich.text import Text
 from mocap_opt.cli import render
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.errors import ExitCode
+from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import source_name, write_text_atomically
 from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
-from mocap_opt.instance.objectives import require_supported
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.schedule.instance_summary import overview
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
 from mocap_opt.solving import STEPS
 from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.tables_file import save_tables
 from mocap_opt.units import format_seconds
 
@@ -121,17 +122,31 @@ def _tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
 )
 @click.option(
     "--program",
-    type=click.Choice(["joint", "contention_free"]),
-    default="joint",
-    show_default=True,
-    help="joint: least lockstep latency; contention_free: a lower bound on every execution.",
+    type=click.Choice(["joint", "contention_free", "period"]),
+    help="joint: least lockstep latency (default); contention_free: a lower bound on every execution; "
+    "period: least lockstep period (default, and the only one, with objective period).",
+)
+@click.option(
+    "--interval",
+    type=click.IntRange(min=1),
+    metavar="W",
+    help="For the program period, slots from one request to the next; default: as in the best plan of the "
+    "heuristics.",
 )
 @click.option("--force", is_flag=True, help="Write it whatever its size.")
 @set_option
-def _export(file: str, to: str, program: str, force: bool, overrides: tuple[str, ...]) -> ExitCode:
+def _export(
+    file: str,
+    to: str,
+    program: str | None,
+    interval: int | None,
+    force: bool,
+    overrides: tuple[str, ...],
+) -> ExitCode:
     """Write a mixed-integer program of the instance FILE for any solver that reads MPS or LP.
 
-    Programs of more than 2,000,000 non-zeros are refused unless forced.
+    The program period is that of one interval W; the least over all W is the least period.  Programs of
+    more than 2,000,000 non-zeros are refused unless forced.
     """
     # Pyomo takes a second to load, and only this command needs it.
     from mocap_opt.formulations.export import (  # noqa: PLC0415
@@ -144,24 +159,56 @@ def _export(file: str, to: str, program: str, force: bool, overrides: tuple[str,
     require_outputs([to], [file])
     instance = load_instance(file, overrides)
     require_supported(instance, "export")
+    program = _program(objective_of(instance), program, interval)
     made = build_tables(instance)
+    if program == "period" and interval is None:
+        interval = _heuristic_interval(made)
     written = export_program(
         to,
         made,
         program,
+        interval=interval,
         fingerprint=instance.fingerprint,
         most_nonzeros=None if force else MOST_NONZEROS,
     )
+    apart = "" if interval is None else f" for requests {interval} slots apart"
     if written is None:
         click.echo(
-            f"mocap-opt: {instance.name} has no program: no boundaries keep to the limits and fit in memory",
+            f"mocap-opt: {instance.name} has no program{apart}: no boundaries keep to the limits and fit in "
+            "memory",
             err=True,
         )
         return ExitCode.INFEASIBLE
     size = f"{written.rows:,} rows, {written.columns:,} columns, {written.nonzeros:,} non-zeros"
-    click.echo(f"{to}: {program} program of {instance.name}, {size}")
+    click.echo(f"{to}: {program} program of {instance.name}{apart}, {size}")
     click.echo(f"objective: {written.objective(made)}")
     return ExitCode.ANSWERED
+
+
+def _program(objective: Objective, program: str | None, interval: int | None) -> str:
+    """The program to write, of those that minimise something of the objective."""
+    known = ("period",) if objective is Objective.PERIOD else ("joint", "contention_free")
+    if program is not None and program not in known:
+        remedy = "--set objective=" + ("latency" if objective is Objective.PERIOD else "period")
+        raise InputError(
+            [Problem("--program", program, f"{' or '.join(known)} with objective {objective}", remedy)]
+        )
+    if interval is not None and objective is not Objective.PERIOD:
+        expected = f"no such option with objective {objective}"
+        raise InputError([Problem("--interval", str(interval), expected, "leave it out")])
+    return known[0] if program is None else program
+
+
+def _heuristic_interval(tables: Tables) -> int:
+    """W of the heuristics' plan of least period."""
+    from mocap_opt.solving.period_search import HEURISTICS, PeriodSearch  # noqa: PLC0415 - as above
+
+    search = PeriodSearch(tables)
+    search.run_methods(HEURISTICS)
+    if search.best is None:
+        remedy = "give the slots from one request to the next"
+        raise InputError([Problem("--interval", "nothing", "W, as no heuristic has a plan", remedy)])
+    return search.best.periodic.slots
 
 
 @click.command("import-trace", short_help="an instance from a trace of requests")

@@ -17,18 +17,20 @@ import pyomo.environ as pyo
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import write_text_atomically
-from mocap_opt.formulations import contention_free, joint
+from mocap_opt.formulations import contention_free, joint, period
 from mocap_opt.formulations.rows import ModelData
 from mocap_opt.messages import show
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_seconds
 
-PROGRAMS: dict[str, tuple[Callable[[Tables], pyo.ConcreteModel | None], str]] = {
+PROGRAMS: dict[str, tuple[Callable[..., pyo.ConcreteModel | None], str]] = {
     "joint": (joint.build, "lockstep latency"),
     "contention_free": (contention_free.build, "contention-free latency"),
+    "period": (period.build, "lockstep period"),
 }
-"""How each program is built, and what it minimises; its page is ``formulations/<name>.md``."""
+"""How each program is built from tables (and, for ``period``, from W), and what it minimises; its page is
+``formulations/<name>.md``."""
 
 COMMENT = {".mps": "*", ".lp": "\\"}
 """File formats by extension, with what begins a comment."""
@@ -86,6 +88,7 @@ def export_program(
     tables: Tables,
     program: str,
     *,
+    interval: int | None = None,
     fingerprint: str | None = None,
     most_nonzeros: int | None = MOST_NONZEROS,
 ) -> Export | None:
@@ -98,6 +101,8 @@ def export_program(
     tables : Tables
     program : str
         A key of `PROGRAMS`.
+    interval : int, optional
+        W, the slots from one request to the next: for ``"period"``, which needs it, and for no other.
     fingerprint : str, optional
         Of the instance, for the file's head.
     most_nonzeros : int, optional
@@ -111,11 +116,16 @@ def export_program(
     Raises
     ------
     InputError
-        If the extension is another one, the program is too large or the place cannot be written.
+        If the extension is another one, the program is too large, the place cannot be written, or queues
+        are unbounded in a period.
+    ValueError
+        If there is an interval where there must be none, or none where there must be one.
     """
     suffix = file_format(path)
+    if (interval is None) is (program == "period"):
+        raise ValueError(f"an interval belongs to the program period: {program}, {interval}")
     build, minimises = PROGRAMS[program]
-    model = build(tables)
+    model = build(tables) if interval is None else build(tables, interval)
     if model is None:
         return None
     size = compile_model(model).program
@@ -126,13 +136,14 @@ def export_program(
         raise InputError([Problem(tables.name, f"{size.nonzeros:,}", expected, remedy)])
     time_unit = data.time_unit
     export = Export(size.rows, size.columns, size.nonzeros, time_unit.ticks, time_unit.whole, minimises)
-    head = _head(export, tables, program, fingerprint)
+    apart = "" if interval is None else f", requests {interval} slots apart"
+    head = _head(export, tables, program, apart, fingerprint)
     lines = "".join(f"{COMMENT[suffix]} {line}\n" for line in head)
     write_text_atomically(path, lines + _written(model, suffix))
     return export
 
 
-def _head(export: Export, tables: Tables, program: str, fingerprint: str | None) -> list[str]:
+def _head(export: Export, tables: Tables, program: str, apart: str, fingerprint: str | None) -> list[str]:
     """Comments, short lines in ASCII: some readers take no others."""
     name = ascii(tables.name[:80])[1:-1]
     times = (
@@ -141,7 +152,7 @@ def _head(export: Export, tables: Tables, program: str, fingerprint: str | None)
         else "Times are continuous, not rounded up to ticks."
     )
     return [
-        f"{program} program of {name}" + (f", instance {fingerprint}" if fingerprint else ""),
+        f"{program} program of {name}{apart}" + (f", instance {fingerprint}" if fingerprint else ""),
         f"Objective: {export.objective(tables)}. {times}",
         f"Rows, variables and why they are valid: formulations/{program}.md.",
         "Names are those of the page, with indices;",

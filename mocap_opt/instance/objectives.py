@@ -81,8 +81,8 @@ STREAM_QUESTIONS: Mapping[str, frozenset[str]] = {
 """What a stream can be asked, whatever is minimised."""
 
 STREAM_ANSWERED = (
-    "solve, evaluate, bound, compare and study answer a stream; one of its requests as workload.tokens is "
-    "a prompt"
+    "solve, evaluate, bound, compare and study answer a stream, which has no Pyomo program; one of its "
+    "requests as workload.tokens is a prompt"
 )
 
 OBJECTIVES: Mapping[Objective, Record] = {
@@ -95,8 +95,9 @@ OBJECTIVES: Mapping[Objective, Record] = {
             "evaluate": frozenset({"as_json"}),
             "tradeoff": LIMITS - {"out"} | {"layout", "curve"},
             "tables": frozenset({"out"}),
+            "export": frozenset({"program", "interval", "force"}),
         },
-        "solve, evaluate, bound, compare, tradeoff and study answer the period; "
+        "solve, evaluate, bound, compare, tradeoff, study and export answer the period; "
         'objective "latency" asks of one prompt',
     ),
     Objective.STREAM: Record(

@@ -29,8 +29,8 @@ from mocap_opt.solving.schedule_search import ScheduleSearch
 from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
-NEEDS_SOLVER = frozenset({"search-program"})
-"""Latency heuristics that run a solver; their plans are not tried for the period."""
+HEURISTICS = tuple(name for name in METHODS if name != "search-program")
+"""Latency heuristics whose plans are tried for the period: those that run no solver."""
 
 PROMISING = 6
 """Starts that are replayed: so many by each of two estimates."""
@@ -275,7 +275,7 @@ def best_period(
     if without_room(by_slots):
         search.infeasible = NO_ROOM
         return search
-    search.run_methods(name for name in METHODS if name not in NEEDS_SOLVER)
+    search.run_methods(HEURISTICS)
     if not search.done():
         search.begin("plan of one request")
         alone = search.plan_one_request(seed)
