@@ -54,6 +54,13 @@ def as_tables(given: GivenTables, question: str | None = None) -> Tables:
 def as_plan(given: GivenPlan, tables: Tables) -> Plan:
     """Return the plan, read from a dict if it is one.
 
+    Parameters
+    ----------
+    given : Plan or mapping
+        A mapping is read as the content of a plan file.
+    tables : Tables
+        Of the instance that the plan is for.
+
     Raises
     ------
     InputError

@@ -45,11 +45,30 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def problem(self, path: str, found: str, expected: str, remedy: str = "") -> None:
+        """Note one thing wrong with the plan.
+
+        Parameters
+        ----------
+        path : str
+            Field path, such as ``homes[3].tokens``.
+        found, expected, remedy : str
+            As in `mocap_opt.errors.Problem`.
+        """
         self.problems.append(Problem(path, found, expected, remedy))
 
     def keys(
         self, data: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...], *path: object
     ) -> None:
+        """Note unknown keys and missing required ones.
+
+        Parameters
+        ----------
+        data : mapping
+        known, required : tuple of str
+            Keys that it may have, and those of them that it must have.
+        *path : object
+            Where it stands: field names and list positions, outermost first; none at the top.
+        """
         # A suggestion takes a while to find, and a wrong file may hold any number of keys.
         for key in islice((key for key in data if key not in known), MOST_PROBLEMS):
             remedy = close_to(key, known) or "remove it"
@@ -60,6 +79,15 @@ class _Reader:
                 self.problem(join_path(*path, key), "nothing", "this required key")
 
     def tokens(self, value: object, path: str) -> int | None:
+        """Read a whole number of tokens; None, with a problem noted, if it is none.
+
+        Parameters
+        ----------
+        value : object
+            As read from JSON.
+        path : str
+            Its field path.
+        """
         try:
             return units.parse_tokens(value)
         except ValueError as error:
@@ -67,12 +95,33 @@ class _Reader:
             return None
 
     def index(self, value: object, path: str, count: int, noun: str) -> int | None:
+        """Read an index; None, with a problem noted, if it is out of range or no whole number.
+
+        Parameters
+        ----------
+        value : object
+            As read from JSON.
+        path : str
+            Its field path.
+        count : int
+            Indices run from 0 to count - 1.
+        noun : str
+            What is counted, for the message.
+        """
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
             self.problem(path, show(value), f"a {noun} from 0 to {count - 1}")
             return None
         return value
 
     def text(self, data: Mapping[str, Any], key: str) -> str | None:
+        """Read an optional text; None if it is absent, null or, with a problem noted, not printable.
+
+        Parameters
+        ----------
+        data : mapping
+        key : str
+            A key of `data` at the top of the file.
+        """
         value = data.get(key)
         if value is not None and (not isinstance(value, str) or len(value) > 200 or not value.isprintable()):
             self.problem(key, show(value), "a printable text of at most 200 characters, or null")
@@ -111,7 +160,17 @@ class _Reader:
         return tuple(points) if len(self.problems) == before else None
 
     def home(self, value: object, n: int, chunks: int | None) -> Home | None:
-        """Read one home; `chunks` is None if the boundaries cannot be read."""
+        """Read one home; None, with the problems noted, if it cannot be read.
+
+        Parameters
+        ----------
+        value : object
+            As read from JSON.
+        n : int
+            Its position in the list of homes.
+        chunks : int or None
+            Chunks of the plan; None if the boundaries cannot be read.
+        """
         path = f"homes[{n}]"
         if not isinstance(value, dict):
             self.problem(path, show(value), f"an object with {', '.join(_HOME_KEYS)}")
@@ -137,6 +196,15 @@ class _Reader:
         return Home(stage, chunk, memory, tokens // page)
 
     def homes(self, value: object, boundaries: tuple[int, ...] | None) -> tuple[Home, ...]:
+        """Read the homes that can be read, sorted; stops after `MOST_PROBLEMS` problems.
+
+        Parameters
+        ----------
+        value : object
+            As read from JSON.
+        boundaries : tuple of int or None
+            Tokens; None if they cannot be read: then pages are not compared with the chunks.
+        """
         if not isinstance(value, list):
             self.problem("homes", show(value), "a list of homes", "write [] if all KV lives in its own stage")
             return ()
@@ -164,7 +232,15 @@ class _Reader:
         return tuple(sorted(homes))
 
     def placed(self, placed: Mapping[tuple[int, int], int], boundaries: tuple[int, ...]) -> None:
-        """Require that no chunk has more KV elsewhere than it has."""
+        """Require that no chunk has more pages in other memories than it produces.
+
+        Parameters
+        ----------
+        placed : mapping of (stage, chunk) to int
+            Pages in memories of other stages.
+        boundaries : tuple of int
+            Tokens, of all chunks.
+        """
         page = self.tables.page
         produced = np.diff([-(-point // page) for point in boundaries])
         for (stage, chunk), pages in placed.items():
@@ -177,6 +253,13 @@ class _Reader:
 
 def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     """Read a plan of the instance that `tables` describe.
+
+    Parameters
+    ----------
+    data : mapping
+        What a plan file holds: version, kind, boundaries and homes in tokens; optional name and fingerprint.
+    tables : Tables
+        Of the instance: tokens, quantum, page, stages.
 
     Raises
     ------
@@ -202,7 +285,16 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
 
 
 def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
-    """Return a plan of the instance called `name` as JSON holds it; `plan_from_dict` reads it back."""
+    """Return a plan of the instance called `name` as JSON holds it; `plan_from_dict` reads it back.
+
+    Parameters
+    ----------
+    plan : Plan
+    name : str
+        The instance's name, for people who read the file.
+    tables : Tables
+        Of the instance, for the tokens of a page.
+    """
     return {
         "version": VERSION,
         "kind": "plan",
@@ -225,6 +317,12 @@ def load_plan(path: str | os.PathLike[str], tables: Tables) -> Plan:
     """Read a plan file.
 
     Whether the plan was made for this instance is not asked: compare ``plan.fingerprint``.
+
+    Parameters
+    ----------
+    path : path
+    tables : Tables
+        Of the instance that the plan is for.
 
     Raises
     ------

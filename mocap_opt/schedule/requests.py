@@ -48,7 +48,15 @@ class Request:
 
 
 def alone(instance: Instance, number: int) -> Instance:
-    """Return the instance whose one prompt is a request of the stream."""
+    """Return the instance whose one prompt is a request of the stream.
+
+    Parameters
+    ----------
+    instance : Instance
+        Of a stream.
+    number : int
+        Position of the request in ``instance.workload.requests``.
+    """
     request = instance.workload.requests[number]
     workload = instance.workload.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""Boundaries by sequential linear programming: where unequal stages leave no closed form.
+"""Boundaries by sequential linear programming, for unequal stages, which have no closed form.
 
 Around given boundaries every chunk's time is nearly linear in the chunk's ends.  A linear program over
 the recursion then moves all boundaries at once, inside a trust region, the pooled memory rows and the
@@ -78,8 +78,8 @@ def balanced(
         Grid indices of the boundaries; their count is kept.
     predecessor : int64[stage, chunk], optional
         The last stage for whose end each chunk waits, -1 for none: what comes in before a stage has ended
-        has to fit all memories together.  Without it memory is free again in the order of the slots,
-        and nobody waits for it.
+        has to fit all memories together.  Without it memory is freed in the order of the slots,
+        and no chunk waits for it.
     asked_to_stop : callable
         Checked between linear programs.
 
@@ -177,7 +177,17 @@ def _step(
     boundary = cells + np.arange(chunks + 1)
 
     def after(cell: IntArray, before: IntArray | None, sent: bool) -> tuple[Any, FloatArray]:
-        """Rows done[before] + send + work - done[cell] <= 0, linearised."""
+        """Rows done[before] + send + work - done[cell] <= 0, linearised.
+
+        Parameters
+        ----------
+        cell : int64[row]
+            Chunks on stages as i * chunks + j.
+        before : int64[row] or None
+            Cells that end first; None: the start, at time 0.
+        sent : bool
+            Whether the chunk comes from stage i - 1, so that its send counts.
+        """
         i, j = np.divmod(cell, chunks)
         by_a, by_b, fixed = by_start[i, j].copy(), by_end[i, j].copy(), work[i, j].copy()
         if sent:
@@ -191,7 +201,13 @@ def _step(
         return coo_array((entry, (row, column)), shape=(cell.size, columns)), -fixed / unit
 
     def behind(cell: IntArray, other: IntArray) -> tuple[Any, FloatArray]:
-        """Rows done[other] - work[other] <= done[cell] - work[cell]: full queues, linearised."""
+        """Rows done[other] - work[other] <= done[cell] - work[cell]: full queues, linearised.
+
+        Parameters
+        ----------
+        cell, other : int64[row]
+            Chunks on stages as i * chunks + j; `other` on stage i + 1 has to start first.
+        """
         (i, j), (k, m) = np.divmod(cell, chunks), np.divmod(other, chunks)
         entries = [
             (cell, -np.ones(cell.size)),
@@ -299,7 +315,7 @@ def _memory_rows(
 def _level_rows(
     tables: Tables, at: FloatArray, predecessor: IntArray, free: IntArray, boundary: IntArray, columns: int
 ) -> tuple[Any, FloatArray]:
-    """What comes in before a stage has ended fits beside what the stages up to it have not yet freed."""
+    """KV placed before a stage has ended fits beside the KV that the stages up to it have not yet freed."""
     from scipy.sparse import csr_array  # noqa: PLC0415
 
     stages, chunks = tables.stages, at.size - 1

@@ -32,6 +32,14 @@ PLACED = 24
 def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
     """Boundaries after shifting each run of inner boundaries by each step.
 
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
+    rng : numpy.random.Generator
+        Draws the sample where there are more moves than `MOST_ENTRIES` allows.
+
     Returns
     -------
     int64[move, chunks + 1]
@@ -58,6 +66,12 @@ def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntAr
 
 def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:
     """Boundaries with one boundary fewer, and with one more in the middle of a chunk.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices of the boundaries.
 
     Returns
     -------
@@ -109,7 +123,7 @@ def improve(
     rules: Sequence[HomeRule] = (greedy,),
     asked_to_stop: AskedToStop = never,
 ) -> list[Plan]:
-    """Climb from a plan to a local optimum of the contention-free estimate.
+    """Improve a plan to a local optimum of the contention-free makespan.
 
     Parameters
     ----------

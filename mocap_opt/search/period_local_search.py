@@ -26,7 +26,7 @@ PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
 SHAKEN = 3
-"""Boundaries that a shake moves at most, each by as many grid steps at most."""
+"""Boundaries that a perturbation of strength 1 moves at most; each moves by as many grid steps at most."""
 
 
 def climb(
@@ -37,7 +37,7 @@ def climb(
     rng: np.random.Generator,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Schedule, float]:
-    """Take better neighbours until there are none.
+    """Local search: take better neighbours until there are none.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def climb(
 def shake(
     tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator, strength: int = 1
 ) -> tuple[Schedule, IntArray] | None:
-    """Move a few boundaries at random, sometimes the spacing, sometimes the order of homes.
+    """Perturb a plan: move a few boundaries at random, sometimes change the interval or the order of homes.
 
     Parameters
     ----------

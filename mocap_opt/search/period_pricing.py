@@ -131,7 +131,16 @@ def _that_may_wait(
 
 
 def steady_period(tables: Tables, plan: Plan, slots: int) -> float:
-    """Estimate for one plan, ticks, its own KV traffic included."""
+    """Estimate the period of one plan, its own KV traffic included, ticks (formulations/period.md).
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Boundaries on the grid.
+    slots : int
+        W, the initiation interval in slots; at least the plan's chunks.
+    """
     indices, pages = plan.grid_indices(tables), plan.remote_pages(tables)
     _, send = chunk_times(tables, indices)
     work = durations(tables, indices, pages)

@@ -1,4 +1,4 @@
-"""Rounds of climbing and shaking periodic plans, until time is up, the gap closes or rounds bring nothing."""
+"""Iterated local search on periodic plans until time is up, the gap closes or rounds gain nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Start = tuple[float, Schedule, IntArray]
 """The estimate of a plan, the plan, and the order of homes it was made with."""
 
 CLIMBED = 16
-"""Starts that a round climbs from."""
+"""Starts that a round improves by local search."""
 
 KEPT = 3
-"""Best plans of all rounds before, from which a round goes on beside its starts; as many are shaken."""
+"""Best plans of earlier rounds that a round takes beside its starts; as many are perturbed."""
 
 PATIENCE = 40
-"""Shakes in a row without a better plan that end a round."""
+"""Perturbations in a row without a better plan that end a round."""
 
 NEAR = Fraction(101, 100)
-"""Plans whose estimate is at most so many times the period known are replayed: it leaves out contention."""
+"""Plans estimated below so many times the best period are replayed: the estimate leaves out contention."""
 
 
 class Judge(Protocol):
@@ -42,7 +42,15 @@ class Judge(Protocol):
         """Whether to stop."""
 
     def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
-        """Replay a plan and keep the best."""
+        """Replay a plan and keep the best.
+
+        Parameters
+        ----------
+        periodic : Schedule
+            Feasible.
+        source : str
+            What it came from, for the report.
+        """
 
 
 class Rounds:
@@ -55,7 +63,7 @@ class Rounds:
     starts : sequence of Start
         Best first.
     seed : int
-        For the moves sampled and the shakes; with a search that knows no clock nothing else decides.
+        For sampled moves and perturbations; without a time limit it alone decides the result.
     """
 
     def __init__(self, search: Judge, starts: Sequence[Start], seed: int) -> None:
@@ -86,7 +94,7 @@ class Rounds:
         return float("inf") if best is None else best.period
 
     def _round(self, strength: int) -> None:
-        """Climb from the next starts, then shake the best of them and of those before."""
+        """Improve the next starts, then perturbed copies of the best plans of this and earlier rounds."""
         pool, self._kept = self._kept, []
         taken, self._waiting = self._waiting[:CLIMBED], self._waiting[CLIMBED:]
         for start in taken:
@@ -108,7 +116,7 @@ class Rounds:
         self._kept = sorted(pool, key=_estimate)[:KEPT]
 
     def _climbed(self, start: Start) -> Start:
-        """Climb, and replay what may be better than all before."""
+        """Improve a start by local search, and replay the result if it may be the best so far."""
         search = self._search
         found, estimate = climb(search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done)
         if estimate < NEAR * self._period():

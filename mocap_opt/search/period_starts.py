@@ -33,11 +33,26 @@ def periodic_plan_of_method(
 ) -> tuple[Schedule | None, str]:
     """The plan a latency heuristic proposes, with the fewest slots between requests that are feasible.
 
+    Parameters
+    ----------
+    tables : Tables
+    name : str
+        Of the heuristic, as in `mocap_opt.baselines.METHODS`.
+    asked_to_stop : callable
+        Checked by the heuristic.
+
     Returns
     -------
     periodic : Schedule or None
     reason : str
         Why there is none; empty if there is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such heuristic.
+    PluginError
+        If a plugin of this name cannot be loaded, or several have it.
     """
     proposal = find_method(name).propose(tables, asked_to_stop)
     if proposal.plan is None:
@@ -57,6 +72,14 @@ def starting_boundaries(
     Equal chunks of every count, those of given plans, and for every count and several caps on the
     length of a chunk those of the least longest chunk time that all memories together can hold: the
     cap keeps the reserve small, even times keep stages from waiting for each other.
+
+    Parameters
+    ----------
+    tables : Tables
+    plans : sequence of Plan
+        Whose boundaries come first.
+    asked_to_stop : callable
+        Checked before every partition of even chunk times.
     """
     seen: set[bytes] = set()
     given = [*(plan.grid_indices(tables) for plan in plans), *uniform_any_count(tables)]
@@ -91,6 +114,20 @@ def starts(
 
     Every boundaries of `starting_boundaries` with every order of `home_orders`, each at the least W at
     which homes are found.
+
+    Parameters
+    ----------
+    tables : Tables
+    plans : sequence of Plan
+        Whose boundaries come first.
+    asked_to_stop : callable
+        Checked before every order of homes.
+
+    Yields
+    ------
+    periodic : Schedule
+    order : int64[stage, memory]
+        In which order memories are asked for room.
     """
     orders = home_orders(tables)
     for indices in starting_boundaries(tables, plans, asked_to_stop):

@@ -28,7 +28,13 @@ Rank = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def makespan_first(makespan: Any, total: Any) -> tuple[Any, Any]:
-    """Rank by makespan, then by the sum of completions."""
+    """Rank by makespan, then by the sum of completions.
+
+    Parameters
+    ----------
+    makespan, total : int or Fraction, ticks
+        When the last request has left; the sum of all completions.
+    """
     return makespan, total
 
 
@@ -58,7 +64,15 @@ class Candidate:
 
     @classmethod
     def of(cls, sequence: Schedule, ranked: Rank = makespan_first) -> Candidate:
-        """A feasible sequence as it is, all its homes kept."""
+        """A feasible sequence as it is, all its homes kept.
+
+        Parameters
+        ----------
+        sequence : Schedule
+            Feasible, of requests in slots.
+        ranked : callable
+            See `Rank`.
+        """
         indices = tuple(request.plan.grid_indices(request.tables) for request in sequence)
         ends = run_lockstep(sequence).completion
         kept = tuple(request.plan for request in sequence)
@@ -175,7 +189,17 @@ class _Timeline:
         self._from, self._clock = 0, 0
 
     def add(self, rows: SlotRows, slot: int, release: int) -> None:
-        """Schedule one more; the slots before its first are settled now."""
+        """Schedule one more; the slots before its first are settled now.
+
+        Parameters
+        ----------
+        rows : SlotRows
+            What its plan takes in each of its slots.
+        slot : int
+            Its first slot on the first stage; not before those of earlier requests.
+        release : int, ticks
+            It does not start earlier.
+        """
         if slot > self._from:
             self._settle(slot)
         self._rows.append(rows)
@@ -183,7 +207,14 @@ class _Timeline:
         self._release.append(release)
 
     def over_by(self, release: int, slot: int) -> int:
-        """Return the first slot that would not be over by `release`, at most N - 1 after `slot`."""
+        """Return the first slot that would not be over by `release`, at most N - 1 after `slot`.
+
+        Parameters
+        ----------
+        release : int, ticks
+        slot : int
+            The earliest slot to return; all requests so far start before it.
+        """
         if not self._rows:
             return slot
         drained = slot + self._machine.stages - 1

@@ -64,7 +64,15 @@ def families(tables: Sequence[Tables]) -> Iterator[dict[int, Options]]:
 
 
 def within(options: Options, longest: int) -> Chunking:
-    """Return the division of the longest chunks that are not above `longest`, else of the shortest."""
+    """Return the division of the longest chunks that are not above `longest`, else of the shortest.
+
+    Parameters
+    ----------
+    options : Options
+        At least one; the longest chunk falling.
+    longest : int
+        In the unit of ``Chunking.longest``: ticks or tokens.
+    """
     return next((option for option in options if option.longest <= longest), options[-1])
 
 

@@ -24,7 +24,15 @@ MOST_SCHEDULES = 20_000
 
 
 def schedules(requests: Sequence[Request], order_given: bool) -> int:
-    """Count the schedules that `solve_exactly` would go through, at most."""
+    """Count the schedules that `solve_exactly` would go through, at most: orders x divisions x N^(R - 1).
+
+    Parameters
+    ----------
+    requests : sequence of Request
+        R of them, at least one.
+    order_given : bool
+        Whether they must run in this order; else there are R! orders.
+    """
     orders = 1 if order_given else factorial(len(requests))
     divisions = prod(
         sum(comb(request.tables.steps - 1, m - 1) for m in request.tables.counts) for request in requests

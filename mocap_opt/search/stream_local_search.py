@@ -18,10 +18,10 @@ NEAR = 4
 """Places by which half of these move a request at most."""
 
 SHAKEN = 4
-"""Moves of a shake, at most."""
+"""Moves of a perturbation, at most, per unit of strength."""
 
 TRIES = 20
-"""Moves tried for each one of a shake that fits."""
+"""Random moves tried for each move of a perturbation until one is feasible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Moves:
     rng: np.random.Generator
 
     def climb(self, start: Candidate, over: Callable[[], bool]) -> Candidate:
-        """Change one thing at a time and keep what is no worse.
+        """Local search: make one random move at a time and keep what is no worse.
 
         Parameters
         ----------
@@ -68,7 +68,14 @@ class Moves:
         return best
 
     def shake(self, start: Candidate, strength: int = 1) -> Candidate:
-        """Make a few moves (`SHAKEN` times the strength at most) whatever they cost, as far as all fits."""
+        """Perturb a sequence by 2 to `SHAKEN` x strength random feasible moves, whatever they cost.
+
+        Parameters
+        ----------
+        start : Candidate
+        strength : int
+            From 1 on.
+        """
         shaken = start
         for _ in range(int(self.rng.integers(2, strength * SHAKEN + 1))):
             made = (self._moved(shaken) for _ in range(TRIES))

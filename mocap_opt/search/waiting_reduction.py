@@ -1,8 +1,9 @@
-"""Plans in which admission holds nobody up: boundaries and homes for unlike stages together.
+"""Boundaries and homes with which chunks wait less for memory, where stages are unequal.
 
-Where chunks of the best plan wait for memory, a latency between that of its boundaries alone and its own
-is tried: homes are sought that keep to it, also for boundaries moved so that what comes in before a stage
-ends leaves room; the latency then comes down by halving.
+Where chunks of the best plan wait for memory to be freed, target latencies are tried between the
+contention-free makespan with all KV at home and that of the plan.  For each one homes are sought that
+keep to it, also for boundaries moved so that the KV placed before a stage ends fits the memory free until
+then; the target is then lowered by bisection.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SLACKS = (0.0, 0.0025, 0.005, 0.0075, 0.01)
 """By how much more than their own latency boundaries are moved for, as a part of it."""
 
 ROUNDS = 2
-"""How often boundaries are moved for one such latency; what is harmless changes with them."""
+"""How often boundaries are moved for one such latency; the noncritical predecessors change with them."""
 
 BASES = 3
 """Boundaries for which homes are sought, the most promising first."""
@@ -56,7 +57,7 @@ def unhindered(
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> Iterator[Plan]:
-    """Better and better plans by the estimate, if chunks of a plan wait for memory.
+    """Plans of ever smaller contention-free makespan, if chunks of the given plan wait for memory.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def unhindered(
     )
     if alone * (1 + FINE) >= known:
         return
-    # Moving large boundaries takes long; they get greedy homes as they are first.
+    # Moving boundaries takes long on large instances: greedy homes for the given ones come first.
     bases = [(alone, start)]
     for moving in (False, True):
         if moving:
@@ -104,7 +105,7 @@ def _halved(
     asked_to_stop: AskedToStop,
 ) -> Iterator[IntArray]:
     """Better and better homes by CP-SAT for one partition, for latencies halfway to the least or the best."""
-    # The least latency of all is a hard one.
+    # The least latency is rarely reached: begin a quarter of the way up.
     low, trial = least, least + (known - least) // 4
     while trial < known * (1 - FINE / 4) and not asked_to_stop():
         pages = admission_aware_cpsat(
@@ -134,14 +135,14 @@ def _feasible(tables: Tables, indices: IntArray, pages: IntArray) -> bool:
 def patient_homes(
     tables: Tables, indices: IntArray, least: int, known: int, seed: int, asked_to_stop: AskedToStop
 ) -> Iterator[IntArray]:
-    """Better and better greedy homes for one partition.
+    """Admission-aware greedy homes for one partition, each of a smaller contention-free makespan.
 
     Parameters
     ----------
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     least, known : int, ticks
-        Latency of the boundaries alone, and that to beat.
+        Makespan of the boundaries with all KV at home, and the one to beat.
     seed : int
     asked_to_stop : callable
 
@@ -167,7 +168,7 @@ def patient_homes(
 def _with_room(
     tables: Tables, start: IntArray, known: int, seed: int, asked_to_stop: AskedToStop
 ) -> list[tuple[int, IntArray]]:
-    """Boundaries and the least latencies, below that known, for which they leave room; the least first."""
+    """Boundaries and the least latencies below `known` that memory permits them; the least first."""
     least = least_latency(tables, start, known)
     # The program often gains a little even where there is room, but takes long where it is large.
     large = tables.stages * (start.size - 1) > MOST_CELLS
@@ -189,14 +190,14 @@ def _with_room(
             tries.append(
                 repair_memory(tables, indices, least, seed=SAMPLES * seed + n, asked_to_stop=asked_to_stop)
             )
-        # Between equals, chunks that lose less time without waits leave more to wait.
+        # Of equal ones, boundaries of a smaller makespan with all KV at home leave more time for waits.
         better.append(min(tries, key=lambda base: (base[1], contention_free_makespan(tables, base[0]))))
     better.sort(key=lambda base: base[1])
     return [(least, indices) for indices, least in better]
 
 
 def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[IntArray]:
-    """The boundaries, and others moved to leave room before each stage ends."""
+    """The boundaries, and others moved so that KV fits the memory that is free before each stage ends."""
     found = [start]
     alone = contention_free_makespan(tables, start)
     for slack in SLACKS:

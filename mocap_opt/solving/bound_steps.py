@@ -25,7 +25,15 @@ def plan_known(search: JointSearch) -> str | None:
 
 
 def infeasibility_proof(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Try to prove that there is no plan; with a little time beyond the limit."""
+    """Try to prove that there is no plan; with a little time beyond the limit.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Without a plan so far.  Its state receives the reason.
+    asked_to_stop : callable
+        Not asked: the state's grace limits the proof.
+    """
     settle_feasibility(search.state)
 
 
@@ -37,7 +45,15 @@ def settle_feasibility(state: SearchState) -> bool:
 
 
 def quick_bounds(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Compute the bounds that take a second or so at any size."""
+    """Compute the bounds that take a second or so at any size.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its state receives the bounds, and notes on those that were declined.
+    asked_to_stop : callable
+        Checked by the bounds.
+    """
     state = search.state
     state.add_bounds(
         lower_bounds(state.tables, asked_to_stop=asked_to_stop, without=SLOWER, on_decline=state.notes.append)
@@ -58,7 +74,15 @@ def no_energetic_traffic(search: JointSearch) -> str | None:
 
 
 def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Prove of the partitions that could be faster that their traffic does not fit in time."""
+    """Prove of the partitions that could be faster that their traffic does not fit in time.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives the bound.
+    asked_to_stop : callable
+        Checked between partitions and by the proofs.
+    """
     state = search.state
     assert state.best is not None
     found = energetic_traffic(
@@ -90,7 +114,15 @@ def no_branching(search: JointSearch) -> str | None:
 
 
 def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Prove higher and higher latencies impossible by branch and bound on the boundaries."""
+    """Prove higher and higher latencies impossible by branch and bound on the boundaries.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its state receives every better bound.
+    asked_to_stop : callable
+        Checked between linear programs; `branched` is set unless time ended the search.
+    """
     state = search.state
     branch_on_boundaries(
         search.tables,

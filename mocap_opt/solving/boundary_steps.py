@@ -31,7 +31,15 @@ def _starts(search: JointSearch) -> Iterator[NamedPlan]:
 
 
 def local_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Improve the most promising plans of the heuristics, each until no move helps."""
+    """Improve the most promising plans of the heuristics, each until no move helps.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its starts are improved; `improved` and its state receive the results.
+    asked_to_stop : callable
+        Checked between plans and between moves.
+    """
     for name, plan in _starts(search):
         if asked_to_stop():
             break
@@ -43,7 +51,15 @@ def local_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 
 def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Move all boundaries at once by linear programs, round, and climb from the best roundings."""
+    """Move all boundaries at once by linear programs, round, and improve the best roundings by local search.
+
+    Parameters
+    ----------
+    search : JointSearch
+        `improved` and its state receive the best plan of every start.
+    asked_to_stop : callable
+        Checked between linear programs, roundings and moves.
+    """
     reached = dict(search.improved)
     for name, start in list(_starts(search)):
         if asked_to_stop():

@@ -30,7 +30,15 @@ def no_enumeration(search: JointSearch) -> str | None:
 
 
 def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Bound by the partitions of the least paths, and look for homes with which these paths are met."""
+    """Bound by the partitions of the least paths, and look for homes with which these paths are met.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its state receives the bound and the plans.
+    asked_to_stop : callable
+        Checked between partitions and by the search for homes.
+    """
     state = search.state
     found = least_partitions(
         state.tables,

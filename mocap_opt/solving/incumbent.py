@@ -71,7 +71,15 @@ class Trial:
 
     @classmethod
     def of(cls, source: str, found: Assessment) -> Trial:
-        """A plan with both its replays."""
+        """A plan with both its replays.
+
+        Parameters
+        ----------
+        source : str
+            The method or program that the plan came from.
+        found : Assessment
+            Its replays.
+        """
         return cls(source, Fraction(found.lockstep.latency), Fraction(found.event.latency))
 
     @property
@@ -81,7 +89,13 @@ class Trial:
 
 
 def same_decisions(one: Plan, other: Plan) -> bool:
-    """Whether two plans cut and place alike."""
+    """Whether two plans have the same boundaries and homes.
+
+    Parameters
+    ----------
+    one, other : Plan
+        Their fingerprints do not count.
+    """
     return one.boundaries == other.boundaries and one.homes == other.homes
 
 
@@ -255,7 +269,20 @@ class SearchState:
         return self.best_lockstep is None or latency < self.best_lockstep.lockstep.latency
 
     def add_bounds(self, bounds: Iterable[Bound], source: str = "") -> None:
-        """Take bounds in, the greatest of each name and scope; tell of a better headline bound."""
+        """Take bounds in, the greatest of each name and scope; tell of a better headline bound.
+
+        Parameters
+        ----------
+        bounds : iterable of Bound
+            One from floating point that a plan in hand beats is dropped with a note.
+        source : str
+            What the callback is told of; empty: the name of the better bound.
+
+        Raises
+        ------
+        BoundBeatenError
+            If the callback is to be told of a bound that the best plan beats.
+        """
         before = self.headline
         for bound in bounds:
             self._keep(bound)
@@ -287,7 +314,15 @@ class SearchState:
                 )
 
     def record(self, name: str, outcome: SolveOutcome) -> None:
-        """Note how long a program took to build and to solve, and how large it was."""
+        """Note how long a program took to build and to solve, and how large it was.
+
+        Parameters
+        ----------
+        name : str
+            Of the program.
+        outcome : SolveOutcome
+            Of its run, once it is over.
+        """
         self.runs.append(ProgramRun.of(name, outcome))
 
     @property

@@ -21,7 +21,15 @@ WORTH = Fraction(1, 1000)
 
 
 def without_traffic(state: SearchState, plan: Plan) -> Fraction:
-    """What no homes of a plan's boundaries can beat, ticks."""
+    """Contention-free latency of a plan's boundaries with all KV at home, ticks; no homes can beat it.
+
+    Parameters
+    ----------
+    state : SearchState
+        Of the solve; only its tables count.
+    plan : Plan
+        Only its boundaries count.
+    """
     return Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
 
 
@@ -48,7 +56,15 @@ def no_remote_homes(search: JointSearch) -> str | None:
 
 
 def link_balanced_homes(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Give boundaries homes that balance the links: those of all plans so far, then of the best plan."""
+    """Give boundaries homes that balance the links: those of all plans so far, then of the best plan.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its state receives the plans.
+    asked_to_stop : callable
+        Checked between plans and by the linear program.
+    """
     if search.round == 0:
         place(search, [*search.starts, *search.improved], asked_to_stop)
     if search.state.best is not None and congested(search.state):
@@ -87,7 +103,15 @@ def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedT
 
 
 def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Local search on boundaries, each with link-balanced homes, judged by the replays."""
+    """Local search on boundaries, each with link-balanced homes, judged by the replays.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives a better one.
+    asked_to_stop : callable
+        Checked between moves.
+    """
     state = search.state
     assert state.best is not None
     plan = state.best.plan
@@ -103,7 +127,15 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
 
 
 def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Move single homes of the best plan where contention holds it above what it takes without."""
+    """Move single homes of the best plan where contention holds it above what it takes without.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives a better one.
+    asked_to_stop : callable
+        Checked between moves.
+    """
     state = search.state
     assert state.best is not None
     plan = state.best.plan

@@ -16,7 +16,13 @@ from mocap_opt.solving.stream_incumbent import StreamGoal
 
 
 def total_first(makespan: Any, total: Any) -> tuple[Any, Any]:
-    """Rank by the sum of completions, then by makespan."""
+    """Rank by the sum of completions, then by makespan.
+
+    Parameters
+    ----------
+    makespan, total : int or Fraction, ticks
+        When the last request has left; the sum of all completions.
+    """
     return total, makespan
 
 

@@ -55,6 +55,15 @@ def check_steps(method: str, without: Sequence[str], only: Sequence[str]) -> Non
 def check_limits(seed: int, threads: int | None, **limits: float | None) -> None:
     """Refuse limits out of range, by their names.
 
+    Parameters
+    ----------
+    seed : int
+        From 0 to `MOST_SEED`.
+    threads : int or None
+        From 1 to `MOST_THREADS`; None: left to the solver.
+    **limits : float or None
+        Finite and at least 0; None: no limit.
+
     Raises
     ------
     InputError

@@ -15,7 +15,14 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 def assessment_fields(tables: Tables, found: PeriodAssessment | None) -> dict[str, Any]:
-    """What is reported of a periodic plan, seconds; every field None without one."""
+    """What is reported of a periodic plan, seconds; every field None without one.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the instance, for ticks and pages.
+    found : PeriodAssessment or None
+    """
     if found is None:
         names = (
             "period_s requests_per_s execution request_latency_s lockstep_period_s event_period_s "
@@ -41,7 +48,14 @@ def assessment_fields(tables: Tables, found: PeriodAssessment | None) -> dict[st
 
 
 def method_row(tables: Tables, method: MethodPeriod) -> dict[str, Any]:
-    """One method in the table of methods."""
+    """One method in the table of methods, times in seconds.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of the instance, for ticks and pages.
+    method : MethodPeriod
+    """
     fields = assessment_fields(tables, method.assessment)
     kept = ("period_s", "requests_per_s", "execution", "request_latency_s", "chunks", "slots", "idle_slots")
     return {"method": method.name, **{name: fields[name] for name in kept}, "reason": method.reason or None}

@@ -42,7 +42,7 @@ ALONE = 0.15
 """Part of the time left that planning one request alone may take."""
 
 TIME_LIMIT_S = 60.0
-"""Seconds of a search for which nobody says a limit."""
+"""Time limit of a search where none is given, seconds."""
 
 BOUNDING = 0.4
 """Part of the time that bounds may take before the search for plans begins."""
@@ -114,7 +114,15 @@ class PeriodSearch(ScheduleSearch):
         return tuple(self._judged.values())
 
     def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
-        """Replay a feasible periodic plan both ways and keep the best."""
+        """Replay a feasible periodic plan both ways and keep the best.
+
+        Parameters
+        ----------
+        periodic : Schedule
+            Feasible.
+        source : str
+            What it came from, for the report.
+        """
         if periodic not in self._judged:
             self._judged[periodic] = assess_period(periodic)
         found = self._judged[periodic]
@@ -166,11 +174,21 @@ class PeriodSearch(ScheduleSearch):
             self.judge(periodic, "cyclic chunks")
 
     def search_locally(self, seed: int) -> None:
-        """Climb from the starts and shake, in rounds."""
+        """Improve the starts by local search and perturbation, in rounds."""
         Rounds(self, self._starts, seed).run()
 
     def run_programs(self, by_slots: PartitionBound, seed: int, solver: str = "auto") -> None:
-        """Solve the lockstep program of every W whose bound leaves something to gain."""
+        """Solve the lockstep program (formulations/period.md) at every W with a bound below the best period.
+
+        Parameters
+        ----------
+        by_slots : PartitionBound
+            Bounds in lockstep: ``by_slots.at(W)`` on the period at W slots, ticks.
+        seed : int
+            Of the solver.
+        solver : str
+            As for `best_period`.
+        """
         solve_program = _program_of(solver)
         below = []
         impossible = 0
@@ -249,7 +267,7 @@ def best_period(
     gap : float
         Stop once (period - bound) / period is at most this.
     seed : int
-        For the solver and for the shakes of the local search.
+        For the solver and for the perturbations of the local search.
     solver : str
         Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
     callback : callable, optional
@@ -301,7 +319,25 @@ def search_of_method(
     gap: float = 1e-4,
     callback: Callable[[Progress], None] | None = None,
 ) -> PeriodSearch:
-    """Repeat the plan of one latency heuristic; parameters as for `best_period`."""
+    """Repeat the plan of one method, with bounds on every period.
+
+    Parameters
+    ----------
+    tables : Tables
+    name : str
+        As for `period_of_method`.
+    deadline : Deadline, optional
+        `TIME_LIMIT_S` from now by default.
+    gap : float
+        Up to which (period - bound) / period counts as optimal.
+    callback : callable, optional
+        As for `best_period`.
+
+    Raises
+    ------
+    InputError
+        If queues are unbounded, or there is no such method.
+    """
     search = PeriodSearch(tables, deadline=deadline or Deadline(TIME_LIMIT_S), gap=gap, callback=callback)
     found = period_of_method(tables, name, deadline=search.deadline)
     search.methods.append(found)

@@ -52,6 +52,13 @@ class PluginMethod:
     def run(self, state: SearchState, *, seed: int) -> tuple[str | None, str | None]:
         """Let the plugin look for a plan, and add the quick bounds.
 
+        Parameters
+        ----------
+        state : SearchState
+            Receives plan, bounds and notes; its deadline holds.
+        seed : int
+            Of the plugin's solver; a heuristic uses none.
+
         Returns
         -------
         reason : str or None
@@ -77,6 +84,13 @@ def plugin_names() -> tuple[str, ...]:
 def find_plugin_method(name: str, built_in: Sequence[str]) -> PluginMethod | None:
     """The plugin behind a name; None if the name is built in.
 
+    Parameters
+    ----------
+    name : str
+        Of a method.
+    built_in : sequence of str
+        Names of the built-in methods.
+
     Raises
     ------
     InputError
@@ -90,7 +104,14 @@ def find_plugin_method(name: str, built_in: Sequence[str]) -> PluginMethod | Non
 
 
 def blamed(error: BoundBeatenError, built_in: Sequence[str]) -> Exception:
-    """What to raise where a bound was beaten: the error of the plugin that proved it, if one did."""
+    """What to raise where a bound was beaten: the error of the plugin that proved it, if one did.
+
+    Parameters
+    ----------
+    error : BoundBeatenError
+    built_in : sequence of str
+        Names of the built-in methods.
+    """
     if error.bound.name in built_in or error.bound.name not in plugin_names():
         return error
     found = find_plugin_method(error.bound.name, built_in)

@@ -25,6 +25,15 @@ def program_step(program: Program) -> Callable[[JointSearch, AskedToStop], None]
     """What runs a program in the time of its step."""
 
     def run(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+        """Run the program, if there is time to build it.
+
+        Parameters
+        ----------
+        search : JointSearch
+            Its state receives plan, bound and notes.
+        asked_to_stop : callable
+            Not asked: the program follows the state's deadline.
+        """
         state, solver = search.state, search.strategy.solver
         if not worth_building(state, program.name, solver):
             return
@@ -64,7 +73,20 @@ def _proved_already(state: SearchState) -> str | None:
 
 
 def why_not_run(state: SearchState, strategy: Strategy) -> dict[str, str | None]:
-    """Of each program of a strategy why it did not run, in words; None if it did."""
+    """Say of each program of a strategy why it did not run; None if it did.
+
+    Parameters
+    ----------
+    state : SearchState
+        Of a solve that is over.
+    strategy : Strategy
+        Whose programs are asked about.
+
+    Returns
+    -------
+    dict of str to (str or None)
+        By the program's name.
+    """
     ran = {run.program for run in state.runs}
     records = {run.step: run for run in state.steps}
     why: dict[str, str | None] = {}
@@ -80,7 +102,17 @@ def why_not_run(state: SearchState, strategy: Strategy) -> dict[str, str | None]
 
 
 def worth_building(state: SearchState, name: str, solver: Solver) -> bool:
-    """Whether building a program leaves time to solve it; a note says if not."""
+    """Whether building a program leaves time to solve it; a note says if not.
+
+    Parameters
+    ----------
+    state : SearchState
+        Receives the note; its deadline is what is left.
+    name : str
+        Of the program, for the note.
+    solver : Solver
+        Whose model is built: size and building time differ.
+    """
     nonzeros = estimated_nonzeros(state.tables, solver.value)
     needed = estimated_building_s(state.tables, solver.value)
     if nonzeros > MOST_NONZEROS:

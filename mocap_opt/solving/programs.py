@@ -168,7 +168,15 @@ def solver_evidence(outcome: SolveOutcome) -> Evidence:
 
 
 def proved_infeasible(source: str, outcome: SolveOutcome) -> str:
-    """What a report says where a program has no solution."""
+    """What a report says where a program has no solution.
+
+    Parameters
+    ----------
+    source : str
+        Program and solver, such as ``"joint (highs)"``.
+    outcome : SolveOutcome
+        Of that run; says which solver confirmed it, if one did.
+    """
     by = "" if outcome.confirmed_by is None else f" (confirmed by {outcome.confirmed_by})"
     return f"{source} proved that no plan meets every rule{by}"
 

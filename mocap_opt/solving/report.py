@@ -68,7 +68,15 @@ class ProgramRun:
 
     @classmethod
     def of(cls, program: str, outcome: SolveOutcome) -> ProgramRun:
-        """Take from a solver's outcome what a report says of it."""
+        """Take from a solver's outcome what a report says of it.
+
+        Parameters
+        ----------
+        program : str
+            Its name.
+        outcome : SolveOutcome
+            Of its run.
+        """
         return cls(
             program,
             outcome.solver,
@@ -231,6 +239,12 @@ class Report:
 
 def relative_gap(latency: Fraction | int, bound: Bound | None) -> float | None:
     """(latency - bound) / latency; None where there is no bound.
+
+    Parameters
+    ----------
+    latency : Fraction or int, ticks
+    bound : Bound or None
+        Of a scope that covers that latency.
 
     Raises
     ------

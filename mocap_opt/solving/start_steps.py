@@ -27,6 +27,13 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
     If the share of this step ends before any of them has a plan, they are asked again, until one has, in
     all the time left and a little more; the quickest first, since the first one may have used up the share.
+
+    Parameters
+    ----------
+    search : JointSearch
+        `starts`, `reasons` and its state receive what is found.
+    asked_to_stop : callable
+        Checked between heuristics and by them.
     """
     ask_heuristics(search, FIRST, asked_to_stop)
     if search.state.best is not None or not asked_to_stop():
@@ -38,7 +45,15 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 
 def other_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Ask the other heuristics that may have a better plan; all that are left, as long as there is none."""
+    """Ask the other heuristics that may have a better plan; all that are left, as long as there is none.
+
+    Parameters
+    ----------
+    search : JointSearch
+        `starts`, `reasons` and its state receive what is found.
+    asked_to_stop : callable
+        Checked between heuristics and by them.
+    """
     ask_heuristics(search, OTHERS, asked_to_stop)
     for name in LAST:
         if search.state.best is not None:

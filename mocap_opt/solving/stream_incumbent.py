@@ -43,15 +43,39 @@ class StreamGoal:
     from_release: bool = False
 
     def value(self, requests: Sequence[Request], rank: tuple[Fraction | int, ...]) -> Fraction:
-        """What is minimised, ticks, of a sequence with that rank."""
+        """What is minimised, ticks, of a sequence with that rank (formulations/streams.md).
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            All of the stream, for their releases.
+        rank : tuple of Fraction or int, ticks
+            By `ranked`.
+        """
         return Fraction(rank[0]) - (sum(each.release for each in requests) if self.from_release else 0)
 
     def seconds(self, requests: Sequence[Request], value: Fraction | int) -> float:
-        """What is minimised as reports say it."""
+        """What is minimised as reports say it, seconds.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            All of the stream, for the tick and their number.
+        value : Fraction or int, ticks
+            What is minimised; a sum is reported as the mean.
+        """
         return requests[0].tables.seconds(Fraction(value) / (len(requests) if self.from_release else 1))
 
     def of_one(self, request: Request, bounds: Sequence[Bound]) -> list[Bound]:
-        """Bounds on the latency of the only request as bounds on what is minimised."""
+        """Bounds on the latency of the only request as bounds on what is minimised.
+
+        Parameters
+        ----------
+        request : Request
+            The only one of the stream.
+        bounds : sequence of Bound
+            On its latency from its release on.
+        """
         return list(bounds) if self.from_release else [shifted(bound, request.release) for bound in bounds]
 
 
@@ -121,6 +145,12 @@ class StreamSearch(ScheduleSearch):
 
     def offer(self, candidate: Candidate, source: str) -> bool:
         """Verify a sequence, run it without barriers, and keep it if it is better; tell whether it is.
+
+        Parameters
+        ----------
+        candidate : Candidate
+        source : str
+            What it came from, for the report.
 
         Raises
         ------

@@ -27,10 +27,10 @@ OWN_SHARE = 0.2
 """Part of the time left that planning every kind of request alone may take."""
 
 CLIMBED = 4
-"""Starts that a round of the local search climbs from, best first, the best of a family and order each."""
+"""Starts that a round of the local search improves, best first; each the best of its family and order."""
 
 STALLED = 12
-"""Shakes in a row without a better sequence that end a round."""
+"""Perturbations in a row without a better sequence that end a round."""
 
 
 def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
@@ -38,8 +38,8 @@ def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
 
     For every order and family of divisions to start from, each request is divided so that no chunk is
     longer than a common trial; and every request gets the plan that is best for it alone.  A local
-    search climbs from the best of these, then shakes the best sequence and climbs again.  Climbing
-    looks at lockstep; what it ends with is run without barriers too, and the better of both counts.
+    search improves the best of these, then again and again a perturbed copy of the best sequence.  It
+    compares latencies in lockstep; its result is also run event-driven, and the better of both counts.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: i
 def _improve(
     search: StreamSearch, pricer: Pricer, pool: Sequence[Candidate], options: Sequence[Options], seed: int
 ) -> None:
-    """Climb from starts, shake what is best and climb again, in rounds."""
+    """Iterated local search from the starts: perturb the best sequence and improve it again, in rounds."""
     moves = Moves(pricer, options, search.order_given, np.random.default_rng(seed))
     waiting, best = list(pool), pool[0]
 
@@ -131,7 +131,7 @@ def _improve(
         while stalled < STALLED and not search.done():
             climbed = moves.climb(moves.shake(best, strength), search.done)
             better = climbed.rank < best.rank
-            # Whoever is faster without barriers counts as well, and is where the next shake begins.
+            # A sequence that is better event-driven counts as well, and is perturbed next.
             faster = search.offer(climbed, "local search, shaken")
             best = climbed if better or faster else best
             stalled = 0 if better or faster else stalled + 1

@@ -1,4 +1,4 @@
-"""The step for plans whose chunks wait for memory: other homes, and boundaries to go with them."""
+"""The step for plans whose chunks wait for memory: it changes homes, and boundaries with them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
 
 ROUNDS = 3
-"""Times that it goes on from what it has found, as long as that helps."""
+"""Repetitions at most, each from the best plan so far, while the latency falls."""
 
 IN_TIME = " + homes in time"
-"""Ends the name of what such a plan came from."""
+"""Suffix of the source of plans that this step found."""
 
 
 def no_waiting_reduction(search: JointSearch) -> str | None:
@@ -42,7 +42,15 @@ def _traffic_costs_more(state: SearchState) -> bool:
 
 
 def waiting_reduction(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Let chunks wait less for memory, again from what was found as long as that helps."""
+    """Reduce waiting for memory, repeated from the best plan while the latency falls.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives better ones.
+    asked_to_stop : callable
+        Checked between searches and inside them.
+    """
     state = search.state
     for n in range(ROUNDS if search.round == 0 else 1):
         before = state.best_latency
@@ -53,14 +61,14 @@ def waiting_reduction(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 
 def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_to_stop: AskedToStop) -> None:
-    """Let the chunks of the best plan, or of boundaries better than its own, wait less for memory.
+    """Reduce the waiting for memory of the best plan, or of given plans with better boundaries.
 
     Parameters
     ----------
     state : SearchState
         Receives what is found; must have a plan.
     plans : sequence of Plan
-        Feasible; all get greedy homes, and that with the best boundaries is started from, whatever its homes.
+        Feasible; all get greedy homes, and the one with the best boundaries gets the full search.
     seed : int
     asked_to_stop : callable
     """
