@@ -142,7 +142,7 @@ def _times(
     whole = np.clip(np.floor(lengths).astype(np.int64), 1, tables.steps - 1)
 
     def by_length(table: IntArray) -> tuple[FloatArray, FloatArray]:
-        # The tail's own row differs by less than a step of its length; rounding puts it right.
+        # The last chunk's own row differs by less than a grid step; rounded boundaries are priced exactly.
         slope = (table[:, 0, whole + 1] - table[:, 0, whole]).astype(np.float64)
         return table[:, 0, whole] + (lengths - whole) * slope, slope
 

@@ -1,8 +1,8 @@
-"""Local search on boundaries for room: what must come in before a stage's end has to fit by then.
+"""Local search on boundaries that reduces the memory shortage at a target latency.
 
-For a trial latency the recursion tells which chunks cannot wait for a stage's end.  Their KV comes in
-beside what the stages before it have not freed; the bytes short, all memories taken together, are what
-the search brings down.  Once nothing is short the trial latency falls.
+For a target latency the recursion tells which chunks cannot wait until a stage has ended and freed its KV.
+Their KV has to fit beside what earlier stages have freed by then; the search minimises the bytes that are
+missing, all memories taken together.  Once none are missing the target is lowered.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
 FALL = 2.5e-4
-"""Part by which a latency reached falls for the next trial."""
+"""Part by which the target is lowered once a latency is reached."""
 
 TRIED = 256
-"""Neighbours looked at in a step, at most."""
+"""Neighbours evaluated in a step, at most."""
 
 MOST_ENTRIES = 500_000
-"""Largest stages x chunks x neighbours looked at at once."""
+"""Largest stages x chunks x neighbours evaluated at once."""
 
 STUCK = 4
 """Samples of neighbours without a better one after which the search ends."""
 
 PARTS = 64
-"""Latencies tried in one look for the least."""
+"""Latencies tried by `least_latency`, evenly spaced."""
 
 
 def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> IntArray:
-    """Bytes by which all memories together are too small for a latency, at their worst.
+    """Greatest shortage of all memories together over the ends of stages, at a target latency, bytes.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> I
     Returns
     -------
     int64[partition]
-        Not above 0 if what comes in before each stage's end fits.
+        Not above 0 if the KV that cannot wait for a stage's end fits before it, for every stage.
     """
     stages, chunks = tables.stages, indices.shape[1] - 1
     work, send = chunk_times(tables, indices.T)
@@ -63,7 +63,7 @@ def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> I
 
 
 def least_latency(tables: Tables, indices: IntArray, most: int) -> int | None:
-    """Least latency, of a few tried, for which all memories together have room; None if none below `most`.
+    """Least latency tried at which all memories together suffice; None if none below `most` does.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def repair_memory(
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> tuple[IntArray, int]:
-    """Move boundaries until a lower latency leaves room.
+    """Move boundaries so that memory suffices at a lower latency.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Local search on boundaries where links are scarce: homes that share them out, priced by the replays.
+"""Local search on boundaries where links are scarce: link-balanced homes, evaluated by the replays.
 
-`mocap_opt.search.local_search` looks at hundreds of moves at a price that knows no contention.  Here
+`mocap_opt.search.local_search` evaluates hundreds of moves by a makespan without contention.  Here
 every move gets homes of its own by the program of `mocap_opt.homes.link_balancing_lp`, and is replayed.
 """
 
@@ -32,7 +32,7 @@ def improve_contended(
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> Plan:
-    """Descend on boundaries, first improvement first, in the order of what they take without traffic.
+    """First-improvement local search on boundaries, moves in the order of their makespan without traffic.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def improve_contended(
 
 
 def _moves(tables: Tables, plan: Plan, rng: np.random.Generator) -> list[tuple[int, IntArray]]:
-    """Boundaries one move away, and what they take at least, ticks; least first."""
+    """Boundaries one move away, each with its makespan without traffic, ticks; least first."""
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
     for some in (shifts(tables, indices, rng), *recounts(tables, indices)):

@@ -1,4 +1,4 @@
-"""Divisions of a request to choose from, as many families as there are ways to cut a prompt evenly."""
+"""Partitions of a request into chunks to choose from: a family for each way to make chunks alike."""
 
 from __future__ import annotations
 

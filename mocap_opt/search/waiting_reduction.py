@@ -22,7 +22,7 @@ from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
 SLACKS = (0.0, 0.0025, 0.005, 0.0075, 0.01)
-"""By how much more than their own latency boundaries are moved for, as a part of it."""
+"""Excess of the target over the makespan of the boundaries with all KV at home, as a part of it."""
 
 ROUNDS = 2
 """How often boundaries are moved for one such latency; the noncritical predecessors change with them."""
@@ -34,7 +34,7 @@ SAMPLES = 2
 """Seeds with which each is tried."""
 
 FINE = 1e-3
-"""Part of the latency at which halving ends."""
+"""Width of the bisection interval at which it ends, as a part of the latency."""
 
 TRIALS = 8
 """Latencies for which greedy homes are tried."""
@@ -104,7 +104,7 @@ def _halved(
     seed: int,
     asked_to_stop: AskedToStop,
 ) -> Iterator[IntArray]:
-    """Better and better homes by CP-SAT for one partition, for latencies halfway to the least or the best."""
+    """Homes of ever smaller makespan for one partition: CP-SAT, bisection on the latency to meet."""
     # The least latency is rarely reached: begin a quarter of the way up.
     low, trial = least, least + (known - least) // 4
     while trial < known * (1 - FINE / 4) and not asked_to_stop():

@@ -74,7 +74,7 @@ def no_energetic_traffic(search: JointSearch) -> str | None:
 
 
 def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Prove of the partitions that could be faster that their traffic does not fit in time.
+    """Rule out partitions that could be faster: prove that links cannot carry their KV traffic in that time.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def no_branching(search: JointSearch) -> str | None:
 
 
 def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Prove higher and higher latencies impossible by branch and bound on the boundaries.
+    """Raise the lower bound by branch and bound on the boundaries.
 
     Parameters
     ----------

@@ -86,8 +86,8 @@ def solve_with_each(
     alike = objective_of(instance) is Objective.LATENCY
     for method in methods:
         waiting = stop.is_set()
-        # What is one for the instance is made once; a plugin's word is held against the others only at the
-        # end, so that it gets the blame.
+        # Bounds and proofs hold for every method and are made once; those of plugins are compared only at
+        # the end, so that a false one is blamed on its plugin.
         trusted = [answer for answer in answers if alike and answer.report.method in METHOD_NAMES]
         proved = next((each for each in trusted if each.report.status is Status.INFEASIBLE), None)
         if proved is not None:

@@ -180,7 +180,7 @@ class SearchState:
 
     @property
     def proved_anywhere(self) -> int:
-        """The best bound on any execution, ticks; one on lockstep alone is no premise of a proof for all."""
+        """The best bound on any execution, ticks, 0 without one; bounds on lockstep alone do not count."""
         found = best(self.bounds, covering(None))
         return 0 if found is None else found.ticks
 
@@ -200,7 +200,7 @@ class SearchState:
         return self.deadline.expired or self.closed()
 
     def closed(self) -> bool:
-        """Whether bounds that need no further proof close the gap as far as was asked for."""
+        """Whether bounds that may close gaps (`Bound.closes`) reach the gap that was asked for."""
         latency = self.best_latency
         sure = best((bound for bound in self.bounds if bound.closes), covering(self.execution))
         gap = None if latency is None else relative_gap(latency, sure)
@@ -301,7 +301,7 @@ class SearchState:
         self._drop_beaten()
 
     def _drop_beaten(self) -> None:
-        """Take back bounds from floating point that a plan in hand beats; of all others that is a defect."""
+        """Drop bounds from floating point that a plan in hand beats; any other beaten bound is a defect."""
         found = [each for each in (self.best, self.best_lockstep) if each is not None]
         for bound in [each for each in self.bounds if each.floating]:
             lockstep = bound.scope is Scope.LOCKSTEP

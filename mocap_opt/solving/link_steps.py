@@ -127,7 +127,7 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
 
 
 def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Move single homes of the best plan where contention holds it above what it takes without.
+    """Local search on single homes of the best plan, down to its latency with all KV at home.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class PeriodSearch(ScheduleSearch):
         return plan
 
     def try_starts(self, plans: Sequence[Plan] = ()) -> None:
-        """Price equal chunks, known plans' chunks and even ones, with homes in the cycle; replay the best.
+        """Estimate equal chunks, known plans' chunks and even chunk times, homes cyclic; replay the best.
 
         Parameters
         ----------

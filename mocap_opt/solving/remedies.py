@@ -132,7 +132,7 @@ def _has_plan(instance: Instance, override: str, asked_to_stop: AskedToStop) -> 
 
 
 def _longest_that_fits(instance: Instance, asked_to_stop: AskedToStop) -> int | None:
-    """The longest prompt with a plan that halving the range finds in the time, tokens; None if none."""
+    """The longest prompt with a plan that bisection finds in the time, tokens; None if none."""
     quantum, best = instance.chunking.quantum, 0
     low, high = 0, -(-instance.workload.tokens // quantum)
     while high - low > 1 and not asked_to_stop():

@@ -15,11 +15,11 @@ AGAIN = ("uniform-greedy", "search-greedy", "mocap")
 """The same in the order in which they are asked again where time is too short for all: least work first."""
 
 OTHERS = ("search-spread", "terapipe")
-"""Those that find a better start than the first ones somewhere: where links are scarce, and where chunk times
-were measured."""
+"""Those that find a better start than the first ones on some instances: where links are scarce, and where
+chunk times were measured."""
 
 LAST = tuple(name for name in METHODS if name not in (*FIRST, *OTHERS))
-"""The rest, which never do, but may find the only plan."""
+"""The rest: they found no better start on the benchmarks, but may find the only plan."""
 
 
 def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -45,7 +45,7 @@ def first_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 
 def other_heuristics(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Ask the other heuristics that may have a better plan; all that are left, as long as there is none.
+    """Ask the other heuristics that may have a better plan, and the rest as long as there is no plan.
 
     Parameters
     ----------

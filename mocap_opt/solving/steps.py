@@ -185,7 +185,7 @@ def _perform(step: Step, search: JointSearch, record: StepRun) -> StepRun:
         allowed = state.deadline.limit_s if state.deterministic_limit is None else None
         note = _caught(step, search, asked_to_stop)
     state.doing = None
-    # Here a plan that beats a bound is found out, next to the step that is to blame.
+    # Raises if a plan beats a bound, here, so that the step that made either is known.
     state.current_gap()
     latency_after, bound_after = _seconds(state)
     first = record.runs == 0

@@ -194,7 +194,7 @@ def _search_exactly(search: StreamSearch) -> None:
 
 
 def _refute(search: StreamSearch) -> None:
-    """Without a sequence, try to prove that there is none: a request that fits alone nowhere fits in none."""
+    """Without a sequence, try to prove that there is none: that some request has no plan even alone."""
     unlike = {id(request.tables): request for request in search.requests}
     for request in unlike.values():
         impossible = prove_infeasible(request.tables, search.deadline)

@@ -144,7 +144,7 @@ class StreamSearch(ScheduleSearch):
         return self.deadline.share(fraction).unless(lambda: self.closed)
 
     def offer(self, candidate: Candidate, source: str) -> bool:
-        """Verify a sequence, run it without barriers, and keep it if it is better; tell whether it is.
+        """Verify a sequence, replay it event-driven, and keep it if it is better; return whether it is.
 
         Parameters
         ----------
