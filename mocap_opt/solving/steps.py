@@ -22,8 +22,8 @@ STALLED = 3
 """Rounds in a row without a better plan or bound after which no further one is begun."""
 
 
-RESERVED = 0.25
-"""Part of the time limit that is kept for programs to come: searches before them share out the rest."""
+RESERVED = 0.2
+"""Part of the time limit that is kept for programs to come: no search before them may go on into it."""
 
 
 class Raises(StrEnum):
@@ -50,7 +50,7 @@ class Step:
         What it does, in a line.
     raises : Raises
     share : float
-        Part of the time left when it begins that it may take; of the time that is not kept for programs.
+        Part of the time left when it begins that it may take, at most.
     run : callable
         Takes the search and a question to ask often, which says when its share is over.
     when : str
@@ -79,8 +79,8 @@ class Step:
     def share_in(self, search: JointSearch) -> float:
         """Its share of the time left in a search.
 
-        What is kept for programs to come is not shared out among the steps before them, unless there is
-        no plan yet: programs do best from a plan.
+        It ends where the time begins that is kept for programs to come, unless there is no plan yet:
+        programs do best from a plan.
         """
         state, deadline = search.state, search.state.deadline
         if not any(map(search.awaits, search.strategy.programs)):
@@ -91,7 +91,7 @@ class Step:
         if left is None:
             return self.share
         kept = RESERVED * (deadline.elapsed_s + left)
-        return self.share * (1.0 - kept / left if left > kept else 0.0)
+        return min(self.share, max(0.0, 1.0 - kept / left)) if left else self.share
 
     def obstacle(self, search: JointSearch) -> str | None:
         """Why it does not run now, in words; None if it does."""
