@@ -1,4 +1,4 @@
-"""Whole pages by way of fluid ones: a linear program, then integers next to its solution."""
+"""Whole pages from fractional ones: a linear program, then the integers next to its solution."""
 
 from __future__ import annotations
 
