@@ -53,7 +53,6 @@ def test_functions_that_answer_for_one_prompt_refuse_other_objectives(
 @pytest.mark.parametrize(
     "command",
     [
-        ("plot", "--kind", "gantt", "--out", "x.png"),
         ("plot", "--kind", "bounds", "--out", "x.png"),
         ("plot", "--kind", "compare", "--out", "x.png"),
         ("report", "--out", "x.html"),

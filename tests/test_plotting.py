@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from test_cli import run, run_json
 from toy_instances import toy
 
+from mocap_opt.instance import load_instance
 from mocap_opt.pictures import plots
 from mocap_opt.pictures.palette import (
     ACTIVITY_COLOURS,
@@ -26,11 +27,12 @@ from mocap_opt.pictures.palette import (
     byte_unit,
     time_unit,
 )
-from mocap_opt.pictures.run_view import RunView, view_run
+from mocap_opt.pictures.run_view import RunView, view_run, view_schedule
 from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.replay.activity import WAITS, Activity
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.solving import Progress
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -245,6 +247,69 @@ def test_plot_writes_every_kind(kind, solved, tmp_path, capsys):
     code, said, _ = run("plot", file, plan, "--kind", kind, "--out", out, capsys=capsys)
     assert (code, said.strip()) == (0, str(out))
     assert out.read_text().startswith("<?xml")
+
+
+@pytest.fixture(params=["period", "stream", "mean-completion"])
+def of_several(request, tmp_path) -> Path:
+    """An instance of several requests."""
+    data = load_instance(INSTANCES / "tiny-slack.json").replace("pipeline.queue_depth=2").to_dict()
+    requests = {"requests": [{"tokens": 4, "name": "$a$"}, {"tokens": 3}]}
+    changes = {"objective": request.param} | ({} if request.param == "period" else {"workload": requests})
+    file = tmp_path / "several.json"
+    file.write_text(json.dumps({**data, **changes}))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["gantt", "memory", "mesh"])
+def test_plot_draws_streams_and_periods(kind, of_several, tmp_path, capsys):
+    plan = tmp_path / "plan.json"
+    assert run("solve", of_several, "--time-limit", "1", "--out", plan, capsys=capsys)[0] == 0
+    pictures = []
+    for execution in ("lockstep", "event-driven"):
+        out = tmp_path / f"{execution}.svg"
+        arguments = (of_several, plan, "--kind", kind, "--out", out, "--execution", execution)
+        code, said, err = run("plot", *arguments, capsys=capsys)
+        assert (code, said.strip()) == (0, str(out)), err
+        pictures.append(out.read_text())
+    assert pictures[0] != pictures[1]
+    code, _, err = run("plot", of_several, "--kind", kind, "--time-limit", "1", "--out", out, capsys=capsys)
+    assert code == 0, err
+
+
+def test_a_broken_schedule_is_not_drawn(of_several, tmp_path, capsys):
+    plan, out = tmp_path / "plan.json", tmp_path / "x.png"
+    assert run("solve", of_several, "--method", "uniform", "--out", plan, capsys=capsys)[0] == 0
+    data = json.loads(plan.read_text())
+    if "slots" in data:
+        data["slots"] = 1
+    else:
+        data["requests"][1]["slot"] = 0
+    plan.write_text(json.dumps(data))
+    code, said, err = run("plot", of_several, plan, "--kind", "gantt", "--out", out, capsys=capsys)
+    assert (code, said) == (3, "")
+    assert "slots apart" in err or "needs the first stage" in err
+    assert not out.exists()
+
+
+def test_bars_of_several_requests_are_coloured_and_named_by_request():
+    tables = make_tables(2, 4, linear=10, queue_depth=2)
+    requests = tuple(
+        ScheduledRequest(tables, Plan((0, 2, 4)), 2 * n, name=name)
+        for n, name in enumerate(("$a$", "b" * 40))
+    )
+    view = view_schedule(Schedule(requests), Execution.LOCKSTEP)
+    ax = plots.gantt(axes(), view)
+    bars = next(c for c in ax.collections if len(c.get_paths()) == 8)
+    assert len({tuple(c) for c in bars.get_facecolor().tolist()}) == 2
+    assert sorted(text.get_text() for text in ax.texts) == ["0"] * 4 + ["1"] * 4
+    bar = next(other for other in ax.figure.axes if other is not ax)
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["$a$", "b" * 13 + "…"]
+    named = plots.memory(axes(), view).texts
+    assert [text.get_text() for text in named] == ["$a$ has left ", "b" * 13 + "… has left "]
+    title = plots.gantt_figure(view).get_suptitle()
+    assert "2 requests, 4 chunks" in title
+    period = view_schedule(Schedule.of(tables, Plan((0, 2, 4)), 2), Execution.LOCKSTEP)
+    assert "period 40 ns lockstep, the first 4 requests" in plots.gantt_figure(period).get_suptitle()
 
 
 def test_plot_reads_logs_and_comparisons(solved, tmp_path, capsys):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from mocap_opt.baselines.registry import built_in_name
+from mocap_opt.cli.answers import load_given_plan
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import complete_methods, file_argument, set_option, solve_options
 from mocap_opt.cli.outputs import load_progress, require_outputs
@@ -18,17 +19,21 @@ from mocap_opt.files import parse_json, read_text, source_name, write_text_atomi
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.optional_dependencies import require
-from mocap_opt.pictures.run_view import RunView, view_run
+from mocap_opt.pictures.run_view import RunView, view_schedule
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import load_plan
-from mocap_opt.schedule.verify import violations
-from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve
+from mocap_opt.schedule.verify import schedule_violations
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import METHOD_NAMES, Progress
+from mocap_opt.solving.api import evaluate, solve
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.side_by_side import Contender, judge_plans, run_methods
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
+
+if TYPE_CHECKING:
+    from mocap_opt.solving.api import Answer
 
 KINDS = ("gantt", "memory", "mesh", "bounds", "compare")
 FORMATS = ("png", "svg", "pdf")
@@ -103,9 +108,10 @@ def _plot(
 ) -> ExitCode:
     """Draw a picture of a PLAN on the instance FILE.
 
-    gantt, memory and mesh take one PLAN; without one the instance is solved first.  bounds draws
-    the best plan and the best bound over the time of a solve.  compare sets the PLANs, or else the
-    methods, side by side.  Ctrl-C ends a solve and draws what was found.
+    gantt, memory and mesh take one PLAN, of any objective; without one the instance is solved first.
+    Of a period as many requests are drawn as are on the wafer at once, and two more.  bounds draws the best
+    plan and the best bound over the time of a solve.  compare sets the PLANs, or else the methods, side by
+    side.  Both answer for one prompt.  Ctrl-C ends a solve and draws what was found.
     """
     if PurePath(out).suffix.lower().lstrip(".") not in FORMATS:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
@@ -119,7 +125,8 @@ def _plot(
     from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     instance = load_instance(file, overrides)
-    require_supported(instance, "plot")
+    require_supported(instance, f"plot --kind {kind}")
+    require_supported(instance, "solve", command=True, **options)
     if kind == "bounds":
         progress, end_s = _progress(instance, source, options)
         if all(p.latency_s is None and p.bound_s is None for p in progress):
@@ -160,36 +167,23 @@ def _refuse_beside_plans(plans: tuple[str, ...], options: dict[str, Any]) -> Non
 
 
 def _view(instance: Instance, plan: str | None, execution: str | None, options: dict[str, Any]) -> RunView:
-    wanted = None if execution is None else Execution(execution)
     if plan is not None:
-        tables = build_tables(instance)
-        return view_run(tables, readable_plan(plan, tables), wanted)
-    solution = follow("solving", lambda stop, line: solve(instance, callback=line.tell, stop=stop, **options))
-    if solution.plan is None:
-        raise NothingToDrawError(solution.report.reason or "no plan found")
-    return view_run(solution.tables, solution.plan, wanted)
-
-
-def readable_plan(path: str, tables: Tables) -> Plan:
-    """Read a plan that may be drawn.
-
-    Parameters
-    ----------
-    path : str
-    tables : Tables
-
-    Raises
-    ------
-    BrokenPlanError
-        If it breaks a rule.
-    """
-    plan = load_plan(path, tables)
-    broken = violations(tables, plan)
-    if broken:
-        raise BrokenPlanError(
-            f"{source_name(path)}: " + "; ".join(str(violation) for violation in broken[:10])
+        # Without bounds: nothing of them is drawn.
+        answer = evaluate(instance, load_given_plan(plan, instance), bounds=())
+        schedule, row = answer.schedule, answer.row
+        if schedule is None or row["status"] == Status.INFEASIBLE.value:
+            # A stream's row lists its broken rules, the order asked for among them.
+            broken = row.get("violations") or (() if schedule is None else schedule_violations(schedule))
+            told = "; ".join(map(str, broken[:10])) or row["reason"]
+            raise BrokenPlanError(f"{source_name(plan)}: {told}")
+    else:
+        answer = follow(
+            "solving", lambda stop, line: solve(instance, callback=line.tell, stop=stop, **options)
         )
-    return plan
+    if answer.schedule is None:
+        raise NothingToDrawError(answer.row["reason"] or "no plan found")
+    lockstep = (execution or answer.row["execution"]) == Execution.LOCKSTEP
+    return view_schedule(answer.schedule, Execution.LOCKSTEP if lockstep else Execution.EVENT)
 
 
 def _progress(
@@ -199,15 +193,14 @@ def _progress(
         return load_progress(source), None
     found: list[Progress] = []
 
-    def _work(stop: threading.Event, line: Line) -> Solution:
+    def _work(stop: threading.Event, line: Line) -> Answer:
         def news(progress: Progress) -> None:
             found.append(progress)
             line.tell(progress)
 
         return solve(instance, callback=news, stop=stop, **options)
 
-    solution = follow("solving", _work)
-    return found, solution.report.runtime_s
+    return found, follow("solving", _work).row["runtime_s"]
 
 
 def _rows(source: str, name: str) -> list[dict[str, Any]]:

@@ -77,12 +77,15 @@ STREAM_QUESTIONS: Mapping[str, frozenset[str]] = {
     "bound": frozenset({"quick", "as_json", "time_limit_s", "stop", "on_note", "on_bound"}),
     "compare": BY_METHOD,
     "study": BY_METHOD,
+    **dict.fromkeys(
+        ("plot --kind gantt", "plot --kind memory", "plot --kind mesh"), frozenset({"execution"})
+    ),
 }
 """What a stream can be asked, whatever is minimised."""
 
 STREAM_ANSWERED = (
-    "solve, evaluate, bound, compare and study answer a stream, which has no Pyomo program; one of its "
-    "requests as workload.tokens is a prompt"
+    "solve, evaluate, bound, compare, study and plot (gantt, memory, mesh) answer a stream, which has no "
+    "Pyomo program; one of its requests as workload.tokens is a prompt"
 )
 
 OBJECTIVES: Mapping[Objective, Record] = {
@@ -97,7 +100,8 @@ OBJECTIVES: Mapping[Objective, Record] = {
             "tables": frozenset({"out"}),
             "export": frozenset({"program", "interval", "force"}),
         },
-        "solve, evaluate, bound, compare, tradeoff, study and export answer the period; "
+        "solve, evaluate, bound, compare, tradeoff, study, export and plot (gantt, memory, mesh) answer the "
+        "period; "
         'objective "latency" asks of one prompt',
     ),
     Objective.STREAM: Record(

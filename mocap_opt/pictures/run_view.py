@@ -1,8 +1,8 @@
-"""One execution of a plan with all that pictures show of it."""
+"""One execution of a schedule with all that pictures show of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,9 +15,9 @@ from mocap_opt.replay.activity import (
     lockstep_activity,
     lockstep_transfers,
 )
-from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError
-from mocap_opt.replay.event import replay_event
-from mocap_opt.replay.lockstep import replay_lockstep
+from mocap_opt.replay.evaluation import Execution, assess_period, require_feasible
+from mocap_opt.replay.event import run_event
+from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.usage import (
     Load,
     MemoryHistory,
@@ -27,23 +27,27 @@ from mocap_opt.replay.usage import (
     lockstep_memory,
 )
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.verify import violations
+from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.tables.cost_tables import Tables
 
 SAMPLES = 240
 """Intervals into which an event-driven run is cut to show the load of links and ports."""
 
+STEADY_REQUESTS = 2
+"""Requests of a period that are shown beyond those that are on the wafer at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunView:
-    """An execution of a plan.
+    """An execution of a schedule.
 
     Attributes
     ----------
-    tables : Tables
-    plan : Plan
+    schedule : Schedule
+        Of requests without end, the first ones.
     execution : Execution
-    latency : Fraction, ticks
+    completion : tuple of Fraction, ticks
+        When every request has left.
     intervals : tuple of Interval
         What every stage does.
     transfers : tuple of Transfer
@@ -51,16 +55,41 @@ class RunView:
     memory : MemoryHistory
     load : Load
         Of links and ports: by slot in lockstep, by `SAMPLES` equal intervals otherwise.
+    endless : bool
+        Whether the requests come again without end.
+    period : Fraction or None, ticks
+        If they do; None where the execution is not seen to repeat.
     """
 
-    tables: Tables
-    plan: Plan
+    schedule: Schedule
     execution: Execution
-    latency: Fraction
+    completion: tuple[Fraction, ...]
     intervals: tuple[Interval, ...]
     transfers: tuple[Transfer, ...]
     memory: MemoryHistory
     load: Load
+    endless: bool = False
+    period: Fraction | None = None
+
+    @property
+    def tables(self) -> Tables:
+        """Of the first request, for what all share."""
+        return self.schedule.machine
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the only request; ValueError if there are several."""
+        return self.schedule.plan
+
+    @property
+    def chunks(self) -> tuple[tuple[int, int], ...]:
+        """Of every chunk, as they are numbered through all requests, its request's place and its own."""
+        return tuple((n, j) for n, request in enumerate(self.schedule) for j in range(request.plan.chunks))
+
+    @property
+    def latency(self) -> Fraction:
+        """When the last request has left, ticks."""
+        return max(self.completion)
 
     @property
     def latency_s(self) -> float:
@@ -69,46 +98,66 @@ class RunView:
 
 
 def view_run(tables: Tables, plan: Plan, execution: Execution | None = None) -> RunView:
-    """Execute a plan and gather what there is to see.
+    """`view_schedule` of one request.
 
     Parameters
     ----------
     tables : Tables
     plan : Plan
     execution : Execution, optional
-        Default: the faster one, whose latency is reported.
+        See `view_schedule`.
+    """
+    return view_schedule(Schedule.of(tables, plan), execution)
+
+
+def view_schedule(schedule: Schedule, execution: Execution | None = None) -> RunView:
+    """Execute a schedule and gather what there is to see.
+
+    Of a request that comes again without end as many are executed as are on the wafer at once, and
+    `STEADY_REQUESTS` more.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    execution : Execution, optional
+        Default: the one whose last request leaves earlier, or of requests without end the one of the
+        reported period.
 
     Raises
     ------
     InfeasiblePlanError
-        If the plan is not feasible; check with `mocap_opt.schedule.verify.violations` first.
+        If the schedule is not feasible; check with `mocap_opt.schedule.verify.schedule_violations` first.
     """
-    broken = violations(tables, plan)
-    if broken:
-        raise InfeasiblePlanError("; ".join(str(violation) for violation in broken))
+    if schedule.interval is not None:
+        whole = assess_period(schedule)
+        execution = execution or whole.execution
+        period = whole.event.period if execution is Execution.EVENT else Fraction(whole.lockstep.period)
+        (request,) = schedule
+        at_once = -(-(request.plan.chunks + schedule.stages - 1) // schedule.interval)
+        shown = identical_requests(request.tables, request.plan, at_once + STEADY_REQUESTS, schedule.interval)
+        return replace(view_schedule(shown, execution), endless=True, period=period)
+    require_feasible(schedule)
     if execution is not Execution.EVENT:
-        lockstep = replay_lockstep(tables, plan)
-        if execution is None and replay_event(tables, plan).latency < lockstep.latency:
-            return view_run(tables, plan, Execution.EVENT)
+        lockstep = run_lockstep(schedule)
+        if execution is None and run_event(schedule).latency < lockstep.latency:
+            return view_schedule(schedule, Execution.EVENT)
         return RunView(
-            tables,
-            plan,
+            schedule,
             Execution.LOCKSTEP,
-            Fraction(lockstep.latency),
-            lockstep_activity(tables, plan, lockstep),
-            lockstep_transfers(tables, plan, lockstep),
-            lockstep_memory(tables, plan, lockstep),
-            lockstep_load(tables, lockstep),
+            tuple(map(Fraction, lockstep.completion)),
+            lockstep_activity(lockstep),
+            lockstep_transfers(lockstep),
+            lockstep_memory(lockstep),
+            lockstep_load(lockstep),
         )
-    event = replay_event(tables, plan, log=True)
+    event = run_event(schedule, log=True)
     edges = np.linspace(0.0, float(event.latency), SAMPLES + 1)
     return RunView(
-        tables,
-        plan,
+        schedule,
         Execution.EVENT,
-        event.latency,
-        event_activity(tables, plan, event),
+        event.completion,
+        event_activity(schedule, event),
         event_transfers(event),
-        event_memory(tables, plan, event),
-        event_load(tables, event, edges),
+        event_memory(schedule, event),
+        event_load(schedule.machine, event, edges),
     )

@@ -6,7 +6,7 @@ For the event-driven execution the intervals add up to the accounts of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -17,9 +17,7 @@ from mocap_opt.replay.event import EventReplay, MessageRecord
 from mocap_opt.replay.lockstep import LockstepReplay
 from mocap_opt.replay.traffic import kv_traffic, stretch
 from mocap_opt.replay.transfers import Kind, schedule_messages
-from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 
 
 class Activity(Enum):
@@ -40,7 +38,7 @@ WAITS = tuple(activity for activity in Activity if activity is not Activity.COMP
 
 @dataclass(frozen=True)
 class Interval:
-    """A stage doing one thing.
+    """A stage doing one thing; chunks are numbered through all requests.
 
     Attributes
     ----------
@@ -87,7 +85,7 @@ class Transfer:
     memories: tuple[int, ...]
 
 
-def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Interval, ...]:
+def event_activity(schedule: Schedule, replay: EventReplay) -> tuple[Interval, ...]:
     """Intervals of an event-driven run, stage by stage in order of time.
 
     Time before a stage's first chunk has arrived and after its last one has ended is left out.
@@ -96,13 +94,12 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
+    schedule : Schedule
     replay : EventReplay
-        Of that plan.
+        Of that schedule.
     """
-    waits_for = schedule_messages(Schedule.of(tables, plan)).admission_predecessors
-    depth = tables.queue_depth
+    waits_for = schedule_messages(schedule).admission_predecessors
+    depth, stages = schedule.machine.queue_depth, schedule.stages
     limits = _limits(replay.log or ())
     found: list[Interval] = []
     for i, starts in enumerate(replay.start):
@@ -110,7 +107,7 @@ def event_activity(tables: Tables, plan: Plan, replay: EventReplay) -> tuple[Int
         for j, start in enumerate(starts):
             here = max(free, replay.arrival[i][j])
             room = here
-            if depth is not None and j >= depth and i + 1 < tables.stages:
+            if depth is not None and j >= depth and i + 1 < stages:
                 room = max(here, replay.start[i + 1][j - depth])
             computed, end = replay.compute_end[i][j], replay.end[i][j]
             steps = (
@@ -136,34 +133,37 @@ def _limits(log: Sequence[MessageRecord]) -> dict[tuple[int, int], str]:
     return {chunk: record.rates[-1][2] for chunk, record in last.items() if record.rates}
 
 
-def lockstep_activity(tables: Tables, plan: Plan, replay: LockstepReplay) -> tuple[Interval, ...]:
-    """Intervals of a lockstep run, stage by stage in order of time.
+def lockstep_activity(replay: LockstepReplay) -> tuple[Interval, ...]:
+    """Intervals of a lockstep run that comes to an end, request by request, stage by stage.
 
     In the compute phase a stage computes, tau + (1 - f) x, and then waits: for KV traffic if a link
     or port sets the length of the phase, else at the barrier for the stage that does.  In the
     communication phase all but the last stage send, and wait for the slowest send or link.
-
-    Parameters
-    ----------
-    tables : Tables
-    plan : Plan
-    replay : LockstepReplay
-        Of that plan.
     """
-    index = plan.grid_indices(tables)
-    slots = replay.work.size
-    stretched = stretch(tables, kv_traffic(tables, plan.remote_pages(tables), slots)).tolist()
-    start, work, exchange = replay.start.tolist(), replay.work.tolist(), replay.exchange.tolist()
     found: list[Interval] = []
+    first = 0
+    for request in replay.schedule:
+        found += _request_activity(request, first, replay)
+        first += request.plan.chunks
+    return tuple(found)
+
+
+def _request_activity(request: ScheduledRequest, first: int, replay: LockstepReplay) -> Iterator[Interval]:
+    """Intervals of one request, whose chunks are numbered from `first` on."""
+    tables, plan = request.tables, request.plan
+    index = plan.grid_indices(tables)
+    own_slots = plan.chunks + tables.stages - 1
+    stretched = stretch(tables, kv_traffic(tables, plan.remote_pages(tables), own_slots)).tolist()
+    start, work, exchange = replay.start.tolist(), replay.work.tolist(), replay.exchange.tolist()
     for i in range(tables.stages):
         tau = tables.tau(i, index[:-1], index[1:]).tolist()
         send = tables.send_time(i, index[:-1], index[1:]).tolist()
         for j in range(plan.chunks):
-            t = i + j
+            t = request.slot + i + j
             setter = replay.work_bound_by[t]
             wait = Activity.BARRIER if setter.startswith("stage") else Activity.KV
             begin = start[t]
-            computed, worked = begin + tau[j] + stretched[i][t], begin + work[t]
+            computed, worked = begin + tau[j] + stretched[i][i + j], begin + work[t]
             sent = worked + (send[j] if i + 1 < tables.stages else 0)
             steps = (
                 (Activity.COMPUTE, begin, computed, ""),
@@ -173,8 +173,7 @@ def lockstep_activity(tables: Tables, plan: Plan, replay: LockstepReplay) -> tup
             )
             for activity, begins, ends, cause in steps:
                 if begins < ends:
-                    found.append(Interval(i, j, activity, Fraction(begins), Fraction(ends), cause))
-    return tuple(found)
+                    yield Interval(i, first + j, activity, Fraction(begins), Fraction(ends), cause)
 
 
 def event_transfers(replay: EventReplay) -> tuple[Transfer, ...]:
@@ -201,25 +200,24 @@ def event_transfers(replay: EventReplay) -> tuple[Transfer, ...]:
     )
 
 
-def lockstep_transfers(tables: Tables, plan: Plan, replay: LockstepReplay) -> tuple[Transfer, ...]:
-    """Remote reads and writes of a lockstep run: paced to last the whole compute phase of their slot.
+def lockstep_transfers(replay: LockstepReplay) -> tuple[Transfer, ...]:
+    """Remote reads and writes of a lockstep run that comes to an end.
 
-    Parameters
-    ----------
-    tables : Tables
-    plan : Plan
-    replay : LockstepReplay
-        Of that plan.
+    They are paced to last the whole compute phase of their slot.
     """
-    written = plan.remote_pages(tables) * tables.page_bytes[:, None, None]
-    # Running chunk j, a stage reads what its chunks before j keep elsewhere.
-    read = np.cumsum(written, axis=1) - written
     start, work = replay.start.tolist(), replay.work.tolist()
     found: list[Transfer] = []
-    for i, j in np.argwhere((written + read).any(axis=2)).tolist():
-        begins, ends = Fraction(start[i + j]), Fraction(start[i + j] + work[i + j])
-        for kind, size in ((Kind.READ, read[i, j]), (Kind.WRITE, written[i, j])):
-            memories = tuple(np.flatnonzero(size).tolist())
-            if memories:
-                found.append(Transfer(i, j, kind, begins, ends, int(size.sum()), memories))
+    first = 0
+    for request in replay.schedule:
+        written = request.plan.remote_pages(request.tables) * request.tables.page_bytes[:, None, None]
+        # Running chunk j, a stage reads what its chunks before j keep elsewhere.
+        read = np.cumsum(written, axis=1) - written
+        for i, j in np.argwhere((written + read).any(axis=2)).tolist():
+            t = request.slot + i + j
+            begins, ends = Fraction(start[t]), Fraction(start[t] + work[t])
+            for kind, size in ((Kind.READ, read[i, j]), (Kind.WRITE, written[i, j])):
+                memories = tuple(np.flatnonzero(size).tolist())
+                if memories:
+                    found.append(Transfer(i, first + j, kind, begins, ends, int(size.sum()), memories))
+        first += request.plan.chunks
     return tuple(found)

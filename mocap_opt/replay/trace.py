@@ -20,6 +20,7 @@ from mocap_opt.replay.activity import Activity, event_activity
 from mocap_opt.replay.event import EventReplay, MessageRecord, replay_event
 from mocap_opt.replay.transfers import Kind
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_bandwidth, format_bytes
 
@@ -133,7 +134,7 @@ def _names(tables: Tables) -> list[Event]:
 
 def _slices(tables: Tables, plan: Plan, replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
     """What every stage does: slices of a track never overlap."""
-    for interval in event_activity(tables, plan, replay):
+    for interval in event_activity(Schedule.of(tables, plan), replay):
         begin, end = clock(interval.start), clock(interval.end)
         args: dict[str, Any] = {"chunk": interval.chunk}
         if interval.activity is Activity.COMPUTE:

@@ -14,6 +14,7 @@ from mocap_opt.replay.event import EventReplay
 from mocap_opt.replay.lockstep import LockstepReplay
 from mocap_opt.replay.transfers import Kind
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,14 +47,9 @@ class Load:
         return Load(self.edges[[0, -1]], link, port)
 
 
-def lockstep_load(tables: Tables, replay: LockstepReplay) -> Load:
-    """Load by slot, KV cache and activations together.
-
-    Parameters
-    ----------
-    tables : Tables
-    replay : LockstepReplay
-    """
+def lockstep_load(replay: LockstepReplay) -> Load:
+    """Load by slot, KV cache and activations together."""
+    tables = replay.schedule.machine
     edges = np.append(replay.start, replay.latency).astype(np.float64)
     length = np.maximum(np.diff(edges), 1.0)
     moved = (replay.link_kv_bytes + replay.link_activation_bytes).astype(np.float64)
@@ -142,17 +138,18 @@ class MemoryHistory:
         return peak
 
 
-def lockstep_memory(tables: Tables, plan: Plan, replay: LockstepReplay) -> MemoryHistory:
-    """Memory by slot; `total` equals ``replay.memory``.
+def lockstep_memory(replay: LockstepReplay) -> MemoryHistory:
+    """Memory by slot of a run that comes to an end; `total` equals ``replay.memory``."""
+    schedule = replay.schedule
+    parts = [_held_alone(request.tables, request.plan) for request in schedule]
+    sums = (schedule.overlay(of_kind) for of_kind in zip(*parts, strict=True))
+    time = tuple(map(Fraction, replay.start.tolist()))
+    return _history(schedule, time, Fraction(replay.latency), *sums)
 
-    Parameters
-    ----------
-    tables : Tables
-    plan : Plan
-    replay : LockstepReplay
-        Of that plan.
-    """
-    slots = replay.work.size
+
+def _held_alone(tables: Tables, plan: Plan) -> tuple[IntArray, IntArray, IntArray]:
+    """Prefix, own and hosted KV cache of one request in slots of its own, int64[memory, slot], bytes."""
+    slots = plan.chunks + tables.stages - 1
     prefix, own, hosted = (np.zeros((tables.stages, slots), dtype=np.int64) for _ in range(3))
     held = np.cumsum(plan.all_pages(tables), axis=1) * tables.page_bytes[:, None, None]
     for i in range(tables.stages):
@@ -162,53 +159,54 @@ def lockstep_memory(tables: Tables, plan: Plan, replay: LockstepReplay) -> Memor
         others = held[i].T.copy()
         others[i] = 0
         hosted[:, alive] += others
-    time = tuple(map(Fraction, replay.start.tolist()))
-    return _history(tables, plan, time, Fraction(replay.latency), prefix, own, hosted)
+    return prefix, own, hosted
 
 
-def event_memory(tables: Tables, plan: Plan, replay: EventReplay) -> MemoryHistory:
+def event_memory(schedule: Schedule, replay: EventReplay) -> MemoryHistory:
     """Memory over the time of an event-driven run.
 
     A chunk's KV is charged to its home when the chunk starts, a prefix with its stage's first
-    chunk; all goes when the stage's last chunk ends.  At equal instants what goes, goes first.
+    chunk; all of a request goes when its last chunk on the stage ends.  At equal instants what goes, goes
+    first.
 
     Parameters
     ----------
-    tables : Tables
-    plan : Plan
+    schedule : Schedule
     replay : EventReplay
-        Of that plan.
+        Of that schedule.
     """
-    stages, chunks = tables.stages, plan.chunks
-    instants = sorted({Fraction(0), *(t for row in replay.start for t in row), *(r[-1] for r in replay.end)})
+    past = np.cumsum([request.plan.chunks for request in schedule]).tolist()
+    ends = (row[end - 1] for row in replay.end for end in past)
+    instants = sorted({Fraction(0), *(t for row in replay.start for t in row), *ends})
     rank = {time: n for n, time in enumerate(instants)}
-    prefix, own, hosted = (np.zeros((stages, len(instants)), dtype=np.int64) for _ in range(3))
-    brought = plan.all_pages(tables) * tables.page_bytes[:, None, None]
-    for i in range(stages):
-        gone = rank[replay.end[i][-1]]
-        begun = [rank[start] for start in replay.start[i]]
-        prefix[i, begun[0]] += tables.prefix_bytes[i]
-        prefix[i, gone] -= tables.prefix_bytes[i]
-        at_home = brought[i, :, i]
-        elsewhere = brought[i].T.copy()
-        elsewhere[i] = 0
-        for j in range(chunks):
-            own[i, begun[j]] += at_home[j]
-            hosted[:, begun[j]] += elsewhere[:, j]
-        own[i, gone] -= at_home.sum()
-        hosted[:, gone] -= elsewhere.sum(axis=1)
+    prefix, own, hosted = (np.zeros((schedule.stages, len(instants)), dtype=np.int64) for _ in range(3))
+    for request, end in zip(schedule, past, strict=True):
+        tables, chunks = request.tables, request.plan.chunks
+        brought = request.plan.all_pages(tables) * tables.page_bytes[:, None, None]
+        for i in range(schedule.stages):
+            gone = rank[replay.end[i][end - 1]]
+            begun = [rank[start] for start in replay.start[i][end - chunks : end]]
+            prefix[i, begun[0]] += tables.prefix_bytes[i]
+            prefix[i, gone] -= tables.prefix_bytes[i]
+            at_home = brought[i, :, i]
+            elsewhere = brought[i].T.copy()
+            elsewhere[i] = 0
+            for j in range(chunks):
+                own[i, begun[j]] += at_home[j]
+                hosted[:, begun[j]] += elsewhere[:, j]
+            own[i, gone] -= at_home.sum()
+            hosted[:, gone] -= elsewhere.sum(axis=1)
     sums = (np.cumsum(changes, axis=1) for changes in (prefix, own, hosted))
-    return _history(tables, plan, tuple(instants), replay.latency, *sums)
+    return _history(schedule, tuple(instants), replay.latency, *sums)
 
 
 def _history(
-    tables: Tables,
-    plan: Plan,
+    schedule: Schedule,
     time: tuple[Fraction, ...],
     end: Fraction,
     prefix: IntArray,
     own: IntArray,
     hosted: IntArray,
 ) -> MemoryHistory:
-    reserve = tables.reserve(plan.longest)
-    return MemoryHistory(time, end, tables.capacity, tables.static, reserve, prefix, own, hosted)
+    machine = schedule.machine
+    return MemoryHistory(time, end, machine.capacity, machine.static, schedule.reserve, prefix, own, hosted)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.pictures.palette import (
@@ -19,6 +19,7 @@ from mocap_opt.pictures.palette import (
     READ_COLOUR,
     WRITE_COLOUR,
     byte_unit,
+    label_step,
     time_unit,
 )
 from mocap_opt.pictures.plots.style import (
@@ -36,12 +37,18 @@ from mocap_opt.units import format_percent
 
 MOST_NUMBERED = 160
 """Chunk bars up to which their numbers are written into them."""
+MOST_REQUESTS = 12
+"""Requests named beside a picture before only every second, fourth, ... one is."""
+LONGEST_NAME = 14
+"""Letters of a request's name that are shown."""
 SHORTEST = 0.003
 """Least length of a stripe, in parts of the latency: what moves faster than that shall still be seen."""
 
 
 def gantt(ax: Axes, view: RunView) -> Axes:
     """Draw a bar for every chunk on every stage, waits thinner, remote reads and writes as stripes.
+
+    Bars are coloured by chunk, those of several requests by request.
 
     Parameters
     ----------
@@ -54,7 +61,7 @@ def gantt(ax: Axes, view: RunView) -> Axes:
     Axes
         The one given.
     """
-    tables, chunks = view.tables, view.plan.chunks
+    tables, chunks = view.tables, view.chunks
     scale, unit = time_unit(view.latency_s)
     per_tick = float(tables.tick_s) * scale
     grouped: dict[Activity, list[tuple[float, float, int, int]]] = {}
@@ -62,12 +69,13 @@ def gantt(ax: Axes, view: RunView) -> Axes:
         row = (float(interval.start), float(interval.end), interval.stage, interval.chunk)
         grouped.setdefault(interval.activity, []).append(row)
     label_stages(ax, tables.stages)
-    thin = tables.stages * chunks > 1000
+    thin = tables.stages * len(chunks) > 1000
+    palette = _colours(view)
     for activity, rows in grouped.items():
         start, end, stage, chunk = np.array(rows).T
         if activity is Activity.COMPUTE:
             corners = boxes(start * per_tick, end * per_tick, stage - 0.43, stage + 0.43)
-            colours = chunk_colours(chunks)[chunk.astype(int)]
+            colours = palette[chunk.astype(int)]
             edge = 0.0 if thin else 0.5
             add_boxes(ax, corners, facecolors=colours, edgecolors="white", linewidths=edge)
         else:
@@ -75,18 +83,45 @@ def gantt(ax: Axes, view: RunView) -> Axes:
             add_boxes(ax, corners, facecolors=ACTIVITY_COLOURS[activity], linewidths=0)
     entries = [(a.value, colour) for a, colour in ACTIVITY_COLOURS.items() if a in grouped]
     entries += _transfers(ax, view, per_tick)
-    if tables.stages * chunks <= MOST_NUMBERED:
-        _numbers(ax, view, grouped[Activity.COMPUTE])
+    if tables.stages * len(chunks) <= MOST_NUMBERED:
+        _numbers(ax, view, grouped[Activity.COMPUTE], palette)
     ax.set_xlim(0, view.latency_s * scale)
     ax.set_xlabel(f"time, {unit}")
-    if chunks > 1:
-        mappable = ScalarMappable(Normalize(0, chunks - 1), chunk_map())
-        bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.03, pad=0.01, aspect=ax.bbox.height / 25)
-        bar.set_label("chunk")
-        bar.set_ticks(sorted({round(x) for x in np.linspace(0, chunks - 1, 5)}))
-        bar.outline.set_visible(False)
+    if len(chunks) > 1:
+        _colour_bar(ax, view)
     legend_above(ax, entries)
     return ax
+
+
+def _colours(view: RunView) -> np.ndarray:
+    """A colour per chunk through all requests, float64[chunk, 4], RGBA."""
+    requests = len(view.schedule)
+    by_place = chunk_colours(requests if requests > 1 else len(view.chunks))
+    return by_place[[request if requests > 1 else chunk for request, chunk in view.chunks]]
+
+
+def _colour_bar(ax: Axes, view: RunView) -> None:
+    requests = len(view.schedule)
+    if requests > 1:
+        colours: Colormap = ListedColormap(list(chunk_colours(requests)))
+        mappable = ScalarMappable(Normalize(-0.5, requests - 0.5), colours)
+    else:
+        mappable = ScalarMappable(Normalize(0, len(view.chunks) - 1), chunk_map())
+    bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.03, pad=0.01, aspect=ax.bbox.height / 25)
+    if requests > 1:
+        bar.set_label("request")
+        named = range(0, requests, label_step(requests, MOST_REQUESTS))
+        bar.set_ticks(list(named), labels=[_name(view, n) for n in named], parse_math=False)
+    else:
+        bar.set_label("chunk")
+        bar.set_ticks(sorted({round(x) for x in np.linspace(0, len(view.chunks) - 1, 5)}))
+    bar.outline.set_visible(False)
+
+
+def _name(view: RunView, request: int) -> str:
+    """What a request is called, by its place in the order in which they run."""
+    name = view.schedule.requests[request].name
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _transfers(ax: Axes, view: RunView, per_tick: float) -> list[tuple[str, str]]:
@@ -107,17 +142,17 @@ def _transfers(ax: Axes, view: RunView, per_tick: float) -> list[tuple[str, str]
     return entries
 
 
-def _numbers(ax: Axes, view: RunView, rows: list[tuple[float, float, int, int]]) -> None:
+def _numbers(ax: Axes, view: RunView, rows: list[tuple[float, float, int, int]], palette: np.ndarray) -> None:
     latency = float(view.latency)
     shown = view.latency_s * time_unit(view.latency_s)[0] / latency
-    brightness = chunk_colours(view.plan.chunks)[:, :3] @ (0.299, 0.587, 0.114)
+    brightness = palette[:, :3] @ (0.299, 0.587, 0.114)
     for start, end, stage, chunk in rows:
         if end - start > 0.018 * latency:
             colour = "white" if brightness[chunk] < 0.55 else "black"
             ax.text(
                 (start + end) / 2 * shown,
                 stage,
-                str(chunk),
+                str(view.chunks[chunk][1]),
                 ha="center",
                 va="center",
                 color=colour,
@@ -133,7 +168,8 @@ def memory(ax: Axes, view: RunView) -> Axes:
     """Draw a lane per memory, filled from below; a full lane is a full memory.
 
     Weights, reserve, cached prefix, own KV cache and hosted KV cache are stacked in this order;
-    the line on top of a lane is the capacity.  The right-hand axis names each memory's peak.
+    the line on top of a lane is the capacity.  The right-hand axis names each memory's peak.  A dotted
+    line tells when each of several requests has left.
 
     Parameters
     ----------
@@ -167,6 +203,8 @@ def memory(ax: Axes, view: RunView) -> Axes:
     lines = LineCollection([[(0, y), (end, y)] for y in full], colors=LIMIT_COLOUR, linewidths=0.8)
     ax.add_collection(lines, autolim=False)
     _name_peaks(ax, view, named)
+    if len(view.schedule) > 1:
+        _name_requests(ax, view, per_tick)
     ax.set_xlim(0, end)
     ax.set_xlabel(f"time, {unit}")
     entries = [
@@ -189,6 +227,18 @@ def _area(
     upper = bottom - np.repeat(high[changes], 2) * (LANE / capacity)
     lower = bottom - np.repeat(low[changes], 2) * (LANE / capacity)
     return np.stack([np.r_[x, x[::-1]], np.r_[upper, lower[::-1]]], axis=1)
+
+
+def _name_requests(ax: Axes, view: RunView, per_tick: float) -> None:
+    step = label_step(len(view.schedule), MOST_REQUESTS)
+    for n, completion in enumerate(view.completion):
+        left = float(completion) * per_tick
+        ax.axvline(left, color="black", linestyle=":", linewidth=0.8)
+        if n % step == 0:
+            name = f"{_name(view, n)} has left "
+            box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+            text = ax.text(left, -0.45, name, rotation=90, ha="right", va="top", fontsize=6, bbox=box)
+            text.set_parse_math(False)
 
 
 def _name_peaks(ax: Axes, view: RunView, named: Sequence[int]) -> None:

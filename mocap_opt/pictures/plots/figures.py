@@ -151,6 +151,12 @@ def _title(ax: Axes, text: str) -> None:
 
 
 def _run_title(view: RunView) -> str:
-    latency = format_seconds(view.latency_s)
-    count = view.plan.chunks
-    return f"{view.tables.name}: {latency} {view.execution.value}, {count} chunk{'s' if count != 1 else ''}"
+    latency, count = format_seconds(view.latency_s), len(view.chunks)
+    if view.endless:
+        period = "" if view.period is None else f"period {format_seconds(view.tables.seconds(view.period))} "
+        work = f"the first {len(view.schedule)} requests"
+        return f"{view.tables.name}: {period}{view.execution.value}, {work}"
+    work = f"{count} chunk{'s' if count != 1 else ''}"
+    if len(view.schedule) > 1:
+        work = f"{len(view.schedule)} requests, {work}"
+    return f"{view.tables.name}: {latency} {view.execution.value}, {work}"
