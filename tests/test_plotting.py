@@ -291,6 +291,24 @@ def test_a_broken_schedule_is_not_drawn(of_several, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_stream_in_another_order_than_the_one_given_is_not_drawn(tmp_path, capsys):
+    data = load_instance(INSTANCES / "tiny-slack.json").to_dict()
+    data["workload"] = {"requests": [{"tokens": 4}, {"tokens": 3}]}
+    file, plan, out = (tmp_path / name for name in ("stream.json", "plan.json", "x.png"))
+    file.write_text(json.dumps(data))
+    assert run("solve", file, "--method", "gpipe", "--out", plan, capsys=capsys)[0] == 0
+    runs = [entry["request"] for entry in json.loads(plan.read_text())["requests"]]
+    data["workload"] |= {"order": "given", "requests": [data["workload"]["requests"][n] for n in (1, 0)]}
+    file.write_text(json.dumps(data))
+    swapped = json.loads(plan.read_text())
+    for entry, number in zip(swapped["requests"], runs, strict=True):
+        entry["request"] = 1 - number
+    plan.write_text(json.dumps({key: value for key, value in swapped.items() if key != "fingerprint"}))
+    code, _, err = run("plot", file, plan, "--kind", "gantt", "--out", out, capsys=capsys)
+    assert (code, out.exists()) == (3, False)
+    assert "do not run in the order given" in err
+
+
 def test_bars_of_several_requests_are_coloured_and_named_by_request():
     tables = make_tables(2, 4, linear=10, queue_depth=2)
     requests = tuple(
