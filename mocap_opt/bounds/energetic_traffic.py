@@ -28,8 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Partitions below a target beyond which it is given up.
 MOST_PARTITIONS = 400
-#: Targets tried, halving what is left once one fails, and how far apart they are until then, as a part of
-#: the bound that is known.
+#: Targets tried, halving what is left below the incumbent or a target that failed; without either, how far
+#: apart they are, as a part of the bound that is known.
 MOST_TARGETS = 12
 STRIDE = 0.03
 #: Parts of one in which multipliers are counted.
@@ -77,26 +77,27 @@ def energetic_traffic(
     if pooled is None:
         return None
     survey = _Survey(PartitionEnumeration(setting, memory))
-    proved, ruled_out = max(known, pooled.ticks), 0
-    known, stride, failed = proved, max(1, int(STRIDE * proved)), None
+    proved = max(known, pooled.ticks)
+    known, stride, ceiling = proved, max(1, int(STRIDE * proved)), incumbent
     for _ in range(MOST_TARGETS):
-        target = proved + stride if failed is None else (proved + failed) // 2
-        target = target if incumbent is None else min(target, incumbent)
+        target = proved + stride if ceiling is None else (proved + ceiling + 1) // 2
         if target <= proved:
             break
         try:
-            count = survey.all_ruled_out(target, asked_to_stop)
+            reached = survey.reach(target, asked_to_stop)
         except StoppedError:
             break
         except TooManyError:
-            count = None
-        if count is None:
-            failed = target
-        else:
-            proved, ruled_out = target, count
+            ceiling = target
+            continue
+        proved = max(proved, reached)
+        if reached < target:
+            ceiling = target
+        if asked_to_stop():
+            break
     if proved <= known:
         return None
-    note = f"{ruled_out} partitions ruled out"
+    note = f"{len(survey.ruled_out)} partitions ruled out"
     return Bound("energetic_traffic", proved, Scope.ANY_EXECUTION, Evidence.LP_DUAL, note)
 
 
@@ -118,8 +119,13 @@ class _Survey:
     ruled_out: dict[bytes, int] = field(default_factory=dict)
     survivor: tuple[int, IntArray] | None = None
 
-    def all_ruled_out(self, target: int, asked_to_stop: AskedToStop) -> int | None:
-        """How many partitions there are below a target, if none of them can keep to it; otherwise None.
+    def reach(self, target: int, asked_to_stop: AskedToStop) -> int:
+        """Latency, at most the target, that no plan falls short of, ticks.
+
+        Partitions are looked at in the order of their longest paths.  The first one that cannot be ruled
+        out, or that there is no time for, leaves its own path as a bound: those before it are ruled out,
+        and those after it take no less.  0 if the survivor of a higher target cannot be ruled out either:
+        a lower target is worth more then.
 
         Parameters
         ----------
@@ -130,20 +136,27 @@ class _Survey:
         Raises
         ------
         StoppedError
-            If asked to stop.
+            If asked to stop before all partitions below the target are listed.
         TooManyError
-            If there are too many dead ends on the way to them.
+            If there are too many of them, or too many dead ends on the way to them.
         """
+        listed: list[tuple[int, IntArray]] = []
+        for entry in self.partitions.below(target, asked_to_stop):
+            listed.append(entry)
+            if len(listed) > MOST_PARTITIONS:
+                raise TooManyError(f"more than {MOST_PARTITIONS} partitions")
+        listed.sort(key=lambda entry: entry[0])
         if self.survivor is not None and self.survivor[0] < target:
             survivor, self.survivor = self.survivor, None
             if not self._is_ruled_out(*survivor, target, asked_to_stop):
-                return None
-        count = 0
-        for path, indices in self.partitions.below(target, asked_to_stop):
-            count += 1
-            if count > MOST_PARTITIONS or not self._is_ruled_out(path, indices, target, asked_to_stop):
-                return None
-        return count
+                return 0
+        for path, indices in listed:
+            try:
+                if not self._is_ruled_out(path, indices, target, asked_to_stop):
+                    return path
+            except StoppedError:
+                return path
+        return target
 
     def _is_ruled_out(self, path: int, indices: IntArray, target: int, asked_to_stop: AskedToStop) -> bool:
         if self.ruled_out.get(indices.tobytes(), 0) >= target:
