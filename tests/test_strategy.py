@@ -23,7 +23,7 @@ def programs(tables, execution=None, by_size=True):
 
 
 def test_small_instances_run_both_programs_medium_one_and_large_none():
-    small, medium, large = tables_of(4, 8, 32), tables_of(8, 16, 256), tables_of(16, 32, 1024)
+    small, medium, large = tables_of(4, 8, 32), tables_of(8, 16, 128), tables_of(8, 16, 256)
     assert size(small) <= SMALL < size(medium) <= MEDIUM < size(large)
     assert programs(small) == [CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM]
     assert programs(medium) == [CONTENTION_FREE_PROGRAM]
@@ -40,7 +40,7 @@ def test_a_static_schedule_only_gains_from_the_lockstep_program():
 
 def test_programs_come_early_where_they_are_small():
     small, medium = (
-        choose(tables_of(*shape), None, "auto", by_size=True) for shape in ((4, 8, 32), (8, 16, 256))
+        choose(tables_of(*shape), None, "auto", by_size=True) for shape in ((4, 8, 32), (8, 16, 128))
     )
     assert small.early
     assert not medium.early

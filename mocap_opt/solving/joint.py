@@ -19,6 +19,7 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import (
     home_search,
     link_balanced_homes,
+    no_better_homes,
     no_remote_homes,
     not_congested,
     replayed_boundary_search,
@@ -113,8 +114,8 @@ STEPS: tuple[Step, ...] = (
         Raises.PLAN,
         0.1,
         home_search,
-        "if some KV lives away from its stage",
-        no_remote_homes,
+        "if some KV lives away from its stage and that costs latency",
+        no_better_homes,
         rounds=True,
     ),
     Step(

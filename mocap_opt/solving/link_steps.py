@@ -55,6 +55,17 @@ def no_remote_homes(search: JointSearch) -> str | None:
     return None if search.state.best.plan.homes else "all KV of the best plan is at home"
 
 
+def no_better_homes(search: JointSearch) -> str | None:
+    """Why no homes of the best plan's boundaries are sought, in words."""
+    state = search.state
+    best, latency = state.best, state.best_latency
+    if best is None or latency is None or not best.plan.homes:
+        return no_remote_homes(search)
+    if latency - without_traffic(state, best.plan) <= state.gap * latency:
+        return "no other homes make the best plan faster"
+    return None
+
+
 def link_balanced_homes(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     """Give boundaries homes that balance the links: those of all plans so far, then of the best plan.
 

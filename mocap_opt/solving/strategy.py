@@ -1,7 +1,7 @@
 """What ``--method auto`` does: which programs run after the searches, by the size of the instance.
 
 Measured on two cores over ``instances/bench`` (``mocap-opt bench``): CP-SAT proves the lockstep program
-at 4 x 8 x 32 in seconds and the contention-free one up to about 8 x 16 x 256; beyond that neither
+at 4 x 8 x 32 in seconds and the contention-free one up to about 8 x 16 x 128; beyond that neither
 program nor solver improves on what the searches and the bounds leave, whatever the time.
 """
 
@@ -17,8 +17,8 @@ from mocap_opt.tables.cost_tables import Tables
 SMALL = 2**12
 """Stages x chunks x grid steps up to which both programs are worth their time (4 x 8 x 32 is a quarter)."""
 
-MEDIUM = 2**16
-"""The same for the contention-free program alone (8 x 16 x 256 is half)."""
+MEDIUM = 2**14
+"""The same for the contention-free program alone; it has gained nothing at 8 x 16 x 256, twice as much."""
 
 
 @dataclass(frozen=True)
