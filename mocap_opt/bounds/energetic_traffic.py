@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +29,10 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Partitions below a target beyond which it is given up.
 MOST_PARTITIONS = 400
-#: Targets tried, halving what is left below the incumbent or a target that failed; without either, how far
-#: apart they are, as a part of the bound that is known.
+#: Targets tried, halving what is left below the incumbent or a target that failed; without either, by
+#: what factor they grow.
 MOST_TARGETS = 12
-STRIDE = 0.03
+STRIDE = 1.03
 #: Parts of one in which multipliers are counted.
 PARTS = 2**90
 #: Parts of a target, or units of memory, that count as none in floats.
@@ -78,9 +79,9 @@ def energetic_traffic(
         return None
     survey = _Survey(PartitionEnumeration(setting, memory))
     proved = max(known, pooled.ticks)
-    known, stride, ceiling = proved, max(1, int(STRIDE * proved)), incumbent
+    known, ceiling = proved, incumbent
     for _ in range(MOST_TARGETS):
-        target = proved + stride if ceiling is None else (proved + ceiling + 1) // 2
+        target = int(proved * STRIDE) + 1 if ceiling is None else (proved + ceiling + 1) // 2
         if target <= proved:
             break
         try:
@@ -88,8 +89,7 @@ def energetic_traffic(
         except StoppedError:
             break
         except TooManyError:
-            ceiling = target
-            continue
+            reached = 0
         proved = max(proved, reached)
         if reached < target:
             ceiling = target
@@ -97,8 +97,8 @@ def energetic_traffic(
             break
     if proved <= known:
         return None
-    note = f"{len(survey.ruled_out)} partitions ruled out"
-    return Bound("energetic_traffic", proved, Scope.ANY_EXECUTION, Evidence.LP_DUAL, note)
+    ruled_out = f"{len(survey.ruled_out)} partitions ruled out"
+    return Bound("energetic_traffic", proved, Scope.ANY_EXECUTION, Evidence.LP_DUAL, ruled_out)
 
 
 @dataclass(eq=False)
@@ -123,9 +123,8 @@ class _Survey:
         """Latency, at most the target, that no plan falls short of, ticks.
 
         Partitions are looked at in the order of their longest paths.  The first one that cannot be ruled
-        out, or that there is no time for, leaves its own path as a bound: those before it are ruled out,
-        and those after it take no less.  0 if the survivor of a higher target cannot be ruled out either:
-        a lower target is worth more then.
+        out, or that there is no time for, leaves its own path as a bound, as those after it take no less.
+        0 if the survivor of a higher target cannot be ruled out either: a lower one is worth more then.
 
         Parameters
         ----------
@@ -140,17 +139,14 @@ class _Survey:
         TooManyError
             If there are too many of them, or too many dead ends on the way to them.
         """
-        listed: list[tuple[int, IntArray]] = []
-        for entry in self.partitions.below(target, asked_to_stop):
-            listed.append(entry)
-            if len(listed) > MOST_PARTITIONS:
-                raise TooManyError(f"more than {MOST_PARTITIONS} partitions")
-        listed.sort(key=lambda entry: entry[0])
+        listed = list(islice(self.partitions.below(target, asked_to_stop), MOST_PARTITIONS + 1))
+        if len(listed) > MOST_PARTITIONS:
+            raise TooManyError(f"more than {MOST_PARTITIONS} partitions")
         if self.survivor is not None and self.survivor[0] < target:
             survivor, self.survivor = self.survivor, None
             if not self._is_ruled_out(*survivor, target, asked_to_stop):
                 return 0
-        for path, indices in listed:
+        for path, indices in sorted(listed, key=lambda entry: entry[0]):
             try:
                 if not self._is_ruled_out(path, indices, target, asked_to_stop):
                     return path
@@ -336,21 +332,14 @@ class Windows:
 
     def _row(self, link: int, window: int) -> IntArray:
         """What a link moves within a window, int64[column], bytes x share denominator."""
-        row: IntArray = self.jobs[link][self.spans[1][window]].sum(axis=0)
-        return row
+        return np.asarray(self.jobs[link][self.spans[1][window]].sum(axis=0))
 
     def _least_shortage(
         self, chosen: list[tuple[int, int]], asked_to_stop: AskedToStop
     ) -> tuple[float, FloatArray, FloatArray] | None:
-        """How much too little room and time there is, in floats.
+        """How much too little room and time there is, units of memory and parts of the target, in floats.
 
-        Returns
-        -------
-        shortage : float
-            Units of memory, and parts of the target.
-        homes : float64[column], pages
-        prices : float64[row]
-            Of memory rows, then of chosen windows; none negative.
+        With it pages float64[column], and prices float64[row] of memory rows, then of the windows chosen.
         """
         # HiGHS is slow to load, and most instances do not come here.
         from mocap_opt.solvers.highs import solve_lp  # noqa: PLC0415
