@@ -139,13 +139,13 @@ class _Survey:
         TooManyError
             If there are too many of them, or too many dead ends on the way to them.
         """
-        listed = list(islice(self.partitions.below(target, asked_to_stop), MOST_PARTITIONS + 1))
-        if len(listed) > MOST_PARTITIONS:
-            raise TooManyError(f"more than {MOST_PARTITIONS} partitions")
         if self.survivor is not None and self.survivor[0] < target:
             survivor, self.survivor = self.survivor, None
             if not self._is_ruled_out(*survivor, target, asked_to_stop):
                 return 0
+        listed = list(islice(self.partitions.below(target, asked_to_stop), MOST_PARTITIONS + 1))
+        if len(listed) > MOST_PARTITIONS:
+            raise TooManyError(f"more than {MOST_PARTITIONS} partitions")
         for path, indices in sorted(listed, key=lambda entry: entry[0]):
             try:
                 if not self._is_ruled_out(path, indices, target, asked_to_stop):

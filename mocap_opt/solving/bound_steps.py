@@ -8,7 +8,7 @@ from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasibl
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
 from mocap_opt.solving.incumbent import SearchState
-from mocap_opt.solving.link_steps import not_congested, without_traffic
+from mocap_opt.solving.link_steps import latency_at_home, not_congested
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
 
@@ -107,7 +107,7 @@ def no_branching(search: JointSearch) -> str | None:
     state = search.state
     if search.branched:
         return "it ran to its end"
-    if state.best is not None and without_traffic(state, state.best.plan) <= state.proved_anywhere:
+    if state.best is not None and latency_at_home(state.tables, state.best.plan) <= state.proved_anywhere:
         # The relaxation has these boundaries among its own.
         return "the boundaries of the best plan alone take no longer than is proved"
     return programs_first(search)

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 
 from mocap_opt.homes.home_search import improve_homes
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
-from mocap_opt.replay import contention_free_makespan as makespans
-from mocap_opt.replay.contention_free_makespan import contention_free_latency
+from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.replayed_boundary_search import improve_contended
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop, StoppedError
+from mocap_opt.tables.cost_tables import Tables
+
+Price = Callable[[Plan], Fraction]
+"""Latency of a feasible plan, ticks."""
 
 WORTH = Fraction(1, 1000)
 """Least part of the latency that traffic has to cost for boundaries to get other homes."""
 
 
-def without_traffic(state: SearchState, plan: Plan) -> Fraction:
+def latency_at_home(tables: Tables, plan: Plan) -> Fraction:
     """Contention-free latency of a plan's boundaries with all KV at home, ticks; no homes can beat it.
 
     Parameters
     ----------
-    state : SearchState
-        Of the solve; only its tables count.
+    tables : Tables
     plan : Plan
         Only its boundaries count.
     """
-    return Fraction(contention_free_latency(state.tables, Plan(plan.boundaries)))
+    return Fraction(contention_free_latency(tables, Plan(plan.boundaries)))
 
 
 def congested(state: SearchState) -> bool:
@@ -38,7 +41,7 @@ def congested(state: SearchState) -> bool:
     best, latency = state.best, state.best_latency
     if best is None or latency is None or not best.plan.homes:
         return False
-    return latency - makespans.without_traffic(state.tables, best.plan) > WORTH * latency
+    return latency - without_traffic(state.tables, best.plan) > WORTH * latency
 
 
 def not_congested(search: JointSearch) -> str | None:
@@ -61,7 +64,7 @@ def no_better_homes(search: JointSearch) -> str | None:
     best, latency = state.best, state.best_latency
     if best is None or latency is None or not best.plan.homes:
         return no_remote_homes(search)
-    if latency - without_traffic(state, best.plan) <= state.gap * latency:
+    if latency - latency_at_home(state.tables, best.plan) <= state.gap * latency:
         return "no other homes make the best plan faster"
     return None
 
@@ -94,7 +97,7 @@ def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedT
     """
     state = search.state
     for least, source, plan in sorted(
-        ((without_traffic(state, plan), source, plan) for source, plan in plans if plan.homes),
+        ((latency_at_home(state.tables, plan), source, plan) for source, plan in plans if plan.homes),
         key=lambda entry: entry[:2],
     ):
         latency = state.best_latency
@@ -123,18 +126,8 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
     asked_to_stop : callable
         Checked between moves.
     """
-    state = search.state
-    assert state.best is not None
-    plan = state.best.plan
-    better = improve_contended(
-        state.tables,
-        plan,
-        lambda found: _latency(state, found),
-        seed=search.seed,
-        asked_to_stop=asked_to_stop,
-    )
-    if better is not plan:
-        state.offer(better, f"{state.best_source} + boundaries moved")
+    moves = partial(improve_contended, seed=search.seed, asked_to_stop=asked_to_stop)
+    _improve(search.state, moves, "boundaries moved")
 
 
 def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -149,17 +142,14 @@ def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     """
     state = search.state
     assert state.best is not None
+    target = latency_at_home(state.tables, state.best.plan)
+    _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "homes moved")
+
+
+def _improve(state: SearchState, moves: Callable[[Tables, Plan, Price], Plan], what: str) -> None:
+    """Let a local search look for a better plan than the best one, at the latency that counts."""
+    assert state.best is not None
     plan = state.best.plan
-    better = improve_homes(
-        state.tables,
-        plan,
-        lambda found: _latency(state, found),
-        target=without_traffic(state, plan),
-        asked_to_stop=asked_to_stop,
-    )
+    better = moves(state.tables, plan, lambda found: assess(state.tables, found).latency_in(state.execution))
     if better is not plan:
-        state.offer(better, f"{state.best_source} + homes moved")
-
-
-def _latency(state: SearchState, plan: Plan) -> Fraction:
-    return assess(state.tables, plan).latency_in(state.execution)
+        state.offer(better, f"{state.best_source} + {what}")
