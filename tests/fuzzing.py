@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 from malformed import BASE, changed
 from test_calibration import HEADER
-from test_headline import BY_HAND
 from test_hf_config import LLAMA, MIXTRAL, QWEN3_MOE
+from test_paper_comparison import BY_HAND
 from test_streams_files import STREAM
 from toy_instances import TOY, merged
 

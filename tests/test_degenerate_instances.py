@@ -16,7 +16,7 @@ from mocap_opt.formulations import contention_free, contention_free_cpsat, joint
 from mocap_opt.instance import Instance
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.solvers.outcome import Status
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -75,5 +75,5 @@ def test_solve_proves_its_plan(kind: str, solver: str) -> None:
 
 def test_balancing_boundaries_when_chunks_take_no_time() -> None:
     tables = make_tables(2, 8, linear=0, max_chunks=4)
-    plans = linearised(tables, Plan((0, 2, 4, 8)))
+    plans = boundary_slp_plans(tables, Plan((0, 2, 4, 8)))
     assert all(violations(tables, plan) == [] for plan in plans)

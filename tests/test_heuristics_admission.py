@@ -25,7 +25,7 @@ from mocap_opt.replay.event import replay_event
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.memory_repair import bytes_short, least_latency, repair_memory
-from mocap_opt.search.waiting_reduction import unhindered
+from mocap_opt.search.waiting_reduction import with_less_waiting
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import STEPS
 from mocap_opt.solving.search_state import JointSearch
@@ -263,7 +263,7 @@ def test_unhindered_plans_get_better_and_are_feasible(deterministic: bool) -> No
     pages = greedy(tables, INDICES).pages
     plan = Plan.from_arrays(tables, INDICES, pages)
     start = latency = contention_free_makespan(tables, INDICES, pages)
-    found = list(unhindered(tables, plan, deterministic=deterministic))
+    found = list(with_less_waiting(tables, plan, deterministic=deterministic))
     for better in found:
         assert not violations(tables, better)
         reached = contention_free_makespan(tables, better.grid_indices(tables), better.remote_pages(tables))
@@ -271,9 +271,9 @@ def test_unhindered_plans_get_better_and_are_feasible(deterministic: bool) -> No
         latency = reached
     assert latency < start
     if deterministic:
-        assert list(unhindered(tables, plan, deterministic=True)) == found
-    assert list(unhindered(tables, plan, asked_to_stop=lambda: True)) == []
-    assert list(unhindered(tables, Plan.from_arrays(tables, INDICES))) == []  # nobody waits
+        assert list(with_less_waiting(tables, plan, deterministic=True)) == found
+    assert list(with_less_waiting(tables, plan, asked_to_stop=lambda: True)) == []
+    assert list(with_less_waiting(tables, Plan.from_arrays(tables, INDICES))) == []  # nobody waits
 
 
 def test_a_solve_takes_them_unless_lockstep_counts() -> None:
@@ -290,7 +290,7 @@ def test_a_solve_takes_them_unless_lockstep_counts() -> None:
         assert before is not None
         assert state.best_latency is not None
         assert (state.best_latency < before) == (execution is None)
-        assert state.best_source == ("greedy" if execution else "greedy + homes in time")
+        assert state.best_source == ("greedy" if execution else "greedy + waiting reduction")
 
 
 def test_patient_homes_wait_less_than_greedy_ones() -> None:

@@ -12,7 +12,7 @@ from random_tables import MIDDLING, random_instances, random_tables
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.local_search import improve, recounts, screen, shifts
+from mocap_opt.search.local_search import count_moves, improve, screen, shift_moves
 
 
 def test_it_finds_the_shrinking_chunks_by_hand():
@@ -54,7 +54,7 @@ def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed):
         if plan is None:
             continue
         indices = plan.grid_indices(tables)
-        for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+        for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
             prices = screen(tables, moves)
             for moved, price in list(zip(moves, prices, strict=True))[:30]:
                 broken = {v.rule for v in violations(tables, Plan.from_arrays(tables, moved))}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import make_tables
-from test_residual import with_residual
+from test_measured_residual import with_residual
 
 from mocap_opt.bounds.crossing import least_with_crossing
 from mocap_opt.bounds.heads_and_tails import Setting

@@ -16,7 +16,7 @@ from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
-from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_starts import starts
 from mocap_opt.solving.period_search import best_period
@@ -109,13 +109,13 @@ def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
         tables = tight(rng, number)
         for periodic, order in list(starts(tables))[:8]:
             before = steady_period(tables, periodic.plan, periodic.slots)
-            found, estimate = climb(tables, periodic, order, rng=rng)
+            found, estimate = improve(tables, periodic, order, rng=rng)
             assert schedule_violations(found) == []
             assert estimate == steady_period(tables, found.plan, found.slots) <= before
             better += estimate < before
             away += bool(found.plan.homes)
-            shaken = shake(tables, found, order, rng)
-            assert shaken is None or schedule_violations(shaken[0]) == []
+            perturbed = perturb(tables, found, order, rng)
+            assert perturbed is None or schedule_violations(perturbed[0]) == []
     assert better >= 5
     assert away >= 5
 

@@ -22,9 +22,9 @@ from mocap_opt.instance import Instance
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
-from mocap_opt.search.replayed_boundary_search import improve_contended
+from mocap_opt.search.replayed_boundary_search import improve_boundaries
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import solve_jointly
 from mocap_opt.solving.report import covering, relative_gap
@@ -123,11 +123,11 @@ def test_once_stopped_no_other_bound_is_begun():
 
 SEARCHES: dict[str, Callable[[Tables, Plan, Question], Any]] = {
     "improve": lambda tables, plan, stop: improve(tables, plan, asked_to_stop=stop),
-    "linearised": lambda tables, plan, stop: linearised(tables, plan, asked_to_stop=stop),
+    "boundary_slp_plans": lambda tables, plan, stop: boundary_slp_plans(tables, plan, asked_to_stop=stop),
     "improve_homes": lambda tables, plan, stop: improve_homes(
         tables, plan, price(tables), target=Fraction(0), asked_to_stop=stop
     ),
-    "improve_contended": lambda tables, plan, stop: improve_contended(
+    "improve_boundaries": lambda tables, plan, stop: improve_boundaries(
         tables, plan, price(tables), asked_to_stop=stop
     ),
     "branch_on_boundaries": lambda tables, plan, stop: branch_on_boundaries(tables, asked_to_stop=stop),

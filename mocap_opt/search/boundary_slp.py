@@ -34,7 +34,7 @@ ROUNDINGS = 16
 """Roundings tried: up from 1/16, 2/16, ... of a step."""
 
 
-def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never) -> list[Plan]:
+def boundary_slp_plans(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never) -> list[Plan]:
     """Move all boundaries of a plan at once, and round them.
 
     Parameters
@@ -51,7 +51,7 @@ def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never
         Feasible plans with greedy homes, one for each different rounding that has any.
     """
     plans: list[Plan] = []
-    for indices in balanced(tables, plan.grid_indices(tables), asked_to_stop=asked_to_stop):
+    for indices in boundary_slp(tables, plan.grid_indices(tables), asked_to_stop=asked_to_stop):
         if plans and asked_to_stop():
             break
         pages = greedy(tables, indices).pages
@@ -63,7 +63,7 @@ def linearised(tables: Tables, plan: Plan, *, asked_to_stop: AskedToStop = never
     return plans
 
 
-def balanced(
+def boundary_slp(
     tables: Tables,
     start: IntArray,
     predecessor: IntArray | None = None,

@@ -29,7 +29,7 @@ PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
 
-def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
+def shift_moves(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
     """Boundaries after shifting each run of inner boundaries by each step.
 
     Parameters
@@ -64,7 +64,7 @@ def shifts(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntAr
     return allowed
 
 
-def recounts(tables: Tables, indices: IntArray) -> list[IntArray]:
+def count_moves(tables: Tables, indices: IntArray) -> list[IntArray]:
     """Boundaries with one boundary fewer, and with one more in the middle of a chunk.
 
     Parameters
@@ -170,7 +170,7 @@ def _best_move(
 ) -> tuple[IntArray, IntArray, int] | None:
     """The first move, in the order of their screened prices, that improves the estimate."""
     promising: list[tuple[int, IntArray]] = []
-    for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+    for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if moves.size == 0:
             continue
         if asked_to_stop():

@@ -13,7 +13,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.homes.slot_placement import room
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan, noncritical_predecessors
-from mocap_opt.search.local_search import screen, shifts
+from mocap_opt.search.local_search import screen, shift_moves
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -112,7 +112,7 @@ def repair_memory(
     short, stuck = int(bytes_short(tables, at[None], target)[0]), 0
     most = min(TRIED, max(1, MOST_ENTRIES // (tables.stages * (indices.size - 1))))
     while stuck < STUCK and not asked_to_stop():
-        moves = shifts(tables, at, rng)
+        moves = shift_moves(tables, at, rng)
         moves = moves[screen(tables, moves) <= target]
         if moves.shape[0] > most:
             moves = moves[rng.choice(moves.shape[0], most, replace=False)]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.search.local_search import recounts, shifts
+from mocap_opt.search.local_search import count_moves, shift_moves
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
 from mocap_opt.tables.cost_tables import Tables
 
@@ -25,11 +25,11 @@ BATCH = 250_000
 PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
-SHAKEN = 3
+PERTURBED = 3
 """Boundaries that a perturbation of strength 1 moves at most; each moves by as many grid steps at most."""
 
 
-def climb(
+def improve(
     tables: Tables,
     periodic: Schedule,
     order: IntArray,
@@ -67,7 +67,7 @@ def climb(
     return best, value
 
 
-def shake(
+def perturb(
     tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator, strength: int = 1
 ) -> tuple[Schedule, IntArray] | None:
     """Perturb a plan: move a few boundaries at random, sometimes change the interval or the order of homes.
@@ -78,10 +78,10 @@ def shake(
     periodic : Schedule
         Feasible.
     order : int64[stage, memory]
-        As for `climb`.
+        As for `improve`.
     rng : numpy.random.Generator
     strength : int
-        Times `SHAKEN` boundaries are moved at most.
+        Times `PERTURBED` boundaries are moved at most.
 
     Returns
     -------
@@ -101,8 +101,8 @@ def shake(
     elif draw < 0.5:
         slots = int(np.clip(slots + rng.integers(-1, 2), chunks, chunks + tables.stages - 1))
     if chunks > 1:
-        count = int(rng.integers(1, strength * SHAKEN + 1))
-        most = max(1, min(SHAKEN, tables.steps // (4 * chunks)))
+        count = int(rng.integers(1, strength * PERTURBED + 1))
+        most = max(1, min(PERTURBED, tables.steps // (4 * chunks)))
         np.add.at(indices, rng.integers(1, chunks, count), rng.integers(-most, most + 1, count))
     found = periodic_schedule(tables, indices, slots, order)
     return None if found is None else (found, order)
@@ -120,7 +120,7 @@ def _better(
     indices = best.plan.grid_indices(tables)
     residence = Residence.of(tables, indices, best.plan.remote_pages(tables))
     promising: list[tuple[float, IntArray]] = []
-    for moves in (shifts(tables, indices, rng), *recounts(tables, indices)):
+    for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         slots = best.idle + moves.shape[1] - 1
         moves = moves[pooled_fit(tables, moves, slots)] if moves.size else moves
         same = moves.shape[1] == indices.size

@@ -11,14 +11,14 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.replay.evaluation import PeriodAssessment
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.search.period_local_search import climb, shake
+from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.rounds import run_rounds
 from mocap_opt.tables.cost_tables import Tables
 
 Start = tuple[float, Schedule, IntArray]
 """The estimate of a plan, the plan, and the order of homes it was made with."""
 
-CLIMBED = 16
+IMPROVED = 16
 """Starts that a round improves by local search."""
 
 KEPT = 3
@@ -96,29 +96,29 @@ class Rounds:
     def _round(self, strength: int) -> None:
         """Improve the next starts, then perturbed copies of the best plans of this and earlier rounds."""
         pool, self._kept = self._kept, []
-        taken, self._waiting = self._waiting[:CLIMBED], self._waiting[CLIMBED:]
+        taken, self._waiting = self._waiting[:IMPROVED], self._waiting[IMPROVED:]
         for start in taken:
             if self._search.done():
                 break
-            pool.append(self._climbed(start))
+            pool.append(self._improved(start))
         misses = tries = 0
         while pool and misses < PATIENCE and tries < 10 * PATIENCE and not self._search.done():
             pool.sort(key=_estimate)
             at = int(self._rng.integers(min(len(pool), KEPT)))
-            shaken = shake(self._search.tables, pool[at][1], pool[at][2], self._rng, strength)
+            perturbed = perturb(self._search.tables, pool[at][1], pool[at][2], self._rng, strength)
             tries += 1
-            if shaken is None:
+            if perturbed is None:
                 continue
-            found = self._climbed((pool[at][0], *shaken))
+            found = self._improved((pool[at][0], *perturbed))
             misses = 0 if found[0] < pool[at][0] else misses + 1
             if found[0] <= pool[at][0]:
                 pool[at] = found
         self._kept = sorted(pool, key=_estimate)[:KEPT]
 
-    def _climbed(self, start: Start) -> Start:
+    def _improved(self, start: Start) -> Start:
         """Improve a start by local search, and replay the result if it may be the best so far."""
         search = self._search
-        found, estimate = climb(search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done)
+        found, estimate = improve(search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done)
         if estimate < NEAR * self._period():
             search.judge(found, "local search")
         return estimate, found, start[2]

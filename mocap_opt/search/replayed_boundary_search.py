@@ -16,7 +16,7 @@ from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.local_search import recounts, screen, shifts
+from mocap_opt.search.local_search import count_moves, screen, shift_moves
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -24,7 +24,7 @@ PLACED = 40
 """Moves that get homes before the search gives up on a neighbourhood."""
 
 
-def improve_contended(
+def improve_boundaries(
     tables: Tables,
     plan: Plan,
     price: Callable[[Plan], Fraction],
@@ -83,7 +83,7 @@ def _moves(tables: Tables, plan: Plan, rng: np.random.Generator) -> list[tuple[i
     """Boundaries one move away, each with its makespan without traffic, ticks; least first."""
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
-    for some in (shifts(tables, indices, rng), *recounts(tables, indices)):
+    for some in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if some.size:
             moves += zip(screen(tables, some).tolist(), some, strict=True)
     return sorted(moves, key=lambda move: move[0])

@@ -17,7 +17,7 @@ MOVES_OF_ORDER = 0.5
 NEAR = 4
 """Places by which half of these move a request at most."""
 
-SHAKEN = 4
+PERTURBED = 4
 """Moves of a perturbation, at most, per unit of strength."""
 
 TRIES = 20
@@ -42,7 +42,7 @@ class Moves:
     order_given: bool
     rng: np.random.Generator
 
-    def climb(self, start: Candidate, over: Callable[[], bool]) -> Candidate:
+    def improve(self, start: Candidate, over: Callable[[], bool]) -> Candidate:
         """Local search: make one random move at a time and keep what is no worse.
 
         Parameters
@@ -67,8 +67,8 @@ class Moves:
             best = made
         return best
 
-    def shake(self, start: Candidate, strength: int = 1) -> Candidate:
-        """Perturb a sequence by 2 to `SHAKEN` x strength random feasible moves, whatever they cost.
+    def perturb(self, start: Candidate, strength: int = 1) -> Candidate:
+        """Perturb a sequence by 2 to `PERTURBED` x strength random feasible moves, whatever they cost.
 
         Parameters
         ----------
@@ -76,11 +76,11 @@ class Moves:
         strength : int
             From 1 on.
         """
-        shaken = start
-        for _ in range(int(self.rng.integers(2, strength * SHAKEN + 1))):
-            made = (self._moved(shaken) for _ in range(TRIES))
-            shaken = next((candidate for candidate in made if candidate is not None), shaken)
-        return shaken
+        perturbed = start
+        for _ in range(int(self.rng.integers(2, strength * PERTURBED + 1))):
+            made = (self._moved(perturbed) for _ in range(TRIES))
+            perturbed = next((candidate for candidate in made if candidate is not None), perturbed)
+        return perturbed
 
     def _moved(self, best: Candidate) -> Candidate | None:
         free = not self.order_given and len(best.order) > 1

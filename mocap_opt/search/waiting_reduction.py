@@ -16,7 +16,7 @@ from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.boundary_slp import balanced
+from mocap_opt.search.boundary_slp import boundary_slp
 from mocap_opt.search.memory_repair import least_latency, repair_memory
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
@@ -49,7 +49,7 @@ SEARCH_UNITS = 5.0
 """The same under a deterministic limit, in CP-SAT's units."""
 
 
-def unhindered(
+def with_less_waiting(
     tables: Tables,
     plan: Plan,
     *,
@@ -83,19 +83,19 @@ def unhindered(
         if moving:
             bases = _with_room(tables, start, known, seed, asked_to_stop)
         for least, indices in bases:
-            for pages in patient_homes(tables, indices, least, known, seed, asked_to_stop):
+            for pages in admission_aware_homes(tables, indices, least, known, seed, asked_to_stop):
                 known = contention_free_makespan(tables, indices, pages)
                 yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
     effort = SEARCH_UNITS if deterministic else None
     for least, indices in bases:
         if tables.stages * (indices.size - 1) > MOST_CELLS:
             continue
-        for pages in _halved(tables, indices, least, known, effort, seed, asked_to_stop):
+        for pages in _bisected(tables, indices, least, known, effort, seed, asked_to_stop):
             known = contention_free_makespan(tables, indices, pages)
             yield Plan.from_arrays(tables, indices, pages, plan.fingerprint)
 
 
-def _halved(
+def _bisected(
     tables: Tables,
     indices: IntArray,
     least: int,
@@ -132,7 +132,7 @@ def _feasible(tables: Tables, indices: IntArray, pages: IntArray) -> bool:
     return not violations(tables, Plan.from_arrays(tables, indices, pages))
 
 
-def patient_homes(
+def admission_aware_homes(
     tables: Tables, indices: IntArray, least: int, known: int, seed: int, asked_to_stop: AskedToStop
 ) -> Iterator[IntArray]:
     """Admission-aware greedy homes for one partition, each of a smaller contention-free makespan.
@@ -209,7 +209,7 @@ def _moved(tables: Tables, start: IntArray, asked_to_stop: AskedToStop) -> list[
             gate = noncritical_ends(tables, indices, latency)
             rounded = [
                 other
-                for other in balanced(tables, indices, gate, asked_to_stop=asked_to_stop)
+                for other in boundary_slp(tables, indices, gate, asked_to_stop=asked_to_stop)
                 if pooled_shortage(tables, other) is None
             ]
             if not rounded:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop
@@ -65,7 +65,7 @@ def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         if asked_to_stop():
             break
         plan = reached.get(f"{name}{LOCAL_SEARCH}", start)
-        rounded = linearised(search.tables, plan, asked_to_stop=asked_to_stop)
+        rounded = boundary_slp_plans(search.tables, plan, asked_to_stop=asked_to_stop)
         rounded.sort(key=lambda found: contention_free_latency(search.tables, found))
         found: list[Plan] = []
         for rounding in rounded[:STARTS]:
@@ -76,5 +76,5 @@ def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         found = found or rounded[:1]
         if found:
             best = min(found, key=lambda each: contention_free_latency(search.tables, each))
-            search.state.offer(best, f"{name} + linearised")
-            search.improved.append((f"{name} + linearised", best))
+            search.state.offer(best, f"{name} + boundary SLP")
+            search.improved.append((f"{name} + boundary SLP", best))

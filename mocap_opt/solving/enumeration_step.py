@@ -66,4 +66,4 @@ def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> No
             asked_to_stop=asked_to_stop,
         ).pages
         if pages is not None:
-            state.offer(Plan.from_arrays(state.tables, indices, pages), "listed partitions")
+            state.offer(Plan.from_arrays(state.tables, indices, pages), "partition enumeration")

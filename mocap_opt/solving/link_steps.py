@@ -11,7 +11,7 @@ from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.search.replayed_boundary_search import improve_contended
+from mocap_opt.search.replayed_boundary_search import improve_boundaries
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop, StoppedError
@@ -113,7 +113,7 @@ def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedT
         search.placed.add(plan.boundaries)
         if pages is not None:
             found = Plan.from_arrays(state.tables, indices, pages, plan.fingerprint)
-            state.offer(found, f"{source} + links shared out")
+            state.offer(found, f"{source} + link-balanced homes")
 
 
 def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -126,8 +126,8 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
     asked_to_stop : callable
         Checked between moves.
     """
-    moves = partial(improve_contended, seed=search.seed, asked_to_stop=asked_to_stop)
-    _improve(search.state, moves, "boundaries moved")
+    moves = partial(improve_boundaries, seed=search.seed, asked_to_stop=asked_to_stop)
+    _improve(search.state, moves, "replayed boundary search")
 
 
 def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
@@ -143,7 +143,7 @@ def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     state = search.state
     assert state.best is not None
     target = latency_at_home(state.tables, state.best.plan)
-    _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "homes moved")
+    _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "home search")
 
 
 def _improve(state: SearchState, moves: Callable[[Tables, Plan, Price], Plan], what: str) -> None:

@@ -171,7 +171,7 @@ class PeriodSearch(ScheduleSearch):
         for periodic in [*found[:PROMISING], *lockstep[:PROMISING]]:
             if self.done():
                 return
-            self.judge(periodic, "cyclic chunks")
+            self.judge(periodic, "starting plan")
 
     def search_locally(self, seed: int) -> None:
         """Improve the starts by local search and perturbation, in rounds."""
@@ -297,7 +297,7 @@ def best_period(
     if not search.done():
         search.begin("plan of one request")
         alone = search.plan_one_request(seed)
-        search.begin("cyclic chunks")
+        search.begin("starting plans")
         search.try_starts([] if alone is None else [alone])
     lockstep = by_slots.get(Scope.LOCKSTEP)
     size = tables.stages * max(tables.counts, default=0) * tables.steps

@@ -26,7 +26,7 @@ STARTING_SHARE = 0.25
 OWN_SHARE = 0.2
 """Part of the time left that planning every kind of request alone may take."""
 
-CLIMBED = 4
+IMPROVED = 4
 """Starts that a round of the local search improves, best first; each the best of its family and order."""
 
 STALLED = 12
@@ -121,19 +121,19 @@ def _improve(
 
     def one_round(strength: int) -> None:
         nonlocal best
-        for _ in range(min(CLIMBED, len(waiting))):
+        for _ in range(min(IMPROVED, len(waiting))):
             if search.done():
                 return
-            climbed = moves.climb(waiting.pop(0), search.done)
-            search.offer(climbed, "local search")
-            best = min(best, climbed, key=lambda candidate: candidate.rank)
+            improved = moves.improve(waiting.pop(0), search.done)
+            search.offer(improved, "local search")
+            best = min(best, improved, key=lambda candidate: candidate.rank)
         stalled = 0
         while stalled < STALLED and not search.done():
-            climbed = moves.climb(moves.shake(best, strength), search.done)
-            better = climbed.rank < best.rank
+            improved = moves.improve(moves.perturb(best, strength), search.done)
+            better = improved.rank < best.rank
             # A sequence that is better event-driven counts as well, and is perturbed next.
-            faster = search.offer(climbed, "local search, shaken")
-            best = climbed if better or faster else best
+            faster = search.offer(improved, "perturbed local search")
+            best = improved if better or faster else best
             stalled = 0 if better or faster else stalled + 1
 
     def value() -> tuple[Fraction, Fraction] | float:

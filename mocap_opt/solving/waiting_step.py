@@ -8,7 +8,7 @@ from mocap_opt.replay import contention_free_makespan as makespans
 from mocap_opt.replay.contention_free_makespan import contention_free_latency
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.search.waiting_reduction import patient_homes, unhindered
+from mocap_opt.search.waiting_reduction import admission_aware_homes, with_less_waiting
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import congested
 from mocap_opt.solving.search_state import JointSearch
@@ -17,7 +17,7 @@ from mocap_opt.stopping import AskedToStop
 ROUNDS = 3
 """Repetitions at most, each from the best plan so far, while the latency falls."""
 
-IN_TIME = " + homes in time"
+LESS_WAITING = " + waiting reduction"
 """Suffix of the source of plans that this step found."""
 
 
@@ -74,7 +74,7 @@ def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_t
     """
     assert state.best is not None
     tables = state.tables
-    source = f"{(state.best_source or '').removesuffix(IN_TIME)}{IN_TIME}"
+    source = f"{(state.best_source or '').removesuffix(LESS_WAITING)}{LESS_WAITING}"
     best = state.best.plan
     known = makespans.contention_free_makespan(tables, best.grid_indices(tables), best.remote_pages(tables))
     ranked = sorted(
@@ -84,10 +84,10 @@ def reduce_waiting(state: SearchState, plans: Sequence[Plan], seed: int, asked_t
     # Boundaries that are best alone need not be so with homes, and greedy homes cost little.
     for alone, _, plan in ranked:
         indices = plan.grid_indices(tables)
-        for pages in patient_homes(tables, indices, alone, known, seed, asked_to_stop):
+        for pages in admission_aware_homes(tables, indices, alone, known, seed, asked_to_stop):
             known = makespans.contention_free_makespan(tables, indices, pages)
             state.offer(Plan.from_arrays(tables, indices, pages), source)
-    found = unhindered(
+    found = with_less_waiting(
         tables,
         ranked[0][-1],
         deterministic=state.deterministic_limit is not None,

@@ -10,7 +10,7 @@ from random_tables import MIDDLING, random_tables
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.boundary_slp import linearised
+from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
 from mocap_opt.tables.cost_tables import Tables
 
@@ -30,7 +30,7 @@ def test_it_balances_equal_stages_as_the_closed_form_does():
     tables = make_tables(3, 1000, linear=0, quadratic=1, max_chunks=4, exact=True)
     start = equal_chunks(1000, 4)
     assert price(tables, start) == 1_875_000
-    best = min(price(tables, plan) for plan in linearised(tables, start))
+    best = min(price(tables, plan) for plan in boundary_slp_plans(tables, start))
     assert 1_500_000 <= best <= 1.003 * 1_500_000
 
 
@@ -46,7 +46,7 @@ def test_it_helps_where_stages_are_unequal():
     )
     start = equal_chunks(2000, 12)
     climbed = price(tables, improve(tables, start)[0])
-    rounded = min(linearised(tables, start), key=lambda plan: price(tables, plan))
+    rounded = min(boundary_slp_plans(tables, start), key=lambda plan: price(tables, plan))
     both = price(tables, (improve(tables, rounded) or [rounded])[0])
     assert both < climbed < price(tables, start)
 
@@ -55,20 +55,20 @@ def test_it_keeps_to_the_pooled_memory():
     # Slack memory would make the last chunks short (see above); here slots 3 and 4 hold 2,300 tokens of
     # KV where the last three boundaries of four equal chunks need 1000 + 750 + 500.
     tables = make_tables(3, 1000, linear=0, quadratic=1, max_chunks=4, exact=True, capacity=770)
-    plans = linearised(tables, equal_chunks(1000, 4))
+    plans = boundary_slp_plans(tables, equal_chunks(1000, 4))
     assert plans
     assert all(violations(tables, plan) == [] for plan in plans)
     slack = make_tables(3, 1000, linear=0, quadratic=1, max_chunks=4, exact=True)
-    least = min(price(slack, plan) for plan in linearised(slack, equal_chunks(1000, 4)))
+    least = min(price(slack, plan) for plan in boundary_slp_plans(slack, equal_chunks(1000, 4)))
     assert least < min(price(tables, plan) for plan in plans) < 1_875_000
 
 
 def test_it_leaves_alone_what_it_cannot_move():
     tables = make_tables(2, 4, max_chunks=2)
-    assert linearised(tables, Plan((0, 4))) == []
-    assert {plan.boundaries for plan in linearised(tables, Plan((0, 2, 4)), asked_to_stop=lambda: True)} == {
-        (0, 2, 4)
-    }
+    assert boundary_slp_plans(tables, Plan((0, 4))) == []
+    assert {
+        plan.boundaries for plan in boundary_slp_plans(tables, Plan((0, 2, 4)), asked_to_stop=lambda: True)
+    } == {(0, 2, 4)}
 
 
 def test_what_it_proposes_is_feasible():
@@ -77,7 +77,7 @@ def test_what_it_proposes_is_feasible():
     for _ in range(30):
         tables = random_tables(rng, MIDDLING)
         plan = random_plan(tables, rng)
-        for found in [] if plan is None else linearised(tables, plan):
+        for found in [] if plan is None else boundary_slp_plans(tables, plan):
             assert violations(tables, found) == []
             assert found.chunks == plan.chunks
             seen += 1

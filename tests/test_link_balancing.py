@@ -1,4 +1,4 @@
-"""Homes by the program that shares out links, and boundaries moved with such homes."""
+"""Homes by the link-balancing program, and boundaries moved with such homes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.replayed_boundary_search import improve_contended
+from mocap_opt.search.replayed_boundary_search import improve_boundaries
 from mocap_opt.stopping import StoppedError
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -130,7 +130,7 @@ def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
 
         plan = Plan.from_arrays(tables, indices, pages)
         steps = iter(range(30))
-        found = improve_contended(
+        found = improve_boundaries(
             tables, plan, price, asked_to_stop=lambda steps=steps: next(steps, None) is None
         )
         assert not violations(tables, found)
