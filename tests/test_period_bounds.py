@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
+import pytest
 from builders import make_tables
+from oracle import _plan as oracle_plan
+from oracle import partitions
 from period_cases import COUNT, adversaries, instances, least, optima
+from period_oracle import cyclic_homes
+from random_tables import random_instances
 
+from mocap_opt import load_instance
 from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
+from mocap_opt.instance import Instance
 from mocap_opt.replay.evaluation import assess_period
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.period_search import best_period
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
+
+INSTANCES = Path(__file__).parent.parent / "instances"
 
 
 @dataclass(frozen=True)
@@ -112,3 +127,59 @@ def test_memory_time_bounds_more_than_work() -> None:
     assert best is not None
     # So the two stages take turns.
     assert (best.period, best.periodic.slots) == (80, 2)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+def test_no_plan_of_a_tiny_instance_beats_a_bound_event_driven(count: int) -> None:
+    rng = np.random.default_rng(count)
+    steady = reached = 0
+    for tables in random_instances(seed=21, count=count):
+        for depth in (1, 2):
+            deep = replace(tables, queue_depth=depth)
+            bounds = [b for b in period_bounds(deep)[0] if b.scope is Scope.ANY_EXECUTION]
+            plans = list(islice(_some_plans(deep, rng), 6))
+            found = [assess_period(plan) for plan in plans]
+            periods = [each.event.period for each in found if each.event.steady]
+            periods += [Fraction(each.lockstep.period) for each in found]
+            steady += sum(each.event.steady for each in found)
+            if periods:
+                assert max(bound.ticks for bound in bounds) <= min(periods), (tables.name, depth)
+                reached += max(bound.ticks for bound in bounds) + 1 > min(periods)
+    # Often enough a tick more would be wrong.
+    assert steady >= count
+    assert reached >= count // 4
+
+
+def _some_plans(tables: Tables, rng: np.random.Generator) -> Iterator[Schedule]:
+    """Partitions in random order, each with the first homes that fit, at its least spacing."""
+    marks = list(partitions(tables))
+    for n in rng.permutation(len(marks)):
+        chunks = len(marks[n]) - 1
+        for slots in range(chunks, chunks + tables.stages):
+            homes = next(cyclic_homes(tables, marks[n], slots, lambda _: True), None)
+            if homes is not None:
+                yield Schedule.of(tables, oracle_plan(marks[n], homes), slots)
+                break
+
+
+@pytest.mark.parametrize(
+    ("name", "period"), [("slow-link", 10), ("slack", 47), ("detour", 50), ("pooled", 50), ("unequal", 61)]
+)
+def test_tiny_instances_at_depth_one_are_closed(name: str, period: int) -> None:
+    data = load_instance(INSTANCES / f"tiny-{name}.json").to_dict()
+    data["pipeline"]["queue_depth"] = 1
+    tables = build_tables(Instance.from_dict(data))
+    assert max(b.ticks for b in period_bounds(tables)[0] if b.scope is Scope.ANY_EXECUTION) == period
+    best = best_period(tables, deadline=Deadline(5.0)).best
+    assert best is not None
+    assert best.period == period
+
+
+def test_at_depth_two_a_queue_counts_half_of_each_chunk_and_its_send() -> None:
+    # A chunk takes 2 ticks, its activations 10: two chunks are started every 12 ticks at most.
+    tables = make_tables(
+        stages=2, tokens=4, quantum=2, linear=1, activation_bytes=5, link_rate=1, queue_depth=2, max_chunks=2
+    )
+    bounds = {bound.name: bound.ticks for bound in period_bounds(tables)[0]}
+    assert bounds["work_and_memory"] == 12
+    assert bounds["link_load"] == 20

@@ -7,6 +7,8 @@ every chunk writes its own pages, and reads all earlier ones, that live elsewher
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,8 @@ class ForcedTraffic:
     written_together, read_together : float64[weighting, stage], ticks
         What a page of a stage counts where all stages share links and ports: what they count together
         is no more than the time that passes.
+    whole : list of Fraction, ticks
+        What the first page that moves takes at least: pages are whole and go to one memory.
     """
 
     tables: Tables
@@ -44,6 +48,7 @@ class ForcedTraffic:
     read: FloatArray
     written_together: FloatArray
     read_together: FloatArray
+    whole: list[Fraction]
 
     @classmethod
     def of(cls, tables: Tables, free: IntArray, asked_to_stop: AskedToStop = never) -> ForcedTraffic | None:
@@ -73,7 +78,8 @@ class ForcedTraffic:
             together[n] = _page_times(tables, demands, asked_to_stop)
             for i, demand in zip(who, demands, strict=True):
                 alone[n, :, i] = _page_times(tables, [demand], asked_to_stop)[:, i]
-        return cls(tables, alone[:, 0], alone[:, 1], together[:, 0], together[:, 1])
+        whole = [_whole_page(tables, i) for i in range(tables.stages)]
+        return cls(tables, alone[:, 0], alone[:, 1], together[:, 0], together[:, 1], whole)
 
     def occupancy(self, start: IntArray, end: IntArray, free: IntArray) -> IntArray:
         """Time a chunk occupies a stage at least, int64[stage, chunk], ticks.
@@ -89,6 +95,10 @@ class ForcedTraffic:
         x = self._times(self.written, self.read, start, end, free).max(axis=0) * SAFE
         shown = np.floor(x * float(1 - tables.overlap) * SAFE).astype(np.int64)
         taken: IntArray = np.maximum(tau + shown, np.floor(x).astype(np.int64))
+        moves = forced_pages(tables, tables.pages[end], free) > 0
+        for i, time in enumerate(self.whole):
+            one = np.maximum(tau[i] + floor((1 - tables.overlap) * time), floor(time))
+            taken[i, moves[i]] = np.maximum(taken[i], one)[moves[i]]
         return taken
 
     def together(self, start: IntArray, end: IntArray, free: IntArray) -> FloatArray:
@@ -167,6 +177,20 @@ def pooled_chunks(
         most = np.maximum(most, need)
     fits: npt.NDArray[np.bool_] = most <= room
     return fits
+
+
+def _whole_page(tables: Tables, stage: int) -> Fraction:
+    """Least time in which a page of a stage is written to some other memory or read from it, ticks."""
+    size = int(tables.page_bytes[stage])
+    times = []
+    for k in range(tables.stages):
+        for origin, target in ((stage, k), (k, stage)) if k != stage else ():
+            loads = [Fraction(size, int(tables.port_rate[k]))]
+            shares = tables.share[:, origin, target].tolist()
+            for share, rate in zip(shares, tables.link_rate.tolist(), strict=True):
+                loads.append(Fraction(size * share, tables.share_denominator * rate))
+            times.append(max(loads))
+    return min(times)
 
 
 def _page_times(tables: Tables, demands: list[Demand], asked_to_stop: AskedToStop) -> FloatArray:

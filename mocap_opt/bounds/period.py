@@ -17,15 +17,13 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
-from mocap_opt.flow_shop.chunk_times import class_members, stage_classes
-from mocap_opt.flow_shop.partitions import cheapest_boundaries, least_by_count
+from mocap_opt.bounds.forced_traffic import ForcedTraffic, pooled_chunks
+from mocap_opt.bounds.period_sums import FloatArray, PeriodSums, by_length, period_sums
+from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.formulations.presolve import free_bytes, pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
-
-FloatArray = npt.NDArray[np.float64]
 
 RANGES = (10, 64)
 """Ranges of the longest chunk, at least and most: longer chunks leave less memory, shorter ones cost more."""
@@ -55,22 +53,14 @@ MOST_FORCED = 2**24
 """Chunks x stages x ranges up to which each range knows the traffic it forces."""
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """What every chunk [a, b) adds to sums that fit into a period, float64[end, steps - 1]."""
-
-    costs: list[FloatArray]
-    occupied: FloatArray
-
-
 @dataclass
 class _Class:
     """Partitions whose longest chunk lies in one range, and what is known of each count."""
 
     allowed: npt.NDArray[np.bool_]
     room: int
-    sums: _Sums
-    value: FloatArray
+    sums: PeriodSums
+    value: IntArray
     cuts: list[FloatArray] = field(default_factory=list)
 
 
@@ -93,32 +83,6 @@ class PartitionBound:
         a, b = np.triu_indices(points, 1)
         self.classes = self._ranges(points, a, b, asked_to_stop)
 
-    def _sums(self, a: IntArray, b: IntArray, taken: IntArray, shared: FloatArray) -> _Sums:
-        """Sums over chunks: how long each stage is taken, what all share, bytes x time in all memories.
-
-        Parameters
-        ----------
-        a, b : int64[chunk]
-        taken : int64[stage, chunk], ticks
-        shared : float64[sum, chunk], ticks
-        """
-        tables, points = self._tables, self._tables.steps + 1
-        stages = np.arange(tables.stages)[:, None]
-        sends = np.zeros_like(taken)
-        if self.scope is Scope.LOCKSTEP:
-            sends = tables.send_time(stages, a, b)
-        classes = stage_classes(taken, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
-        first = class_members(classes)
-        # One stage for all chunks: in the slots of a single stage no two chunks meet.
-        sender = sends[int(sends.sum(axis=1).argmax())]
-        held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]
-        costs = [_by_length(points, a, b, taken[i] + sender) for i in first]
-        costs += [_by_length(points, a, b, row + sender) for row in shared]
-        occupied = np.zeros(a.size)
-        for c, i in enumerate(first):
-            occupied += float((classes == c).sum()) * held[i, b] * (taken[i] + sends[i]).astype(np.float64)
-        return _Sums(costs, _by_length(points, a, b, occupied))
-
     def _ranges(self, points: int, a: IntArray, b: IntArray, asked_to_stop: AskedToStop) -> list[_Class]:
         """One class for each range of the longest chunk that some memory does not rule out."""
         tables = self._tables
@@ -132,7 +96,7 @@ class PartitionBound:
         ranges = int(np.clip(RANGES_SIZE // (tables.stages * points**2), *RANGES))
         edges = np.unique(np.linspace(0, possible.size, ranges + 1).astype(int))
         tau = tables.tau(np.arange(tables.stages)[:, None], a, b)
-        sums = self._sums(a, b, tau, np.zeros((0, a.size)))
+        sums = period_sums(tables, self.scope, a, b, tau, np.zeros((0, a.size)))
         forced = None
         if tables.stages * points**2 * len(edges) <= MOST_FORCED:
             free = free_bytes(tables, int(possible[0]), endless=True)
@@ -144,13 +108,20 @@ class PartitionBound:
             if room is None or (free < tables.prefix_bytes).any():
                 continue
             if forced is not None:
-                sums = self._sums(a, b, forced.occupancy(a, b, free), forced.together(a, b, free))
+                taken, together = forced.occupancy(a, b, free), forced.together(a, b, free)
+                sums = period_sums(tables, self.scope, a, b, taken, together)
             steps = -(-longest // tables.quantum)
             allowed = within & (length <= longest) & pooled_chunks(tables, a, b, room, steps)
-            found.append(
-                _Class(_by_length(points, a, b, allowed) > 0, room, sums, np.zeros(len(self.counts)))
-            )
+            table = by_length(points, a, b, allowed)
+            if room == 0:
+                table &= sums.occupied == 0
+            found.append(_Class(table, room, sums, self._possible(table)))
         return found
+
+    def _possible(self, allowed: npt.NDArray[np.bool_]) -> IntArray:
+        """0 for every count that has a partition into allowed chunks, `NEVER` for others."""
+        layers = list(islice(least_by_count(np.where(allowed, 0, NEVER)), max(self.counts, default=0)))
+        return np.array([layers[count - 1][-1] for count in self.counts], dtype=np.int64)
 
     def sharpen(self, deadline: Deadline, rounds: int = ROUNDS) -> None:
         """Try weightings where the bound is least, until none helps or after `BUDGET_S` of the time.
@@ -164,27 +135,28 @@ class PartitionBound:
         """
         late = deadline.at_most(BUDGET_S)
         for each in self.classes:
-            busiest = np.zeros(len(each.sums.costs) + 1)
-            busiest[int(np.argmax([work[-1, -1] for work in each.sums.costs]))] = 1.0
+            busiest = np.zeros(len(each.sums.rows) + 1)
+            busiest[int(np.argmax([work[-1, -1] for work in each.sums.rows]))] = 1.0
             self._evaluate(each, busiest, deadline)
         for _ in range(rounds if self.classes else 0):
             each = min(self.classes, key=lambda c: float(c.value.min()))
             if not each.cuts or late.expired:
                 return
             weights, most = _weights(each.cuts)
-            if most <= float(each.value.min()) * (1 + SETTLED):
+            proved = int(each.value.min())
+            if most < max(proved * (1 + SETTLED), proved + 1):
                 return
             self._evaluate(each, weights, late)
 
     def at(self, slots: int | None = None) -> int | None:
         """The bound for requests `slots` slots apart, or for any number; None if no plan is left."""
         fits = [n for n, count in enumerate(self.counts) if slots is None or count <= slots]
-        values = [float(each.value[n]) for each in self.classes for n in fits]
-        return self._ticks(values)
+        least = min((int(each.value[n]) for each in self.classes for n in fits), default=NEVER)
+        return None if least == NEVER else least
 
     def of(self, count: int) -> int | None:
         """The bound for requests of exactly that many chunks; None if no plan is left."""
-        return self._ticks([float(each.value[self.counts.index(count)]) for each in self.classes])
+        return self.only(count).at()
 
     def only(self, count: int) -> PartitionBound:
         """The same for plans of exactly that many chunks."""
@@ -193,47 +165,29 @@ class PartitionBound:
         part.classes = [replace(each, value=each.value[at]) for each in self.classes]
         return part
 
-    def _ticks(self, values: list[float]) -> int | None:
-        finite = [value for value in values if np.isfinite(value)]
-        if not finite:
-            return None
-        least = min(finite) * SAFE
-        # Lockstep periods are whole ticks; event-driven ones need not be.
-        return int(np.ceil(least) if self.scope is Scope.LOCKSTEP else np.floor(least))
-
     def _evaluate(self, each: _Class, weights: FloatArray, late: Deadline) -> None:
         """Minimise the weighted sum over the partitions of each count, and keep the least one's sums.
 
         Stopped before it is through it leaves what was known.
         """
-        costs, occupied = each.sums.costs, each.sums.occupied
-        cost = weights[-1] / max(each.room, 1) * occupied
-        if each.room == 0 and occupied.any():
-            cost = np.where(occupied > 0, np.inf, 0.0)
-        for weight, work in zip(weights[:-1], costs, strict=True):
-            cost = cost + weight * work
-        cost = np.where(each.allowed, cost, np.inf)
+        weighed, unit = each.sums.weighed(weights, each.room)
+        cost = np.where(each.allowed, weighed, NEVER)
         layers = []
         for layer in islice(least_by_count(cost), self.counts[-1]):
             if late.expired:
                 return
             layers.append(layer)
         values = np.array([layers[count - 1][-1] for count in self.counts])
-        each.value = np.maximum(each.value, values)
+        # Lockstep periods are whole ticks; event-driven ones need not be.
+        ticks = -(-values // unit) if self.scope is Scope.LOCKSTEP else values // unit
+        each.value = np.maximum(each.value, ticks)
         at = int(values.argmin())
-        if not np.isfinite(values[at]):
+        if values[at] >= NEVER:
             return
         indices = cheapest_boundaries(layers[: self.counts[at]], cost)
         chunks = indices[1:], np.diff(indices) - 1
-        stages = [float(work[chunks].sum()) for work in costs]
-        each.cuts.append(np.array([*stages, float(occupied[chunks].sum()) / max(each.room, 1)]))
-
-
-def _by_length(points: int, a: IntArray, b: IntArray, values: npt.ArrayLike) -> FloatArray:
-    """Values of chunks [a, b) by end and length, as `least_by_count` takes them; 0 elsewhere."""
-    table = np.zeros((points, points - 1))
-    table[b, b - a - 1] = values
-    return table
+        stages = [float(row[chunks].sum()) / each.sums.subticks for row in each.sums.rows]
+        each.cuts.append(np.array([*stages, float(each.sums.occupied[chunks].sum()) / max(each.room, 1)]))
 
 
 def _weights(cuts: list[FloatArray]) -> tuple[FloatArray, float]:
@@ -249,8 +203,7 @@ def _weights(cuts: list[FloatArray]) -> tuple[FloatArray, float]:
         bounds=[(0, None)] * (size + 1),
     )
     chosen = np.full(size, 1 / size) if answer.x is None else np.maximum(answer.x[:size], 0.0)
-    # Weights that add up to no more than 1 keep the bound valid whatever the solver's tolerance.
-    weights: FloatArray = chosen / (chosen.sum() * (1 + 1e-12))
+    weights: FloatArray = chosen / chosen.sum()
     return weights, min(float(cut @ weights) for cut in cuts)
 
 
