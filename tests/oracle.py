@@ -320,21 +320,29 @@ def least_price(tables: Tables, marks: Marks) -> Callable[[Homes], Fraction]:
 
 
 def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Callable[[Homes], Fraction]:
-    """C[i, j] = max(C[i-1, j] + send, C[i, j-1]) + max(tau + (1 - f) x, x), exact."""
+    """Start and end of every chunk by the recursion, exact; a chunk takes max(tau + (1 - f) x, x).
+
+    A chunk starts once it has arrived, the stage is idle, and the chunk Q before it has been started
+    on the next stage.
+    """
     stages, chunks = tables.stages, len(marks) - 1
     tau, rate, transfers = chunk_times(tables, marks), capacities(tables), own_transfers(tables, marks)
+    depth = chunks if tables.queue_depth is None else tables.queue_depth
 
     def cost(homes: Homes) -> Fraction:
         slowest = {(i, j): Fraction(0) for i in range(stages) for j in range(chunks)}
         for (i, j, kind, r), size in transfers(homes).items():
             slowest[i, j] = max(slowest[i, j], Fraction(size, rate[kind, r]))
+        begun: dict[tuple[int, int], Fraction] = {}
         done: dict[tuple[int, int], Fraction] = {}
-        for i in range(stages):
-            for j in range(chunks):
+        for j in range(chunks):
+            for i in range(stages):
                 x = slowest[i, j]
                 arrived = done[i - 1, j] + sends[i - 1][j] if i else Fraction(0)
                 idle = done[i, j - 1] if j else Fraction(0)
-                done[i, j] = max(arrived, idle) + max(tau[i][j] + (1 - tables.overlap) * x, x)
+                queued = begun[i + 1, j - depth] if i + 1 < stages and j >= depth else Fraction(0)
+                begun[i, j] = max(arrived, idle, queued)
+                done[i, j] = begun[i, j] + max(tau[i][j] + (1 - tables.overlap) * x, x)
         return done[stages - 1, chunks - 1]
 
     return cost

@@ -131,7 +131,7 @@ class _Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _CompletionRows:
+class _StartRows:
     """Rows of the recursion, for cells of (stage, position) at a time; columns are those of the program."""
 
     costs: FittedCosts
@@ -142,7 +142,7 @@ class _CompletionRows:
 
     @cached_property
     def cells(self) -> IntArray:
-        """Column of the completion of each cell, int64[stage, position]."""
+        """Column of the start of each cell, int64[stage, position]."""
         shape = self.tables.stages, self.region.positions
         return np.arange(shape[0] * shape[1]).reshape(shape)
 
@@ -157,15 +157,17 @@ class _CompletionRows:
         most = np.maximum(region.lengths()[1] / steps, 1 / steps)
         return np.where(optional, 1 / most, 0.0), np.where(optional, 0.0, 1.0)
 
-    def add(self, at: _Cells, before: _Cells | None, *, memory: bool) -> slice:
-        """Rows that chunks end no earlier than those before them do, plus their own time.
+    def add(self, at: _Cells, following: IntArray, *, sent: bool = False, memory: bool = False) -> slice:
+        """Rows that what follows chunks starts no earlier than they end.
 
         Parameters
         ----------
         at : tuple of slice
-            The cells.
-        before : tuple of slice or None
-            On the stage before, with the send from there, or the chunk before on the stage; None: at 0.
+            The cells of the chunks.
+        following : int64[stage, position]
+            Column that follows each of them.
+        sent : bool
+            Count the send to the next stage.
         memory : bool
             Count the memory side in place of compute.
 
@@ -175,16 +177,19 @@ class _CompletionRows:
             Numbers of the rows.
         """
         entries, side = self._tau(at, memory)
-        entries.append((self.cells[at].ravel(), -1.0))
-        if before is not None:
-            entries.append((self.cells[before].ravel(), 1.0))
-            if at[0] != before[0]:
-                costs, (boundary, *_) = self.costs, self.columns
-                s, c = np.divmod(self.cells[before].ravel(), self.region.positions)
-                along = costs.send_slope[s] + costs.send[s] * self.share[0][c]
-                entries += [(boundary[c], -along), (boundary[c + 1], along)]
-                side = side - costs.send[s] * self.share[1][c]
+        entries += [(self.cells[at].ravel(), 1.0), (following.ravel(), -1.0)]
+        if sent:
+            costs, (boundary, *_) = self.costs, self.columns
+            s, c = np.divmod(self.cells[at].ravel(), self.region.positions)
+            along = costs.send_slope[s] + costs.send[s] * self.share[0][c]
+            entries += [(boundary[c], -along), (boundary[c + 1], along)]
+            side = side - costs.send[s] * self.share[1][c]
         return self.rows.add(entries, side)
+
+    def add_queues(self, depth: int) -> slice:
+        """Rows that chunks start no earlier than those `depth` before them do on the next stage."""
+        behind, ahead = self.cells[:-1, depth:].ravel(), self.cells[1:, : self.region.positions - depth]
+        return self.rows.add([(ahead.ravel(), 1.0), (behind, -1.0)], np.zeros(behind.size))
 
     def _tau(self, at: _Cells, memory: bool) -> tuple[_Entries, FloatArray]:
         costs, (boundary, square, blocks) = self.costs, self.columns
@@ -227,13 +232,13 @@ class MultiplierProgram:
 
         stages, positions = self.pricer.tables.stages, region.positions
         cells = stages * positions
-        columns = cells + 2 * (positions + 1) + (positions if self.costs.curve.any() else 0) + 1
+        columns = cells + 1 + 2 * (positions + 1) + (positions if self.costs.curve.any() else 0) + 1
         rows = _Rows(columns)
-        down, right = self._recursion(region, rows)
+        down, right, queue = self._recursion(region, rows)
         lower, upper = self._parabolas(region, rows)
         slots = self._memory(region, rows)
         objective = np.zeros(columns)
-        objective[cells - 1], objective[-1] = 1.0, SHORTAGE
+        objective[cells], objective[-1] = 1.0, SHORTAGE
         matrix = csr_array(
             (np.concatenate(rows.value), (np.concatenate(rows.row), np.concatenate(rows.column))),
             shape=(rows.count, columns),
@@ -248,35 +253,43 @@ class MultiplierProgram:
             options={"maxiter": MOST_ITERATIONS},
         )
         parts = self.pricer.most_parts
+        queues = positions - self._depth(region)
+        shapes = (stages - 1, positions), (stages, positions - 1), (stages - 1, queues)
         if result.status != 0:
-            even = flow_along(np.ones((stages - 1, positions)), np.ones((stages, positions - 1)), parts)
+            even = flow_along(np.ones(shapes[0]), np.ones(shapes[1]), np.zeros(shapes[2]), parts)
             return Multipliers(even, np.zeros(stages + positions - 1, dtype=np.int64))
         duals: FloatArray = -result.ineqlin.marginals
-        flow = flow_along(
-            np.sum([duals[part] for part in down], axis=0).reshape(stages - 1, positions),
-            np.sum([duals[part] for part in right], axis=0).reshape(stages, positions - 1),
-            parts,
+        to_stage, to_chunk, back = (
+            np.sum([duals[part] for part in step], axis=0).reshape(shape)
+            for step, shape in zip((down, right, [queue]), shapes, strict=True)
         )
+        flow = flow_along(to_stage, to_chunk, back, parts)
         return Multipliers(flow, self._slot_prices(region, duals[slots], parts))
 
     def _columns(self, region: PartitionRegion) -> tuple[IntArray, IntArray, IntArray]:
-        cells = self.pricer.tables.stages * region.positions
-        boundary = cells + np.arange(region.positions + 1)
+        """Columns of boundaries, their squares and full blocks, after those of starts and the latency."""
+        first = self.pricer.tables.stages * region.positions + 1
+        boundary = first + np.arange(region.positions + 1)
         square = boundary + region.positions + 1
         blocks = square[-1] + 1 + np.arange(region.positions)
         return boundary, square, blocks
 
-    def _recursion(self, region: PartitionRegion, rows: _Rows) -> tuple[list[slice], list[slice]]:
-        """Completion after the stage before, with its send, and after the chunk before."""
-        cells = _CompletionRows(self.costs, self.pricer.tables, region, rows, self._columns(region))
-        here, above = (slice(1, None), slice(None)), (slice(None, -1), slice(None))
-        now, before = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
+    def _depth(self, region: PartitionRegion) -> int:
+        """Depth of the queues, at most the positions: then no queue is ever full."""
+        depth = self.pricer.tables.queue_depth
+        return region.positions if depth is None else min(depth, region.positions)
+
+    def _recursion(self, region: PartitionRegion, rows: _Rows) -> tuple[list[slice], list[slice], slice]:
+        """What starts after a chunk on the next stage, and on its own; starts behind full queues."""
+        starts = _StartRows(self.costs, self.pricer.tables, region, rows, self._columns(region))
+        cells = starts.cells
+        every, but_last, last = slice(None), slice(None, -1), slice(-1, None)
         down, right = [], []
         for memory in (False, True) if self.reads else (False,):
-            cells.add((slice(0, 1), slice(0, 1)), None, memory=memory)
-            down.append(cells.add(here, above, memory=memory))
-            right.append(cells.add(now, before, memory=memory))
-        return down, right
+            starts.add((last, last), np.array([cells.size]), memory=memory)
+            down.append(starts.add((but_last, every), cells[1:], sent=True, memory=memory))
+            right.append(starts.add((every, but_last), cells[:, 1:], memory=memory))
+        return down, right, starts.add_queues(self._depth(region))
 
     @cached_property
     def reads(self) -> bool:

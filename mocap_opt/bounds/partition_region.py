@@ -16,6 +16,8 @@ FloatArray = npt.NDArray[np.float64]
 class PathWeights:
     """A flow from (0, 0) to (N-1, M-1), in whole parts of one: a convex combination of paths.
 
+    Page ``formulations/bounds.md``, section *The path inequality*.
+
     Attributes
     ----------
     parts : int
@@ -24,40 +26,42 @@ class PathWeights:
         Parts that step from stage i to i + 1 at a position.
     right : int64[stage, position - 1]
         Parts that step from position j to j + 1 on a stage.
+    queue : int64[stage - 1, position - Q]
+        Parts that step from the start of position j on stage i + 1 to the start of j + Q on stage i,
+        Q the depth of the queues; no columns where no queue can be full.
     """
 
     parts: int
     down: IntArray
     right: IntArray
+    queue: IntArray
 
     def __post_init__(self) -> None:
         """Check that it is a flow: nothing negative, nothing lost."""
-        if (self.down < 0).any() or (self.right < 0).any():
+        if any((step < 0).any() for step in (self.down, self.right, self.queue)):
             raise ValueError("expected parts >= 0")
-        arriving = self._arriving()
-        leaving = np.zeros_like(arriving)
+        leaving = np.zeros((self.right.shape[0], self.down.shape[1]), dtype=np.int64)
         leaving[:-1] += self.down
         leaving[:, :-1] += self.right
         leaving[-1, -1] += self.parts
-        if not np.array_equal(arriving, leaving):
+        if not np.array_equal(self.nodes, leaving):
             raise ValueError("expected as much to leave every node as arrives there")
-
-    def _arriving(self) -> IntArray:
-        stages, positions = self.right.shape[0], self.down.shape[1]
-        arriving = np.zeros((stages, positions), dtype=np.int64)
-        arriving[0, 0] = self.parts
-        arriving[1:] += self.down
-        arriving[:, 1:] += self.right
-        return arriving
 
     @property
     def nodes(self) -> IntArray:
-        """Parts that pass each node, int64[stage, position]."""
-        return self._arriving()
+        """Parts that pass each node from its start to its end, int64[stage, position]."""
+        passing = np.zeros((self.right.shape[0], self.down.shape[1]), dtype=np.int64)
+        passing[0, 0] = self.parts
+        passing[1:] += self.down
+        passing[:, 1:] += self.right
+        columns = self.queue.shape[1]
+        passing[:-1, passing.shape[1] - columns :] += self.queue
+        passing[1:, :columns] -= self.queue
+        return passing
 
 
-def flow_along(down: FloatArray, right: FloatArray, parts: int) -> PathWeights:
-    """Whole-number flow that splits at every node about as the weights of its two steps do.
+def flow_along(down: FloatArray, right: FloatArray, queue: FloatArray, parts: int) -> PathWeights:
+    """Whole-number flow that splits at every node about as the weights of its steps do.
 
     Parameters
     ----------
@@ -65,31 +69,41 @@ def flow_along(down: FloatArray, right: FloatArray, parts: int) -> PathWeights:
         Weight of each step to the next stage; any finite numbers, negative ones count as 0.
     right : float64[stage, position - 1]
         Weight of each step to the next position.
+    queue : float64[stage - 1, position - Q]
+        Weight of each step back along a full queue, as in `PathWeights`.
     parts : int
         Size of the flow.
     """
     stages, positions = right.shape[0], down.shape[1]
-    down_parts = np.zeros(down.shape, dtype=np.int64)
-    right_parts = np.zeros(right.shape, dtype=np.int64)
+    depth = positions - queue.shape[1]
+    # Weights by the node that is left; a queue is left at its later stage.
+    weight = np.zeros((3, stages, positions))
+    weight[0, :-1], weight[1, :, :-1], weight[2, 1:, : positions - depth] = down, right, queue
+    np.maximum(weight, 0.0, out=weight)
+    steps = np.zeros(weight.shape, dtype=np.int64)
     arriving = np.zeros((stages, positions), dtype=np.int64)
     arriving[0, 0] = parts
-    for i in range(stages):
-        for j in range(positions):
-            here = int(arriving[i, j])
-            if here == 0 or (i, j) == (stages - 1, positions - 1):
-                continue
-            to_stage = max(float(down[i, j]), 0.0) if i < stages - 1 else 0.0
-            to_chunk = max(float(right[i, j]), 0.0) if j < positions - 1 else 0.0
-            if to_stage + to_chunk == 0.0:
-                to_stage, to_chunk = float(i < stages - 1), float(j < positions - 1)
-            step = min(here, max(0, round(here * (to_stage / (to_stage + to_chunk)))))
-            if step:
-                down_parts[i, j] = step
-                arriving[i + 1, j] += step
-            if here - step:
-                right_parts[i, j] = here - step
-                arriving[i, j + 1] += here - step
-    return PathWeights(parts, down_parts, right_parts)
+    # Slot by slot, and in a slot from the last stage to the first: queues of depth 1 lead that way.
+    for i, j in sorted(np.ndindex(stages, positions), key=lambda node: (sum(node), -node[0])):
+        here = int(arriving[i, j])
+        if here == 0 or (i, j) == (stages - 1, positions - 1):
+            continue
+        to_stage, to_chunk, back = weight[:, i, j].tolist()
+        if to_stage + to_chunk + back == 0.0:
+            to_stage, to_chunk = float(i < stages - 1), float(j < positions - 1)
+        steps[2, i, j] = _part(here, back, to_stage + to_chunk)
+        here -= int(steps[2, i, j])
+        steps[0, i, j] = _part(here, to_stage, to_chunk) if to_stage + to_chunk else 0
+        steps[1, i, j] = here - steps[0, i, j]
+        for step, (stage, position) in enumerate(((i + 1, j), (i, j + 1), (i - 1, j + depth))):
+            if steps[step, i, j]:
+                arriving[stage, position] += steps[step, i, j]
+    return PathWeights(parts, steps[0, :-1], steps[1, :, :-1], steps[2, 1:, : positions - depth])
+
+
+def _part(whole: int, weight: float, other: float) -> int:
+    """What a step takes of whole parts, next to another step."""
+    return min(whole, max(0, round(whole * (weight / (weight + other)))))
 
 
 @dataclass(frozen=True, eq=False)
