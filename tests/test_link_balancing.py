@@ -15,8 +15,10 @@ from random_tables import MIDDLING, random_tables
 from mocap_opt import load_instance
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines import METHODS
+from mocap_opt.homes.home_search import placement_program
 from mocap_opt.homes.link_balanced_greedy import link_balanced_greedy
 from mocap_opt.homes.link_balancing_lp import LinkBalancingProgram, link_balancing_lp
+from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import SlotPlacement
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep
@@ -118,7 +120,8 @@ def test_placing_keeps_count_of_room() -> None:
     pytest.fail("nothing had to leave")
 
 
-def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
+@pytest.mark.parametrize("rule", [link_balancing_lp, placement_program])
+def test_moved_boundaries_are_never_worse_and_mostly_better(rule: HomeRule) -> None:
     better = checked = 0
     for tables, indices in congested(59, 12):
         pages = link_balancing_lp(tables, indices).pages
@@ -131,7 +134,7 @@ def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
         plan = Plan.from_arrays(tables, indices, pages)
         steps = iter(range(30))
         found = improve_boundaries(
-            tables, plan, price, asked_to_stop=lambda steps=steps: next(steps, None) is None
+            tables, plan, price, rule, asked_to_stop=lambda steps=steps: next(steps, None) is None
         )
         assert not violations(tables, found)
         assert price(found) <= price(plan)
@@ -139,6 +142,23 @@ def test_moved_boundaries_are_never_worse_and_mostly_better() -> None:
         better += price(found) < price(plan)
     assert checked >= 3
     assert better >= 1
+
+
+def test_placed_homes_are_no_slower_in_lockstep_than_those_they_start_from() -> None:
+    gained = 0
+    for tables, indices in congested(67, 12):
+        first = link_balancing_lp(tables, indices).pages
+        if first is None:
+            continue
+        placed = placement_program(tables, indices, first=link_balancing_lp, time_limit_s=2.0).pages
+        assert placed is not None
+        before, after = (
+            replay_lockstep(tables, Plan.from_arrays(tables, indices, pages)).latency
+            for pages in (first, placed)
+        )
+        assert after <= before
+        gained += after < before
+    assert gained >= 2
 
 
 def test_pages_of_a_few_bytes_among_large_ones_are_placed() -> None:

@@ -27,14 +27,14 @@ from mocap_opt.formulations.pyomo_solution import check_start, lockstep_timing, 
 from mocap_opt.formulations.rows import Family, ModelData, Terms, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.limits import Limits, SolverOptions
+from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
 FAMILIES: tuple[Family, ...] = (*HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
 
-DEFAULTS: SolverOptions = {"time_limit_s": 10.0, "gap": 1e-4}
+DEFAULTS: ProgramOptions = {"time_limit_s": 10.0, "gap": 1e-4}
 """Limits of a search for homes."""
 
 
@@ -173,7 +173,7 @@ def solve_kv_placement(
     indices: IntArray,
     *,
     start: Plan | None = None,
-    **options: Unpack[SolverOptions],
+    **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
     """Find homes of least lockstep latency for given boundaries with HiGHS.
 
@@ -185,7 +185,7 @@ def solve_kv_placement(
     start : Plan, optional
         A feasible plan with these boundaries; the result is never worse.
     **options
-        `mocap_opt.solvers.limits.SolverOptions`; `DEFAULTS` unless said otherwise.
+        `mocap_opt.solvers.limits.ProgramOptions`; `DEFAULTS` unless said otherwise.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def solve_kv_placement(
     marks = np.asarray(indices, dtype=np.int64)
     if marks.size < 2 or marks[0] != 0 or marks[-1] != tables.steps or bool((np.diff(marks) <= 0).any()):
         raise ValueError(f"indices: expected 0 .. {tables.steps}, increasing, got {marks.tolist()}")
-    chosen: SolverOptions = {**DEFAULTS, **options}
+    chosen: ProgramOptions = {**DEFAULTS, **options}
     limits = Limits(**chosen)
     check_start(tables, start)
     tail = (marks[1:] == tables.steps).astype(np.int64)

@@ -106,10 +106,18 @@ def _with(plan: Plan, homes: list[Home]) -> Plan:
 TIME_LIMIT_S = 10.0
 
 
-def placement_program(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop = never) -> Homes:
-    """Homes of least lockstep latency found by `mocap_opt.formulations.kv_placement` in `TIME_LIMIT_S`.
+def placement_program(
+    tables: Tables,
+    indices: IntArray,
+    asked_to_stop: AskedToStop = never,
+    *,
+    first: HomeRule = greedy,
+    time_limit_s: float | None = TIME_LIMIT_S,
+    deterministic_limit: float | None = None,
+) -> Homes:
+    """Homes of least lockstep latency found by `mocap_opt.formulations.kv_placement` within a limit.
 
-    Started from the homes of `greedy`, which are also the answer if the program finds none.  KV
+    Started from the homes of a simpler rule, which are also the answer if the program finds none.  KV
     that can all stay at home stays there.  The solver is loaded only when the rule has to ask it.
 
     Parameters
@@ -118,21 +126,32 @@ def placement_program(tables: Tables, indices: IntArray, asked_to_stop: AskedToS
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     asked_to_stop : callable
-        Asked by the greedy rule and by the solver.
+        Asked by the simpler rule and by the solver.
+    first : callable
+        The simpler rule.
+    time_limit_s, deterministic_limit : float or None
+        Limits of the program, see `mocap_opt.solvers.limits.Limits`.
 
     Raises
     ------
     SolverUnavailableError
         If the solver is needed and cannot be loaded.
     """
-    simple = greedy(tables, indices, asked_to_stop)
+    simple = first(tables, indices, asked_to_stop)
     if simple.pages is not None and not simple.pages.any():
         return simple
     from mocap_opt.formulations.kv_placement import solve_kv_placement  # noqa: PLC0415
 
     start = None if simple.pages is None else Plan.from_arrays(tables, indices, simple.pages)
+    if start is not None and violations(tables, start):
+        start = None
     result = solve_kv_placement(
-        tables, indices, start=start, time_limit_s=TIME_LIMIT_S, callback=lambda _: asked_to_stop()
+        tables,
+        indices,
+        start=start,
+        time_limit_s=time_limit_s,
+        deterministic_limit=deterministic_limit,
+        callback=lambda _: asked_to_stop(),
     )
     return simple if result.plan is None else Homes(result.plan.remote_pages(tables))
 

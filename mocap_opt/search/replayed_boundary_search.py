@@ -1,7 +1,7 @@
-"""Local search on boundaries where links are scarce: link-balanced homes, evaluated by the replays.
+"""Local search on boundaries where links are scarce: homes by a rule, evaluated by the replays.
 
 `mocap_opt.search.local_search` evaluates hundreds of moves by a makespan without contention.  Here
-every move gets homes of its own by the program of `mocap_opt.homes.link_balancing_lp`, and is replayed.
+every move gets homes of its own, and is replayed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
+from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
@@ -28,6 +29,7 @@ def improve_boundaries(
     tables: Tables,
     plan: Plan,
     price: Callable[[Plan], Fraction],
+    homes: HomeRule = link_balancing_lp,
     *,
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
@@ -41,6 +43,8 @@ def improve_boundaries(
         Feasible.
     price : callable
         Latency of a feasible plan, ticks; no less than `screen` says of its boundaries.
+    homes : callable
+        Finds homes for boundaries; those of `plan` get new ones too.
     seed : int
         For sampling moves where there are too many.
     asked_to_stop : callable
@@ -53,7 +57,7 @@ def improve_boundaries(
     """
     rng = np.random.default_rng(seed)
     best, latency = plan, price(plan)
-    tried = {plan.boundaries}
+    tried: set[tuple[int, ...]] = set()
     improved = True
     while improved:
         improved, placed = False, 0
@@ -66,7 +70,7 @@ def improve_boundaries(
             tried.add(boundaries)
             placed += 1
             try:
-                pages = link_balancing_lp(tables, moved, asked_to_stop).pages
+                pages = homes(tables, moved, asked_to_stop).pages
             except StoppedError:
                 return best
             candidate = None if pages is None else Plan.from_arrays(tables, moved, pages, plan.fingerprint)
@@ -80,10 +84,10 @@ def improve_boundaries(
 
 
 def _moves(tables: Tables, plan: Plan, rng: np.random.Generator) -> list[tuple[int, IntArray]]:
-    """Boundaries one move away, each with its makespan without traffic, ticks; least first."""
+    """A plan's boundaries and those one move away, with makespans without traffic, ticks; least first."""
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
-    for some in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+    for some in (indices[None], shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if some.size:
             moves += zip(screen(tables, some).tolist(), some, strict=True)
     return sorted(moves, key=lambda move: move[0])

@@ -20,8 +20,10 @@ from mocap_opt.solving.link_steps import (
     home_search,
     link_balanced_homes,
     no_better_homes,
+    no_placed_search,
     no_remote_homes,
     not_congested,
+    placed_boundary_search,
     replayed_boundary_search,
 )
 from mocap_opt.solving.program_steps import not_planned, program_step
@@ -96,6 +98,16 @@ STEPS: tuple[Step, ...] = (
         replayed_boundary_search,
         "if traffic costs the best plan latency",
         not_congested,
+        rounds=True,
+    ),
+    Step(
+        "placed_boundary_search",
+        "local search on boundaries with homes by the placement program, judged by the replays",
+        Raises.PLAN,
+        0.4,
+        placed_boundary_search,
+        "for small and medium instances where traffic costs the best plan latency",
+        no_placed_search,
         rounds=True,
     ),
     Step(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 
-from mocap_opt.homes.home_search import improve_homes
+from mocap_opt.homes.home_search import improve_homes, placement_program
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import assess
@@ -16,6 +16,15 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop, StoppedError
 from mocap_opt.tables.cost_tables import Tables
+
+MOST_HOMES = 2048
+"""Stages squared times chunks, at most, for which every move gets homes by the placement program."""
+
+PLACEMENT_S = 2.0
+"""Wall time of one placement, seconds."""
+
+PLACEMENT_UNITS = 1.0
+"""The same under a deterministic limit, in units of `mocap_opt.solvers.limits.Limits`."""
 
 Price = Callable[[Plan], Fraction]
 """Latency of a feasible plan, ticks."""
@@ -128,6 +137,35 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
     """
     moves = partial(improve_boundaries, seed=search.seed, asked_to_stop=asked_to_stop)
     _improve(search.state, moves, "replayed boundary search")
+
+
+def no_placed_search(search: JointSearch) -> str | None:
+    """Why boundaries do not get homes by the placement program, in words."""
+    tables = search.tables
+    if tables.stages**2 * tables.max_chunks > MOST_HOMES:
+        return "too large for the placement program"
+    return not_congested(search)
+
+
+def placed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Local search on boundaries, each with homes by the placement program, judged by the replays.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives a better one.
+    asked_to_stop : callable
+        Checked between moves and by the program.
+    """
+    deterministic = search.state.deterministic_limit is not None
+    homes = partial(
+        placement_program,
+        first=link_balancing_lp,
+        time_limit_s=None if deterministic else PLACEMENT_S,
+        deterministic_limit=PLACEMENT_UNITS if deterministic else None,
+    )
+    moves = partial(improve_boundaries, homes=homes, seed=search.seed, asked_to_stop=asked_to_stop)
+    _improve(search.state, moves, "placed boundary search")
 
 
 def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
