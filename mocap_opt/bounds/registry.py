@@ -9,6 +9,7 @@ from mocap_opt.bounds.boundary_branching import boundary_branching
 from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
+from mocap_opt.bounds.ladder import ladder
 from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
@@ -28,6 +29,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "boundary_branching": boundary_branching,
         "enumerated_partitions": enumerated_partitions,
         "energetic_traffic": energetic_traffic,
+        "ladder": ladder,
     }
 )
 

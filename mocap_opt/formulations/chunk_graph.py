@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.formulations.presolve import free_bytes, pooled_bytes
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.memory_budget import require_memory
@@ -45,6 +46,16 @@ class ChunkGraph:
     layers: int
     nodes: tuple[list[int], ...]
     arcs: tuple[list[tuple[int, int]], ...]
+
+    @classmethod
+    def of(cls, arcs: ArcSet) -> ChunkGraph:
+        """The graph of chunks that are known to be enough."""
+        pairs = zip(arcs.starts, arcs.ends, strict=True)
+        return cls(
+            arcs.positions,
+            tuple(layer.tolist() for layer in arcs.nodes),
+            tuple(list(zip(start.tolist(), end.tolist(), strict=True)) for start, end in pairs),
+        )
 
     @property
     def empty(self) -> bool:
