@@ -47,14 +47,14 @@ def back_ends(stem: str) -> list[str]:
 
 
 def test_the_models_are_the_ones_with_pages() -> None:
-    assert {"chunk_partition", "joint", "kv_placement"} <= set(MODELS)
+    assert {"chunk_partition", "decomposition", "joint", "kv_placement"} <= set(MODELS)
     with_families = {
         stem for stem in MODULES if hasattr(importlib.import_module(f"{package.__name__}.{stem}"), "FAMILIES")
     }
     assert {stem.removesuffix("_cpsat") for stem in with_families} == set(MODELS)
 
 
-@pytest.mark.parametrize("stem", ["joint", "kv_placement", "chunk_partition"])
+@pytest.mark.parametrize("stem", ["joint", "kv_placement", "chunk_partition", "decomposition"])
 def test_page_lists_the_families_of_the_code_in_order(stem: str) -> None:
     listed = ROW.findall(page(stem))
     in_code = [

@@ -168,7 +168,7 @@ def solve_chunk_partition(
     """
     limits = Limits(**options)
     first = None if start is None else Plan.from_arrays(tables, start)
-    check = violations if memory is Memory.LOCAL else _pooled_violations
+    check = violations if memory is Memory.LOCAL else pooled_violations
     wrong = [] if first is None else check(tables, first)
     if wrong:
         raise ValueError(f"the start is not feasible: {wrong[0]}")
@@ -181,8 +181,15 @@ def solve_chunk_partition(
     return PartitionResult(indices, memory, result.outcome)
 
 
-def _pooled_violations(tables: Tables, plan: Plan) -> list[Violation]:
-    """What a plan breaks if memory is pooled: all rules but those of single memories."""
+def pooled_violations(tables: Tables, plan: Plan) -> list[Violation]:
+    """What a plan breaks if memory is pooled: all rules but those of single memories.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Its boundaries count; where its KV lives does not matter.
+    """
     broken = [violation for violation in violations(tables, plan) if violation.rule != "capacity"]
     return broken or _pool_overflow(tables, plan)
 

@@ -179,7 +179,7 @@ def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every memory port has moved the slot's bytes."""
     data: ModelData = model.data
     for k, port in enumerate(ports(data.tables)):
-        if not any(data.homes) and _own_traffic_is_hidden(data.tables, k):
+        if not any(data.homes) and own_traffic_is_hidden(data.tables, k):
             continue
         for t in range(data.slots):
             load = Terms()
@@ -227,7 +227,7 @@ def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
     """
     data: ModelData = model.data
     tables = data.tables
-    for e in _activation_links(tables):
+    for e in shared_links(tables):
         rate = tables.share_denominator * int(tables.link_rate[e])
         senders = _senders(tables, e)
         for t in range(data.slots):
@@ -332,8 +332,15 @@ def _least_rate(data: ModelData, load: Terms, rate: int) -> int:
     return min(rate, max(1, _most(load))) if data.time_unit.whole else rate
 
 
-def _own_traffic_is_hidden(tables: Tables, k: int) -> bool:
-    """Whether stage k's own traffic never keeps its port busy for longer than the chunk computes."""
+def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
+    """Whether stage k's own traffic never keeps its port busy for longer than the chunk computes.
+
+    Parameters
+    ----------
+    tables : Tables
+    k : int
+        A stage, and its memory.
+    """
     start, end = np.triu_indices(tables.steps + 1, 1)
     times = tables.tau(k, start, end).astype(object) * int(tables.port_rate[k])
     return bool((times >= tables.own_traffic[k, end].astype(object)).all())
@@ -349,6 +356,6 @@ def _senders(tables: Tables, link: int) -> list[int]:
     return [i for i in range(tables.stages - 1) if tables.share[link, i, i + 1]]
 
 
-def _activation_links(tables: Tables) -> list[int]:
+def shared_links(tables: Tables) -> list[int]:
     """Links that activations of several stages cross; of single ones `messages_end` takes care."""
     return [e for e in range(len(tables.links)) if len(_senders(tables, e)) > 1]

@@ -1,0 +1,334 @@
+"""Boundaries by a master, homes by a subproblem, and cuts from the one to the other.
+
+Mathematics: ``formulations/decomposition.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import partial
+from typing import Any, Unpack
+
+import pyomo.environ as pyo
+
+from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
+from mocap_opt.formulations.chunk_partition import pooled_violations
+from mocap_opt.formulations.decomposition import build, latency_at_home
+from mocap_opt.formulations.kv_placement import solve_kv_placement
+from mocap_opt.formulations.partition_cuts import PartitionCut
+from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt, attempt, check_start, conclude
+from mocap_opt.formulations.slot_times import lockstep_latency
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.highs import solve_lp
+from mocap_opt.solvers.limits import NODES_PER_UNIT, Limits, ProgramOptions
+from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
+from mocap_opt.solvers.pyomo_form import compile_model
+from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables.cost_tables import Tables
+
+Arcs = Callable[[int | None], ChunkGraph]
+"""From a lockstep latency in ticks to the chunks of all plans no worse than it; None: of all plans."""
+
+SHARE_OF_MASTER = 0.8
+"""Part of the time left that a master may take; the rest is for homes."""
+
+SHARE_OF_HOMES = 0.5
+"""Part of the time left after it that the homes of its boundaries may take."""
+
+ROUNDING = Fraction(1, 2**52)
+"""How far a coefficient of a row that was divided by its pivot may be from what it stands for, relatively."""
+
+
+@dataclass(eq=False)
+class _Search:
+    """What is known so far.
+
+    Attributes
+    ----------
+    arcs : Arcs
+    lower : int, ticks
+        Proved bound; `unconfirmed` is a run's word that nothing confirms.
+    plans : list of Plan
+        Feasible, each better than those before.
+    cuts : list of PartitionCut
+    spared : int or None, ticks
+        The least that partitions cut one by one have been proved to take.
+    master : Plan or None
+        Boundaries of the last master, all KV at home.
+    """
+
+    tables: Tables
+    limits: Limits
+    arcs: Arcs
+    plans: list[Plan] = field(default_factory=list)
+    lower: int = 0
+    unconfirmed: int = 0
+    upper: int | None = None
+    cuts: list[PartitionCut] = field(default_factory=list)
+    spared: int | None = None
+    master: Plan | None = None
+    infeasible: bool = False
+    stopped: bool = False
+    last: SolveOutcome | None = None
+    confirmed_by: str = CHUNK_GRAPH
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    nodes: int = 0
+
+    def offer(self, plan: Plan | None) -> None:
+        """Keep a feasible plan if it is better than the best."""
+        if plan is None:
+            return
+        latency = lockstep_latency(self.tables, plan)
+        if self.upper is None or latency < self.upper:
+            self.upper = latency
+            self.plans.append(plan)
+
+    def capped(self, bound: float | None) -> int | None:
+        """What a bound on the master's optimum proves of all plans; None stands for no solution at all.
+
+        Parameters
+        ----------
+        bound : float or None, ticks
+        """
+        known = [int(value) for value in (bound, self.upper, self.spared) if value is not None]
+        return min(known, default=None)
+
+    def prove(self, bound: int | None, by: str | None) -> None:
+        """Take a bound on the master's optimum in.
+
+        Parameters
+        ----------
+        bound : int or None, ticks
+            None: the master has no solution.
+        by : str or None
+            What it rests on besides the solver's word.
+        """
+        value = self.capped(bound)
+        self.infeasible = value is None
+        if value is None:
+            self.confirmed_by = by or self.confirmed_by
+        elif by is None:
+            self.unconfirmed = max(self.unconfirmed, value)
+        elif value > self.lower:
+            self.lower, self.confirmed_by = value, by
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to prove: the gap is closed, or there is no plan."""
+        gap = relative_gap(self.upper, self.lower)
+        return self.infeasible or (gap is not None and gap <= self.limits.gap)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether partitions cut one by one keep the bound from rising."""
+        return self.spared is not None and self.spared <= self.lower
+
+    def report(self, progress: Progress) -> bool:
+        """Pass the progress of a run on; its incumbents are boundaries alone."""
+        if self.limits.callback is None:
+            return False
+        bound = (
+            max(self.lower, self.capped(progress.bound) or 0) if progress.bound is not None else self.lower
+        )
+        elapsed = self.limits.deadline.elapsed_s
+        self.stopped |= self.limits.callback(Progress(elapsed, self.upper, bound, progress.plan))
+        return self.stopped
+
+    def within(self, share: float) -> Limits:
+        """Limits of a run that may take a share of the time left."""
+        nodes = self.limits.nodes
+        left = None if nodes is None else max(1, nodes - self.nodes) / NODES_PER_UNIT
+        return replace(
+            self.limits,
+            time_limit_s=self.limits.deadline.share(share).limit_s,
+            deterministic_limit=left,
+            callback=None if self.limits.callback is None else self.report,
+        )
+
+
+def solve_decomposition(
+    tables: Tables,
+    start: Plan | None = None,
+    *,
+    arcs: Arcs | None = None,
+    **options: Unpack[ProgramOptions],
+) -> ProgramResult:
+    """Find boundaries and homes of least lockstep latency with HiGHS, one after the other.
+
+    Parameters
+    ----------
+    tables : Tables
+    start : Plan, optional
+        A feasible plan; the result is never worse.
+    arcs : callable, optional
+        The chunks that plans no worse than a lockstep latency use; `chunk_graph.chunk_graph` unless
+        something that leaves fewer is known.
+    **options
+        `mocap_opt.solvers.limits.ProgramOptions`.
+
+    Returns
+    -------
+    ProgramResult
+        Objective and bound are whole ticks; the bound holds for the lockstep replay of every feasible
+        plan.
+
+    Raises
+    ------
+    ValueError
+        If the start is not feasible.
+    SolverUnavailableError
+        If HiGHS cannot be loaded.
+    """
+    check_start(tables, start)
+    limits = Limits(**options)
+    search = _Search(tables, limits, arcs or _graph(tables))
+    search.offer(start)
+    while not search.closed and not search.stopped and _round(search):
+        pass
+    return _conclude(search)
+
+
+def _graph(tables: Tables) -> Arcs:
+    return lambda target: chunk_graph(tables, no_worse_than=target)
+
+
+def _round(search: _Search) -> bool:
+    """Solve a master and place the homes of its boundaries; False if another round is of no use."""
+    tables = search.tables
+    began = search.limits.deadline.elapsed_s
+    model = build(tables, search.arcs(search.upper), cuts=search.cuts)
+    if model is None:
+        # Plans no worse than the best one would be left: only without one is the graph empty.
+        search.prove(None, CHUNK_GRAPH)
+        return False
+    limits = search.within(SHARE_OF_MASTER)
+    _prove_root(search, model, limits.deadline)
+    search.build_s += search.limits.deadline.elapsed_s - began
+    if search.closed:
+        return False
+    run = attempt(model, tables, _known(search, model), limits, check=pooled_violations)
+    _learn(search, run)
+    if search.closed or search.stopped or run.plan is None or run.raw.stop is StopReason.ERROR:
+        return False
+    search.master = run.plan
+    _place(search, run.plan)
+    ended = run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
+    search.prove(run.bound, run.raw.confirmed_by if run.raw.closes else None)
+    return ended and not search.stuck
+
+
+def _known(search: _Search, model: pyo.ConcreteModel) -> Plan | None:
+    """The best plan's boundaries, if they are among the master's."""
+    if not search.plans:
+        return None
+    marks = tuple(search.plans[-1].grid_indices(search.tables).tolist())
+    missing = model.data.chunks.count - len(marks) + 1
+    boundaries = (0,) * missing + marks
+    if any(cut.rules_out(boundaries) for cut in search.cuts):
+        return None
+    return Plan.from_arrays(search.tables, marks)
+
+
+def _prove_root(search: _Search, model: pyo.ConcreteModel, deadline: Deadline) -> None:
+    """Bound the master by the duals of its linear relaxation, in exact arithmetic."""
+    if search.upper is None:
+        return
+    program, unit = compile_model(model).program, model.data.time_unit.ticks
+    relaxed = solve_lp(
+        program, time_limit_s=deadline.limit_s, seed=search.limits.seed, threads=search.limits.threads
+    )
+    if relaxed.row_duals is None:
+        return
+    most = max(search.upper, latency_at_home(search.tables, search.plans[-1])) / unit
+    proved = certified_bound(program, relaxed.row_duals, most, relative_error=ROUNDING)
+    if proved is not None:
+        search.prove(max(0, -int(-proved * unit // 1)), CERTIFIED_BY)
+
+
+def _learn(search: _Search, run: Attempt) -> None:
+    """Take over what a run of the master proved, and what it cost."""
+    search.last = run.raw
+    search.build_s += run.raw.build_s
+    search.solve_s += run.raw.solve_s
+    search.nodes += run.raw.nodes or 0
+    if run.raw.status is Status.INFEASIBLE:
+        search.prove(None, run.raw.confirmed_by)
+    elif run.bound is not None:
+        search.prove(run.bound, run.raw.confirmed_by if run.raw.closes else None)
+
+
+def _place(search: _Search, plan: Plan) -> None:
+    """Place the homes of a master's boundaries; cut these off unless they cost no more than it says."""
+    tables, indices = search.tables, plan.grid_indices(search.tables)
+    alone = latency_at_home(tables, plan)
+    options: dict[str, Any] = {"gap": 0.0, "seed": search.limits.seed, "threads": search.limits.threads}
+    known = next((each for each in search.plans if each.boundaries == plan.boundaries), None)
+    placed = solve_kv_placement(
+        tables,
+        indices,
+        start=known,
+        time_limit_s=search.limits.deadline.share(SHARE_OF_HOMES).limit_s,
+        **options,
+    )
+    search.solve_s += placed.outcome.solve_s
+    search.build_s += placed.outcome.build_s
+    search.offer(placed.plan)
+    if placed.outcome.objective == alone:
+        return
+    positions = max(tables.counts)
+    marks = (*([0] * (positions + 1 - indices.size)), *indices.tolist())
+    if placed.outcome.status is Status.INFEASIBLE:
+        search.cuts.append(PartitionCut(marks, tables.held_tokens(plan.longest)))
+        return
+    bound = placed.outcome.bound if placed.outcome.closes else None
+    floor = max(alone, int(bound or 0))
+    search.spared = floor if search.spared is None else min(search.spared, floor)
+    search.cuts.append(PartitionCut(marks))
+
+
+def _conclude(search: _Search) -> ProgramResult:
+    """Put all rounds together."""
+    limits = search.limits
+    raw = search.last or SolveOutcome("highs", Status.UNKNOWN, StopReason.OPTIMAL)
+    raw = replace(
+        raw,
+        build_s=search.build_s,
+        solve_s=search.solve_s,
+        nodes=search.nodes,
+        time_limit_s=limits.time_limit_s,
+        gap_limit=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads or 1,
+    )
+    price = partial(lockstep_latency, search.tables)
+    if search.infeasible:
+        raw = replace(
+            raw,
+            status=Status.INFEASIBLE,
+            stop=StopReason.INFEASIBLE,
+            objective=None,
+            bound=None,
+            confirmed_by=search.confirmed_by,
+        )
+        return conclude([], price, raw, None)
+    if not (search.closed and search.plans and raw.status is Status.OPTIMAL):
+        # What the last master ended with is not yet so of all plans.
+        raw = replace(raw, status=Status.UNKNOWN, stop=_why(search, raw), objective=None, bound=None)
+    if search.unconfirmed <= search.lower or search.closed:
+        return conclude(search.plans, price, replace(raw, confirmed_by=search.confirmed_by), search.lower)
+    return conclude(search.plans, price, replace(raw, confirmed_by=None), search.unconfirmed)
+
+
+def _why(search: _Search, raw: SolveOutcome) -> StopReason:
+    """Why the rounds ended, where it is not the optimum of the last master."""
+    if search.closed:
+        return StopReason.GAP_REACHED
+    if raw.stop is StopReason.INFEASIBLE:
+        # Without a second reading.
+        return StopReason.UNCONFIRMED
+    # Homes that could not be placed in time keep a bound from rising.
+    return StopReason.TIME_LIMIT if search.stuck else raw.stop
