@@ -14,7 +14,7 @@ from mocap_opt.tables.cost_tables import Tables
 
 
 def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
-    """Recursion with least sends and rounded-down durations, and the rows of links and ports."""
+    """Recursion with least sends, rounded-down durations and queues, and the rows of links and ports."""
     stages, chunks = tables.stages, len(marks) - 1
     tau, rate = chunk_times(tables, marks), capacities(tables)
     sends = [[least_send(tables, i, a, b) for a, b in pairwise(marks)] for i in range(stages)]
@@ -22,6 +22,7 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
     fixed = fixed_units(tables, marks)
     ways = {key: around(tables, marks, key) for key in rate if crossed(tables, key)}
     apart = 1 - tables.overlap
+    depth = chunks if tables.queue_depth is None else tables.queue_depth
 
     def cost(homes: Homes) -> int:
         slow = [row[:] for row in tau]
@@ -30,11 +31,14 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
             units[kind, r] = units.get((kind, r), 0) + load
             stretched = tau[i][j] + apart.numerator * load // (apart.denominator * rate[kind, r])
             slow[i][j] = max(slow[i][j], stretched, load // rate[kind, r])
+        start = [[0] * chunks for _ in range(stages)]
         end = [[0] * chunks for _ in range(stages)]
-        for i in range(stages):
-            for j in range(chunks):
+        for j in range(chunks):
+            for i in range(stages):
                 arrived = end[i - 1][j] + sends[i - 1][j] if i else 0
-                end[i][j] = max(arrived, end[i][j - 1] if j else 0) + slow[i][j]
+                queued = start[i + 1][j - depth] if i + 1 < stages and j >= depth else 0
+                start[i][j] = max(arrived, queued, end[i][j - 1] if j else 0)
+                end[i][j] = start[i][j] + slow[i][j]
         rows = [first + units.get(key, 0) // rate[key] + follow for key, (first, follow) in ways.items()]
         return max([end[-1][-1], *rows])
 

@@ -161,12 +161,17 @@ def test_page_lists_the_families_in_order() -> None:
 NECESSARY = {
     # One chunk takes 20 + 20, two 10 + 10 + 10.
     "chunk_durations": make_tables(2, 2, linear=10, max_chunks=2),
-    "chunks_end": make_tables(2, 2, linear=10, max_chunks=2),
+    "chunks_start": make_tables(2, 2, linear=10, max_chunks=2),
     "latency_covers_all": make_tables(2, 2, linear=10, max_chunks=2),
     # Nothing overlaps: 1 + 12 and 1 + 12 on stage 0, then 1; what passes the link asks for 24 + 1 only.
     "own_kv_takes_time": away(link_rate=1, overlap=0),
     "homes_stay": migrating(),
     "memory_has_room": away(link_rate=1),
+    # Stage 0 starts its second chunk when the first has arrived on stage 1, at 1 + 4: 5 + 1 + 4 + 1.
+    # The link alone asks for 1 + 8 + 1.
+    "queues_have_room": make_tables(
+        2, 2, linear=1, activation_bytes=4, link_rate=1, exact=True, max_chunks=2, queue_depth=1
+    ),
     # The page's example: 33 with link 0>1, 29 without.
     "bytes_pass_resources": page_example(),
 }
@@ -178,7 +183,7 @@ def test_each_family_is_necessary_for_cpsat(name: str) -> None:
     best = brute_force(tables, contention_free_latency)
     assert best is not None
     without = [f for f in contention_free_cpsat.FAMILIES if f[0] != name]
-    if name in ("chunk_durations", "chunks_end"):
+    if name in ("chunk_durations", "chunks_start"):
         with pytest.raises(KeyError):  # what it defines is missing: nothing can be built
             contention_free_cpsat.build(tables, families=without)
         return
@@ -202,7 +207,7 @@ def test_each_family_is_necessary_for_highs(name: str) -> None:
     tables = NECESSARY[name] if tables is None else tables
     best = brute_force(tables, contention_free_latency)
     assert (best is None) == (name == "homes_stay")
-    if name in ("chunks_end", "latency_covers_all", "sends_take_their_time"):
+    if name in ("chunks_start", "latency_covers_all", "sends_take_their_time"):
         # Else what must pass links and ports would still give the optimum.
         families = (name, "bytes_pass_resources")
     else:

@@ -78,18 +78,31 @@ def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
                 yield _floored(model, (i, j, carrier.index, 1), model.busy[i, j], own, part, rate)
 
 
-def chunks_end(model: pyo.ConcreteModel) -> Iterator[Row]:
-    """C >= d after the stage's chunk before (index s = 0) and after the activations' arrival (1)."""
+def chunks_start(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """S after the end of the stage's chunk before (index s = 0) and after the activations' arrival (1)."""
     unit = model.data.time_unit.ticks
     for i, j in model.busy:
-        terms = Terms().add(unit, model.end[i, j]).add(-unit, model.busy[i, j])
+        start = Terms().add(unit, model.start[i, j])
         if j:
-            terms.add(-unit, model.end[i, j - 1])
-        yield Row((i, j, 0), terms)
+            yield Row((i, j, 0), start.plus(-1, _end(model, i, j - 1)))
         if i:
-            terms = Terms().add(unit, model.end[i, j]).add(-unit, model.busy[i, j])
-            terms.add(-unit, model.end[i - 1, j])
-            yield Row((i, j, 1), terms.add(-unit, model.send[int(model.send_class[i - 1]), j]))
+            start = Terms().add(unit, model.start[i, j]).plus(-1, _end(model, i - 1, j))
+            yield Row((i, j, 1), start.add(-unit, model.send[int(model.send_class[i - 1]), j]))
+
+
+def queues_have_room(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Chunks start no earlier than those Q before them do on the next stage."""
+    unit, depth = model.data.time_unit.ticks, model.data.tables.queue_depth
+    for i, j in model.busy if depth is not None else ():
+        if j >= depth and i + 1 < model.data.tables.stages:
+            terms = Terms().add(unit, model.start[i, j])
+            yield Row((i, j), terms.add(-unit, model.start[i + 1, j - depth]))
+
+
+def _end(model: pyo.ConcreteModel, i: int, j: int) -> Terms:
+    """When chunk j ends on stage i, ticks."""
+    unit = model.data.time_unit.ticks
+    return Terms().add(unit, model.start[i, j]).add(unit, model.busy[i, j])
 
 
 def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -116,8 +129,9 @@ def bytes_pass_resources(model: pyo.ConcreteModel) -> Iterator[Row]:
 def latency_covers_all(model: pyo.ConcreteModel) -> Iterator[Row]:
     """The latency is at least the end of the last chunk on the last stage."""
     data: ModelData = model.data
-    last = model.end[data.tables.stages - 1, data.chunks.count - 1]
-    yield Row(0, Terms().add(1, model.latency).add(-1, last))
+    unit = data.time_unit.ticks
+    last = _end(model, data.tables.stages - 1, data.chunks.count - 1)
+    yield Row(0, Terms().add(unit, model.latency).plus(-1, last))
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -126,7 +140,8 @@ FAMILIES: tuple[Family, ...] = (
     ("sends_take_their_time", sends_take_their_time),
     ("chunk_durations", chunk_durations),
     ("own_kv_takes_time", own_kv_takes_time),
-    ("chunks_end", chunks_end),
+    ("chunks_start", chunks_start),
+    ("queues_have_room", queues_have_room),
     ("bytes_pass_resources", bytes_pass_resources),
     ("latency_covers_all", latency_covers_all),
 )
@@ -178,13 +193,13 @@ def _declare_times(model: pyo.ConcreteModel, data: ModelData, sends: IntArray) -
     """Declare the times, in the model's units.
 
     ``send[c, j]``: least send of chunk j from the stages of class c.  ``busy[i, j]``: d.
-    ``end[i, j]``: C.  ``latency``.
+    ``start[i, j]``: S.  ``latency``.
     """
     count, stages = data.chunks.count, range(data.tables.stages)
     model.least_send, model.send_class = sends, stage_classes(sends)
     model.send = pyo.Var(sorted(set(model.send_class.tolist())), range(count), domain=pyo.NonNegativeReals)
     model.busy = pyo.Var(stages, range(count), domain=data.time_unit.domain)
-    model.end = pyo.Var(stages, range(count), domain=pyo.NonNegativeReals)
+    model.start = pyo.Var(stages, range(count), domain=pyo.NonNegativeReals)
     model.latency = pyo.Var(domain=data.time_unit.domain)
 
 
@@ -231,7 +246,7 @@ def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) 
         (variable, 0 if j < missing else int(times.sends[stage_of[c], j - missing]))
         for (c, j), variable in model.send.items()
     )
-    for ticks, variables in ((times.durations, model.busy), (times.ends, model.end)):
+    for ticks, variables in ((times.durations, model.busy), (times.starts, model.start)):
         for (i, j), variable in variables.items():
             yield variable, 0 if j < missing else int(ticks[i, j - missing])
     yield model.latency, times.latency

@@ -30,8 +30,10 @@ class ContentionFreeVariables(PlanVariables):
     ----------
     times, sends : dict of (int, int) to Affine
         tau and least send by ``(stage, chunk)``, ticks.
-    durations, ends : dict of (int, int) to Affine
-        d and C by ``(stage, chunk)``, ticks.
+    durations, starts : dict of (int, int) to Affine
+        d and S by ``(stage, chunk)``, ticks.
+    ahead : dict of (int, int) to (int, int)
+        By ``(stage, chunk)``, the start that has to come first for the queue to have room.
     passages : list of (str, Affine, Affine, int)
         Of every link and port: name, ticks before and after its use, units of load, units per tick.
     """
@@ -39,8 +41,19 @@ class ContentionFreeVariables(PlanVariables):
     times: dict[tuple[int, int], Affine] = field(default_factory=dict)
     sends: dict[tuple[int, int], Affine] = field(default_factory=dict)
     durations: dict[tuple[int, int], Affine] = field(default_factory=dict)
-    ends: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    starts: dict[tuple[int, int], Affine] = field(default_factory=dict)
+    ahead: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     passages: list[tuple[str, Affine, Affine, int]] = field(default_factory=list)
+
+    def end(self, i: int, j: int) -> Affine:
+        """When a chunk ends, ticks.
+
+        Parameters
+        ----------
+        i, j : int
+            Stage and chunk.
+        """
+        return self.starts[i, j] + self.durations[i, j]
 
 
 def _floored(plan: PlanVariables, name: str, target: Affine, ticks: Affine, load: Affine, rate: int) -> None:
@@ -90,17 +103,26 @@ def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
                 _floored(plan, name, duration, plan.times[i, j], apart.numerator * load, rate)
 
 
-def chunks_end(plan: ContentionFreeVariables) -> None:
-    """C >= d after the stage's chunk before, and after this chunk's activations have arrived."""
-    for (i, j), duration in sorted(plan.durations.items()):
-        end = plan.program.largest(f"end[{i},{j}]")
-        plan.ends[i, j] = end
-        plan.program.at_least(f"chunks_end[{i},{j}]", end, duration)
+def queues_have_room(plan: ContentionFreeVariables) -> None:
+    """Let chunks start no earlier than those Q before them do on the next stage."""
+    depth, stages = plan.tables.queue_depth, plan.tables.stages
+    if depth is not None:
+        plan.ahead = {(i, j): (i + 1, j - depth) for i, j in plan.times if i + 1 < stages and j >= depth}
+
+
+def chunks_start(plan: ContentionFreeVariables) -> None:
+    """S after the end of the stage's chunk before, after the arrival, and once queues have room."""
+    program = plan.program
+    for i, j in sorted(plan.durations, key=lambda cell: cell[::-1]):
+        start = program.largest(f"start[{i},{j}]")
+        plan.starts[i, j] = start
         if j:
-            plan.program.at_least(f"chunks_end[{i},{j},stage]", end, plan.ends[i, j - 1] + duration)
+            program.at_least(f"chunks_start[{i},{j},stage]", start, plan.end(i, j - 1))
         if i:
-            arrived = plan.ends[i - 1, j] + plan.sends[i - 1, j]
-            plan.program.at_least(f"chunks_end[{i},{j},arrival]", end, arrived + duration)
+            arrival = plan.end(i - 1, j) + plan.sends[i - 1, j]
+            program.at_least(f"chunks_start[{i},{j},arrival]", start, arrival)
+        if (i, j) in plan.ahead:
+            program.at_least(f"queues_have_room[{i},{j}]", start, plan.starts[plan.ahead[i, j]])
 
 
 def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
@@ -132,8 +154,7 @@ def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
 def latency_covers_all(plan: ContentionFreeVariables) -> None:
     """The latency is at least the last chunk's end on the last stage, and every passage."""
     latency = plan.program.largest("latency")
-    last = plan.ends[plan.tables.stages - 1, plan.chunks - 1]
-    plan.program.at_least("latency_covers_all", latency, last)
+    plan.program.at_least("latency_covers_all", latency, plan.end(plan.tables.stages - 1, plan.chunks - 1))
     for name, around, units, rate in plan.passages:
         _floored(plan, name, latency, around, units, rate)
     plan.program.objective = latency
@@ -152,7 +173,8 @@ FAMILIES: tuple[Family[ContentionFreeVariables], ...] = (
     ("pooled_memory_has_room", plan_cpsat.pooled_memory_has_room),
     ("chunk_durations", chunk_durations),
     ("own_kv_takes_time", own_kv_takes_time),
-    ("chunks_end", chunks_end),
+    ("queues_have_room", queues_have_room),
+    ("chunks_start", chunks_start),
     ("bytes_pass_resources", bytes_pass_resources),
     ("latency_covers_all", latency_covers_all),
     ("paths_take_their_time", paths_take_their_time),

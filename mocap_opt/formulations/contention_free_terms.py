@@ -11,7 +11,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
-from mocap_opt.flow_shop.recursion import unqueued_ends
+from mocap_opt.flow_shop.recursion import earliest_starts
 from mocap_opt.formulations.presolve import may_hold_kv
 from mocap_opt.formulations.resources import Carrier
 from mocap_opt.schedule.plan import Plan
@@ -136,15 +136,15 @@ class Schedule:
 
     Attributes
     ----------
-    sends, durations, ends : int64[stage, chunk], ticks
-        Least sends, d and C.
+    sends, durations, starts : int64[stage, chunk], ticks
+        Least sends, d and S.
     latency : int
         Ticks; a lower bound on every execution of the plan.
     """
 
     sends: IntArray
     durations: IntArray
-    ends: IntArray
+    starts: IntArray
     latency: int
 
 
@@ -177,5 +177,5 @@ def schedule(tables: Tables, plan: Plan) -> Schedule:
         units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
         latency = max(latency, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
     durations = durations.astype(np.int64)
-    ends = np.array(list(unqueued_ends(zip(durations, sends, strict=True))))
-    return Schedule(sends, durations, ends, max(latency, int(ends[-1, -1])))
+    starts = earliest_starts(durations, sends, tables.queue_depth)
+    return Schedule(sends, durations, starts, max(latency, int(starts[-1, -1] + durations[-1, -1])))
