@@ -22,7 +22,7 @@ from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.local_search import screen
+from mocap_opt.search.boundary_judges import screen
 from mocap_opt.studies.bench.family import make
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables

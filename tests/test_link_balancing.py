@@ -24,6 +24,7 @@ from mocap_opt.replay.evaluation import assess
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_judges import contention_free_judge
 from mocap_opt.search.replayed_boundary_search import improve_boundaries
 from mocap_opt.stopping import StoppedError
 from mocap_opt.tables import build_tables
@@ -134,7 +135,12 @@ def test_moved_boundaries_are_never_worse_and_mostly_better(rule: HomeRule) -> N
         plan = Plan.from_arrays(tables, indices, pages)
         steps = iter(range(30))
         found = improve_boundaries(
-            tables, plan, price, rule, asked_to_stop=lambda steps=steps: next(steps, None) is None
+            tables,
+            plan,
+            price,
+            rule,
+            judge=contention_free_judge(tables),
+            asked_to_stop=lambda steps=steps: next(steps, None) is None,
         )
         assert not violations(tables, found)
         assert price(found) <= price(plan)

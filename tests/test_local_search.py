@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import make_tables
-from oracle import brute_force, contention_free_price
+from oracle import brute_force, contention_free_price, lockstep_price
 from random_plans import random_plan
 from random_tables import MIDDLING, random_instances, random_tables
 
+from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.local_search import count_moves, improve, screen, shift_moves
+from mocap_opt.search.boundary_judges import contention_free_judge, lockstep_judge
+from mocap_opt.search.local_search import count_moves, improve, shift_moves
 
 
 def test_it_finds_the_shrinking_chunks_by_hand():
@@ -44,8 +46,9 @@ def test_it_stops_when_asked():
     assert improve(tables, Plan((0, 3, 6)), asked_to_stop=lambda: True) == []
 
 
+@pytest.mark.parametrize("make_judge", [contention_free_judge, lockstep_judge])
 @pytest.mark.parametrize("seed", range(3))
-def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed):
+def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed, make_judge):
     rng = np.random.default_rng(seed)
     seen = 0
     for _ in range(20):
@@ -53,18 +56,42 @@ def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed):
         plan = random_plan(tables, rng)
         if plan is None:
             continue
-        indices = plan.grid_indices(tables)
+        judge, indices = make_judge(tables), plan.grid_indices(tables)
         for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
-            prices = screen(tables, moves)
+            prices = judge.screen(moves)
+            home = np.zeros((tables.stages, moves.shape[1] - 1, tables.stages), dtype=np.int64)
             for moved, price in list(zip(moves, prices, strict=True))[:30]:
                 broken = {v.rule for v in violations(tables, Plan.from_arrays(tables, moved))}
                 assert broken <= {"capacity"}
-                assert price <= contention_free_makespan(tables, moved)
+                assert price <= judge.price(moved, home)
                 seen += 1
     assert seen > 300
 
 
-def test_plans_on_the_way_are_feasible_and_ever_better():
+def test_the_lockstep_screen_adds_up_slots():
+    # Like and unlike stages in one pipeline; the slots are written out one by one.
+    rng = np.random.default_rng(3)
+    for linear in ([4, 4, 4, 4, 4], [4, 4, 7, 4, 4], [3, 5, 5, 5, 2], [6]):
+        tables = make_tables(
+            len(linear), 12, linear=linear, quadratic=1, constant=3, activation_bytes=2, link_rate=3
+        )
+        moves = np.array(
+            [[0, *sorted(rng.choice(np.arange(1, 12), 4, replace=False)), 12] for _ in range(20)]
+        )
+        for marks, price in zip(moves, lockstep_judge(tables).screen(moves), strict=True):
+            work, send = chunk_times(tables, marks)
+            total = 0
+            for slot in range(5 + tables.stages - 1):
+                running = [(i, slot - i) for i in range(tables.stages) if 0 <= slot - i < 5]
+                total += max(work[i, j] for i, j in running)
+                total += max((send[i, j] for i, j in running if i < tables.stages - 1), default=0)
+            assert price == total
+            home = np.zeros((tables.stages, 5, tables.stages), dtype=np.int64)
+            assert price == lockstep_judge(tables).price(marks, home)
+
+
+@pytest.mark.parametrize("make_judge", [contention_free_judge, lockstep_judge])
+def test_plans_on_the_way_are_feasible_and_ever_better(make_judge):
     rng = np.random.default_rng(5)
     improved = 0
     for _ in range(40):
@@ -72,11 +99,9 @@ def test_plans_on_the_way_are_feasible_and_ever_better():
         plan = random_plan(tables, rng)
         if plan is None:
             continue
-        found = improve(tables, plan)
-        ticks = [
-            contention_free_makespan(tables, p.grid_indices(tables), p.remote_pages(tables))
-            for p in [*found, plan]
-        ]
+        judge = make_judge(tables)
+        found = improve(tables, plan, judge=judge)
+        ticks = [judge.of(tables, p) for p in [*found, plan]]
         assert ticks == sorted(ticks)
         assert len(set(ticks)) == len(ticks)
         assert all(violations(tables, p) == [] for p in found)
@@ -84,18 +109,23 @@ def test_plans_on_the_way_are_feasible_and_ever_better():
     assert improved >= 10
 
 
-def test_never_below_brute_force_and_often_there():
+@pytest.mark.parametrize(
+    ("make_judge", "price"),
+    [(contention_free_judge, contention_free_price), (lockstep_judge, lockstep_price)],
+)
+def test_never_below_brute_force_and_often_there(make_judge, price):
     reached = tried = 0
     rng = np.random.default_rng(11)
     for tables in random_instances(11, 150):
-        optimum = brute_force(tables, contention_free_price)
+        optimum = brute_force(tables, price)
         plan = random_plan(tables, rng)
         if optimum is None or plan is None:
             continue
         tried += 1
-        best = (improve(tables, plan) or [plan])[0]
-        ticks = contention_free_makespan(tables, best.grid_indices(tables), best.remote_pages(tables))
-        assert ticks >= optimum.value
+        judge = make_judge(tables)
+        best = (improve(tables, plan, judge=judge) or [plan])[0]
+        ticks = judge.of(tables, best)
+        assert optimum.value <= ticks <= judge.of(tables, plan)
         reached += ticks <= optimum.value + 2
     assert tried >= 60
     assert reached >= tried // 3

@@ -22,6 +22,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_judges import contention_free_judge
 from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
 from mocap_opt.search.replayed_boundary_search import improve_boundaries
@@ -128,7 +129,7 @@ SEARCHES: dict[str, Callable[[Tables, Plan, Question], Any]] = {
         tables, plan, price(tables), target=Fraction(0), asked_to_stop=stop
     ),
     "improve_boundaries": lambda tables, plan, stop: improve_boundaries(
-        tables, plan, price(tables), asked_to_stop=stop
+        tables, plan, price(tables), judge=contention_free_judge(tables), asked_to_stop=stop
     ),
     "branch_on_boundaries": lambda tables, plan, stop: branch_on_boundaries(tables, asked_to_stop=stop),
 }

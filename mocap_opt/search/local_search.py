@@ -1,24 +1,23 @@
-"""Local search on boundaries and homes: moves screened by the recursion, the best few placed.
+"""Local search on boundaries and homes: moves screened by a judge, the best few placed.
 
 A move shifts a run of neighbouring boundaries by a few grid steps, drops a boundary or adds one.
-All moves from a plan are priced at once by the contention-free recursion without KV traffic, which
-no homes can beat; only moves that could improve the plan get homes, and the first that does is taken.
+All moves from a plan are priced at once by a judge (`mocap_opt.search.boundary_judges`) without KV traffic,
+which no homes can beat; only moves that could improve the plan get homes, and the first that does is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import within_limits
-from mocap_opt.flow_shop.recursion import unqueued_ends
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import pooled_shortage
-from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.boundary_judges import Judge, contention_free_judge
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -91,45 +90,24 @@ def count_moves(tables: Tables, indices: IntArray) -> list[IntArray]:
     return [moves[within_limits(tables, moves)] for moves in found]
 
 
-def screen(tables: Tables, moves: IntArray) -> IntArray:
-    """Price boundaries by the recursion without KV traffic and with unbounded queues.
-
-    Parameters
-    ----------
-    moves : int64[move, chunks + 1]
-        Grid indices.
-
-    Returns
-    -------
-    int64[move], ticks
-        No more than `contention_free_makespan` of the same boundaries with any homes.
-    """
-    *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
-    priced: IntArray = ends[-1]
-    return priced
-
-
-def _stage_by_stage(tables: Tables, moves: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-    start, end = moves.T[:-1], moves.T[1:]
-    for stage in range(tables.stages):
-        yield tables.tau(stage, start, end), tables.send_time(stage, start, end)
-
-
 def improve(
     tables: Tables,
     plan: Plan,
     *,
+    judge: Judge | None = None,
     seed: int = 0,
     rules: Sequence[HomeRule] = (greedy,),
     asked_to_stop: AskedToStop = never,
 ) -> list[Plan]:
-    """Improve a plan to a local optimum of the contention-free makespan.
+    """Improve a plan to a local optimum of a judge's price.
 
     Parameters
     ----------
     tables : Tables
     plan : Plan
         Where to start; feasible.
+    judge : Judge, optional
+        By default the contention-free makespan.
     seed : int
         For sampling moves where there are too many.
     rules : sequence of callable
@@ -140,15 +118,16 @@ def improve(
     Returns
     -------
     list of Plan
-        The plans on the way, best estimate first; without the start.  They meet the memory rows
+        The plans on the way, best price first; without the start.  They meet the memory rows
         by their home rule; replay and verify them before use.
     """
     rng = np.random.default_rng(seed)
     indices = plan.grid_indices(tables)
-    best = _estimate_of(tables, plan)
+    judge = judge or contention_free_judge(tables)
+    best = judge.of(tables, plan)
     found: list[Plan] = []
     while not asked_to_stop():
-        step = _best_move(tables, indices, best, rng, rules, asked_to_stop)
+        step = _best_move(tables, indices, best, judge, rng, rules, asked_to_stop)
         if step is None:
             break
         indices, pages, best = step
@@ -156,26 +135,23 @@ def improve(
     return found[::-1]
 
 
-def _estimate_of(tables: Tables, plan: Plan) -> int:
-    return contention_free_makespan(tables, plan.grid_indices(tables), plan.remote_pages(tables))
-
-
 def _best_move(
     tables: Tables,
     indices: IntArray,
     best: int,
+    judge: Judge,
     rng: np.random.Generator,
     rules: Sequence[HomeRule],
     asked_to_stop: AskedToStop,
 ) -> tuple[IntArray, IntArray, int] | None:
-    """The first move, in the order of their screened prices, that improves the estimate."""
+    """The first move, in the order of their screened prices, that improves the price."""
     promising: list[tuple[int, IntArray]] = []
     for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if moves.size == 0:
             continue
         if asked_to_stop():
             return None
-        prices = screen(tables, moves)
+        prices = judge.screen(moves)
         order = np.argsort(prices, kind="stable")
         promising += [(int(prices[m]), moves[m]) for m in order if prices[m] < best]
     promising.sort(key=lambda priced: priced[0])
@@ -190,7 +166,7 @@ def _best_move(
             pages = rule(tables, moved).pages
             if pages is None:
                 continue
-            ticks = contention_free_makespan(tables, moved, pages)
+            ticks = judge.price(moved, pages)
             if ticks < best:
                 return moved, pages, ticks
     return None

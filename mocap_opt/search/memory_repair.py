@@ -13,7 +13,8 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.homes.slot_placement import room
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan, noncritical_predecessors
-from mocap_opt.search.local_search import screen, shift_moves
+from mocap_opt.search.boundary_judges import screen
+from mocap_opt.search.local_search import shift_moves
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 

@@ -17,7 +17,8 @@ from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.local_search import count_moves, screen, shift_moves
+from mocap_opt.search.boundary_judges import Judge
+from mocap_opt.search.local_search import count_moves, shift_moves
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -31,10 +32,11 @@ def improve_boundaries(
     price: Callable[[Plan], Fraction],
     homes: HomeRule = link_balancing_lp,
     *,
+    judge: Judge,
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> Plan:
-    """First-improvement local search on boundaries, moves in the order of their makespan without traffic.
+    """First-improvement local search on boundaries, moves in the order in which a judge screens them.
 
     Parameters
     ----------
@@ -42,9 +44,11 @@ def improve_boundaries(
     plan : Plan
         Feasible.
     price : callable
-        Latency of a feasible plan, ticks; no less than `screen` says of its boundaries.
+        Latency of a feasible plan, ticks.
     homes : callable
         Finds homes for boundaries; those of `plan` get new ones too.
+    judge : Judge
+        Its screen says of no boundaries more than `price`.
     seed : int
         For sampling moves where there are too many.
     asked_to_stop : callable
@@ -61,7 +65,7 @@ def improve_boundaries(
     improved = True
     while improved:
         improved, placed = False, 0
-        for ticks, moved in _moves(tables, best, rng):
+        for ticks, moved in _moves(tables, best, judge, rng):
             if ticks >= latency or placed == PLACED:
                 break
             boundaries = tuple(tables.grid[moved].tolist())
@@ -83,11 +87,11 @@ def improve_boundaries(
     return best
 
 
-def _moves(tables: Tables, plan: Plan, rng: np.random.Generator) -> list[tuple[int, IntArray]]:
-    """A plan's boundaries and those one move away, with makespans without traffic, ticks; least first."""
+def _moves(tables: Tables, plan: Plan, judge: Judge, rng: np.random.Generator) -> list[tuple[int, IntArray]]:
+    """A plan's boundaries and those one move away, with screened prices, ticks; least first."""
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
     for some in (indices[None], shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if some.size:
-            moves += zip(screen(tables, some).tolist(), some, strict=True)
+            moves += zip(judge.screen(some).tolist(), some, strict=True)
     return sorted(moves, key=lambda move: move[0])

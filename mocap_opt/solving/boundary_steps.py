@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from mocap_opt.replay.contention_free_makespan import contention_free_latency
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.boundary_judges import judge_for
 from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
@@ -19,8 +21,10 @@ LOCAL_SEARCH = " + local search"
 
 def _starts(search: JointSearch) -> Iterator[NamedPlan]:
     """The most promising plans of the heuristics, of unlike boundaries, best first."""
-    latencies = {trial.source: trial.latency for trial in search.state.trials if trial.latency is not None}
-    known = [(latencies[name], name, plan) for name, plan in search.starts if name in latencies]
+    trials = {trial.source: trial.latency_in(search.state.execution) for trial in search.state.trials}
+    known = [
+        (latency, name, plan) for name, plan in search.starts if (latency := trials.get(name)) is not None
+    ]
     tried: set[tuple[int, ...]] = set()
     for _, name, plan in sorted(known, key=lambda entry: entry[:2]):
         if len(tried) == STARTS:
@@ -40,10 +44,11 @@ def local_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     asked_to_stop : callable
         Checked between plans and between moves.
     """
+    judge = judge_for(search.tables, search.state.execution)
     for name, plan in _starts(search):
         if asked_to_stop():
             break
-        found = improve(search.tables, plan, seed=search.seed, asked_to_stop=asked_to_stop)
+        found = improve(search.tables, plan, judge=judge, seed=search.seed, asked_to_stop=asked_to_stop)
         if found:
             source = f"{name}{LOCAL_SEARCH}"
             search.improved.append((source, found[0]))
@@ -60,21 +65,23 @@ def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     asked_to_stop : callable
         Checked between linear programs, roundings and moves.
     """
-    reached = dict(search.improved)
+    tables, reached = search.tables, dict(search.improved)
+    judge = judge_for(tables, search.state.execution)
+    price, lockstep = partial(judge.of, tables), search.state.execution is Execution.LOCKSTEP
     for name, start in list(_starts(search)):
         if asked_to_stop():
             break
         plan = reached.get(f"{name}{LOCAL_SEARCH}", start)
-        rounded = boundary_slp_plans(search.tables, plan, asked_to_stop=asked_to_stop)
-        rounded.sort(key=lambda found: contention_free_latency(search.tables, found))
+        rounded = boundary_slp_plans(tables, plan, lockstep=lockstep, asked_to_stop=asked_to_stop)
+        rounded.sort(key=price)
         found: list[Plan] = []
         for rounding in rounded[:STARTS]:
             if asked_to_stop():
                 break
-            better = improve(search.tables, rounding, seed=search.seed, asked_to_stop=asked_to_stop)
+            better = improve(tables, rounding, judge=judge, seed=search.seed, asked_to_stop=asked_to_stop)
             found.append((better or [rounding])[0])
         found = found or rounded[:1]
         if found:
-            best = min(found, key=lambda each: contention_free_latency(search.tables, each))
+            best = min(found, key=price)
             search.state.offer(best, f"{name} + boundary SLP")
             search.improved.append((f"{name} + boundary SLP", best))

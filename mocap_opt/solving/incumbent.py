@@ -87,6 +87,18 @@ class Trial:
         """The smaller of the replays that were made, ticks."""
         return min((x for x in (self.lockstep, self.event) if x is not None), default=None)
 
+    def latency_in(self, execution: Execution | None) -> Fraction | None:
+        """Latency in an execution, ticks; None if it was not replayed.
+
+        Parameters
+        ----------
+        execution : Execution or None
+            None: the smaller of the replays that were made.
+        """
+        if execution is None:
+            return self.latency
+        return self.lockstep if execution is Execution.LOCKSTEP else self.event
+
 
 def same_decisions(one: Plan, other: Plan) -> bool:
     """Whether two plans have the same boundaries and homes.

@@ -11,6 +11,7 @@ from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.boundary_judges import judge_for
 from mocap_opt.search.replayed_boundary_search import improve_boundaries
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
@@ -135,7 +136,8 @@ def replayed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) ->
     asked_to_stop : callable
         Checked between moves.
     """
-    moves = partial(improve_boundaries, seed=search.seed, asked_to_stop=asked_to_stop)
+    judge = judge_for(search.tables, search.state.execution)
+    moves = partial(improve_boundaries, judge=judge, seed=search.seed, asked_to_stop=asked_to_stop)
     _improve(search.state, moves, "replayed boundary search")
 
 
