@@ -166,7 +166,10 @@ def placed_boundary_search(search: JointSearch, asked_to_stop: AskedToStop) -> N
         time_limit_s=None if deterministic else PLACEMENT_S,
         deterministic_limit=PLACEMENT_UNITS if deterministic else None,
     )
-    moves = partial(improve_boundaries, homes=homes, seed=search.seed, asked_to_stop=asked_to_stop)
+    judge = judge_for(search.tables, search.state.execution)
+    moves = partial(
+        improve_boundaries, homes=homes, judge=judge, seed=search.seed, asked_to_stop=asked_to_stop
+    )
     _improve(search.state, moves, "placed boundary search")
 
 
