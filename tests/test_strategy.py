@@ -8,7 +8,7 @@ from builders import make_tables
 from mocap_opt import load_instance, solve
 from mocap_opt.errors import InputError
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Solver
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM, Solver
 from mocap_opt.solving.strategy import MEDIUM, SMALL, choose, size
 
 TINY = Path(__file__).parent.parent / "instances" / "tiny-unequal.json"
@@ -18,24 +18,28 @@ def tables_of(stages, chunks, steps):
     return make_tables(stages, steps, max_chunks=chunks)
 
 
+ALL = [CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM]
+
+
 def programs(tables, execution=None, by_size=True):
     return list(choose(tables, execution, "auto", by_size=by_size).programs)
 
 
-def test_small_instances_run_both_programs_medium_one_and_large_none():
+def test_small_instances_run_all_programs_medium_one_and_large_none():
     small, medium, large = tables_of(4, 8, 32), tables_of(8, 16, 128), tables_of(8, 16, 256)
     assert size(small) <= SMALL < size(medium) <= MEDIUM < size(large)
-    assert programs(small) == [CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM]
+    assert programs(small) == ALL
     assert programs(medium) == [CONTENTION_FREE_PROGRAM]
     assert programs(large) == []
 
 
-def test_joint_runs_both_whatever_the_size():
-    assert programs(tables_of(16, 32, 1024), by_size=False) == [CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM]
+def test_joint_runs_all_whatever_the_size():
+    assert programs(tables_of(16, 32, 1024), by_size=False) == ALL
 
 
-def test_a_static_schedule_only_gains_from_the_lockstep_program():
-    assert programs(tables_of(16, 32, 1024), Execution.LOCKSTEP) == [LOCKSTEP_PROGRAM]
+def test_a_static_schedule_only_gains_from_the_lockstep_programs():
+    assert programs(tables_of(16, 32, 1024), Execution.LOCKSTEP) == [DECOMPOSED_PROGRAM]
+    assert programs(tables_of(4, 8, 32), Execution.LOCKSTEP) == [DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM]
 
 
 def test_programs_come_early_where_they_are_small():
@@ -47,22 +51,27 @@ def test_programs_come_early_where_they_are_small():
 
 
 def test_a_named_solver_is_kept():
-    assert choose(tables_of(2, 2, 4), None, "highs", by_size=True).solver is Solver.HIGHS
+    chosen = choose(tables_of(2, 2, 4), None, "highs", by_size=True)
+    assert {chosen.solver_of(program) for program in ALL} == {Solver.HIGHS}
+    best = choose(tables_of(2, 2, 4), None, "auto", by_size=True)
+    assert [best.solver_of(program) for program in ALL] == [Solver.CPSAT, Solver.HIGHS, Solver.CPSAT]
 
 
 def test_auto_says_what_it_did():
     found = solve(load_instance(TINY), execution="lockstep", gap=0.0)
     (note,) = [note for note in found.report.notes if note.startswith("auto: ")]
-    assert [run.program for run in found.report.programs] == ["joint"]
-    assert note == "auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, joint with cpsat"
+    assert [run.program for run in found.report.programs] == ["decomposition"]
+    assert note.startswith("auto: 2 stages x 3 chunks x 3 grid steps: searches, bounds, decomposition with")
+    assert note.endswith("; joint not run: the gap was closed without")
 
 
 def test_auto_says_why_programs_did_not_run():
     closed = solve(load_instance(TINY), gap=1.0)
     assert closed.report.programs == []
-    assert closed.report.notes[0].endswith("contention_free and joint not run: the gap was closed without")
+    left = "contention_free, decomposition and joint not run"
+    assert closed.report.notes[0].endswith(f"{left}: the gap was closed without")
     late = solve(load_instance(TINY), time_limit_s=0.0)
-    assert late.report.notes[0].endswith("searches, bounds; contention_free and joint not run: time was up")
+    assert late.report.notes[0].endswith(f"searches, bounds; {left}: time was up")
     large = choose(tables_of(16, 32, 1024), None, "auto", by_size=True)
     assert large.account({}).endswith("alone, no program gains anything at this size")
 

@@ -82,6 +82,10 @@ BUILT_IN: Mapping[str, Formulation] = {
     "contention_free": Formulation(
         "a lower bound on every execution of every feasible plan", _builder("contention_free")
     ),
+    "decomposition": Formulation(
+        "the master of the decomposed joint program: boundaries, memory pooled, levels in place of slots",
+        _builder("decomposition"),
+    ),
     "kv_placement": Formulation(
         "homes of least lockstep latency for given boundaries (option boundaries, tokens)", _kv_placement
     ),

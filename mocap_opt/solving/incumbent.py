@@ -218,6 +218,13 @@ class SearchState:
         gap = None if latency is None else relative_gap(latency, sure)
         return gap is not None and gap <= self.gap
 
+    def lockstep_closed(self) -> bool:
+        """Whether bounds that may close gaps reach the best static plan, within the gap asked for."""
+        sure = best((bound for bound in self.bounds if bound.closes), covering(Execution.LOCKSTEP))
+        found = self.best_lockstep
+        gap = None if found is None else relative_gap(found.lockstep.latency, sure)
+        return gap is not None and gap <= self.gap
+
     @property
     def why_done(self) -> str:
         """Why the work ended where it did."""

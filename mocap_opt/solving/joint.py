@@ -27,7 +27,7 @@ from mocap_opt.solving.link_steps import (
     replayed_boundary_search,
 )
 from mocap_opt.solving.program_steps import not_planned, program_step
-from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM
+from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.solving.start_steps import first_heuristics, other_heuristics
 from mocap_opt.solving.steps import Raises, Step, chosen_steps, run_steps
@@ -158,6 +158,15 @@ STEPS: tuple[Step, ...] = (
         program_step(CONTENTION_FREE_PROGRAM),
         "for small and medium instances",
         not_planned(CONTENTION_FREE_PROGRAM),
+    ),
+    Step(
+        "decomposed_program",
+        "the lockstep program, boundaries first and homes after them",
+        Raises.BOTH,
+        0.75,
+        program_step(DECOMPOSED_PROGRAM),
+        "for small instances, or if lockstep counts",
+        not_planned(DECOMPOSED_PROGRAM),
     ),
     Step(
         "lockstep_program",

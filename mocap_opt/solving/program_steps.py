@@ -1,4 +1,4 @@
-"""Steps that run the two programs, each from the best plan so far."""
+"""Steps that run the programs, each from the best plan so far."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from mocap_opt.formulations.contention_free_terms import schedule
 from mocap_opt.formulations.presolve import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
+from mocap_opt.lower_bound import Scope
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solvers.outcome import StopReason
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.programs import (
     CONTENTION_FREE_PROGRAM,
-    LOCKSTEP_PROGRAM,
+    DECOMPOSED_PROGRAM,
     Program,
     Solver,
     run_program,
@@ -34,10 +35,10 @@ def program_step(program: Program) -> Callable[[JointSearch, AskedToStop], None]
         asked_to_stop : callable
             Not asked: the program follows the state's deadline.
         """
-        state, solver = search.state, search.strategy.solver
-        if not worth_building(state, program.name, solver):
+        state, solver = search.state, search.strategy.solver_of(program)
+        if program is not DECOMPOSED_PROGRAM and not worth_building(state, program.name, solver):
             return
-        start = state.best_lockstep if program is LOCKSTEP_PROGRAM else state.best
+        start = state.best_lockstep if program.scope is Scope.LOCKSTEP else state.best
         result = run_program(
             state,
             program,
@@ -57,16 +58,18 @@ def not_planned(program: Program) -> Callable[[JointSearch], str | None]:
 
     def unless(search: JointSearch) -> str | None:
         if program in search.strategy.programs:
-            return _proved_already(search.state) if program is CONTENTION_FREE_PROGRAM else None
-        if search.state.execution is Execution.LOCKSTEP:
+            return _proved_already(search.state, program)
+        if search.state.execution is Execution.LOCKSTEP and program is CONTENTION_FREE_PROGRAM:
             return "a relaxation improves no static schedule"
         return "it gains nothing at this size (--method joint runs it)"
 
     return unless
 
 
-def _proved_already(state: SearchState) -> str | None:
-    """Why the contention-free program proves nothing new, in words: the best plan is one of its solutions."""
+def _proved_already(state: SearchState, program: Program) -> str | None:
+    """Why a program proves nothing new, in words: the best plan is one of its solutions."""
+    if program.scope is Scope.LOCKSTEP:
+        return "the best static plan is proved" if state.lockstep_closed() else None
     if state.best is None or schedule(state.tables, state.best.plan).latency > state.proved_anywhere:
         return None
     return "without contention the best plan takes no longer than is proved"

@@ -1,4 +1,4 @@
-"""Running the two programs with either solver, as steps of a solve."""
+"""Running the programs with either solver, as steps of a solve."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Solver(StrEnum):
 
 @dataclass(frozen=True)
 class Program:
-    """One of the two programs.
+    """One of the programs.
 
     Attributes
     ----------
@@ -48,11 +48,14 @@ class Program:
         What its optimum bounds from below.
     functions : dict of Solver to str
         ``module:function`` per solver; loaded only when used, because solvers load slowly.
+    best : Solver
+        What ``auto`` stands for.
     """
 
     name: str
     scope: Scope
     functions: dict[Solver, str]
+    best: Solver = Solver.CPSAT
 
     def load(self, solver: Solver) -> Callable[..., ProgramResult]:
         """The function that solves this program with that solver."""
@@ -68,6 +71,12 @@ LOCKSTEP_PROGRAM = Program(
         Solver.HIGHS: "mocap_opt.formulations.joint:solve_joint",
         Solver.CPSAT: "mocap_opt.formulations.joint_cpsat:solve_joint",
     },
+)
+DECOMPOSED_PROGRAM = Program(
+    "decomposition",
+    Scope.LOCKSTEP,
+    {Solver.HIGHS: "mocap_opt.formulations.benders:solve_decomposition"},
+    Solver.HIGHS,
 )
 CONTENTION_FREE_PROGRAM = Program(
     "contention_free",

@@ -14,7 +14,11 @@ NamedPlan = tuple[str, Plan]
 """Where a plan comes from, and the plan."""
 
 
-PROGRAM_STEPS = {"contention_free": "contention_free_program", "joint": "lockstep_program"}
+PROGRAM_STEPS = {
+    "contention_free": "contention_free_program",
+    "decomposition": "decomposed_program",
+    "joint": "lockstep_program",
+}
 """The steps that run the programs, by the programs' names."""
 
 

@@ -7,11 +7,17 @@ program nor solver improves on what the searches and the bounds leave, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM, Program, Solver
+from mocap_opt.solving.programs import (
+    CONTENTION_FREE_PROGRAM,
+    DECOMPOSED_PROGRAM,
+    LOCKSTEP_PROGRAM,
+    Program,
+    Solver,
+)
 from mocap_opt.tables.cost_tables import Tables
 
 SMALL = 2**12
@@ -29,17 +35,23 @@ class Strategy:
     ----------
     programs : tuple of Program
         In order.
-    solver : Solver
+    solver : Solver or None
+        None: for each program what is best for it.
     early : bool
-        Run them before the slower bounds: at small sizes they prove more in less time.
+        Run them before the slower bounds: at small sizes, and of static schedules, they prove more in
+        less time.
     shape : str
         Size of the instance, in words.
     """
 
     programs: tuple[Program, ...]
-    solver: Solver
+    solver: Solver | None
     early: bool
     shape: str
+
+    def solver_of(self, program: Program) -> Solver:
+        """Which solver runs a program: the one asked for, if the program is written for it."""
+        return self.solver if self.solver in program.functions else program.best
 
     def account(self, why_not: Mapping[str, str | None]) -> str:
         """What was done, for the report.
@@ -53,11 +65,19 @@ class Strategy:
             return f"{self.shape}: searches and bounds alone, no program gains anything at this size"
         ran = [name for name, why in why_not.items() if why is None]
         done = f"{self.shape}: searches, bounds"
-        done += f", {' and '.join(ran)} with {self.solver.value}" if ran else ""
+        for solver in Solver:
+            by = [p.name for p in self.programs if p.name in ran and self.solver_of(p) is solver]
+            done += f", {_listed(by)} with {solver.value}" if by else ""
         for why in dict.fromkeys(why for why in why_not.values() if why is not None):
             left = [name for name, each in why_not.items() if each == why]
-            done += f"; {' and '.join(left)} not run: {why}"
+            done += f"; {_listed(left)} not run: {why}"
         return done
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def size(tables: Tables) -> int:
@@ -72,9 +92,9 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     ----------
     tables : Tables
     execution : Execution or None
-        Whose latency counts; only the lockstep program improves a static schedule.
+        Whose latency counts; a relaxation without barriers improves no static schedule.
     solver : str
-        ``"auto"``, which is CP-SAT, or a solver's name.
+        ``"auto"``, for each program what is best for it, or a solver's name.
     by_size : bool
         Leave out programs that are not worth their time at this size; otherwise run them all.
 
@@ -82,14 +102,16 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     -------
     Strategy
     """
-    chosen = Solver.CPSAT if solver == "auto" else Solver(solver)
+    chosen = None if solver == "auto" else Solver(solver)
+    small = not by_size or size(tables) <= SMALL
     shape = f"{tables.stages} stages x {tables.max_chunks} chunks x {tables.steps} grid steps"
     if execution is Execution.LOCKSTEP:
-        programs: tuple[Program, ...] = (LOCKSTEP_PROGRAM,)
-    elif not by_size or size(tables) <= SMALL:
-        programs = (CONTENTION_FREE_PROGRAM, LOCKSTEP_PROGRAM)
+        programs: tuple[Program, ...] = (DECOMPOSED_PROGRAM, *((LOCKSTEP_PROGRAM,) if small else ()))
+    elif small:
+        programs = (CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM)
     elif size(tables) <= MEDIUM:
         programs = (CONTENTION_FREE_PROGRAM,)
     else:
         programs = ()
-    return Strategy(programs, chosen, size(tables) <= SMALL, shape)
+    early = execution is Execution.LOCKSTEP or size(tables) <= SMALL
+    return Strategy(programs, chosen, early, shape)
