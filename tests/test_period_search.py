@@ -11,6 +11,9 @@ from period_cases import adversaries, instances, least, optima
 from random_plans import random_plan
 from random_tables import with_unlimited_rates
 
+from mocap_opt.bounds import Scope
+from mocap_opt.bounds.period import period_bounds
+from mocap_opt.formulations.presolve import slot_range
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
@@ -19,7 +22,7 @@ from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_starts import starts
-from mocap_opt.solving.period_search import best_period
+from mocap_opt.solving.period_search import PeriodSearch, best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
@@ -143,11 +146,19 @@ def test_the_search_does_better_than_repeating_latency_plans() -> None:
 @pytest.mark.parametrize("solver", ["cpsat", "highs"])
 def test_either_solver_runs_the_programs(solver: str) -> None:
     proved = 0
-    for number in range(0, 30, 3):
-        search = best_period(instances()[number], deadline=Deadline(20.0), gap=0.0, solver=solver)
-        found = [bound.ticks for bound in search.bounds if bound.name == "period_program"]
-        best = least(optima(number))
-        if found and best is not None:
-            assert found == [best.value]
-            proved += 1
-    assert proved >= 3
+    for number in range(0, 45, 3):
+        tables, best = instances()[number], least(optima(number))
+        _, by_slots = period_bounds(tables)
+        if Scope.LOCKSTEP not in by_slots:
+            continue
+        search = PeriodSearch(tables, deadline=Deadline(20.0), gap=0.0)
+        search.run_programs(by_slots[Scope.LOCKSTEP], 0, solver)
+        if best is None:
+            assert search.best is None
+            assert search.infeasible is not None or not slot_range(tables)
+            continue
+        assert search.best is not None
+        assert search.best.lockstep.period == best.value
+        assert [bound.ticks for bound in search.bounds] == [best.value]
+        proved += 1
+    assert proved >= 5

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
+import pytest
 from builders import make_tables
 
-from mocap_opt.instance import Instance
+from mocap_opt.bounds import Bound, Scope
+from mocap_opt.bounds.makespan import makespan_bounds
+from mocap_opt.bounds.period import PartitionBound, period_bounds
+from mocap_opt.schedule.requests import Request
 from mocap_opt.search.rounds import FRUITLESS, STRONGEST, run_rounds
-from mocap_opt.solving.period_search import best_period
-from mocap_opt.solving.stream import solve as solve_stream
+from mocap_opt.solving import period_search
+from mocap_opt.solving.stream_incumbent import StreamSearch
+from mocap_opt.solving.stream_planner import plan_stream
 from mocap_opt.stopping import Deadline
-
-TIGHT = Path(__file__).parent / "data" / "stream-one-request.json"
 
 
 def test_every_start_is_used_and_rounds_get_stronger_until_they_bring_nothing() -> None:
@@ -43,18 +46,29 @@ def test_rounds_stop_as_soon_as_the_search_is_done() -> None:
     assert "time was up" in ended
 
 
-def test_a_period_with_an_open_gap_says_why_its_search_ended() -> None:
+def halved(bounds: list[Bound]) -> list[Bound]:
+    return [replace(bound, ticks=bound.ticks // 2) for bound in bounds]
+
+
+def test_a_period_with_an_open_gap_says_why_its_search_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weak_bounds(*arguments: Any, **settings: Any) -> tuple[list[Bound], dict[Scope, PartitionBound]]:
+        return halved(period_bounds(*arguments, **settings)[0]), {}
+
+    monkeypatch.setattr(period_search, "period_bounds", weak_bounds)
     tables = make_tables(
-        stages=3, tokens=12, max_chunks=5, linear=10, constant=5, token_bytes=1, capacity=11, queue_depth=2
+        stages=2, tokens=6, max_chunks=3, linear=10, constant=5, token_bytes=1, capacity=8, queue_depth=2
     )
-    search = best_period(tables, deadline=Deadline(120.0), gap=0.0)
+    search = period_search.best_period(tables, deadline=Deadline(120.0), gap=0.0)
     assert search.current_gap
     assert any("rounds in a row brought nothing" in note for note in search.notes)
 
 
 def test_a_stream_with_an_open_gap_says_why_its_search_ended() -> None:
-    data = json.loads(TIGHT.read_text())
-    data["workload"] = {"requests": [{"tokens": 18}, {"tokens": 6}]}
-    report = solve_stream(Instance.from_dict(data), time_limit_s=120.0, gap=0.0).report
-    assert report.gap
-    assert any("rounds in a row brought nothing" in note for note in report.notes)
+    tables = make_tables(2, 6, max_chunks=2, linear=10, token_bytes=1, capacity=8)
+    search = StreamSearch(
+        tuple(Request(tables, 0, name) for name in "ab"), order_given=True, deadline=Deadline(120.0), gap=0.0
+    )
+    search.add_bounds(halved(makespan_bounds(search.requests, order_given=True)))
+    plan_stream(search)
+    assert search.current_gap
+    assert any("rounds in a row brought nothing" in note for note in search.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -86,23 +87,21 @@ def resource_weights(
     who = [demand.stage for demand in demands]
     out = np.concatenate([links[:, who, :], ports[:, who, :]])
     back = np.concatenate([links[:, :, who].transpose(0, 2, 1), ports[:, who, :]])
-    written = np.array([demand.written for demand in demands], dtype=np.float64)
-    read = np.array([demand.read for demand in demands], dtype=np.float64)
-    at_home = np.zeros((len(demands), stages))
-    at_home[np.arange(len(demands)), who] = np.inf
-    each, load, chosen = (
-        np.arange(len(demands)),
-        np.zeros(out.shape[0]),
-        np.full(out.shape[0], 1 / out.shape[0]),
-    )
-    total = np.zeros(out.shape[0])
+    resources, count = out.shape[0], len(demands)
+    # Both ways in one matrix, a column for each demand, way and memory: rounds are many, and arrays small.
+    ways = np.stack([out, back], axis=2).reshape(resources, -1)
+    at_home = np.zeros((count, 2, stages))
+    at_home[np.arange(count), :, who] = np.inf
+    at_home = at_home.reshape(2 * count, stages)
+    amounts = np.array([[demand.written, demand.read] for demand in demands], dtype=np.float64).ravel()
+    first = np.arange(2 * count) * stages
+    load, total, chosen = np.zeros(resources), np.zeros(resources), np.full(resources, 1 / resources)
     for turn in range(1, ROUNDS + 1):
         stop_if(asked_to_stop)
-        to = (np.tensordot(chosen, out, 1) + at_home).argmin(axis=1)
-        of = (np.tensordot(chosen, back, 1) + at_home).argmin(axis=1)
-        load += out[:, each, to] @ written + back[:, each, of] @ read
+        prices = (chosen @ ways).reshape(2 * count, stages) + at_home
+        load += ways[:, first + prices.argmin(axis=1)] @ amounts
         # Loads relative to the greatest, with the step of the standard regret bound.
-        heat = load / max(load.max(), 1e-300) * np.sqrt(turn * np.log(out.shape[0] + 1))
+        heat = load * (math.sqrt(turn * math.log(resources + 1)) / max(load.max(), 1e-300))
         chosen = np.exp(heat - heat.max())
         chosen /= chosen.sum()
         if 2 * turn > ROUNDS:

@@ -8,6 +8,7 @@ comes from the replays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -77,14 +78,53 @@ def steady_periods(
     float64[plan], ticks
     """
     plans, stages, chunks = work.shape
-    depth = tables.queue_depth or work.shape[2]
+    depth = tables.queue_depth or chunks
     count = SETTLING + 2 * -(-2 * stages // chunks)
     brings, holds = _that_may_wait(residence)
+    # Plans stand last, and stage -1 first: it is always done, and its sends take no time.
+    takes = np.ascontiguousarray(work.transpose(1, 2, 0))
+    sent = np.concatenate([np.zeros((1, chunks, plans), np.int64), send.transpose(1, 2, 0)])
+    done = np.zeros((stages + 1, plans), dtype=np.int64)
     # Column 0 is a start at time 0, for chunks that no queue holds back.
-    start = np.zeros((plans, stages + 1, count * chunks + 1), dtype=np.int64)
-    done = np.zeros((plans, stages), dtype=np.int64)
-    freed = np.zeros((plans, stages), dtype=np.int64)
-    ends = np.zeros((plans, count), dtype=np.int64)
+    start = np.zeros((stages + 1, count * chunks + 1, plans), dtype=np.int64)
+    freed = np.zeros((stages, plans), dtype=np.int64)
+    ends = np.zeros((count, plans), dtype=np.int64)
+    for stage, chunk, number, ahead, leaving in _timetable(stages, chunks, slots, count, depth):
+        begin = np.maximum(done[stage + 1], done[stage] + sent[stage, chunk])
+        if brings is not None:
+            waits = np.where(brings[stage, chunk, :, None], freed, 0).max(axis=1)
+            np.maximum(begin, waits, out=begin)
+        if depth > 1:
+            np.maximum(begin, start[stage + 1, ahead], out=begin)
+            start[stage, number + 1] = begin
+        else:
+            # At depth 1 the next stage's start in this very slot comes first.
+            for at in np.argsort(-stage):
+                np.maximum(begin[at], start[stage[at] + 1, ahead[at]], out=begin[at])
+                start[stage[at], number[at] + 1] = begin[at]
+        done[stage + 1] = begin + takes[stage, chunk]
+        for i, request in leaving:
+            freed[holds[i]] = np.maximum(freed[holds[i]], done[i + 1])
+            if i == stages - 1:
+                ends[request] = done[stages]
+    half = count // 2
+    return np.asarray((ends[-1] - ends[half - 1]) / (count - half))
+
+
+@lru_cache(maxsize=64)
+def _timetable(
+    stages: int, chunks: int, slots: int, count: int, depth: int
+) -> tuple[tuple[IntArray, IntArray, IntArray, IntArray, tuple[tuple[int, int], ...]], ...]:
+    """What runs in every slot of so many requests, and what a full queue makes it wait for.
+
+    Returns
+    -------
+    stage, chunk, number, ahead : int64[running]
+        Chunks are numbered over all requests; the next stage has to start chunk number `ahead` - 1 first.
+    leaving : tuple of (stage, request)
+        Whose last chunk runs.
+    """
+    found = []
     for t in range((count - 1) * slots + chunks + stages - 1):
         active = [
             (i, (t - i) // slots, j)
@@ -95,30 +135,10 @@ def steady_periods(
             continue
         stage, request, chunk = (np.array(axis) for axis in zip(*active, strict=True))
         number = request * chunks + chunk
-        begin = done[:, stage]
-        onward = stage > 0
-        arrived = done[:, stage[onward] - 1] + send[:, stage[onward] - 1, chunk[onward]]
-        begin[:, onward] = np.maximum(begin[:, onward], arrived)
-        if brings is not None:
-            waits = np.where(brings[stage, chunk], freed[:, None, :], 0).max(axis=2)
-            begin = np.maximum(begin, waits)
-        before = np.where(stage + 1 < stages, np.maximum(number - depth + 1, 0), 0)
-        if depth > 1:
-            begin = np.maximum(begin, start[:, stage + 1, before])
-            start[:, stage, number + 1] = begin
-        else:
-            # At depth 1 the next stage's start in this very slot comes first.
-            for at in np.argsort(-stage):
-                column = np.maximum(begin[:, at], start[:, stage[at] + 1, before[at]])
-                begin[:, at] = start[:, stage[at], number[at] + 1] = column
-        done[:, stage] = begin + work[:, stage, chunk]
-        for i, r, j in active:
-            if j == chunks - 1:
-                np.maximum(freed, done[:, i, None], out=freed, where=holds[i])
-                if i == stages - 1:
-                    ends[:, r] = done[:, i]
-    half = count // 2
-    return np.asarray((ends[:, -1] - ends[:, half - 1]) / (count - half))
+        ahead = np.where(stage + 1 < stages, np.maximum(number - depth + 1, 0), 0)
+        leaving = tuple((i, r) for i, r, j in active if j == chunks - 1)
+        found.append((stage, chunk, number, ahead, leaving))
+    return tuple(found)
 
 
 def _that_may_wait(

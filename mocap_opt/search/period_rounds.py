@@ -27,6 +27,9 @@ KEPT = 3
 PATIENCE = 40
 """Perturbations in a row without a better plan that end a round."""
 
+REMEMBERED = 10_000
+"""Starts whose results are remembered."""
+
 NEAR = Fraction(101, 100)
 """Plans estimated below so many times the best period are replayed: the estimate leaves out contention."""
 
@@ -75,6 +78,7 @@ class Rounds:
         leading = set(map(id, first.values()))
         self._waiting = [*first.values(), *(start for start in starts if id(start) not in leading)]
         self._kept: list[Start] = []
+        self._reached: dict[tuple[Schedule, bytes], Start] = {}
 
     def run(self) -> None:
         """Go through rounds and note how they ended."""
@@ -116,12 +120,24 @@ class Rounds:
         self._kept = sorted(pool, key=_estimate)[:KEPT]
 
     def _improved(self, start: Start) -> Start:
-        """Improve a start by local search, and replay the result if it may be the best so far."""
-        search = self._search
-        found, estimate = improve(search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done)
-        if estimate < NEAR * self._period():
-            search.judge(found, "local search")
-        return estimate, found, start[2]
+        """Improve a start by local search, and replay the result if it may be the best so far.
+
+        Perturbations of a small plan come back to the same starts, whose results are remembered.
+        """
+        search, key = self._search, (start[1], start[2].tobytes())
+        reached = self._reached.get(key)
+        if reached is None:
+            found, estimate = improve(
+                search.tables, start[1], start[2], rng=self._rng, asked_to_stop=search.done
+            )
+            reached = estimate, found, start[2]
+            if not search.done():
+                if len(self._reached) == REMEMBERED:
+                    self._reached.clear()
+                self._reached[key] = reached
+        if reached[0] < NEAR * self._period():
+            search.judge(reached[1], "local search")
+        return reached
 
 
 def _estimate(start: Start) -> float:

@@ -23,6 +23,9 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest, shared_reserve
 from mocap_opt.tables.cost_tables import Tables
 
+REMEMBERED = 10_000
+"""Candidates whose price is remembered; a local search comes back to the same ones again and again."""
+
 Rank = Callable[[Any, Any], tuple[Any, Any]]
 """From makespan and sum of completions to what makes one sequence better than another, first things first."""
 
@@ -91,7 +94,7 @@ class Candidate:
 
 @dataclass(eq=False)
 class Pricer:
-    """Places and prices candidates of one stream; remembers the rows of plans it has seen.
+    """Places and prices candidates of one stream; remembers them, and the rows of plans it has seen.
 
     Attributes
     ----------
@@ -106,6 +109,7 @@ class Pricer:
     fingerprint: str | None = None
     ranked: Rank = makespan_first
     _plans: dict[tuple[int, bytes, bytes], tuple[Plan, SlotRows]] = field(default_factory=dict)
+    _candidates: dict[tuple[object, ...], tuple[object, Candidate | None]] = field(default_factory=dict)
 
     def candidate(
         self,
@@ -125,8 +129,19 @@ class Pricer:
         kept : sequence of Plan or None, optional
             Plans with these boundaries whose homes are kept; the others get greedy ones.
         """
+        plans = [None] * len(order) if kept is None else list(kept)
+        key = (*order, *(cut.tobytes() for cut in indices), *map(id, plans))
+        if key not in self._candidates:
+            if len(self._candidates) == REMEMBERED:
+                self._candidates.clear()
+            # The plans stay with the result, so that no other object gets the identity of one.
+            self._candidates[key] = plans, self._scheduled(order, indices, plans)
+        return self._candidates[key][1]
+
+    def _scheduled(
+        self, order: Sequence[int], indices: Sequence[IntArray], plans: Sequence[Plan | None]
+    ) -> Candidate | None:
         chosen = [self.requests[r] for r in order]
-        plans = [None] * len(chosen) if kept is None else list(kept)
         machine = chosen[0].tables
         longest = [
             int(np.diff(request.tables.grid[cut]).max()) for request, cut in zip(chosen, indices, strict=True)
