@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 from builders import make_tables
-from oracle import chunks_of, feasible_homes, partitions
+from oracle import chunks_of, contention_free_price, feasible_homes, partitions, price_plan
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.baselines import METHODS
@@ -22,7 +22,6 @@ from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
-from mocap_opt.search.boundary_judges import screen
 from mocap_opt.studies.bench.family import make
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -124,7 +123,7 @@ def test_all_partitions_below_a_target_are_listed_once() -> None:
             indices = Plan(marks).grid_indices(tables)
             longest = max(b - a for a, b in chunks_of(marks))
             if memory.fits(indices, longest):
-                prices[tuple(indices.tolist())] = int(screen(tables, indices[None])[0])
+                prices[tuple(indices.tolist())] = price_plan(tables, Plan(marks), contention_free_price)
         if not prices:
             continue
         target = sorted(prices.values())[len(prices) // 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,18 @@ def tiny() -> list[Tables]:
 
 
 def longest_path(tables: Tables, marks: tuple[int, ...]) -> int:
-    """Precedence alone, sends as short as any execution can make them."""
-    setting = Setting(tables)
-    indices = Plan(marks).grid_indices(tables)
-    ready = [0] * (indices.size - 1)
-    for i in range(tables.stages):
-        end = 0
-        for j, (a, b) in enumerate(zip(indices[:-1].tolist(), indices[1:].tolist(), strict=True)):
-            end = max(end, ready[j]) + int(tables.tau(i, a, b))
-            ready[j] = end + (
-                int(setting.send[i, int(b == tables.steps), b - a]) if i + 1 < tables.stages else 0
-            )
-    return ready[-1]
+    """Precedence and queues alone, sends as short as any execution can make them."""
+    send, indices = Setting(tables).send, Plan(marks).grid_indices(tables).tolist()
+    start: dict[tuple[int, int], int] = {}
+    free, ready = [0] * tables.stages, 0
+    for j, (a, b) in enumerate(pairwise(indices)):
+        ready = 0
+        for i in range(tables.stages):
+            ahead = 0 if tables.queue_depth is None else start.get((i + 1, j - tables.queue_depth), 0)
+            start[i, j] = max(free[i], ready, ahead)
+            free[i] = start[i, j] + int(tables.tau(i, a, b))
+            ready = free[i] + int(send[i, int(b == tables.steps), b - a])
+    return free[-1]
 
 
 def fitting_paths(tables: Tables) -> dict[tuple[int, ...], int]:

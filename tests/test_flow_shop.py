@@ -16,6 +16,7 @@ from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_
 from mocap_opt.flow_shop.recursion import (
     earliest_starts,
     flow_shop_makespan,
+    latest_ends,
     latest_starts,
     machine_ends,
     unqueued_ends,
@@ -53,6 +54,22 @@ def test_without_queues_latest_starts_are_earliest_ones_of_the_mirrored_shop() -
         back = np.concatenate([send[-2::-1, ::-1], send[-1:, ::-1]])
         mirrored = earliest_starts(work[::-1, ::-1], back, None)[::-1, ::-1]
         assert np.array_equal(latest_starts(work, send, None, 500), 500 - mirrored - work)
+
+
+@pytest.mark.parametrize("depth", [1, 2, None])
+def test_a_chunk_may_last_until_its_latest_end_and_no_longer(depth: int | None) -> None:
+    rng = np.random.default_rng(10)
+    for _ in range(20):
+        work, send = times(rng, int(rng.integers(1, 5)), int(rng.integers(1, 6)))
+        latency = flow_shop_makespan(work, send, depth) + int(rng.integers(0, 20))
+        start = earliest_starts(work, send, depth)
+        ends = latest_ends(latest_starts(work, send, depth, latency), send, latency)
+        for cell in np.ndindex(work.shape):
+            longer = work.copy()
+            longer[cell] = ends[cell] - start[cell]
+            assert flow_shop_makespan(longer, send, depth) == latency
+            longer[cell] += 1
+            assert flow_shop_makespan(longer, send, depth) > latency
 
 
 def test_classes_of_stages_are_those_of_equal_rows_in_order() -> None:

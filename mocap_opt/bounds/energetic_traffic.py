@@ -19,7 +19,7 @@ from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration, TooMany
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.flow_shop.chunk_times import chunk_times
-from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
+from mocap_opt.flow_shop.recursion import earliest_starts, latest_ends, latest_starts
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
@@ -221,12 +221,12 @@ class Windows:
         return stage, chunk, memory
 
     @cached_property
-    def times(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Earliest start, latest end, and compute, int64[stage, chunk] each, ticks."""
+    def times(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Earliest start and end, latest start and end, int64[stage, chunk] each, ticks."""
         work, send = chunk_times(self.tables, self.indices, self.setting.send)
-        start = earliest_starts(work, send, None)
-        end = latest_starts(work, send, None, self.target) + work
-        return start, end, work
+        earliest = earliest_starts(work, send, self.tables.queue_depth)
+        latest = latest_starts(work, send, self.tables.queue_depth, self.target)
+        return earliest, earliest + work, latest, latest_ends(latest, send, self.target)
 
     @cached_property
     def memory_rows(self) -> tuple[IntArray, IntArray]:
@@ -278,7 +278,7 @@ class Windows:
         inside : bool[window, job]
             The jobs that have to lie within.
         """
-        released, due = (times.ravel() for times in self.times[:2])
+        released, due = self.times[0].ravel(), self.times[3].ravel()
         first, last = (axis.ravel() for axis in np.meshgrid(np.unique(released), np.unique(due)))
         inside = (released >= first[:, None]) & (due <= last[:, None])
         some = inside.any(axis=1)
@@ -287,9 +287,8 @@ class Windows:
     @cached_property
     def room(self) -> list[list[int]]:
         """What each link can pass in each window beside activations, bytes x share denominator."""
-        tables, (start, end, work) = self.tables, self.times
-        ends, _ = self.spans
-        sent, arrived = (start[:-1] + work[:-1]).ravel(), (end[1:] - work[1:]).ravel()
+        tables, (ends, _) = self.tables, self.spans
+        sent, arrived = self.times[1][:-1].ravel(), self.times[2][1:].ravel()
         within = (sent >= ends[:, :1]) & (arrived <= ends[:, 1:])
         bytes_sent = (tables.activation_bytes[:-1, None] * np.diff(tables.grid[self.indices])).ravel()
         onward = np.diagonal(self.shares, 1, axis1=1, axis2=2).repeat(self.chunks, axis=1)

@@ -46,13 +46,14 @@ class _Ending:
         Boundaries from the last one, G, back to where the known chunks start; grid indices.
     longest : int
         Tokens of the longest of these chunks.
-    path : int64[stage], ticks
-        The longest path from the first of these chunks on each stage to the end.
+    paths : tuple of int64[stage], ticks
+        The longest paths from the starts of these chunks on each stage to the end, first chunk first,
+        as many as the queues are deep.
     """
 
     ends: tuple[int, ...]
     longest: int
-    path: IntArray
+    paths: tuple[IntArray, ...]
 
 
 class PartitionEnumeration:
@@ -109,7 +110,7 @@ class PartitionEnumeration:
             If more than `MOST_ENDINGS` endings were looked at: there may be more.
         """
         allowed, floor = self._chunks_below(target)
-        open_endings = [_Ending((self.tables.steps,), 0, np.zeros(self.tables.stages, dtype=np.int64))]
+        open_endings = [_Ending((self.tables.steps,), 0, ())]
         looked_at = 0
         while open_endings:
             stop_if(asked_to_stop)
@@ -120,7 +121,7 @@ class PartitionEnumeration:
             if ending.ends[-1] == 0:
                 indices = np.array(ending.ends[::-1], dtype=np.int64)
                 if indices.size - 1 in self.tables.counts and self.memory.fits(indices, ending.longest):
-                    yield int(ending.path[0]), indices
+                    yield int(ending.paths[0][0]), indices
             elif len(ending.ends) <= self.tables.max_chunks:
                 open_endings += self._longer(
                     ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
@@ -159,12 +160,20 @@ class PartitionEnumeration:
             ends = (*ending.ends, start)
             if not self._may_fit(ends, longest, floor):
                 continue
-            # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
-            sent = np.append(self.setting.send[-2::-1, tail, end - start], 0)
-            work = self._work[start, end, ::-1] + sent
-            path = (machine_ends(ending.path[::-1], work) - sent)[::-1]
+            path = self._path(self._work[start, end], self.setting.send[:, tail, end - start], ending.paths)
             if (self._before[:, start] + path).max() < target:
-                yield _Ending(ends, longest, path)
+                yield _Ending(ends, longest, (path, *ending.paths)[: tables.queue_depth or 1])
+
+    def _path(self, work: IntArray, send: IntArray, after: tuple[IntArray, ...]) -> IntArray:
+        """The longest paths from the start of a chunk on each stage, given those of the chunks after it."""
+        following = after[0] if after else np.zeros_like(work)
+        if len(after) == self.tables.queue_depth:
+            # Behind a full queue the stage before starts the chunk Q after it once this one starts.
+            following = np.maximum(following, np.append(0, after[-1][:-1]) - work)
+        # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
+        sent = np.append(send[-2::-1], 0)
+        path: IntArray = machine_ends(following[::-1], work[::-1] + sent)[::-1] - sent[::-1]
+        return path
 
     def _may_fit(self, ends: tuple[int, ...], longest: int, floor: IntArray) -> bool:
         """Whether the pool may hold what is alive in the slots that the first of these chunks decides.

@@ -158,6 +158,24 @@ def latest_starts(work: IntArray, send: IntArray, depth: int | None, latency: in
     return np.stack([latest[i + 1, i : i + chunks] for i in range(stages)])
 
 
+def latest_ends(latest: IntArray, send: IntArray, latency: int) -> IntArray:
+    """Latest end of each chunk on each stage that keeps to a latency, int64[stage, chunk], ticks.
+
+    With bounded queues a chunk may have to start before its work would require it.
+
+    Parameters
+    ----------
+    latest : int64[stage, chunk], ticks
+        From `latest_starts`.
+    send : int64[stage, chunk], ticks
+    latency : int, ticks
+    """
+    ends = np.full_like(latest, latency)
+    ends[:, :-1] = latest[:, 1:]
+    ends[:-1] = np.minimum(ends[:-1], latest[1:] - send[:-1])
+    return ends
+
+
 def _by_slot(values: IntArray) -> IntArray:
     """Rows shifted to the right by their stage, so that column t holds the chunks of slot t; 0 elsewhere."""
     stages, chunks, *many = values.shape
