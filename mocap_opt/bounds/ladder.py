@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.ladder_search import LadderRegion, LadderSearch
 from mocap_opt.bounds.stage_work import LeastTotal
@@ -47,6 +48,12 @@ class Ladder:
     arcs: ArcSet
     regions: tuple[LadderRegion, ...]
     all_arcs: int
+
+    @property
+    def partitions(self) -> list[IntArray]:
+        """Partitions that were come upon, int64[chunks + 1], least latency with KV at home first."""
+        found = [listed for region in self.regions for listed in region.partitions]
+        return [boundaries for _, boundaries in sorted(found, key=lambda each: (each[0], each[1].tolist()))]
 
     def bound(self) -> Bound:
         """What no plan beats in lockstep."""

@@ -6,7 +6,7 @@ Statement and proof: ``formulations/ladder.md``.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -14,14 +14,15 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.ladder_costs import LadderCosts, LadderPrices, thinned
+from mocap_opt.bounds.ladder_costs import LadderCosts, thinned
+from mocap_opt.bounds.ladder_memory import LadderMemory
 from mocap_opt.bounds.ladder_programs import ArcLadder, IntervalLadder, Mask
-from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.arc_set import ArcSet
+from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.formulations.slot_times import slot_times
-from mocap_opt.stopping import AskedToStop, StoppedError, stop_if
+from mocap_opt.stopping import AskedToStop, StoppedError
 from mocap_opt.tables.cost_tables import Tables
 
 LEVELS = (32, 256)
@@ -32,9 +33,6 @@ FINEST = 1024
 
 MOST_CELLS = 300_000_000
 """Arcs x levels of one pass over single chunks, at most; beyond it there are fewer levels."""
-
-MOST_PRICES = 14
-"""Prices of memory that are tried for one program."""
 
 MOST_ROUNDS = 6
 """Times that arcs are deleted and levels made finer."""
@@ -55,12 +53,16 @@ class LadderRegion:
         No plan of the region is faster, or than the target.
     arcs : ArcSet
         Chunks of those that are faster than the target.
+    partitions : tuple of (int, int64[chunks + 1])
+        Partitions that were come upon, all of them where they are few: lockstep latency with KV at home,
+        ticks, and boundaries as grid indices; least latency first.  They fit the pooled memory.
     """
 
     short: int
     long: int
     ticks: int
     arcs: ArcSet
+    partitions: tuple[tuple[int, IntArray], ...] = ()
 
 
 @dataclass(order=True, frozen=True)
@@ -103,10 +105,11 @@ class LadderSearch:
         self.setting, self.target, self.asked_to_stop = setting, target, asked_to_stop
         self.tables, self.limits = setting.tables, setting.limits
         self.costs = LadderCosts(self.tables)
-        self.memory = PooledMemory.of(self.tables)
         self.positions = max(setting.counts)
         self.optional = self.positions - min(setting.counts)
         self.most_time = self._most_time()
+        self.memory = LadderMemory(setting, self.costs, int(self.times.max(initial=1)), target)
+        self._seen: dict[tuple[int, ...], int] = {}
 
     def _most_time(self) -> int:
         """The longest chunk time of any plan faster than the target: its N - 1 further slots have to fit."""
@@ -122,62 +125,6 @@ class LadderSearch:
         times: IntArray = self.costs.times[self.costs.times <= self.most_time]
         return times
 
-    @cached_property
-    def parts(self) -> int:
-        """Parts of a tick with which all sums stay below 2^58."""
-        most = (int(self.times.max(initial=1)) + int(self.costs.message.max())) * (self.tables.stages + 1)
-        return 1 << max(0, 57 - max(most * self.positions, self.target, 1).bit_length())
-
-    @cached_property
-    def most_price(self) -> int:
-        """Price of memory with which all sums stay below 2^59."""
-        need = int(self._units.sum()) * int(self.tables.pages[-1])
-        return int(2**59 // max(1, need, self._room(1) or 1))
-
-    @cached_property
-    def _units(self) -> IntArray:
-        units: IntArray = self.tables.page_bytes // self.memory.unit
-        return units
-
-    def _room(self, short: int) -> int | None:
-        """Units of KV that all memories hold in the slot of `need`, at most; None if one has no room at all.
-
-        Parameters
-        ----------
-        short : int, grid steps
-            The longest chunk has as many, or more.
-        """
-        # The fewer chunks, the fewer stages hold a prefix in that slot.
-        fewest = min(self.setting.counts)
-        room = self.memory.room(fewest, int(self.tables.lengths[1, short]))
-        return None if room is None else int(room[fewest - 1]) // self.memory.unit
-
-    def _prices(self, short: int, long: int, price: int, room: int) -> LadderPrices:
-        """Costs of a region at a price of memory.
-
-        Parameters
-        ----------
-        short, long : int, grid steps
-        price : int
-            Parts of a tick for a unit of KV.
-        room : int
-            Units of KV.
-        """
-        per_page = np.zeros(self.positions + 1, dtype=np.int64)
-        stages = min(self.tables.stages, self.positions)
-        per_page[self.positions - np.arange(stages)] = price * self._units[:stages]
-        lengths = slice(short, long + 1)
-        allowed = self.tables.length_allowed[:, lengths]
-        longest = int(self.costs.message[:, lengths][allowed].min()) if allowed.any() else 0
-        further = max(0, self.tables.stages - 2) * longest * self.parts
-        return LadderPrices(self.parts, per_page, further - price * room)
-
-    def _need(self, boundaries: IntArray) -> int:
-        """Units of KV alive in the slot in which the last chunk starts."""
-        stages = min(self.tables.stages, self.positions)
-        last = boundaries[self.positions - np.arange(stages)]
-        return int(self._units[:stages] @ self.tables.pages[last])
-
     def _nodes(self, long: int) -> Mask:
         """Boundaries that limits on lengths and counts allow, bool[position + 1, G + 1]."""
         steps, positions = self.tables.steps, self.positions
@@ -191,79 +138,26 @@ class LadderSearch:
                 kept[: positions - count + 1, 0] = True
         return kept
 
-    def _priced(
-        self, program: IntervalLadder | ArcLadder, short: int, long: int, price: int
-    ) -> tuple[int, int, list[IntArray], LadderPrices] | None:
-        """The best price of memory for a program, near a first guess.
-
-        The value is concave in the price: tangents from both sides of its top meet above it.
-
-        Returns
-        -------
-        ticks, price, layers, prices
-            None if some memory has no room.
-        """
-        room = self._room(short)
-        if room is None:
-            return None
-        best: tuple[int, int, list[IntArray], LadderPrices] | None = None
-        sides: dict[bool, tuple[int, int, int]] = {}
-        guess = price
-        for _ in range(MOST_PRICES):
-            stop_if(self.asked_to_stop)
-            prices = self._prices(short, long, guess, room)
-            layers = program.forward(prices)
-            cost = int(layers[-1][0].min())
-            ticks = min(prices.ticks(cost), self.target)
-            if best is None or ticks > best[0]:
-                best = (ticks, guess, layers, prices)
-            if ticks >= self.target:
-                break
-            slope = self._need(program.boundaries(layers, prices)) - room
-            if slope == 0 or (slope < 0 and guess == 0):
-                break
-            sides[slope > 0] = (guess, cost + prices.offset, slope)
-            guess = self._next_price(sides, room)
-            if guess < 0 or any(guess == known[0] for known in sides.values()):
-                break
-            if len(sides) == 2:
-                at, value, gain = sides[True]
-                if (value + gain * (guess - at)) // self.parts <= best[0] + self.target // 20_000:
-                    break
-        return best
-
-    def _next_price(self, sides: dict[bool, tuple[int, int, int]], room: int) -> int:
-        """Where to look next; below 0 if nowhere."""
-        if len(sides) == 2:
-            (low, below, up), (high, above, down) = sides[True], sides[False]
-            return max(low, min(high, round((above - down * high - below + up * low) / (up - down))))
-        if False in sides:
-            return max(0, sides[False][0] // 4 - 1)
-        first = max(1, self.target * self.parts // (4 * max(room, 1)))
-        guess = max(first, 4 * sides[True][0])
-        return guess if guess <= self.most_price else -1
-
     def _open(self, short: int, long: int, price: int, known: int) -> _Open | None:
         """A region with the bound of its program over intervals; None if it has no plan below the target."""
         nodes = self._nodes(long)
         if not nodes.any(axis=1).all() or known >= self.target:
             return None
-        ticks = known
+        ticks, settled = known, short == long or self.memory.room(long) == self.memory.room(short)
         for number in LEVELS:
             levels = thinned(self.times, number)
             program = IntervalLadder(self.costs, levels, long, self.most_time, nodes, self.optional)
-            found = self._priced(program, short, long, price)
-            if found is None or found[0] >= self.target:
+            found = self.memory.best_price(program, short, long, price, self.asked_to_stop, self._look_at)
+            if found is None or found.ticks >= self.target:
                 return None
-            ticks, price, layers, prices = max(ticks, found[0]), *found[1:]
-            nodes = program.pruned(layers, prices, self.target)
+            ticks, price = max(ticks, found.ticks), found.price
+            nodes = program.pruned(found.layers, found.prices, self.target)
             if not nodes.any(axis=1).all():
                 return None
-        settled = short == long or self._room(long) == self._room(short)
-        if not settled and price == 0:
-            chosen = program.boundaries(layers, prices)
-            own = self._room(min(max(int(np.diff(chosen).max()), short), long))
-            settled = own is not None and self._need(chosen) <= own
+            if number == LEVELS[-1] and not settled and price == 0:
+                chosen = program.boundaries(found.layers, found.prices)
+                own = self.memory.room(min(max(int(np.diff(chosen).max()), short), long))
+                settled = own is not None and self.memory.need(chosen) <= own
         return _Open(ticks, short, long, price, settled, nodes)
 
     def _regions(self) -> list[_Open]:
@@ -307,37 +201,57 @@ class LadderSearch:
                 levels = thinned(times, max(LEVELS[0], min(FINEST, MOST_CELLS // arcs.size)))
                 exact = levels.size > np.unique(times).size
                 program = ArcLadder(self.costs, levels, arcs)
-                found = self._priced(program, region.short, region.long, price)
-                if found is None or found[0] >= self.target:
+                found = self.memory.best_price(
+                    program, region.short, region.long, price, self.asked_to_stop, self._look_at
+                )
+                if found is None or found.ticks >= self.target:
                     return None
-                ticks, price = max(ticks, found[0]), found[1]
+                ticks, price = max(ticks, found.ticks), found.price
                 size = arcs.size if exact else -1
-                arcs = program.pruned(found[2], found[3], self.target)
+                arcs = program.pruned(found.layers, found.prices, self.target)
         except StoppedError:
             pass
-        left = LadderRegion(region.short, region.long, ticks, arcs)
-        return None if arcs.empty else self._listed(left)
+        return None if arcs.empty else self._listed(region, ticks, arcs)
 
-    def _listed(self, region: LadderRegion) -> LadderRegion | None:
-        """A region with its partitions priced one by one, where they are few; None if none is left."""
-        found = region.arcs.partitions(MOST_LISTED)
-        if found is None:
-            return region
-        kept: dict[tuple[int, ...], int] = {}
-        for path in found:
-            boundaries = path[np.flatnonzero(path == 0)[-1] :]
+    def _look_at(self, path: IntArray) -> int | None:
+        """Lockstep latency of a partition with KV at home; None if it keeps to no limits, or does not fit.
+
+        Parameters
+        ----------
+        path : int64[position + 1]
+            Grid indices.
+        """
+        boundaries = path[int(np.flatnonzero(path == 0)[-1]) :]
+        known = tuple(boundaries.tolist())
+        if known not in self._seen:
+            if not within_limits(self.tables, boundaries):
+                return None
             longest = int(np.diff(self.tables.grid[boundaries]).max())
-            if region.short <= int(np.diff(path).max()) <= region.long and self.memory.fits(
-                boundaries, longest
-            ):
-                latency = lockstep_at_home(self.tables, boundaries)
-                if latency < self.target:
-                    kept[tuple(path.tolist())] = latency
-        if not kept:
-            return None
-        layers = np.array(list(kept), dtype=np.int64).T
-        arcs = ArcSet.of(self.tables.steps, list(pairwise(layers)))
-        return replace(region, ticks=max(region.ticks, min(kept.values())), arcs=arcs)
+            fits = self.memory.pool.fits(boundaries, longest)
+            self._seen[known] = lockstep_at_home(self.tables, boundaries) if fits else NEVER
+        return self._seen[known] if self._seen[known] < NEVER else None
+
+    def _listed(self, region: _Open, ticks: int, arcs: ArcSet) -> LadderRegion | None:
+        """A region with its partitions priced one by one, where they are few; None if none is left."""
+        found = arcs.partitions(MOST_LISTED)
+        if found is not None:
+            kept: list[tuple[int, IntArray]] = []
+            for path in found:
+                latency = self._look_at(path)
+                long_enough = region.short <= int(np.diff(path).max()) <= region.long
+                if latency is not None and latency < self.target and long_enough:
+                    kept.append((latency, path))
+            if not kept:
+                return None
+            ticks = max(ticks, min(latency for latency, _ in kept))
+            arcs = ArcSet.of(self.tables.steps, list(pairwise(np.array([path for _, path in kept]).T)))
+        seen = (
+            (latency, np.array(known, dtype=np.int64))
+            for known, latency in self._seen.items()
+            if latency < self.target and region.short <= max(np.diff(known)) <= region.long
+        )
+        partitions = tuple(sorted(seen, key=lambda each: (each[0], each[1].tolist())))
+        return LadderRegion(region.short, region.long, ticks, arcs, partitions)
 
     @staticmethod
     def _pairs(arcs: ArcSet) -> list[tuple[IntArray, IntArray]]:

@@ -161,7 +161,7 @@ class SearchState:
         """Until when even the search for a first plan has to end."""
 
     @contextmanager
-    def within(self, share: float) -> Iterator[Deadline]:
+    def within(self, share: float, *, closed_too: bool = False) -> Iterator[Deadline]:
         """Give a share of the time left to what runs in this block; `deadline` and `done` then mean it.
 
         Under a deterministic limit only the end of all time counts: how far a step got would
@@ -171,17 +171,19 @@ class SearchState:
         ----------
         share : float
             From 0 to 1.
+        closed_too : bool
+            Whether to go on once the gap is closed.
 
         Yields
         ------
         Deadline
-            Over also once the gap is closed.
+            Over also once the gap is closed, unless that is no reason.
         """
         before = self.deadline
         if self.deterministic_limit is None:
             self.deadline = before.share(share)
         try:
-            yield self.deadline.unless(self.closed)
+            yield self.deadline if closed_too else self.deadline.unless(self.closed)
         finally:
             self.deadline = before
 

@@ -16,6 +16,7 @@ from mocap_opt.solving.bound_steps import (
 from mocap_opt.solving.boundary_steps import boundary_slp, local_search
 from mocap_opt.solving.enumeration_step import no_enumeration, partition_enumeration
 from mocap_opt.solving.incumbent import SearchState
+from mocap_opt.solving.ladder_step import ladder, no_ladder
 from mocap_opt.solving.link_steps import (
     home_search,
     link_balanced_homes,
@@ -54,6 +55,17 @@ STEPS: tuple[Step, ...] = (
         owes_a_plan=True,
     ),
     Step("quick_bounds", "stage work and crossings, memories pooled", Raises.BOUND, 0.3, quick_bounds),
+    Step(
+        "ladder",
+        "bounds static plans chunk by chunk, and seeks homes for the partitions that are left",
+        Raises.BOTH,
+        0.3,
+        ladder,
+        "where stages are alike",
+        no_ladder,
+        rounds=True,
+        closes_lockstep=True,
+    ),
     Step(
         "partition_enumeration",
         "lists the partitions of the least paths, and seeks homes that meet these paths",

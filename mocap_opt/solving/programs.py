@@ -190,8 +190,15 @@ def proved_infeasible(source: str, outcome: SolveOutcome) -> str:
     return f"{source} proved that no plan meets every rule{by}"
 
 
-def _housed(state: SearchState, plan: Plan) -> Plan | None:
-    """The plan itself if it is feasible, else its boundaries with homes; None if none are found."""
+def housed(state: SearchState, plan: Plan) -> Plan | None:
+    """The plan itself if it is feasible, else its boundaries with homes; None if none are found.
+
+    Parameters
+    ----------
+    state : SearchState
+        Its deadline holds.
+    plan : Plan
+    """
     if not violations(state.tables, plan):
         return plan
     indices = plan.grid_indices(state.tables)
@@ -215,7 +222,7 @@ def _follow(state: SearchState, program: Program, source: str, solver: Solver, n
         when news arrive, not under a deterministic limit.
     """
     if news.plan is not None:
-        state.offer(_housed(state, news.plan), source, record=False)
+        state.offer(housed(state, news.plan), source, record=False)
     if news.bound is not None:
         state.add_bounds([solver_bound(program.name, program.scope, solver, news.bound)], source)
     return state.deadline.expired if state.deterministic_limit is not None else state.done

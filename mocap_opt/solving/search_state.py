@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mocap_opt.bounds.ladder import Ladder
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.programs import Program
@@ -50,6 +51,8 @@ class JointSearch:
         The solver of the programs, once one has run.
     branched : bool
         Whether `boundary_branching` has run.
+    ladder : Ladder or None
+        What the ladder proved for the best static plan it knew.
     round : int
         0 the first time through the table.
     """
@@ -65,6 +68,7 @@ class JointSearch:
     placed: set[tuple[int, ...]] = field(default_factory=set)
     solver: str | None = None
     branched: bool = False
+    ladder: Ladder | None = None
     round: int = 0
 
     @property

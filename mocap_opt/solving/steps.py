@@ -63,6 +63,8 @@ class Step:
         Whether it runs again, in further rounds, as long as there is time and rounds help.
     owes_a_plan : bool
         Whether it may use all the time left, and a little more, as long as no plan is known.
+    closes_lockstep : bool
+        Whether it also runs once the gap is closed, to prove how good the best static plan is.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Step:
     share_without_programs: float | None = None
     rounds: bool = False
     owes_a_plan: bool = False
+    closes_lockstep: bool = False
 
     def share_in(self, search: JointSearch) -> float:
         """Its share of the time left in a search.
@@ -98,7 +101,8 @@ class Step:
         state = search.state
         if state.infeasible_reason is not None:
             return state.why_done
-        if state.done and not (self.owes_a_plan and state.best is None and not state.grace.expired):
+        owed = self.owes_a_plan and state.best is None and not state.grace.expired
+        if state.done and not owed and not (self.closes_lockstep and not state.deadline.expired):
             return state.why_done
         return self.unless(search)
 
@@ -181,7 +185,7 @@ def _perform(step: Step, search: JointSearch, record: StepRun) -> StepRun:
     began, latency, bound = state.deadline.elapsed_s, *_seconds(state)
     state.doing = step.name
     state.tell(step.name)
-    with state.within(step.share_in(search)) as asked_to_stop:
+    with state.within(step.share_in(search), closed_too=step.closes_lockstep) as asked_to_stop:
         allowed = state.deadline.limit_s if state.deterministic_limit is None else None
         note = _caught(step, search, asked_to_stop)
     state.doing = None

@@ -1,0 +1,63 @@
+"""The step that proves how good the best static plan is where stages are alike, and finds better ones."""
+
+from __future__ import annotations
+
+from mocap_opt.bounds.ladder import climb
+from mocap_opt.flow_shop.chunk_times import alike
+from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solving.programs import housed
+from mocap_opt.solving.search_state import JointSearch
+from mocap_opt.stopping import AskedToStop
+
+MOST_HOUSED = 8
+"""Partitions of one ladder that are given homes, those of the least latency first."""
+
+ASIDE = 0.3
+"""Part of its share that it takes where lockstep is not what counts."""
+
+
+def no_ladder(search: JointSearch) -> str | None:
+    """Why there is no ladder (again), in words."""
+    found, known = search.state.best_lockstep, search.ladder
+    if not alike(search.tables):
+        return "stages are unlike"
+    if found is None:
+        return "no plan is known"
+    if search.state.lockstep_closed():
+        return "the best static plan is proved"
+    if known is not None and known.target == found.lockstep.latency:
+        return "the best static plan is the one it knows"
+    return None
+
+
+def ladder(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Bound static plans faster than the best one known, and offer the partitions come upon with homes.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives bounds and plans, and `ladder` what was proved last.
+    asked_to_stop : callable
+        Checked by the bound, and between partitions.
+    """
+    state = search.state
+    if state.execution is not Execution.LOCKSTEP:
+        # Static plans are beside the point, which other steps need the time for.
+        asked_to_stop = state.deadline.share(ASIDE)
+    better = True
+    while better and not asked_to_stop() and not state.lockstep_closed():
+        assert state.best_lockstep is not None
+        found = climb(state.tables, state.best_lockstep.lockstep.latency, asked_to_stop)
+        if found is None:
+            return
+        search.ladder = found
+        state.add_bounds([found.bound()])
+        better = False
+        for boundaries in found.partitions[:MOST_HOUSED]:
+            if asked_to_stop():
+                break
+            before = state.best_lockstep.lockstep.latency
+            plan = Plan(tuple(state.tables.grid[boundaries].tolist()))
+            state.offer(housed(state, plan), "ladder", record=False)
+            better |= state.best_lockstep.lockstep.latency < before
