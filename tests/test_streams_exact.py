@@ -12,7 +12,7 @@ import pytest
 from builders import make_tables
 from stream_oracle import Best, brute_force, random_stream
 
-from mocap_opt.bounds.makespan import completion_bounds, makespan_bounds, ranked_bound
+from mocap_opt.bounds.makespan import StreamNeeds, completion_bounds, makespan_bounds, ranked_bound
 from mocap_opt.instance import load_instance
 from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
@@ -109,16 +109,16 @@ def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
                 with_memory += bound.name == "work_and_memory"
                 if bound.name in tight:
                     tight[bound.name] += bound.ticks * Fraction(102, 100) > least
-            low = completion_bounds(requests, order_given)
+            needs = StreamNeeds.of(requests)
+            assert needs is not None
+            low = Fraction(completion_bounds(needs, order_given), len(requests))
             means = min(mean(lockstep.completion, each), mean(event.completion, each))
-            assert low is not None
             assert low <= means
             tight["mean"] += low * Fraction(102, 100) > means
             times = [waited(lockstep.completion, each), waited(event.completion, each)]
             for rank in range(1, len(requests) + 1):
-                ranked = ranked_bound(requests, order_given, rank)
+                ranked = ranked_bound(needs, order_given, rank)
                 reached = min(taken[rank - 1] for taken in times)
-                assert ranked is not None
                 assert ranked <= reached
                 tight["slowest"] += rank == len(requests) and ranked * Fraction(102, 100) > reached
     assert with_memory >= count
@@ -263,3 +263,34 @@ def test_rows_beyond_64_bits_are_no_obstacle() -> None:
     assert sequence is not None
     assert any(request.plan.homes for request in sequence)
     assert schedule_violations(sequence) == []
+
+
+def test_what_a_request_takes_alone_counts_from_its_release() -> None:
+    tables = make_tables(2, 4, linear=10, constant=2, max_chunks=4)
+    requests = tuple(Request(tables, release, f"r{release}") for release in (0, 50))
+    sequence = Schedule(
+        tuple(
+            r.scheduled(Plan((0, 1, 2, 3, 4)), slot, n)
+            for n, (r, slot) in enumerate(zip(requests, (0, 4), strict=True))
+        )
+    )
+    event = run_event(sequence)
+    assert event.completion == (60, 110)
+    for given in (True, False):
+        bounds = {bound.name: bound.ticks for bound in makespan_bounds(requests, given)}
+        assert bounds["stage_work"] == 110
+        needs = StreamNeeds.of(requests)
+        assert needs is not None
+        assert completion_bounds(needs, given) == 120
+        assert [ranked_bound(needs, given, rank) for rank in (1, 2)] == [60, 60]
+
+
+def test_memory_over_time_counts_for_the_mean() -> None:
+    # 320 byte-ticks of 6 a tick for each: the n-th has left after n times 53 1/3 ticks.
+    tables = make_tables(2, 4, linear=10, capacity=3, min_length=4)
+    requests = tuple(Request(tables, 0, f"r{n}") for n in range(6))
+    needs = StreamNeeds.of(requests)
+    assert needs is not None
+    shared = sum(n * 320 // 6 for n in range(1, 7))
+    assert [completion_bounds(needs, given) >= shared - 6 for given in (True, False)] == [True, True]
+    assert ranked_bound(needs, order_given=False, rank=6) >= 6 * 320 // 6 - 1

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.makespan_memory import work_and_memory
+from mocap_opt.bounds.makespan_memory import SUBTICKS, jobs, least_over_ranges, weighed_costs
+from mocap_opt.bounds.one_machine import Job, ends_in_order, least_latest_delivery, least_sum_of_ends
+from mocap_opt.bounds.registry import lower_bounds
 from mocap_opt.bounds.stage_work import LeastTotal
-from mocap_opt.flow_shop.recursion import machine_ends
-from mocap_opt.lower_bound import Bound, Evidence, Scope
+from mocap_opt.lower_bound import Bound, Evidence, Scope, best
 from mocap_opt.schedule.requests import Request
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+
+NOT_ALONE = ("path_relaxation",)
+"""Quick bounds on the latency of a request alone that take too long for a stream of many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,9 @@ class LeastTimes:
     ----------
     head, work, tail : int64[stage], ticks
         Before its first chunk reaches each stage, on the stage, after its last chunk has ended there.
+        On the first stage work and tail, on the last one head and work take no less than `latency`.
+    latency : int, ticks
+        From its first start to having left, as if it were alone.
     path, crossing : int64[count], ticks
         By the count of chunks: all chunks on the first or the last stage, whichever is faster, and
         some chunk on every stage after the first.
@@ -39,6 +44,7 @@ class LeastTimes:
     tail: IntArray
     path: IntArray
     crossing: IntArray
+    latency: int
 
     @classmethod
     def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> LeastTimes | None:
@@ -68,13 +74,16 @@ class LeastTimes:
             totals[i] = [total.at(boundaries) for boundaries in least]
         ends = LeastTotal.of(tables, limits, counts, 0, stages - 1)
         crossing = -(-totals[1:].sum(axis=0) // np.array(counts, dtype=np.int64))
-        return cls(
-            head=setting.heads_and_tails.head[:, [b[1] for b in least]].min(axis=1),
-            work=totals.min(axis=1),
-            tail=setting.heads_and_tails.tail[:, last].min(axis=1),
-            path=np.array([ends.at(boundaries) for boundaries in least], dtype=np.int64),
-            crossing=crossing.astype(np.int64),
-        )
+        alone = best(lower_bounds(tables, True, asked_to_stop, NOT_ALONE), {Scope.ANY_EXECUTION})
+        latency = 0 if alone is None else alone.ticks
+        head = setting.heads_and_tails.head[:, [b[1] for b in least]].min(axis=1)
+        work = totals.min(axis=1)
+        tail = setting.heads_and_tails.tail[:, last].min(axis=1)
+        tail[0] = max(int(tail[0]), latency - int(work[0]))
+        if stages > 1:
+            head[-1] = max(int(head[-1]), latency - int(work[-1]))
+        path = np.array([ends.at(boundaries) for boundaries in least], dtype=np.int64)
+        return cls(head, work, tail, path, crossing.astype(np.int64), latency)
 
 
 def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[LeastTimes] | None:
@@ -118,8 +127,9 @@ def makespan_bounds(
         if needs is None:
             return []
         found += [_stage_work(requests, needs, order_given), _crossing(requests, needs, order_given)]
-        with_memory = work_and_memory(requests, asked_to_stop)
-        found += [] if with_memory is None else [with_memory]
+        last = _last_in_order if order_given else least_latest_delivery
+        if value := least_over_ranges(requests, weighed_costs(requests, asked_to_stop), last):
+            found.append(Bound("work_and_memory", value, Scope.ANY_EXECUTION, Evidence.SEARCH))
     return found
 
 
@@ -135,53 +145,25 @@ def shifted(bound: Bound, release: int) -> Bound:
     return replace(bound, ticks=bound.ticks + release)
 
 
+def _last_in_order(jobs: Sequence[Job]) -> int:
+    return max(ends_in_order(jobs))
+
+
 def _stage_work(requests: Sequence[Request], needs: list[LeastTimes], order_given: bool) -> Bound:
     values = []
     for i in range(requests[0].tables.stages):
         jobs = _jobs(requests, needs, i)
-        values.append(max(_in_order(jobs)) if order_given else _jackson(jobs))
+        values.append(_last_in_order(jobs) if order_given else least_latest_delivery(jobs))
     at = int(np.argmax(values))
     return Bound("stage_work", values[at], Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, f"stage {at}")
 
 
-def _jobs(requests: Sequence[Request], needs: Sequence[LeastTimes], stage: int) -> list[tuple[int, int, int]]:
+def _jobs(requests: Sequence[Request], needs: Sequence[LeastTimes], stage: int) -> list[Job]:
     """Requests as jobs of one stage: when each can be there, its work, what follows."""
     return [
         (request.release + int(n.head[stage]), int(n.work[stage]), int(n.tail[stage]))
         for request, n in zip(requests, needs, strict=True)
     ]
-
-
-def _in_order(jobs: Sequence[tuple[int, int, int]]) -> list[int]:
-    """Completions (delivered) of jobs (release, work, tail) run in order on one machine."""
-    release, work, tail = np.array(jobs, dtype=np.int64).T
-    delivered: list[int] = (machine_ends(release, work) + tail).tolist()
-    return delivered
-
-
-def _jackson(jobs: Sequence[tuple[int, int, int]]) -> int:
-    """Least latest delivery on one machine with preemption: always run the longest tail.
-
-    Tails may be negative, as long as every job is delivered at 0 or later.
-    """
-    pending = sorted(jobs)
-    ready: list[tuple[int, int]] = []
-    now = latest = at = 0
-    while ready or at < len(pending):
-        if not ready:
-            now = max(now, pending[at][0])
-        while at < len(pending) and pending[at][0] <= now:
-            heapq.heappush(ready, (-pending[at][2], pending[at][1]))
-            at += 1
-        tail, work = heapq.heappop(ready)
-        until = pending[at][0] if at < len(pending) else now + work
-        done = min(work, until - now)
-        now += done
-        if done < work:
-            heapq.heappush(ready, (tail, work - done))
-        else:
-            latest = max(latest, now - tail)
-    return latest
 
 
 def _crossing(requests: Sequence[Request], needs: list[LeastTimes], order_given: bool) -> Bound:
@@ -214,96 +196,117 @@ def least_path(needs: Sequence[LeastTimes]) -> int:
     return int((total + candidates)[possible].min())
 
 
-def completion_bounds(
-    requests: Sequence[Request], order_given: bool, needs: Sequence[LeastTimes] | None = None
-) -> Fraction | None:
-    """Bound the mean completion (from release to having left) of any execution, ticks.
+@dataclass(frozen=True, eq=False)
+class StreamNeeds:
+    """What the requests of a stream need at least, each alone and of what they share.
 
-    On every stage the requests are jobs of one machine: in a given order each has a least end; in
-    any order the sum of the ends is least under the shortest remaining time first, with preemption.
+    Attributes
+    ----------
+    requests : sequence of Request
+    times : sequence of LeastTimes
+        Of every request.
+    costs : list of int64[weight, request], subticks
+        From `mocap_opt.bounds.makespan_memory.weighed_costs`.
+    """
+
+    requests: Sequence[Request]
+    times: Sequence[LeastTimes]
+    costs: list[IntArray]
+
+    @classmethod
+    def of(cls, requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> StreamNeeds | None:
+        """Needs of a stream; None if some request has no plan.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+        asked_to_stop : callable
+            Once it says so, what is shared is left out.
+
+        Raises
+        ------
+        StoppedError
+            If asked to stop before the needs of each request alone are known.
+        """
+        times = least_times(requests, asked_to_stop)
+        if times is None:
+            return None
+        costs: list[IntArray] = []
+        with suppress(StoppedError):
+            costs = weighed_costs(requests, asked_to_stop)
+        return cls(requests, times, costs)
+
+    @property
+    def releases(self) -> list[int]:
+        """When the requests arrive, ticks."""
+        return [request.release for request in self.requests]
+
+    def least_ends(self) -> IntArray:
+        """When each has left at least if they run in this order, int64[request], ticks."""
+        ends = np.zeros(len(self.times), dtype=np.int64)
+        for i in range(self.requests[0].tables.stages):
+            ends = np.maximum(ends, ends_in_order(_jobs(self.requests, self.times, i)))
+        shared = [
+            np.max([ends_in_order(jobs(self.requests, row)) for row in each.tolist()], axis=0)
+            for each in self.costs
+        ]
+        return np.maximum(ends, np.min(shared, axis=0) // SUBTICKS) if shared else ends
+
+
+def completion_bounds(needs: StreamNeeds, order_given: bool) -> int:
+    """Bound the sum of the completions (from release to having left) of any execution, ticks.
+
+    On every stage the requests are jobs of one machine, and so they are of what they share: in a given
+    order each has a least end; in any order the sum of the ends is least under the shortest remaining
+    time first, with preemption.
 
     Parameters
     ----------
-    requests : sequence of Request
+    needs : StreamNeeds
     order_given : bool
         Whether they run in this order.
-    needs : sequence of LeastTimes, optional
-        Of the requests, if known already.
-
-    Returns
-    -------
-    Fraction or None
-        None if some request has no plan.
     """
-    needs = least_times(requests) if needs is None else needs
-    if needs is None:
-        return None
-    best = 0
-    ends = np.zeros(len(needs), dtype=np.int64)
-    for i in range(requests[0].tables.stages):
-        jobs = _jobs(requests, needs, i)
-        if order_given:
-            ends = np.maximum(ends, _in_order(jobs))
-            best = int(ends.sum())
-        else:
-            best = max(best, _least_sum_of_ends(jobs) + sum(tail for _, _, tail in jobs))
-    return Fraction(best - sum(request.release for request in requests), len(requests))
+    released = sum(needs.releases)
+    if order_given:
+        return int(needs.least_ends().sum()) - released
+    total = least_over_ranges(needs.requests, needs.costs, least_sum_of_ends)
+    for i in range(needs.requests[0].tables.stages):
+        on_stage = _jobs(needs.requests, needs.times, i)
+        total = max(total, least_sum_of_ends(on_stage) + sum(tail for _, _, tail in on_stage))
+    return total - released
 
 
-def ranked_bound(requests: Sequence[Request], order_given: bool, rank: int) -> int | None:
+def ranked_bound(needs: StreamNeeds, order_given: bool, rank: int) -> int:
     """Bound the completion (from release to having left) of which `rank` requests are no slower, ticks.
 
     In a given order every request has a least end, so the sorted least completions are no more than
     the sorted completions.  In any order each takes what it takes alone, and for the slowest of all
-    Jackson's rule with due dates at the releases holds on every stage.
+    Jackson's rule with due dates at the releases holds on every stage and for what they share.
 
     Parameters
     ----------
-    requests : sequence of Request
+    needs : StreamNeeds
     order_given : bool
     rank : int
         1 for the fastest, up to the number of requests for the slowest.
-
-    Returns
-    -------
-    int or None
-        None if some request has no plan.
     """
-    needs = least_times(requests)
-    if needs is None:
-        return None
-    least = np.zeros(len(needs), dtype=np.int64)
-    slowest = 0
-    for i in range(requests[0].tables.stages):
-        jobs = _jobs(requests, needs, i)
-        if order_given:
-            ends = _in_order(jobs)
-        else:
-            ends = [release + work + tail for release, work, tail in jobs]
-            due = [(job[0], job[1], job[2] - r.release) for job, r in zip(jobs, requests, strict=True)]
-            slowest = max(slowest, _jackson(due))
-        least = np.maximum(least, np.array(ends) - [request.release for request in requests])
-    found = int(np.sort(least)[rank - 1])
-    return max(found, slowest) if rank == len(requests) else found
+    releases = needs.releases
+    if order_given:
+        return int(np.sort(needs.least_ends() - releases)[rank - 1])
+    alone = [max(int((n.head + n.work + n.tail).max()), least_path([n])) for n in needs.times]
+    found = int(np.sort(alone)[rank - 1])
+    if rank < len(alone):
+        return found
+
+    shared = least_over_ranges(
+        needs.requests, needs.costs, lambda jobs: _least_lateness(jobs, releases, SUBTICKS)
+    )
+    for i in range(needs.requests[0].tables.stages):
+        found = max(found, _least_lateness(_jobs(needs.requests, needs.times, i), releases))
+    return max(found, shared)
 
 
-def _least_sum_of_ends(jobs: Sequence[tuple[int, int, int]]) -> int:
-    """Least sum of ends on one machine with preemption: shortest remaining time first."""
-    pending = sorted(jobs)
-    ready: list[int] = []
-    now = total = at = 0
-    while ready or at < len(pending):
-        if not ready:
-            now = max(now, pending[at][0])
-        while at < len(pending) and pending[at][0] <= now:
-            heapq.heappush(ready, pending[at][1])
-            at += 1
-        work = heapq.heappop(ready)
-        until = pending[at][0] if at < len(pending) else now + work
-        done = min(work, until - now)
-        now += done
-        if done < work:
-            heapq.heappush(ready, work - done)
-        else:
-            total += now
-    return total
+def _least_lateness(jobs: Sequence[Job], releases: Sequence[int], unit: int = 1) -> int:
+    """Least largest time from release to delivery on one machine, in parts of a tick."""
+    due = [(job[0], job[1], job[2] - r * unit) for job, r in zip(jobs, releases, strict=True)]
+    return least_latest_delivery(due)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import SAFE, ForcedTraffic, pooled_chunks
+from mocap_opt.bounds.one_machine import Job
 from mocap_opt.flow_shop.partitions import least_by_any_count
-from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import queued_bytes
 from mocap_opt.stopping import AskedToStop, never, stop_if
@@ -29,6 +29,12 @@ LEAST_RANGES = 4
 
 WEIGHTS = 9
 """Weights of work against memory-time that are tried for a range."""
+
+SUBTICKS = 64
+"""Of a tick, in costs: each is rounded down."""
+
+MOST = 2.0**57
+"""Costs are cut off here, so that sums stay in 64 bits."""
 
 MOST_WORK = 60_000_000
 """Requests x chunks x ranges x weights beyond which the bound is left out."""
@@ -121,8 +127,8 @@ class _Chunks:
         return cheapest
 
 
-def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound the makespan of any execution by a stage's work and by the room of all memories over time.
+def weighed_costs(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[IntArray]:
+    """What each request takes at least of one stage and of the room of all memories over time, weighed.
 
     Parameters
     ----------
@@ -132,8 +138,9 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
 
     Returns
     -------
-    Bound or None
-        None if it would take too long, or no plan keeps to the limits on lengths.
+    list of int64[weight, request], subticks
+        One for each range of the longest chunk of all requests in which all have a partition.  Whatever
+        the weight, no more than a tick is taken in a tick.  Empty if it would take too long.
 
     Raises
     ------
@@ -144,10 +151,9 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
     size = sum(chunks.tables.steps**2 // 2 for chunks in kinds.values())
     ranges = min(RANGES, MOST_WORK // max(size * WEIGHTS, 1))
     if ranges < LEAST_RANGES:
-        return None
+        return []
     number = {key: sum(id(r.tables) == key for r in requests) for key in kinds}
     stage = int(np.argmax(sum(number[key] * chunks.tables.phi[:, -1] for key, chunks in kinds.items())))
-    first = min(request.release for request in requests)
     # The longest chunk of all requests, in bytes of activations, is one of these.
     least = max(chunks.least_longest for chunks in kinds.values())
     sizes = np.unique(
@@ -155,19 +161,44 @@ def work_and_memory(requests: Sequence[Request], asked_to_stop: AskedToStop = ne
     )
     sizes = sizes[sizes >= least]
     if not sizes.size:
-        return None
+        return []
     edges = np.unique(np.linspace(0, sizes.size, ranges + 1).astype(int)).tolist()
-    values = []
+    found = []
     for low, high in pairwise(edges):
         stop_if(asked_to_stop)
         free = _free(list(kinds.values()), number, int(sizes[low]))
-        if free is not None:
-            values.append(_range_bound(kinds, number, stage, free, int(sizes[high - 1])))
-    finite = [value for value in values if np.isfinite(value)]
-    if not finite:
-        return None
-    ticks = first + int(np.floor(min(finite) * SAFE))
-    return Bound("work_and_memory", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH, f"stage {stage}")
+        costs = None if free is None else _range_costs(kinds, stage, free, int(sizes[high - 1]))
+        if costs is not None:
+            found.append(np.stack([costs[id(request.tables)] for request in requests], axis=1))
+    return found
+
+
+def least_over_ranges(
+    requests: Sequence[Request], costs: Sequence[IntArray], value: Callable[[list[Job]], int]
+) -> int:
+    """What holds in every range of the longest chunk, by the weight that says most there, ticks.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    costs : sequence of int64[weight, request], subticks
+        From `weighed_costs`; if there are none, nothing is proved.
+    value : callable
+        What a machine needs at least for jobs without tails; it scales with their times.
+    """
+    least = min((max(value(jobs(requests, row)) for row in each.tolist()) for each in costs), default=0)
+    return least // SUBTICKS
+
+
+def jobs(requests: Sequence[Request], costs: Sequence[int]) -> list[Job]:
+    """Requests as jobs of what they share, subticks.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    costs : sequence of int, subticks
+    """
+    return [(r.release * SUBTICKS, cost, 0) for r, cost in zip(requests, costs, strict=True)]
 
 
 def _free(kinds: Sequence[_Chunks], number: dict[int, int], low: int) -> IntArray | None:
@@ -196,19 +227,30 @@ def _room(kinds: Sequence[_Chunks], free: IntArray) -> int:
     return int((free // unit * unit).sum())
 
 
-def _range_bound(
-    kinds: dict[int, _Chunks], number: dict[int, int], stage: int, free: IntArray, high: int
-) -> float:
-    """The bound over all weights if no chunk takes more than `high` bytes of activations."""
+def _range_costs(
+    kinds: dict[int, _Chunks], stage: int, free: IntArray, high: int
+) -> dict[int, IntArray] | None:
+    """Least costs of every kind, int64[weight], if no chunk takes more than `high` bytes of activations.
+
+    Returns
+    -------
+    dict or None
+        None if some request has no such partition.
+    """
     room = _room(list(kinds.values()), free)
     weight = np.linspace(0.0, 1.0, WEIGHTS)[:, None]
-    total = np.zeros(WEIGHTS)
+    found: dict[int, IntArray] = {}
     for key, chunks in kinds.items():
         taken = chunks.taken(free)
         held = chunks.held(taken)
         # Without any room, a chunk that keeps bytes for some time cannot run at all.
         over_time = held / room if room else np.where(held > 0, np.inf, 0.0)
         memory = (1 - weight) * over_time if room else over_time[None]
-        cost = weight * taken[stage] + memory
-        total += number[key] * chunks.least(cost, high // chunks.each, room)
-    return float(total.max())
+        least = chunks.least(weight * taken[stage] + memory, high // chunks.each, room)
+        if not np.isfinite(least).all():
+            return None
+        # Work alone is added up in whole numbers.
+        whole = (weight[:, 0] == 1.0) & (least < 2.0**53)
+        safe = np.where(whole, least, least * SAFE) * SUBTICKS
+        found[key] = np.floor(np.minimum(safe, MOST)).astype(np.int64)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from mocap_opt.bounds.makespan import completion_bounds, least_path, least_times
+from mocap_opt.bounds.makespan import StreamNeeds, completion_bounds, least_path
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
 from mocap_opt.stopping import AskedToStop, StoppedError, never
@@ -31,14 +31,12 @@ def mean_completion_bounds(
     """
     found: list[Bound] = []
     with suppress(StoppedError):
-        needs = least_times(requests, asked_to_stop)
+        needs = StreamNeeds.of(requests, asked_to_stop)
         if needs is None:
             return []
-        alone = sum(max(int((n.head + n.work + n.tail).max()), least_path([n])) for n in needs)
+        alone = sum(max(int((n.head + n.work + n.tail).max()), least_path([n])) for n in needs.times)
         found.append(Bound("own_times", alone, Scope.ANY_EXECUTION, Evidence.SEARCH, "each request alone"))
-        mean = completion_bounds(requests, order_given, needs)
-        if mean is not None:
-            total = int(mean * len(requests))
-            note = "in the order given" if order_given else "shortest remaining time first"
-            found.append(Bound("one_machine", total, Scope.ANY_EXECUTION, Evidence.CLOSED_FORM, note))
+        total = completion_bounds(needs, order_given)
+        note = "in the order given" if order_given else "shortest remaining time first"
+        found.append(Bound("one_machine", total, Scope.ANY_EXECUTION, Evidence.SEARCH, note))
     return found

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import lower_bounds
-from mocap_opt.bounds.makespan import completion_bounds, ranked_bound
+from mocap_opt.bounds.makespan import StreamNeeds, completion_bounds, ranked_bound
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.lower_bound import Bound, Scope
 from mocap_opt.lower_bound import best as best_bound
@@ -281,7 +281,9 @@ def stream_solution(
     given = instance.workload.order == "given"
     best = _covering(bounds)
     gap = relative_gap(values[execution], best)
-    mean_bound, slow_bound = completion_bounds(requests, given), ranked_bound(requests, given, rank)
+    needs = StreamNeeds.of(requests)
+    mean_bound = None if needs is None else Fraction(completion_bounds(needs, given), len(waited))
+    slow_bound = None if needs is None else ranked_bound(needs, given, rank)
     if goal.from_release and best is not None:
         mean_bound = max(mean_bound or Fraction(0), Fraction(best.ticks, len(waited)))
     if len(waited) == 1 and best is not None:
