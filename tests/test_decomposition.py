@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from builders import make_tables
-from oracle import brute_force, feasible_homes, lockstep_price, partitions
+from oracle import brute_force, feasible_homes, partitions
 from random_tables import random_instances
 from test_chunk_partition import pooled_optimum
 from test_joint_families import POOLED, RESERVE, two_senders
 
-from mocap_opt.formulations import benders
+from mocap_opt.formulations import benders, benders_cpsat
 from mocap_opt.formulations.benders import solve_decomposition
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import FAMILIES, build, closing, latency_at_home
+from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.pyomo_solution import attempt, run_program
 from mocap_opt.schedule.plan import Plan
@@ -64,13 +66,16 @@ def test_levels_and_their_ascents_take_as_long_as_the_slots() -> None:
     assert dearer > 100
 
 
-def agreement(seed: int, count: int) -> dict[str, int]:
+SOLVERS = [benders.solve_decomposition, benders_cpsat.solve_decomposition]
+
+
+def agreement(seed: int, count: int, solve: Any) -> dict[str, int]:
     """Solve random instances with and without the best plan as a start; count what they exercised."""
     seen = {"infeasible": 0, "levels": 0, "slots": 0, "homes cost": 0, "pool is not enough": 0}
     for tables in random_instances(seed, count=count):
         best = brute_force(tables)
         for start in (None,) if best is None else (None, best.plan):
-            result = solve_decomposition(tables, start)
+            result = solve(tables, start)
             if best is None:
                 assert result.outcome.status is Status.INFEASIBLE, tables.name
                 continue
@@ -88,14 +93,16 @@ def agreement(seed: int, count: int) -> dict[str, int]:
     return seen
 
 
-def test_agrees_with_brute_force() -> None:
-    seen = agreement(92, 60)
+@pytest.mark.parametrize("solve", SOLVERS, ids=["highs", "cpsat"])
+def test_agrees_with_brute_force(solve: Any) -> None:
+    seen = agreement(92, 60, solve)
     assert min(count for name, count in seen.items() if name != "pool is not enough") > 4
 
 
 @pytest.mark.slow
-def test_agrees_with_brute_force_often() -> None:
-    assert min(agreement(93, 1000).values()) > 4
+@pytest.mark.parametrize("solve", SOLVERS, ids=["highs", "cpsat"])
+def test_agrees_with_brute_force_often(solve: Any) -> None:
+    assert min(agreement(93, 1000, solve).values()) > 4
 
 
 def test_the_master_is_the_pooled_optimum() -> None:
@@ -139,7 +146,7 @@ def test_cuts_of_a_solve_leave_an_optimum_or_are_no_better_than_the_bound(monkey
         kept.append(tuple(cuts))
         return build(tables, graph, cuts=cuts, without=without)
 
-    monkeypatch.setattr(benders, "build", listening)
+    monkeypatch.setattr(benders, "HIGHS", replace(benders.HIGHS, build=listening))
     dominated = 0
     for tables in random_instances(111, count=12):
         best = brute_force(tables)
@@ -154,8 +161,8 @@ def test_cuts_of_a_solve_leave_an_optimum_or_are_no_better_than_the_bound(monkey
                     dominated += 1
                     assert next(feasible_homes(tables, marks), None) is None
                 elif cut.held is None and best is not None:
-                    price = lockstep_price(tables, marks)
-                    assert min(map(price, feasible_homes(tables, marks))) >= best.value
+                    placed = solve_kv_placement(tables, Plan(marks).grid_indices(tables), gap=0.0)
+                    assert placed.outcome.objective >= best.value
     assert dominated > 0
 
 
@@ -224,19 +231,22 @@ def test_cuts_may_leave_nothing() -> None:
     assert build(tables, cuts=(PartitionCut((0, 0, 0, 3), 0),)) is None
 
 
-def test_worked_example(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("module", [benders, benders_cpsat], ids=["highs", "cpsat"])
+def test_worked_example(monkeypatch: Any, module: Any) -> None:
     case = example()
     tables = make_tables(**case["tables"])
     masters: list[int] = []
 
     def listening(model: Any, *arguments: Any, **options: Any) -> Any:
-        run = attempt(model, *arguments, **options)
+        run = solvers.run(model, *arguments, **options)
         if run.plan is not None:
             masters.append(latency_at_home(tables, run.plan))
         return run
 
-    monkeypatch.setattr(benders, "attempt", listening)
-    result = solve_decomposition(tables)
+    name = "HIGHS" if module is benders else "CPSAT"
+    solvers = getattr(module, name)
+    monkeypatch.setattr(module, name, replace(solvers, run=listening))
+    result = module.solve_decomposition(tables)
     assert result.outcome.status is Status.OPTIMAL
     assert result.outcome.objective == case["optimum"]
     assert result.plan is not None

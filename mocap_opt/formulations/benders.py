@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 import pyomo.environ as pyo
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import build, latency_at_home
@@ -22,7 +23,7 @@ from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt, attempt,
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.highs import solve_lp
-from mocap_opt.solvers.limits import NODES_PER_UNIT, Limits, ProgramOptions
+from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
@@ -42,6 +43,28 @@ ROUNDING = Fraction(1, 2**52)
 """How far a coefficient of a row that was divided by its pivot may be from what it stands for, relatively."""
 
 
+@dataclass(frozen=True)
+class Solvers:
+    """What solves masters and places homes.
+
+    Attributes
+    ----------
+    build : callable
+        Builds a master, with the parameters of `decomposition.build`.
+    run : callable
+        Runs it, with those of `pyomo_solution.attempt`.
+    place : callable
+        From tables, boundaries, a plan with them or None, and limits to the best homes.
+    exact : bool
+        Whether all this computes in whole numbers.  Otherwise the relaxation of a master is proved first.
+    """
+
+    build: Callable[..., pyo.ConcreteModel | None]
+    run: Callable[..., Attempt]
+    place: Callable[[Tables, IntArray, Plan | None, Limits], ProgramResult]
+    exact: bool
+
+
 @dataclass(eq=False)
 class _Search:
     """What is known so far.
@@ -49,6 +72,9 @@ class _Search:
     Attributes
     ----------
     arcs : Arcs
+    solvers : Solvers
+    effort : float or None
+        What is left of a deterministic limit.
     lower : int, ticks
         Proved bound; `unconfirmed` is a run's word that nothing confirms.
     plans : list of Plan
@@ -63,6 +89,8 @@ class _Search:
     tables: Tables
     limits: Limits
     arcs: Arcs
+    solvers: Solvers
+    effort: float | None = None
     plans: list[Plan] = field(default_factory=list)
     lower: int = 0
     unconfirmed: int = 0
@@ -140,14 +168,30 @@ class _Search:
 
     def within(self, share: float) -> Limits:
         """Limits of a run that may take a share of the time left."""
-        nodes = self.limits.nodes
-        left = None if nodes is None else max(1, nodes - self.nodes) / NODES_PER_UNIT
+        if self.effort is not None:
+            self.effort /= 2
         return replace(
             self.limits,
             time_limit_s=self.limits.deadline.share(share).limit_s,
-            deterministic_limit=left,
+            deterministic_limit=self.effort,
             callback=None if self.limits.callback is None else self.report,
         )
+
+
+def _placed(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits) -> ProgramResult:
+    """Homes by the placement program (`Solvers.place`)."""
+    return solve_kv_placement(
+        tables,
+        indices,
+        start=start,
+        time_limit_s=limits.deadline.limit_s,
+        gap=limits.gap,
+        seed=limits.seed,
+        threads=limits.threads,
+    )
+
+
+HIGHS = Solvers(build, attempt, _placed, exact=False)
 
 
 def solve_decomposition(
@@ -183,41 +227,54 @@ def solve_decomposition(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
+    return solve_in_rounds(HIGHS, tables, start, arcs, Limits(**options))
+
+
+def solve_in_rounds(
+    solvers: Solvers, tables: Tables, start: Plan | None, arcs: Arcs | None, limits: Limits
+) -> ProgramResult:
+    """Alternate between a master and homes for its boundaries.
+
+    Parameters
+    ----------
+    solvers : Solvers
+    tables, start, arcs
+        As for `solve_decomposition`, and so are the errors.
+    limits : Limits
+        For all rounds together.
+    """
     check_start(tables, start)
-    limits = Limits(**options)
-    search = _Search(tables, limits, arcs or _graph(tables))
+    arcs = arcs or (lambda target: chunk_graph(tables, no_worse_than=target))
+    search = _Search(tables, limits, arcs, solvers, limits.deterministic_limit)
     search.offer(start)
     while not search.closed and not search.stopped and _round(search):
         pass
     return _conclude(search)
 
 
-def _graph(tables: Tables) -> Arcs:
-    return lambda target: chunk_graph(tables, no_worse_than=target)
-
-
 def _round(search: _Search) -> bool:
     """Solve a master and place the homes of its boundaries; False if another round is of no use."""
     tables = search.tables
     began = search.limits.deadline.elapsed_s
-    model = build(tables, search.arcs(search.upper), cuts=search.cuts)
+    model = search.solvers.build(tables, search.arcs(search.upper), cuts=search.cuts)
     if model is None:
         # Plans no worse than the best one would be left: only without one is the graph empty.
         search.prove(None, CHUNK_GRAPH)
         return False
     limits = search.within(SHARE_OF_MASTER)
-    _prove_root(search, model, limits.deadline)
+    if not search.solvers.exact:
+        _prove_root(search, model, limits.deadline)
     search.build_s += search.limits.deadline.elapsed_s - began
     if search.closed:
         return False
-    run = attempt(model, tables, _known(search, model), limits, check=pooled_violations)
+    run = search.solvers.run(model, tables, _known(search, model), limits, check=pooled_violations)
     _learn(search, run)
     if search.closed or search.stopped or run.plan is None or run.raw.stop is StopReason.ERROR:
         return False
     search.master = run.plan
     _place(search, run.plan)
     ended = run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
-    search.prove(run.bound, run.raw.confirmed_by if run.raw.closes else None)
+    _take_bound(search, run)
     return ended and not search.stuck
 
 
@@ -243,8 +300,7 @@ def _prove_root(search: _Search, model: pyo.ConcreteModel, deadline: Deadline) -
     )
     if relaxed.row_duals is None:
         return
-    most = max(search.upper, latency_at_home(search.tables, search.plans[-1])) / unit
-    proved = certified_bound(program, relaxed.row_duals, most, relative_error=ROUNDING)
+    proved = certified_bound(program, relaxed.row_duals, search.upper / unit, relative_error=ROUNDING)
     if proved is not None:
         search.prove(max(0, -int(-proved * unit // 1)), CERTIFIED_BY)
 
@@ -256,24 +312,24 @@ def _learn(search: _Search, run: Attempt) -> None:
     search.solve_s += run.raw.solve_s
     search.nodes += run.raw.nodes or 0
     if run.raw.status is Status.INFEASIBLE:
-        search.prove(None, run.raw.confirmed_by)
+        search.prove(None, run.raw.solver if run.raw.exact else run.raw.confirmed_by)
     elif run.bound is not None:
-        search.prove(run.bound, run.raw.confirmed_by if run.raw.closes else None)
+        _take_bound(search, run)
+
+
+def _take_bound(search: _Search, run: Attempt) -> None:
+    """Take a master's bound in, and what it rests on."""
+    if run.bound is not None:
+        search.prove(run.bound, run.raw.solver if run.raw.exact else run.raw.confirmed_by)
 
 
 def _place(search: _Search, plan: Plan) -> None:
     """Place the homes of a master's boundaries; cut these off unless they cost no more than it says."""
     tables, indices = search.tables, plan.grid_indices(search.tables)
     alone = latency_at_home(tables, plan)
-    options: dict[str, Any] = {"gap": 0.0, "seed": search.limits.seed, "threads": search.limits.threads}
     known = next((each for each in search.plans if each.boundaries == plan.boundaries), None)
-    placed = solve_kv_placement(
-        tables,
-        indices,
-        start=known,
-        time_limit_s=search.limits.deadline.share(SHARE_OF_HOMES).limit_s,
-        **options,
-    )
+    limits = replace(search.within(SHARE_OF_HOMES), gap=0.0, callback=None)
+    placed = search.solvers.place(tables, indices, known, limits)
     search.solve_s += placed.outcome.solve_s
     search.build_s += placed.outcome.build_s
     search.offer(placed.plan)
@@ -293,7 +349,8 @@ def _place(search: _Search, plan: Plan) -> None:
 def _conclude(search: _Search) -> ProgramResult:
     """Put all rounds together."""
     limits = search.limits
-    raw = search.last or SolveOutcome("highs", Status.UNKNOWN, StopReason.OPTIMAL)
+    name = "cpsat" if search.solvers.exact else "highs"
+    raw = search.last or SolveOutcome(name, Status.UNKNOWN, StopReason.OPTIMAL)
     raw = replace(
         raw,
         build_s=search.build_s,
@@ -302,7 +359,7 @@ def _conclude(search: _Search) -> ProgramResult:
         time_limit_s=limits.time_limit_s,
         gap_limit=limits.gap,
         seed=limits.seed,
-        threads=limits.threads or 1,
+        threads=limits.threads or raw.threads,
     )
     price = partial(lockstep_latency, search.tables)
     if search.infeasible:
@@ -319,7 +376,8 @@ def _conclude(search: _Search) -> ProgramResult:
         # What the last master ended with is not yet so of all plans.
         raw = replace(raw, status=Status.UNKNOWN, stop=_why(search, raw), objective=None, bound=None)
     if search.unconfirmed <= search.lower or search.closed:
-        return conclude(search.plans, price, replace(raw, confirmed_by=search.confirmed_by), search.lower)
+        by = None if search.solvers.exact else search.confirmed_by
+        return conclude(search.plans, price, replace(raw, confirmed_by=by), search.lower)
     return conclude(search.plans, price, replace(raw, confirmed_by=None), search.unconfirmed)
 
 

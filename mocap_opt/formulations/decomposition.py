@@ -18,6 +18,7 @@ from mocap_opt.formulations import home_families
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, FreeChunks, declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import Memory, pooled_memory_has_room
+from mocap_opt.formulations.home_families import horizon
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
 from mocap_opt.formulations.slot_times import lockstep_latency, message_times, slot_times
@@ -141,6 +142,7 @@ def build(
     graph: ChunkGraph | None = None,
     *,
     cuts: Sequence[PartitionCut] = (),
+    unit: TimeUnit | None = None,
     without: Iterable[str] = (),
 ) -> pyo.ConcreteModel | None:
     """Build the master.
@@ -152,6 +154,8 @@ def build(
         The chunks that may stand at each position; all that memory and limits allow, unless given.
     cuts : sequence of PartitionCut
         Partitions to leave out.
+    unit : TimeUnit, optional
+        Of the times; the one that suits HiGHS, unless given.
     without : iterable of str
         Families to leave out, to see what they are good for.
 
@@ -165,35 +169,34 @@ def build(
         return None
     model = pyo.ConcreteModel("decomposition")
     model.memory, model.cuts = Memory.POOLED, tuple(cuts)
-    _declare(model, tables, graph)
+    _declare(model, tables, graph, unit or TimeUnit.for_horizon(horizon(tables)))
     if not all(row.terms.coefs for row in cut_partitions(model)):
         return None
     add_families(model, FAMILIES, without)
     return model
 
 
-def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph) -> None:
+def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: TimeUnit) -> None:
     """Declare boundaries, times and the objective; levels in place of slots where stages are alike."""
-    unit = TimeUnit.for_horizon(home_families.horizon(tables))
     chunks = declare_boundaries(model, tables, graph, unit)
     timing = Timing(latency_at_home, _values, ROWS_A_STAGE * tables.stages)
     data = ModelData(tables, unit, chunks, ((),) * tables.stages, timing)
     model.data = data
     model.home = pyo.Var([])
-    _limit_times(chunks)
+    longest, longest_message = _limit_times(chunks)
     levels, message_levels = _alike(chunks)
     positions, slots = range(graph.layers), range(data.slots)
     weighted: list[tuple[int, Any]] = []
 
-    def _times(name: str, index: Iterable[int], weight: int) -> None:
-        variable = pyo.Var(index, domain=unit.domain)
+    def _times(name: str, index: Iterable[int], weight: int, most: float | None = None) -> None:
+        variable = pyo.Var(index, domain=unit.domain, bounds=(0, most))
         model.add_component(name, variable)
         weighted.extend((weight, each) for each in variable.values() if weight)
 
-    _times("level", positions if levels else (), 1)
-    _times("ascent", positions if levels else (), tables.stages - 1)
-    _times("message_level", positions if message_levels else (), 1)
-    _times("message_ascent", positions if message_levels else (), tables.stages - 2)
+    _times("level", positions if levels else (), 1, longest)
+    _times("ascent", positions if levels else (), tables.stages - 1, longest)
+    _times("message_level", positions if message_levels else (), 1, longest_message)
+    _times("message_ascent", positions if message_levels else (), tables.stages - 2, longest_message)
     _times("work", () if levels else slots, 1)
     _times("exchange", () if message_levels else slots, 1)
     body = LinearExpression(
@@ -204,9 +207,16 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph) -> Non
     model.latency = pyo.Objective(expr=body)
 
 
-def _limit_times(chunks: FreeChunks) -> None:
-    """Give chunk and message times an upper limit, so that duals not quite exact still prove something."""
+def _limit_times(chunks: FreeChunks) -> tuple[float, float]:
+    """Give chunk and message times an upper limit, so that duals not quite exact still prove something.
+
+    Returns
+    -------
+    float, float
+        The longest chunk and the longest message, in units of time.
+    """
     model, unit = chunks.model, chunks.time_unit.ticks
+    longest = []
     for times, classes, cost in (
         (model.duration, chunks.duration_class, chunks.tables.tau),
         (model.message, chunks.message_class, partial(message_times, chunks.tables)),
@@ -214,6 +224,8 @@ def _limit_times(chunks: FreeChunks) -> None:
         for (c, j), variable in times.items():
             start, end = np.array([arc for arc in chunks.graph.arcs[j] if arc[1]] or [(0, 1)]).T
             variable.setub(int(cost(int(np.flatnonzero(classes == c)[0]), start, end).max()) / unit)
+        longest.append(max((variable.ub for variable in times.values()), default=0.0))
+    return longest[0], longest[1]
 
 
 def _alike(chunks: FreeChunks) -> tuple[bool, bool]:

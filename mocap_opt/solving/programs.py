@@ -75,7 +75,10 @@ LOCKSTEP_PROGRAM = Program(
 DECOMPOSED_PROGRAM = Program(
     "decomposition",
     Scope.LOCKSTEP,
-    {Solver.HIGHS: "mocap_opt.formulations.benders:solve_decomposition"},
+    {
+        Solver.HIGHS: "mocap_opt.formulations.benders:solve_decomposition",
+        Solver.CPSAT: "mocap_opt.formulations.benders_cpsat:solve_decomposition",
+    },
     Solver.HIGHS,
 )
 CONTENTION_FREE_PROGRAM = Program(
