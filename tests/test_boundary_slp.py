@@ -10,6 +10,7 @@ from random_tables import MIDDLING, random_tables
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.search.boundary_judges import lockstep_judge
 from mocap_opt.search.boundary_slp import boundary_slp_plans
 from mocap_opt.search.local_search import improve
 from mocap_opt.tables.cost_tables import Tables
@@ -49,6 +50,24 @@ def test_it_helps_where_stages_are_unequal():
     rounded = min(boundary_slp_plans(tables, start), key=lambda plan: price(tables, plan))
     both = price(tables, (improve(tables, rounded) or [rounded])[0])
     assert both < climbed < price(tables, start)
+
+
+def test_in_lockstep_it_lowers_the_time_of_all_slots():
+    tables = make_tables(
+        6,
+        2000,
+        linear=[40, 40, 40, 60, 40, 40],
+        quadratic=[2, 2, 2, 6, 2, 2],
+        constant=900,
+        max_chunks=10,
+        exact=True,
+    )
+    judge, start = lockstep_judge(tables), equal_chunks(2000, 10)
+    known = judge.of(tables, start)
+    by_slots = min(judge.of(tables, plan) for plan in boundary_slp_plans(tables, start, lockstep=True))
+    by_recursion = min(judge.of(tables, plan) for plan in boundary_slp_plans(tables, start))
+    assert by_slots < by_recursion
+    assert by_slots < known
 
 
 def test_it_keeps_to_the_pooled_memory():

@@ -18,6 +18,7 @@ from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.search.boundary_moves import BoundaryMoves
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -28,14 +29,13 @@ class Judge:
     Attributes
     ----------
     screen : callable
-        Takes int64[move, chunks + 1], grid indices; returns int64[move], ticks: no more than `price` with any
-        homes.
+        Takes `BoundaryMoves`; returns int64[move], ticks: no more than `price` with any homes.
     price : callable
         Takes grid indices of boundaries and int64[stage, chunk, memory], pages away from their stage; returns
         ticks.
     """
 
-    screen: Callable[[IntArray], IntArray]
+    screen: Callable[[BoundaryMoves], IntArray]
     price: Callable[[IntArray, IntArray], int]
 
     def of(self, tables: Tables, plan: Plan) -> int:
@@ -67,13 +67,12 @@ def contention_free_judge(tables: Tables) -> Judge:
     return Judge(partial(screen, tables), partial(contention_free_makespan, tables))
 
 
-def screen(tables: Tables, moves: IntArray) -> IntArray:
+def screen(tables: Tables, moves: BoundaryMoves) -> IntArray:
     """Price boundaries by the recursion without KV traffic and with unbounded queues.
 
     Parameters
     ----------
-    moves : int64[move, chunks + 1]
-        Grid indices.
+    moves : BoundaryMoves
 
     Returns
     -------
@@ -85,10 +84,10 @@ def screen(tables: Tables, moves: IntArray) -> IntArray:
     return priced
 
 
-def _stage_by_stage(tables: Tables, moves: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-    start, end = moves.T[:-1], moves.T[1:]
+def _stage_by_stage(tables: Tables, moves: BoundaryMoves) -> Iterator[tuple[IntArray, IntArray]]:
     for stage in range(tables.stages):
-        yield tables.tau(stage, start, end), tables.send_time(stage, start, end)
+        work = tables.tau(stage, moves.start, moves.end)
+        yield work[moves.which], tables.send_time(stage, moves.start, moves.end)[moves.which]
 
 
 def lockstep_judge(tables: Tables) -> Judge:
@@ -103,15 +102,14 @@ def lockstep_judge(tables: Tables) -> Judge:
     alike = _like_neighbours(tables.stages, compute)
     sends = _like_neighbours(tables.stages - 1, [tables.send])
 
-    def _screened(moves: IntArray) -> IntArray:
-        start, end = moves.T[:-1], moves.T[1:]
-        slots = tables.stages + start.shape[0] - 1
-        work = np.zeros((slots, moves.shape[0]), dtype=np.int64)
+    def _screened(moves: BoundaryMoves) -> IntArray:
+        start, end, which = moves.start, moves.end, moves.which
+        work = np.zeros((tables.stages + which.shape[0] - 1, moves.size), dtype=np.int64)
         exchange = np.zeros_like(work)
         for stage, count in alike:
-            _raise_to(work[stage:], tables.tau(stage, start, end), count)
+            _raise_to(work[stage:], tables.tau(stage, start, end)[which], count)
         for stage, count in sends:
-            _raise_to(exchange[stage:], tables.send_time(stage, start, end), count)
+            _raise_to(exchange[stage:], tables.send_time(stage, start, end)[which], count)
         total: IntArray = work.sum(axis=0) + exchange.sum(axis=0)
         return total
 

@@ -18,76 +18,18 @@ from mocap_opt.homes.proposal import HomeRule
 from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.boundary_judges import Judge, contention_free_judge
+from mocap_opt.search.boundary_moves import count_moves, perturbed, shift_moves
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
-
-MOST_ENTRIES = 4_000_000
-"""Largest stages x chunks x moves priced at once; more moves are sampled."""
 
 PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
+FRUITLESS = 48
+"""Perturbations in a row without a better plan after which the iterated search ends."""
 
-def shift_moves(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
-    """Boundaries after shifting each run of inner boundaries by each step.
-
-    Parameters
-    ----------
-    tables : Tables
-    indices : int64[chunks + 1]
-        Grid indices of the boundaries.
-    rng : numpy.random.Generator
-        Draws the sample where there are more moves than `MOST_ENTRIES` allows.
-
-    Returns
-    -------
-    int64[move, chunks + 1]
-        Grid indices that keep to the limits on lengths; a sample if there are too many.
-    """
-    chunks = indices.size - 1
-    if chunks < 2:
-        return np.empty((0, indices.size), dtype=np.int64)
-    first, last = np.triu_indices(chunks - 1)
-    sizes = 2 ** np.arange(max(1, int(tables.steps).bit_length() - 3))
-    steps = np.concatenate([sizes, -sizes])
-    run, step = (axis.ravel() for axis in np.meshgrid(np.arange(first.size), steps, indexing="ij"))
-    most = max(1, MOST_ENTRIES // (tables.stages * chunks))
-    if run.size > most:
-        kept = np.sort(rng.choice(run.size, most, replace=False))
-        run, step = run[kept], step[kept]
-    position = np.arange(1, chunks)
-    moved = np.broadcast_to(indices, (run.size, indices.size)).copy()
-    inside = (position >= first[run][:, None] + 1) & (position <= last[run][:, None] + 1)
-    moved[:, 1:-1] += np.where(inside, step[:, None], 0)
-    allowed: IntArray = moved[within_limits(tables, moved)]
-    return allowed
-
-
-def count_moves(tables: Tables, indices: IntArray) -> list[IntArray]:
-    """Boundaries with one boundary fewer, and with one more in the middle of a chunk.
-
-    Parameters
-    ----------
-    tables : Tables
-    indices : int64[chunks + 1]
-        Grid indices of the boundaries.
-
-    Returns
-    -------
-    list of int64[move, chunks] and int64[move, chunks + 2]
-        Those among them that the instance allows.
-    """
-    chunks = indices.size - 1
-    inner = range(1, chunks)
-    fewer = [np.delete(indices, j) for j in inner]
-    middle = (indices[:-1] + indices[1:]) // 2
-    more = [np.insert(indices, j + 1, middle[j]) for j in range(chunks) if middle[j] > indices[j]]
-    found = [
-        np.array(moves)
-        for moves, count in ((fewer, chunks - 1), (more, chunks + 1))
-        if moves and count in tables.counts
-    ]
-    return [moves[within_limits(tables, moves)] for moves in found]
+STEADY = 12
+"""Perturbations without a better plan after which their strength grows by one."""
 
 
 def improve(
@@ -145,18 +87,21 @@ def _best_move(
     asked_to_stop: AskedToStop,
 ) -> tuple[IntArray, IntArray, int] | None:
     """The first move, in the order of their screened prices, that improves the price."""
-    promising: list[tuple[int, IntArray]] = []
-    for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+    neighbourhoods = [shift_moves(tables, indices, rng), *count_moves(tables, indices)]
+    promising: list[tuple[int, int, int]] = []
+    for n, moves in enumerate(neighbourhoods):
         if moves.size == 0:
             continue
         if asked_to_stop():
             return None
         prices = judge.screen(moves)
-        order = np.argsort(prices, kind="stable")
-        promising += [(int(prices[m]), moves[m]) for m in order if prices[m] < best]
-    promising.sort(key=lambda priced: priced[0])
+        better = np.flatnonzero(prices < best)
+        promising += [
+            (price, n, m) for price, m in zip(prices[better].tolist(), better.tolist(), strict=True)
+        ]
     placed = 0
-    for _, moved in promising:
+    for _, n, m in sorted(promising):
+        moved = neighbourhoods[n].at(m)
         if asked_to_stop() or placed == PLACED:
             return None
         if pooled_shortage(tables, moved) is not None:
@@ -170,3 +115,54 @@ def _best_move(
             if ticks < best:
                 return moved, pages, ticks
     return None
+
+
+def iterate(
+    tables: Tables,
+    plan: Plan,
+    judge: Judge,
+    *,
+    seed: int = 0,
+    asked_to_stop: AskedToStop = never,
+) -> Plan:
+    """Iterated local search: perturb the best boundaries, improve, and keep what is not worse.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+        Feasible, best a local optimum.
+    judge : Judge
+    seed : int
+    asked_to_stop : callable
+        Checked between perturbations and moves.
+
+    Returns
+    -------
+    Plan
+        With greedy homes; `plan` itself if nothing was better.
+
+    Notes
+    -----
+    Lourenco, Martin and Stuetzle, Iterated local search, Handbook of Metaheuristics (2003).
+    """
+    rng = np.random.default_rng(seed)
+    best, latency = plan, judge.of(tables, plan)
+    at, fruitless = plan, 0
+    while fruitless < FRUITLESS and not asked_to_stop():
+        fruitless += 1
+        moved = perturbed(tables, at.grid_indices(tables), rng, 1 + fruitless // STEADY)
+        if not within_limits(tables, moved) or pooled_shortage(tables, moved) is not None:
+            continue
+        pages = greedy(tables, moved).pages
+        if pages is None:
+            continue
+        start = Plan.from_arrays(tables, moved, pages, plan.fingerprint)
+        draw = int(rng.integers(2**32))
+        found = (improve(tables, start, judge=judge, seed=draw, asked_to_stop=asked_to_stop) or [start])[0]
+        ticks = judge.of(tables, found)
+        if ticks <= latency:
+            at = found
+        if ticks < latency:
+            best, latency, fruitless = found, ticks, 0
+    return best

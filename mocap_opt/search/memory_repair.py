@@ -14,7 +14,7 @@ from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.homes.slot_placement import room
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan, noncritical_predecessors
 from mocap_opt.search.boundary_judges import screen
-from mocap_opt.search.local_search import shift_moves
+from mocap_opt.search.boundary_moves import shift_moves
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -113,8 +113,8 @@ def repair_memory(
     short, stuck = int(bytes_short(tables, at[None], target)[0]), 0
     most = min(TRIED, max(1, MOST_ENTRIES // (tables.stages * (indices.size - 1))))
     while stuck < STUCK and not asked_to_stop():
-        moves = shift_moves(tables, at, rng)
-        moves = moves[screen(tables, moves) <= target]
+        neighbours = shift_moves(tables, at, rng)
+        moves = neighbours.at(np.flatnonzero(screen(tables, neighbours) <= target))
         if moves.shape[0] > most:
             moves = moves[rng.choice(moves.shape[0], most, replace=False)]
         lacking = bytes_short(tables, moves, target) if moves.size else np.array([short])

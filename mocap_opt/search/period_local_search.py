@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.search.local_search import count_moves, shift_moves
+from mocap_opt.search.boundary_moves import count_moves, shift_moves
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
 from mocap_opt.tables.cost_tables import Tables
 
@@ -120,7 +120,8 @@ def _better(
     indices = best.plan.grid_indices(tables)
     residence = Residence.of(tables, indices, best.plan.remote_pages(tables))
     promising: list[tuple[float, IntArray]] = []
-    for moves in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+    for some in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+        moves = some.boundaries
         slots = best.idle + moves.shape[1] - 1
         moves = moves[pooled_fit(tables, moves, slots)] if moves.size else moves
         same = moves.shape[1] == indices.size

@@ -18,7 +18,7 @@ from mocap_opt.homes.slot_placement import pooled_shortage
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.search.boundary_judges import Judge
-from mocap_opt.search.local_search import count_moves, shift_moves
+from mocap_opt.search.boundary_moves import BoundaryMoves, count_moves, shift_moves
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -91,7 +91,8 @@ def _moves(tables: Tables, plan: Plan, judge: Judge, rng: np.random.Generator) -
     """A plan's boundaries and those one move away, with screened prices, ticks; least first."""
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
-    for some in (indices[None], shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+    here = BoundaryMoves.of(indices[None])
+    for some in (here, shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         if some.size:
-            moves += zip(judge.screen(some).tolist(), some, strict=True)
+            moves += zip(judge.screen(some).tolist(), some.boundaries, strict=True)
     return sorted(moves, key=lambda move: move[0])

@@ -9,7 +9,7 @@ from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.boundary_judges import judge_for
 from mocap_opt.search.boundary_slp import boundary_slp_plans
-from mocap_opt.search.local_search import improve
+from mocap_opt.search.local_search import improve, iterate
 from mocap_opt.solving.search_state import JointSearch, NamedPlan
 from mocap_opt.stopping import AskedToStop
 
@@ -17,6 +17,9 @@ STARTS = 3
 """Plans that local search starts from, best first, and roundings that it goes on from."""
 
 LOCAL_SEARCH = " + local search"
+
+ITERATED = " + iterated local search"
+"""Suffix of the source of plans that perturbations led to."""
 
 
 def _starts(search: JointSearch) -> Iterator[NamedPlan]:
@@ -85,3 +88,29 @@ def boundary_slp(search: JointSearch, asked_to_stop: AskedToStop) -> None:
             best = min(found, key=price)
             search.state.offer(best, f"{name} + boundary SLP")
             search.improved.append((f"{name} + boundary SLP", best))
+
+
+def no_iterated_search(search: JointSearch) -> str | None:
+    """Why boundaries are not perturbed, in words."""
+    if search.state.execution is not Execution.LOCKSTEP:
+        return "only lockstep has many local optima"
+    return None if search.state.best is not None else "no plan is known"
+
+
+def iterated_local_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Perturb the boundaries of the best plan and improve them by local search, again and again.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives a better one.
+    asked_to_stop : callable
+        Checked between perturbations and between moves.
+    """
+    state = search.state
+    assert state.best is not None
+    judge, plan = judge_for(state.tables, state.execution), state.best.plan
+    better = iterate(state.tables, plan, judge, seed=search.seed, asked_to_stop=asked_to_stop)
+    if better is not plan:
+        source = (state.best_source or "").removesuffix(ITERATED)
+        state.offer(better, f"{source}{ITERATED}")

@@ -13,7 +13,12 @@ from mocap_opt.solving.bound_steps import (
     quick_bounds,
     traffic_proofs,
 )
-from mocap_opt.solving.boundary_steps import boundary_slp, local_search
+from mocap_opt.solving.boundary_steps import (
+    boundary_slp,
+    iterated_local_search,
+    local_search,
+    no_iterated_search,
+)
 from mocap_opt.solving.enumeration_step import no_enumeration, partition_enumeration
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.ladder_step import ladder, no_ladder
@@ -91,6 +96,16 @@ STEPS: tuple[Step, ...] = (
         Raises.PLAN,
         0.15,
         boundary_slp,
+    ),
+    Step(
+        "iterated_local_search",
+        "perturbs the boundaries of the best plan and improves them again, judged in lockstep",
+        Raises.PLAN,
+        0.2,
+        iterated_local_search,
+        "if lockstep counts",
+        no_iterated_search,
+        rounds=True,
     ),
     Step(
         "link_balanced_homes",
