@@ -90,9 +90,8 @@ def resource_weights(
     resources, count = out.shape[0], len(demands)
     # Both ways in one matrix, a column for each demand, way and memory: rounds are many, and arrays small.
     ways = np.stack([out, back], axis=2).reshape(resources, -1)
-    at_home = np.zeros((count, 2, stages))
-    at_home[np.arange(count), :, who] = np.inf
-    at_home = at_home.reshape(2 * count, stages)
+    at_home = np.zeros((2 * count, stages))
+    at_home[np.arange(2 * count), np.repeat(who, 2)] = np.inf
     amounts = np.array([[demand.written, demand.read] for demand in demands], dtype=np.float64).ravel()
     first = np.arange(2 * count) * stages
     load, total, chosen = np.zeros(resources), np.zeros(resources), np.full(resources, 1 / resources)
