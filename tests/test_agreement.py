@@ -16,7 +16,7 @@ from mocap_opt.solvers.outcome import ProgramResult, Status
 from mocap_opt.tables.cost_tables import Tables
 
 COUNT = 300
-QUICK = 100
+QUICK = 80
 
 
 @cache
@@ -75,11 +75,11 @@ def test_optimal_start_is_confirmed(solve: Any) -> None:
 
 
 def test_highs_as_it_stands_agrees_with_the_others() -> None:
-    found = run(count=40, seed=1)
+    found = run(count=30, seed=1)
     assert found.disagreements == []
-    assert found.counts["feasible"] >= 10
+    assert found.counts["feasible"] >= 8
     assert found.counts["infeasible"] >= 5
-    assert found.counts["confirmed by a second run, with presolve"] >= 20
+    assert found.counts["confirmed by a second run, with presolve"] >= 15
 
 
 @pytest.mark.slow

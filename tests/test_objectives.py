@@ -19,13 +19,20 @@ TINY = Path(__file__).parent.parent / "instances" / "tiny-slack.json"
 BOUNDED = "pipeline.queue_depth=2"
 
 
-@pytest.fixture(params=["period", "stream", "one request"])
-def instance(request: pytest.FixtureRequest) -> Instance:
+def instance_of(kind: str) -> Instance:
     data = load_instance(TINY).replace(BOUNDED).to_dict()
-    if request.param == "period":
+    if kind == "period":
         return Instance.from_dict({**data, "objective": "period"})
-    count = 1 if request.param == "one request" else 2
+    count = 1 if kind == "one request" else 2
     return Instance.from_dict({**data, "workload": {"requests": [{"tokens": 4}] * count}})
+
+
+KINDS = ("period", "stream", "one request")
+
+
+@pytest.fixture(params=KINDS)
+def instance(request: pytest.FixtureRequest) -> Instance:
+    return instance_of(request.param)
 
 
 @pytest.fixture
@@ -75,13 +82,13 @@ def test_commands_that_answer_for_one_prompt_refuse_other_objectives(
     assert "solve, evaluate" in err
 
 
-def test_a_study_takes_every_objective(
-    instance: Instance, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_takes_every_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = tmp_path / "study.toml"
-    plain = load_instance(TINY).to_dict()
-    (tmp_path / "plain.json").write_text(json.dumps(plain))
-    text = f'methods = ["gpipe", "mocap"]\n[[instances]]\nfiles = ["{file}", "plain.json"]\n'
+    instances = {kind: instance_of(kind) for kind in KINDS} | {"plain": load_instance(TINY)}
+    for kind, instance in instances.items():
+        (tmp_path / f"{kind}.json").write_text(json.dumps({**instance.to_dict(), "name": kind}))
+    files = json.dumps([f"{kind}.json" for kind in instances])
+    text = f'methods = ["gpipe", "mocap"]\n[[instances]]\nfiles = {files}\n'
     study.write_text(text)
     code, _, err = run("study", "run", study, capsys=capsys)
     assert code == 0, err
@@ -89,10 +96,10 @@ def test_a_study_takes_every_objective(
     assert code == 0, err
     assert all(gap >= 0 for row in json.loads(out) for gap in row.values() if isinstance(gap, float))
     frame = mocap_opt.studies.results(study)
-    column = "makespan_s" if instance.workload.requests else "period_s"
-    alone = mocap_opt.compare([instance], ["gpipe", "mocap"])
-    found = frame[frame["objective"] != "latency"]
-    assert list(found[column]) == list(alone[column])
+    for kind in KINDS:
+        column = "period_s" if kind == "period" else "makespan_s"
+        alone = mocap_opt.compare([instances[kind]], ["gpipe", "mocap"])
+        assert list(frame.loc[frame["instance"] == kind, column]) == list(alone[column])
     study.write_text('execution = "lockstep"\n' + text)
     code, _, err = run("study", "run", study, capsys=capsys)
     assert code == 2

@@ -165,7 +165,10 @@ def unlike(count: int, seed: int) -> tuple[Request, ...]:
 
 @pytest.mark.parametrize(
     ("count", "seed"),
-    [(4, 0), *(pytest.param(7, seed, marks=pytest.mark.slow) for seed in (0, 1))],
+    [
+        (3, 2),
+        *(pytest.param(count, seed, marks=pytest.mark.slow) for count, seed in ((4, 0), (7, 0), (7, 1))),
+    ],
 )
 def test_the_order_is_searched(count: int, seed: int) -> None:
     requests = unlike(count, seed)
@@ -190,7 +193,7 @@ def planned_cases(count: int) -> tuple[tuple[Case, Planned | None], ...]:
     return tuple((case, planned_by_search(case[0], case[1], 5.0)) for case in cases(SIZES[0])[:count])
 
 
-PLANNED = pytest.mark.parametrize("count", [12, pytest.param(30, marks=pytest.mark.slow)])
+PLANNED = pytest.mark.parametrize("count", [10, pytest.param(30, marks=pytest.mark.slow)])
 
 
 @PLANNED
