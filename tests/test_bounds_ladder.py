@@ -17,9 +17,10 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt import build_tables, load_instance
 from mocap_opt.bounds import ladder_search
-from mocap_opt.bounds.ladder import Ladder, climb, ladder
+from mocap_opt.bounds.ladder import Ladder, climb, ladder, lockstep_graph
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.flow_shop.chunk_times import alike
+from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.lower_bound import Scope
 from mocap_opt.stopping import StoppedError
 from mocap_opt.tables.cost_tables import Tables
@@ -221,3 +222,20 @@ def test_an_arc_set_keeps_paths_only() -> None:
     none = arcs.within(of([(0, 2)], [(2, 3)]))
     assert none.empty
     assert none.partitions(5) == []
+
+
+def test_a_program_walks_through_the_chunks_of_the_ladder() -> None:
+    for tables, _ in zip(alike_tables(8), range(20), strict=False):
+        best = brute_force(tables)
+        if best is not None:
+            graph = lockstep_graph(tables, int(best.value))
+            path = best.plan.grid_indices(tables).tolist()
+            path = [0] * (graph.layers + 1 - len(path)) + path
+            assert all(arc in graph.arcs[j] for j, arc in enumerate(pairwise(path)))
+            assert [layer[0] for layer in graph.nodes[:1]] == [0]
+            assert lockstep_graph(tables, ladder(tables).ticks - 1).empty
+    unlike = make_tables(2, 6, linear=[3, 4])
+    for tables, latency in ((unlike, 100), (make_tables(2, 6), None)):
+        assert lockstep_graph(tables, latency).arcs == chunk_graph(tables, no_worse_than=latency).arcs
+    stopped = lockstep_graph(make_tables(3, 6), 1000, lambda: True)
+    assert stopped.arcs == chunk_graph(make_tables(3, 6), no_worse_than=1000).arcs

@@ -15,6 +15,7 @@ from mocap_opt.bounds.ladder_search import LadderRegion, LadderSearch
 from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.flow_shop.chunk_times import alike
+from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
@@ -131,3 +132,36 @@ def ladder(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
         if found.ticks < target or asked_to_stop():
             break
     return best
+
+
+def lockstep_graph(
+    tables: Tables, no_worse_than: int | None, asked_to_stop: AskedToStop = never
+) -> ChunkGraph:
+    """Chunks that feasible plans no worse than a lockstep latency may have, as a program walks through them.
+
+    Parameters
+    ----------
+    tables : Tables
+    no_worse_than : int or None, ticks
+        None: of all plans.
+    asked_to_stop : callable
+        Once it says True, more chunks than need be are left.
+
+    Returns
+    -------
+    ChunkGraph
+        By the ladder where stages are alike, else by `chunk_graph`.
+
+    Raises
+    ------
+    OverBudgetError
+        If the tables of all chunks would outgrow the memory budget.
+    """
+    if no_worse_than is not None:
+        try:
+            found = climb(tables, no_worse_than + 1, asked_to_stop)
+        except StoppedError:
+            found = None
+        if found is not None:
+            return ChunkGraph.of(found.arcs)
+    return chunk_graph(tables, no_worse_than=no_worse_than)

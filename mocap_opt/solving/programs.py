@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from mocap_opt.bounds import Bound, Evidence, Scope, best
+from mocap_opt.bounds.ladder import lockstep_graph
 from mocap_opt.homes.greedy import greedy
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.evaluation import Execution
@@ -23,6 +24,9 @@ from mocap_opt.stopping import StoppedError
 
 HOUSING = (greedy, link_balancing_lp)
 """Home rules for boundaries that a relaxation came upon; the next is tried where one fails."""
+
+SHARE_OF_ARCS = 0.3
+"""Part of the time of the decomposed program in which chunks may be ruled out before masters are built."""
 
 MOST_SEED = 2**31 - 1
 MOST_THREADS = 1024
@@ -116,12 +120,16 @@ def run_program(
     ProgramResult
     """
     source = f"{program.name} ({solver.value})"
-    known: dict[str, int] = {}
+    known: dict[str, Any] = {}
     proved = best(state.bounds, covering(Execution.LOCKSTEP))
     if program is LOCKSTEP_PROGRAM and solver is Solver.CPSAT and proved is not None:
         # Lockstep is an execution, so what bounds executions bounds this program's optimum; the
         # other program is itself a relaxation and may lie below such a bound.
         known["lower_bound"] = proved.ticks
+    if program is DECOMPOSED_PROGRAM:
+        known["arcs"] = partial(
+            lockstep_graph, state.tables, asked_to_stop=state.deadline.share(SHARE_OF_ARCS)
+        )
     limits: dict[str, Any] = {} if state.threads is None else {"threads": state.threads}
     if state.deterministic_limit is not None:
         limits = {"deterministic_limit": state.deterministic_limit, "threads": 1}
