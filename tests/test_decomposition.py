@@ -269,6 +269,17 @@ def test_fewer_arcs_of_the_callers_are_taken() -> None:
     assert result.outcome.objective == run_program(build(tables), tables, None, Limits()).outcome.objective
 
 
+def test_chunks_left_are_counted_and_too_many_are_not_modelled(monkeypatch: Any) -> None:
+    tables = make_tables(**example()["tables"])
+    outcome = solve_decomposition(tables).outcome
+    # All but [0, 3), which takes 68 at position 2.
+    assert (outcome.arcs, outcome.all_arcs) == (6, 7)
+    monkeypatch.setattr(benders, "MOST_ARCS", 3)
+    refused = solve_decomposition(tables).outcome
+    assert refused.status is Status.UNKNOWN
+    assert re.match("not built, [0-9]+ chunks are left, more than 3", refused.message)
+
+
 def test_a_start_is_kept_when_there_is_no_time() -> None:
     tables = make_tables(3, 12, max_chunks=6, constant=5, quadratic=1, linear=100_000)
     start = Plan((0, 6, 12))

@@ -129,6 +129,8 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     )
     for run in report.programs:
         size = "" if run.nonzeros is None else f", {run.nonzeros:,} non-zeros"
+        if run.nonzeros is not None and run.arcs is not None:
+            size = f", {run.arcs:,} of {run.all_arcs:,} chunks, {run.columns:,} columns, {run.rows:,} rows"
         times = f"built in {run.build_s:.2f} s, {run.solve_s:.2f} s in {run.solver}{size}"
         if run.confirmed_by is not None:
             times += f", confirmed by {run.confirmed_by}"

@@ -5,8 +5,7 @@ Mathematics: ``formulations/decomposition.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Unpack
@@ -14,24 +13,26 @@ from typing import Unpack
 import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
+from mocap_opt.formulations.benders_state import RoundsState, Solvers
+from mocap_opt.formulations.chunk_graph import Arcs, chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import build, latency_at_home
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
+from mocap_opt.formulations.presolve import allowed_arcs
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt, attempt, check_start, conclude
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.highs import solve_lp
 from mocap_opt.solvers.limits import Limits, ProgramOptions
-from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, Status, StopReason, relative_gap
+from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
-Arcs = Callable[[int | None], ChunkGraph]
-"""From a lockstep latency in ticks to the chunks of all plans no worse than it; None: of all plans."""
+MOST_ARCS = 150_000
+"""Masters with more chunks to choose from are not built."""
 
 SHARE_OF_MASTER = 0.8
 """Part of the time left that a master may take; the rest is for homes."""
@@ -41,141 +42,6 @@ SHARE_OF_HOMES = 0.5
 
 ROUNDING = Fraction(1, 2**52)
 """How far a coefficient of a row that was divided by its pivot may be from what it stands for, relatively."""
-
-
-@dataclass(frozen=True)
-class Solvers:
-    """What solves masters and places homes.
-
-    Attributes
-    ----------
-    build : callable
-        Builds a master, with the parameters of `decomposition.build`.
-    run : callable
-        Runs it, with those of `pyomo_solution.attempt`.
-    place : callable
-        From tables, boundaries, a plan with them or None, and limits to the best homes.
-    exact : bool
-        Whether all this computes in whole numbers.  Otherwise the relaxation of a master is proved first.
-    """
-
-    build: Callable[..., pyo.ConcreteModel | None]
-    run: Callable[..., Attempt]
-    place: Callable[[Tables, IntArray, Plan | None, Limits], ProgramResult]
-    exact: bool
-
-
-@dataclass(eq=False)
-class _Search:
-    """What is known so far.
-
-    Attributes
-    ----------
-    arcs : Arcs
-    solvers : Solvers
-    effort : float or None
-        What is left of a deterministic limit.
-    lower : int, ticks
-        Proved bound; `unconfirmed` is a run's word that nothing confirms.
-    plans : list of Plan
-        Feasible, each better than those before.
-    cuts : list of PartitionCut
-    spared : int or None, ticks
-        The least that partitions cut one by one have been proved to take.
-    master : Plan or None
-        Boundaries of the last master, all KV at home.
-    """
-
-    tables: Tables
-    limits: Limits
-    arcs: Arcs
-    solvers: Solvers
-    effort: float | None = None
-    plans: list[Plan] = field(default_factory=list)
-    lower: int = 0
-    unconfirmed: int = 0
-    upper: int | None = None
-    cuts: list[PartitionCut] = field(default_factory=list)
-    spared: int | None = None
-    master: Plan | None = None
-    infeasible: bool = False
-    stopped: bool = False
-    last: SolveOutcome | None = None
-    confirmed_by: str = CHUNK_GRAPH
-    build_s: float = 0.0
-    solve_s: float = 0.0
-    nodes: int = 0
-
-    def offer(self, plan: Plan | None) -> None:
-        """Keep a feasible plan if it is better than the best."""
-        if plan is None:
-            return
-        latency = lockstep_latency(self.tables, plan)
-        if self.upper is None or latency < self.upper:
-            self.upper = latency
-            self.plans.append(plan)
-
-    def capped(self, bound: float | None) -> int | None:
-        """What a bound on the master's optimum proves of all plans; None stands for no solution at all.
-
-        Parameters
-        ----------
-        bound : float or None, ticks
-        """
-        known = [int(value) for value in (bound, self.upper, self.spared) if value is not None]
-        return min(known, default=None)
-
-    def prove(self, bound: int | None, by: str | None) -> None:
-        """Take a bound on the master's optimum in.
-
-        Parameters
-        ----------
-        bound : int or None, ticks
-            None: the master has no solution.
-        by : str or None
-            What it rests on besides the solver's word.
-        """
-        value = self.capped(bound)
-        self.infeasible = value is None
-        if value is None:
-            self.confirmed_by = by or self.confirmed_by
-        elif by is None:
-            self.unconfirmed = max(self.unconfirmed, value)
-        elif value > self.lower:
-            self.lower, self.confirmed_by = value, by
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing is left to prove: the gap is closed, or there is no plan."""
-        gap = relative_gap(self.upper, self.lower)
-        return self.infeasible or (gap is not None and gap <= self.limits.gap)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether partitions cut one by one keep the bound from rising."""
-        return self.spared is not None and self.spared <= self.lower
-
-    def report(self, progress: Progress) -> bool:
-        """Pass the progress of a run on; its incumbents are boundaries alone."""
-        if self.limits.callback is None:
-            return False
-        bound = (
-            max(self.lower, self.capped(progress.bound) or 0) if progress.bound is not None else self.lower
-        )
-        elapsed = self.limits.deadline.elapsed_s
-        self.stopped |= self.limits.callback(Progress(elapsed, self.upper, bound, progress.plan))
-        return self.stopped
-
-    def within(self, share: float) -> Limits:
-        """Limits of a run that may take a share of the time left."""
-        if self.effort is not None:
-            self.effort /= 2
-        return replace(
-            self.limits,
-            time_limit_s=self.limits.deadline.share(share).limit_s,
-            deterministic_limit=self.effort,
-            callback=None if self.limits.callback is None else self.report,
-        )
 
 
 def _placed(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits) -> ProgramResult:
@@ -245,18 +111,23 @@ def solve_in_rounds(
     """
     check_start(tables, start)
     arcs = arcs or (lambda target: chunk_graph(tables, no_worse_than=target))
-    search = _Search(tables, limits, arcs, solvers, limits.deterministic_limit)
+    search = RoundsState(tables, limits, arcs, solvers, limits.deterministic_limit)
     search.offer(start)
     while not search.closed and not search.stopped and _round(search):
         pass
     return _conclude(search)
 
 
-def _round(search: _Search) -> bool:
+def _round(search: RoundsState) -> bool:
     """Solve a master and place the homes of its boundaries; False if another round is of no use."""
     tables = search.tables
     began = search.limits.deadline.elapsed_s
-    model = search.solvers.build(tables, search.arcs(search.upper), cuts=search.cuts)
+    graph = search.arcs(search.upper)
+    search.left = sum(end > 0 for layer in graph.arcs for _, end in layer)
+    if search.left > MOST_ARCS:
+        search.message = f"not built, {search.left:,} chunks are left, more than {MOST_ARCS:,}"
+        return False
+    model = search.solvers.build(tables, graph, cuts=search.cuts)
     if model is None:
         # Plans no worse than the best one would be left: only without one is the graph empty.
         search.prove(None, CHUNK_GRAPH)
@@ -271,14 +142,13 @@ def _round(search: _Search) -> bool:
     _learn(search, run)
     if search.closed or search.stopped or run.plan is None or run.raw.stop is StopReason.ERROR:
         return False
-    search.master = run.plan
     _place(search, run.plan)
     ended = run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
     _take_bound(search, run)
     return ended and not search.stuck
 
 
-def _known(search: _Search, model: pyo.ConcreteModel) -> Plan | None:
+def _known(search: RoundsState, model: pyo.ConcreteModel) -> Plan | None:
     """The best plan's boundaries, if they are among the master's."""
     if not search.plans:
         return None
@@ -290,7 +160,7 @@ def _known(search: _Search, model: pyo.ConcreteModel) -> Plan | None:
     return Plan.from_arrays(search.tables, marks)
 
 
-def _prove_root(search: _Search, model: pyo.ConcreteModel, deadline: Deadline) -> None:
+def _prove_root(search: RoundsState, model: pyo.ConcreteModel, deadline: Deadline) -> None:
     """Bound the master by the duals of its linear relaxation, in exact arithmetic."""
     if search.upper is None:
         return
@@ -305,7 +175,7 @@ def _prove_root(search: _Search, model: pyo.ConcreteModel, deadline: Deadline) -
         search.prove(max(0, -int(-proved * unit // 1)), CERTIFIED_BY)
 
 
-def _learn(search: _Search, run: Attempt) -> None:
+def _learn(search: RoundsState, run: Attempt) -> None:
     """Take over what a run of the master proved, and what it cost."""
     search.last = run.raw
     search.build_s += run.raw.build_s
@@ -317,13 +187,13 @@ def _learn(search: _Search, run: Attempt) -> None:
         _take_bound(search, run)
 
 
-def _take_bound(search: _Search, run: Attempt) -> None:
+def _take_bound(search: RoundsState, run: Attempt) -> None:
     """Take a master's bound in, and what it rests on."""
     if run.bound is not None:
         search.prove(run.bound, run.raw.solver if run.raw.exact else run.raw.confirmed_by)
 
 
-def _place(search: _Search, plan: Plan) -> None:
+def _place(search: RoundsState, plan: Plan) -> None:
     """Place the homes of a master's boundaries; cut these off unless they cost no more than it says."""
     tables, indices = search.tables, plan.grid_indices(search.tables)
     alone = latency_at_home(tables, plan)
@@ -346,7 +216,7 @@ def _place(search: _Search, plan: Plan) -> None:
     search.cuts.append(PartitionCut(marks))
 
 
-def _conclude(search: _Search) -> ProgramResult:
+def _conclude(search: RoundsState) -> ProgramResult:
     """Put all rounds together."""
     limits = search.limits
     name = "cpsat" if search.solvers.exact else "highs"
@@ -360,6 +230,9 @@ def _conclude(search: _Search) -> ProgramResult:
         gap_limit=limits.gap,
         seed=limits.seed,
         threads=limits.threads or raw.threads,
+        arcs=search.left,
+        all_arcs=allowed_arcs(search.tables),
+        message=search.message or raw.message,
     )
     price = partial(lockstep_latency, search.tables)
     if search.infeasible:
@@ -381,7 +254,7 @@ def _conclude(search: _Search) -> ProgramResult:
     return conclude(search.plans, price, replace(raw, confirmed_by=None), search.unconfirmed)
 
 
-def _why(search: _Search, raw: SolveOutcome) -> StopReason:
+def _why(search: RoundsState, raw: SolveOutcome) -> StopReason:
     """Why the rounds ended, where it is not the optimum of the last master."""
     if search.closed:
         return StopReason.GAP_REACHED

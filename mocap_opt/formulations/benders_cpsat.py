@@ -14,8 +14,9 @@ import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.formulations import decomposition, joint_cpsat
-from mocap_opt.formulations.benders import Arcs, Solvers, solve_in_rounds
-from mocap_opt.formulations.chunk_graph import ChunkGraph
+from mocap_opt.formulations.benders import solve_in_rounds
+from mocap_opt.formulations.benders_state import Solvers
+from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.plan_cpsat import decisions
 from mocap_opt.formulations.plan_cpsat import read_plan as read_values

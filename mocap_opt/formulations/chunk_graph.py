@@ -7,6 +7,7 @@ leading chunks.  Arcs that no plan, or no plan as good as a known one, can use a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,10 @@ class ChunkGraph:
     def empty(self) -> bool:
         """Whether no path is left, that is, no plan."""
         return not all(self.arcs)
+
+
+Arcs = Callable[[int | None], ChunkGraph]
+"""From a lockstep latency in ticks to the chunks of all plans no worse than it; None: of all plans."""
 
 
 @dataclass(eq=False)

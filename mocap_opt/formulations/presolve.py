@@ -158,7 +158,7 @@ def estimated_nonzeros(tables: Tables, solver: str = "highs") -> int:
     nonzeros = 2 * chunks * stages  # a slot's work and exchange, for each chunk in it
     if solver == "highs":
         # An arc stands in the rows of its start, its end, its times and the reserve.
-        nonzeros += _arcs(tables) * (3 + durations + messages)
+        nonzeros += allowed_arcs(tables) * (3 + durations + messages)
         boundary = steps
     else:
         nonzeros += chunks * steps * (2 * durations + messages)
@@ -196,7 +196,7 @@ def _classes(tables: Tables) -> tuple[int, int]:
     return len(set(durations.tolist())), len(set(np.asarray(messages).tolist()))
 
 
-def _arcs(tables: Tables) -> int:
+def allowed_arcs(tables: Tables) -> int:
     """Chunks that count, lengths and their order allow, over all positions.
 
     Only leading chunks are empty: what follows a chunk must fill the rest of the prompt, and what

@@ -116,6 +116,9 @@ class SolveOutcome:
         Nodes (or branches) explored.
     rows, columns, nonzeros : int or None
         Size of the model as the solver got it.
+    arcs, all_arcs : int or None
+        Of programs that choose chunks one by one: those left to choose from, and those that the limits on
+        counts and lengths allow.
     message : str
         Anything the user should know, such as an error; usually empty.
     confirmed_by : str or None
@@ -144,6 +147,8 @@ class SolveOutcome:
     rows: int | None = None
     columns: int | None = None
     nonzeros: int | None = None
+    arcs: int | None = None
+    all_arcs: int | None = None
     message: str = ""
     confirmed_by: str | None = None
 

@@ -48,6 +48,8 @@ class ProgramRun:
         Seconds of wall time, over all the models the program was solved in.
     rows, columns, nonzeros : int or None
         Size of the last model as the solver got it.
+    arcs, all_arcs : int or None
+        Chunks left to choose from, of those that the limits allow, where the program chooses one by one.
     threads : int or None
     confirmed_by : str or None
         What else says that the solver's claim is true: of a solver in floating point, a claim that closes
@@ -65,6 +67,8 @@ class ProgramRun:
     nonzeros: int | None
     threads: int | None
     confirmed_by: str | None = None
+    arcs: int | None = None
+    all_arcs: int | None = None
 
     @classmethod
     def of(cls, program: str, outcome: SolveOutcome) -> ProgramRun:
@@ -89,6 +93,8 @@ class ProgramRun:
             outcome.nonzeros,
             outcome.threads,
             outcome.confirmed_by,
+            outcome.arcs,
+            outcome.all_arcs,
         )
 
 
