@@ -11,9 +11,10 @@ from random_tables import random_instances, random_tables
 
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.multiplier_program import PathProgram
 from mocap_opt.bounds.partition_pricing import Multipliers, PartitionPricer
 from mocap_opt.bounds.partition_region import PathWeights, flow_along
-from mocap_opt.bounds.path_relaxation import PathRelaxationSearch, path_relaxation, whole_region
+from mocap_opt.bounds.path_relaxation import MixtureSearch, path_relaxation, whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
@@ -82,7 +83,8 @@ def test_any_weights_are_valid():
                 int(rng.integers(1, 200)),
             )
             prices = rng.integers(0, 9, stages + positions - 1) * rng.integers(0, 2)
-            value = PathRelaxationSearch(pricer).value(region, Multipliers(flow, prices))
+            weights = Multipliers(flow, prices, np.zeros(positions, dtype=np.int64))
+            value = MixtureSearch(pricer).value(region, weights)
             assert value is None or value <= optimum.value, tables.name
             proved += value is not None and value > 0
     assert proved > 50
@@ -114,7 +116,117 @@ def test_a_single_path_is_priced_by_hand():
     flow = PathWeights(1, np.array([[1, 0]]), np.array([[0], [1]]), NO_QUEUE)
     prices = np.zeros(3, dtype=np.int64)
     # Cuts at 1 and 2: (10 + 2) + 60 + 4 = 76 and (20 + 2) + 60 + 4 = 86; the last chunk is at most 2.
-    assert PathRelaxationSearch(pricer).value(region, Multipliers(flow, prices)) == 76
+    weights = Multipliers(flow, prices, np.zeros(2, dtype=np.int64))
+    assert MixtureSearch(pricer).value(region, weights) == 76
+
+
+def reserving(tables: Tables, rng: np.random.Generator) -> Tables | None:
+    """The instance with a reserve that grows with its longest chunk, of at most half the prompt."""
+    half = tables.tokens // 2 // tables.quantum * tables.quantum
+    if half < max(tables.min_length, tables.quantum):
+        return None
+    return replace(
+        tables,
+        max_length=min(half, tables.max_length),
+        queue_depth=1,
+        working_bytes=rng.integers(0, 6, tables.stages),
+        capacity=tables.capacity + rng.integers(0, 8, tables.stages) * tables.tokens,
+    )
+
+
+def worth_of_lengths(seed: int, rounds: int) -> list[tuple[int, int]]:
+    """What random prices with lengths prove for tiny instances, and their optima."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for plain in random_instances(seed, rounds):
+        tables = reserving(plain, rng)
+        optimum = None if tables is None else brute_force(tables, least_price)
+        if tables is None or optimum is None:
+            continue
+        pricer, counts = pricer_of(tables), Setting(tables).counts
+        region = whole_region(pricer, counts[0], counts[-1])
+        stages, positions = tables.stages, region.positions
+        for _ in range(8):
+            flow = flow_along(
+                rng.exponential(size=(stages - 1, positions)),
+                rng.exponential(size=(stages, positions - 1)),
+                64,
+            )
+            prices = rng.integers(0, 400, stages + positions - 1) * rng.integers(0, 2, stages + positions - 1)
+            most = int(prices.sum()) * pricer.reserve_rate(region) // pricer.memory.unit
+            lengths = rng.multinomial(most, rng.dirichlet(np.full(positions, 0.3)))
+            value = MixtureSearch(pricer).value(region, Multipliers(flow, prices, lengths))
+            if lengths.any() and value is not None:
+                found.append((value, int(optimum.value)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(31, 60), pytest.param(32, 1000, marks=pytest.mark.slow)], ids=["fast", "slow"]
+)
+def test_prices_of_lengths_are_valid(seed, rounds):
+    found = worth_of_lengths(seed, rounds)
+    assert len(found) > rounds
+    assert all(value <= optimum for value, optimum in found)
+    assert any(value > 0 for value, _ in found)
+
+
+def test_lengths_worth_more_than_their_memory_prove_too_much(monkeypatch):
+    # As by hand below, with room for a longest chunk of 3 tokens in place of 2.
+    tables = make_tables(
+        1, 8, max_chunks=3, max_length=4, constant=2, working_bytes=1, queue_depth=1, capacity=14
+    )
+    optimum, pricer = brute_force(tables, least_price), pricer_of(tables)
+    assert optimum is not None
+    assert optimum.value == 86
+    region = replace(whole_region(pricer, 2, 3), short=2)
+    flow = PathWeights(1, np.zeros((0, 3), dtype=np.int64), np.ones((1, 2), dtype=np.int64))
+
+    def value(lengths: int) -> int | None:
+        weights = Multipliers(flow, np.array([0, 0, 3]), np.full(3, lengths))
+        return MixtureSearch(pricer).value(region, weights)
+
+    assert value(2) == 82
+    true = pricer.reserve_rate(region)
+    monkeypatch.setattr(PartitionPricer, "reserve_rate", lambda self, region: 4 * true)
+    monkeypatch.setattr(PartitionPricer, "room_and_reserve", PartitionPricer.room)
+    assert value(8) == 94
+
+
+def test_a_price_of_lengths_by_hand():
+    # The example of formulations/bounds.md: 86, where the true optimum is 88.
+    tables = make_tables(
+        1, 8, max_chunks=4, max_length=4, constant=2, working_bytes=1, queue_depth=1, capacity=12
+    )
+    pricer = pricer_of(tables)
+    region = whole_region(pricer, 2, 4)
+    flow = PathWeights(2, np.zeros((0, 4), dtype=np.int64), np.full((1, 3), 2))
+    search = MixtureSearch(pricer)
+    slots, none = np.array([0, 0, 0, 1]), np.zeros(4, dtype=np.int64)
+    assert search.value(region, Multipliers(flow, slots, none)) == 84
+    assert search.value(region, Multipliers(flow, slots, np.array([0, 0, 1, 1]))) == 86
+    with pytest.raises(ValueError, match="than the memory they take"):
+        pricer.price(region, Multipliers(flow, slots, np.array([0, 1, 1, 1])))
+    optimum = brute_force(tables, least_price)
+    assert optimum is not None
+    assert optimum.value == 88
+
+
+def test_one_mixture_sees_all_longest_chunks(monkeypatch):
+    tables = make_tables(
+        3, 48, max_chunks=12, max_length=12, quadratic=3, constant=20, working_bytes=2, queue_depth=2
+    )
+    tight = pricer_of(replace(tables, capacity=np.full(3, 60)))
+    region = whole_region(tight, 4, 12)
+
+    def value() -> int:
+        found = MixtureSearch(tight).value(region, PathProgram(tight).weights(region))
+        assert found is not None
+        return found
+
+    whole = value()
+    monkeypatch.setattr(PartitionPricer, "reserve_rate", lambda self, region: 0)
+    assert value() < 0.99 * whole
 
 
 def queued(stages: int, depth: int | None, **changes: object) -> Tables:
@@ -204,7 +316,7 @@ def test_refuses_prices_that_are_negative_or_too_large():
     flow = flow_along(np.ones((1, 2)), np.ones((2, 1)), NO_QUEUE, 4)
     for price in (-1, 2**58):
         with pytest.raises(ValueError, match="below 2"):
-            pricer.price(region, Multipliers(flow, np.full(3, price)))
+            pricer.price(region, Multipliers(flow, np.full(3, price), np.zeros(2, dtype=np.int64)))
 
 
 def test_the_plan_a_bound_is_attained_by_is_no_better():

@@ -1,6 +1,6 @@
-"""Branch and bound on the boundaries, around mixtures of paths.
+"""Branch and bound on the boundaries, around mixtures of paths or, for lockstep, of slots.
 
-Statement and proof: ``formulations/bounds.md``, `boundary_branching`.
+Statement and proof: ``formulations/bounds.md``, `boundary_branching` and `slot_branching`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import MOST_STEPS, crossing, promising_pairs
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.multiplier_program import MultiplierProgram
+from mocap_opt.bounds.multiplier_program import MultiplierProgram, program_for
 from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import (
     Multipliers,
@@ -142,6 +142,8 @@ def _fits(pricer: PartitionPricer, boundaries: IntArray, room: IntArray) -> bool
     return bool((pricer.memory.need(boundaries) // pricer.memory.unit <= room).all())
 
 
+#: What the bound is called, by what it holds for.
+BRANCHING = {Scope.ANY_EXECUTION: "boundary_branching", Scope.LOCKSTEP: "slot_branching"}
 #: Linear programs in all, and for the first target, fewer if they are large; twice as many whenever targets
 #: came too close.
 MOST_PROGRAMS = 100_000
@@ -176,9 +178,27 @@ def boundary_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bo
     return branch_on_boundaries(tables, most_programs=UNASKED, asked_to_stop=asked_to_stop)
 
 
+def slot_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
+    """Bound lockstep by branch and bound; None if there is no plan, or the instance is large.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        As of `branch_on_boundaries`.
+    """
+    counts = Setting(tables).counts
+    if not counts or tables.stages * counts[-1] > MOST_CELLS:
+        return None
+    return branch_on_boundaries(
+        tables, scope=Scope.LOCKSTEP, most_programs=UNASKED, asked_to_stop=asked_to_stop
+    )
+
+
 def branch_on_boundaries(
     tables: Tables,
     *,
+    scope: Scope = Scope.ANY_EXECUTION,
     incumbent: int | None = None,
     known: int = 0,
     most_programs: int = MOST_PROGRAMS,
@@ -190,11 +210,13 @@ def branch_on_boundaries(
     Parameters
     ----------
     tables : Tables
+    scope : Scope
+        What the bound is to hold for: around mixtures of paths, or in lockstep of slots.
     incumbent : int or None, ticks
         Latency of a known plan, rounded down: no higher target is tried.  It tells where to aim and
         is no premise of the proof.
     known : int, ticks
-        A bound on any execution known already.
+        A bound on the same executions known already.
     most_programs : int
         Linear programs in all.
     asked_to_stop : callable
@@ -208,7 +230,7 @@ def branch_on_boundaries(
         None if no plan keeps to count, lengths and pooled memory, the grid is too fine for the
         crossing tables, or nothing was proved.
     """
-    setting = Setting(tables)
+    setting = Setting(tables, scope)
     if not setting.counts or tables.steps > MOST_STEPS:
         return None
     try:
@@ -230,7 +252,7 @@ def branch_on_boundaries(
         value = search.prove(target, min(programs, most_programs - search.programs), reached)
         if value > reached:
             reached = value
-            best = Bound("boundary_branching", value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, search.note)
+            best = Bound(BRANCHING[scope], value, scope, Evidence.LP_DUAL, search.note)
             on_bound(best)
         if search.settled:
             break
@@ -270,7 +292,7 @@ class BoundarySearch:
     @cached_property
     def program(self) -> MultiplierProgram:
         """Finds weights."""
-        return MultiplierProgram(self.pricer)
+        return program_for(self.pricer)
 
     def prove(self, target: int, most_programs: int, known: int = 0) -> int:
         """Return the target if no plan is faster, else what holds for all that may be; ticks.
@@ -347,7 +369,7 @@ class BoundarySearch:
         return region.optional / region.fewest, 0.0 if self.pricer.ample(region) else lengths
 
     def _split(self, parent: OpenRegion, target: int) -> None:
-        """Halve the counts, the lengths of the longest chunk, or the widest interval of a boundary."""
+        """Halve the counts, the lengths of the longest chunk, or the interval of a boundary."""
         region, value, weights = parent.region, parent.value, parent.weights
         counts, lengths = self._shares(region)
         if region.optional and counts >= lengths:
@@ -358,15 +380,17 @@ class BoundarySearch:
                     self._counts(part, target, value)
             return
         width = region.high - region.low
-        widest = int(width.argmax())
-        if region.optional or lengths > width[widest] / region.low[-1]:
+        split = int(width.argmax())
+        if region.optional or lengths > width[split] / region.low[-1]:
             # Lengths far apart are halved by their ratio.
             for part in halves_of_lengths(region, math.isqrt(region.short * region.long)):
                 self._open(part, target, value, weights)
-        elif width[widest]:
-            middle = int(region.low[widest] + region.high[widest]) // 2
+        elif width[split]:
+            if weights is not None and weights.scatter is not None:
+                split = int(np.where(width > 0, weights.scatter, -np.inf).argmax())
+            middle = int(region.low[split] + region.high[split]) // 2
             high, low = region.high.copy(), region.low.copy()
-            high[widest], low[widest] = middle, middle + 1
+            high[split], low[split] = middle, middle + 1
             self._open(replace(region, high=high), target, value, weights)
             self._open(replace(region, low=low), target, value, weights)
         else:

@@ -11,6 +11,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.lower_bound import Scope
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -64,14 +65,21 @@ class Setting:
     Attributes
     ----------
     tables : Tables
+    scope : Scope
+        What they are to hold for.
     """
 
     tables: Tables
+    scope: Scope = Scope.ANY_EXECUTION
 
     @cached_property
     def send(self) -> IntArray:
-        """Least send, int64[stage, 2, G + 1], ticks."""
-        return least_sends(self.tables)
+        """Least send, int64[stage, 2, G + 1], ticks: in lockstep that of the tables."""
+        if self.scope is Scope.ANY_EXECUTION:
+            return least_sends(self.tables)
+        send = self.tables.send.copy()
+        send[-1], send[:, :, 0] = 0, 0
+        return send
 
     @cached_property
     def heads_and_tails(self) -> HeadsAndTails:

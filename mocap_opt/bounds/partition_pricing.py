@@ -20,6 +20,8 @@ from mocap_opt.tables.cost_tables import Tables
 
 #: Ends of chunks looked at together.
 BLOCK = 64
+#: Lengths of the longest chunk up to which whole units of memory are counted for each.
+EXACT_ROOMS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,24 +100,57 @@ class PartitionPricer:
                 *(() if tables.residual is None else (tables.residual,)),
             )
         )
-        # A path has N + M - 1 nodes, and so has a mixture of paths.
+        # A path has N + M - 1 nodes, and so has a mixture of paths; there are as many slots.
         whole = max(1, chunk * (tables.stages + max(tables.counts)))
         return 1 << max(0, 58 - whole.bit_length())
 
     def room(self, region: PartitionRegion) -> IntArray | None:
-        """Units of KV that fit the pool, int64[slot], at least; None if some memory has no room.
+        """Units of KV that fit the pool, int64[slot], at most; None if some memory has no room.
 
         Slots are counted from that of the first position, empty or not.
         """
-        longest = int(self.tables.lengths[1, region.short])
+        return self._room(region, self.least_longest(region), self.memory)
+
+    def _room(self, region: PartitionRegion, longest: int, memory: PooledMemory) -> IntArray | None:
         # Surely there are only the last `fewest` chunks, and with them the prefixes.
-        room = self.memory.room(region.fewest, longest)
+        room = memory.room(region.fewest, longest)
         if room is None:
             return None
-        without_prefix = self.memory.free(longest) // self.memory.unit * self.memory.unit
+        without_prefix = memory.free(longest) // memory.unit * memory.unit
         lead = np.full(region.optional, int(without_prefix.sum()), dtype=np.int64)
-        units: IntArray = np.concatenate([lead, room]) // self.memory.unit
+        units: IntArray = -(-np.concatenate([lead, room]) // self.memory.unit)
         return units
+
+    def room_and_reserve(self, region: PartitionRegion) -> IntArray | None:
+        """Units of KV, and of what the longest chunk takes by `reserve_rate`, that fit the pool, int64[slot].
+
+        What tokens take counts from `least_longest` on.  None if some memory has no room.
+        """
+        least, rate = self.least_longest(region), self.reserve_rate(region)
+        if region.long - region.short > EXACT_ROOMS:
+            return self._room(region, least, replace(self.memory, unit=1))
+        if self.room(region) is None:
+            return None
+        most = np.zeros(region.positions + self.tables.stages - 1, dtype=np.int64)
+        for steps in range(region.short, region.long + 1):
+            room = self._room(region, int(self.tables.lengths[1, steps]), self.memory)
+            if room is None:
+                break
+            taken = rate * (int(self.tables.lengths[0, steps]) - least)
+            most = np.maximum(most, room - (-taken // self.memory.unit))
+        return most
+
+    def least_longest(self, region: PartitionRegion) -> int:
+        """Tokens of the longest chunk of a region's partitions, at least."""
+        return int(self.tables.lengths[1, region.short])
+
+    def reserve_rate(self, region: PartitionRegion) -> int:
+        """Bytes that every token of the longest chunk takes of all memories; 0 where some takes none."""
+        tables = self.tables
+        if tables.queue_depth is None:
+            return 0
+        held = 2 * tables.queue_depth * int(tables.lengths[0, region.long])
+        return 2 * tables.queue_depth * int(tables.working_bytes.sum()) if held <= tables.tokens else 0
 
     def ample(self, region: PartitionRegion) -> bool:
         """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
@@ -142,19 +177,25 @@ class PartitionPricer:
         """
         tables, flow = self.tables, weights.flow
         nodes, last = flow.nodes, region.positions - 1
-        room = self.room(region)
+        spread = int(weights.length_prices.sum())
+        room = self.room_and_reserve(region) if spread else self.room(region)
         if room is None or room.size != weights.slot_prices.size:
             raise ValueError("expected a region with room, and a price for each of its slots")
         unit_pages = tables.page_bytes // self.memory.unit
-        worst = sum(weights.slot_prices.tolist()) * max(
-            int(unit_pages.sum()) * int(tables.pages[-1]), int(room.max())
-        )
-        if (weights.slot_prices < 0).any() or flow.parts > self.most_parts or worst >= 2**59:
-            raise ValueError("expected prices >= 0, and parts and prices whose sums stay below 2^59")
+        per_unit = sum(weights.slot_prices.tolist())
+        worst = per_unit * max(int(unit_pages.sum()) * int(tables.pages[-1]), int(room.max()))
+        worst = max(worst, spread * int(tables.lengths[0, region.long]))
+        if min(weights.slot_prices.min(), weights.length_prices.min()) < 0 or worst >= 2**59:
+            raise ValueError("expected prices >= 0 whose sums stay below 2^59")
+        if flow.parts > self.most_parts:
+            raise ValueError("expected parts whose sums stay below 2^59")
+        if spread * self.memory.unit > per_unit * self.reserve_rate(region):
+            raise ValueError("expected lengths to be worth no more than the memory they take")
         # Chunk by chunk: all that depends on the length alone, on the start alone, on the end alone.
         tail = (np.arange(region.positions) == last).astype(np.int64)
         by_length = np.einsum("ij,ijk->jk", nodes, tables.length_cost[:, tail])
-        by_length[:, :] += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
+        by_length += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
+        by_length += weights.length_prices[:, None] * tables.lengths[tail]
         by_start = nodes.T @ tables.prefix_cost
         per_class = np.zeros((self.classes.first.size, region.positions), dtype=np.int64)
         np.add.at(per_class, self.classes.kind, nodes)
@@ -167,7 +208,8 @@ class PartitionPricer:
             by_start,
             per_class,
             per_page,
-            sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True)),
+            sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True))
+            + spread * self.least_longest(region),
         )
 
 
@@ -190,7 +232,7 @@ class PricedPartitions:
     per_page : int64[position]
         Price of a page of positions before a chunk's end.
     room_value : int
-        Price of all the room there is.
+        Price of all the room there is, and of the least tokens of the longest chunk.
     """
 
     pricer: PartitionPricer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +108,62 @@ def _part(whole: int, weight: float, other: float) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class SlotWeights:
+    """Shares of stages in the slots of a lockstep execution, in whole parts of one.
+
+    Attributes
+    ----------
+    parts : int
+        What each phase of a slot is made of; stages may take less of it together, never more.
+    nodes : int64[stage, position]
+        Parts of the compute phase of slot stage + position that the stage takes.
+    down : int64[stage - 1, position]
+        Parts of its communication phase that the stage's send takes.
+    """
+
+    parts: int
+    nodes: IntArray
+    down: IntArray
+
+    def __post_init__(self) -> None:
+        """Check that no slot is more than whole."""
+        for shares in (self.nodes, self.down):
+            if (shares < 0).any():
+                raise ValueError("expected parts >= 0")
+            if (_by_slot(shares) > self.parts).any():
+                raise ValueError("expected at most the whole of every slot")
+
+
+def _by_slot(shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum over the cells of each slot, number[slot]."""
+    slot = np.add.outer(np.arange(shares.shape[0]), np.arange(shares.shape[1]))
+    total = np.zeros(max(0, sum(shares.shape) - 1), dtype=shares.dtype)
+    np.add.at(total, slot, shares)
+    return total
+
+
+def shares_of_slots(weights: FloatArray, parts: int) -> IntArray:
+    """Whole parts about as weights are, scaled down where those of a slot exceed one.
+
+    Parameters
+    ----------
+    weights : float64[stage, position]
+        Not negative.
+    parts : int
+        The whole.
+
+    Returns
+    -------
+    int64[stage, position]
+    """
+    slot = np.add.outer(np.arange(weights.shape[0]), np.arange(weights.shape[1]))
+    # A little less than the whole, so that no rounding of floats exceeds it.
+    scale = (1.0 - 1e-12) * parts / np.maximum(_by_slot(weights), 1.0)
+    shares: IntArray = np.floor(weights * scale[slot]).astype(np.int64)
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
 class PartitionRegion:
     """Partitions with a range of counts whose boundaries and lengths lie in intervals.
 
@@ -158,17 +215,25 @@ class PartitionRegion:
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
-    """What is mixed: paths, and rows of the pooled memory.
+    """What is mixed: times, rows of the pooled memory, and chunks that are no longer than the longest.
 
     Attributes
     ----------
-    flow : PathWeights
+    flow : PathWeights or SlotWeights
+        Paths, for any execution, or stages by slot, for lockstep.
     slot_prices : int64[slot]
         Price of a unit of pooled memory by slot, parts of a tick; none negative.
+    length_prices : int64[position]
+        Price of a token of the chunk at a position, parts of a tick; none negative.  Together no more
+        than the memory that a token of the longest chunk takes is worth.
+    scatter : float64[position + 1] or None
+        How far partitions that the program mixes lie apart at each boundary: a hint where to split.
     """
 
-    flow: PathWeights
+    flow: PathWeights | SlotWeights
     slot_prices: IntArray
+    length_prices: IntArray
+    scatter: FloatArray | None = None
 
 
 @dataclass(order=True, frozen=True)

@@ -1,6 +1,6 @@
-"""Mixtures of paths and of pooled memory rows, minimised over all partitions.
+"""Mixtures of paths or slots and of pooled memory rows, minimised over all partitions.
 
-Statement and proof: ``formulations/bounds.md``, `path_relaxation`.
+Statements and proofs: ``formulations/bounds.md``, `path_relaxation` and `slot_mixture`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.multiplier_program import MultiplierProgram
+from mocap_opt.bounds.multiplier_program import program_for
 from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import (
     Multipliers,
@@ -58,18 +58,52 @@ def path_relaxation(
     Bound or None
         None if no plan keeps to count, lengths and pooled memory, or the instance is too large.
     """
-    setting = Setting(tables)
+    return _relaxation(
+        "path_relaxation", Setting(tables), most_work=most_work, most_cells=most_cells, stop=asked_to_stop
+    )
+
+
+def slot_mixture(
+    tables: Tables,
+    *,
+    most_work: int = MOST_WORK,
+    most_cells: int = MOST_CELLS,
+    asked_to_stop: AskedToStop = never,
+) -> Bound | None:
+    """Bound lockstep by mixtures of the stages of every slot and of pooled memory rows.
+
+    Parameters
+    ----------
+    tables, most_work, most_cells, asked_to_stop
+        As of `path_relaxation`.
+
+    Returns
+    -------
+    Bound or None
+        None if no plan keeps to count, lengths and pooled memory, or the instance is too large.
+    """
+    return _relaxation(
+        "slot_mixture",
+        Setting(tables, Scope.LOCKSTEP),
+        most_work=most_work,
+        most_cells=most_cells,
+        stop=asked_to_stop,
+    )
+
+
+def _relaxation(
+    name: str, setting: Setting, *, most_work: int, most_cells: int, stop: AskedToStop
+) -> Bound | None:
+    tables = setting.tables
     if not setting.counts or setting.counts[-1] * tables.steps**2 > most_work:
         return None
     if tables.stages * setting.counts[-1] > most_cells:
         return None
-    search = PathRelaxationSearch(
-        PartitionPricer(setting, PooledMemory.of(tables)), asked_to_stop=asked_to_stop
-    )
+    search = MixtureSearch(PartitionPricer(setting, PooledMemory.of(tables)), asked_to_stop=stop)
     found = search.run()
     if found is None:
         return None
-    return Bound("path_relaxation", found.value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, found.note)
+    return Bound(name, found.value, setting.scope, Evidence.LP_DUAL, found.note)
 
 
 def whole_region(pricer: PartitionPricer, fewest: int, most: int) -> PartitionRegion:
@@ -93,7 +127,7 @@ def whole_region(pricer: PartitionPricer, fewest: int, most: int) -> PartitionRe
 
 
 @dataclass(eq=False)
-class PathRelaxationSearch:
+class MixtureSearch:
     """Best-first search over counts and lengths of the longest chunk.
 
     Attributes
@@ -117,7 +151,7 @@ class PathRelaxationSearch:
     def run(self) -> OpenRegion | None:
         """Search until the least region cannot be split to any avail; None if all are empty."""
         counts = self.pricer.setting.counts
-        program = MultiplierProgram(self.pricer)
+        program = program_for(self.pricer)
         self.programs, self.heap, self.opened = 0, [], 0
         self._push(0, whole_region(self.pricer, counts[0], counts[-1]), None)
         while self.heap:

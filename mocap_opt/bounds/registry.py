@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from mocap_opt.bounds.boundary_branching import boundary_branching
+from mocap_opt.bounds.boundary_branching import boundary_branching, slot_branching
 from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
 from mocap_opt.bounds.ladder import ladder
-from mocap_opt.bounds.path_relaxation import path_relaxation
+from mocap_opt.bounds.path_relaxation import path_relaxation, slot_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.streaming import streaming
 from mocap_opt.lower_bound import Bound
@@ -27,6 +27,8 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "crossing_pooled_memory": crossing_pooled_memory,
         "path_relaxation": path_relaxation,
         "boundary_branching": boundary_branching,
+        "slot_mixture": slot_mixture,
+        "slot_branching": slot_branching,
         "enumerated_partitions": enumerated_partitions,
         "energetic_traffic": energetic_traffic,
         "ladder": ladder,
@@ -41,6 +43,7 @@ QUICK = (
     "crossing",
     "crossing_pooled_memory",
     "path_relaxation",
+    "slot_mixture",
 )
 
 
