@@ -150,6 +150,7 @@ def worth_of_lengths(seed: int, rounds: int) -> list[tuple[int, int]]:
             flow = flow_along(
                 rng.exponential(size=(stages - 1, positions)),
                 rng.exponential(size=(stages, positions - 1)),
+                np.zeros((stages - 1, 0)),
                 64,
             )
             prices = rng.integers(0, 400, stages + positions - 1) * rng.integers(0, 2, stages + positions - 1)
@@ -180,7 +181,9 @@ def test_lengths_worth_more_than_their_memory_prove_too_much(monkeypatch):
     assert optimum is not None
     assert optimum.value == 86
     region = replace(whole_region(pricer, 2, 3), short=2)
-    flow = PathWeights(1, np.zeros((0, 3), dtype=np.int64), np.ones((1, 2), dtype=np.int64))
+    flow = PathWeights(
+        1, np.zeros((0, 3), dtype=np.int64), np.ones((1, 2), dtype=np.int64), np.zeros((0, 0), int)
+    )
 
     def value(lengths: int) -> int | None:
         weights = Multipliers(flow, np.array([0, 0, 3]), np.full(3, lengths))
@@ -200,7 +203,7 @@ def test_a_price_of_lengths_by_hand():
     )
     pricer = pricer_of(tables)
     region = whole_region(pricer, 2, 4)
-    flow = PathWeights(2, np.zeros((0, 4), dtype=np.int64), np.full((1, 3), 2))
+    flow = PathWeights(2, np.zeros((0, 4), dtype=np.int64), np.full((1, 3), 2), np.zeros((0, 0), int))
     search = MixtureSearch(pricer)
     slots, none = np.array([0, 0, 0, 1]), np.zeros(4, dtype=np.int64)
     assert search.value(region, Multipliers(flow, slots, none)) == 84
@@ -243,7 +246,8 @@ def test_a_path_along_a_queue_is_priced_by_hand():
     flow = PathWeights(1, np.array([[1, 1]]), np.zeros((2, 1), dtype=np.int64), np.array([[1]]))
     assert flow.nodes.tolist() == [[1, 1], [0, 1]]
     prices = np.zeros(3, dtype=np.int64)
-    assert PathRelaxationSearch(pricer).value(region, Multipliers(flow, prices)) == 50
+    weights = Multipliers(flow, prices, np.zeros(2, dtype=np.int64))
+    assert MixtureSearch(pricer).value(region, weights) == 50
     assert brute_force(tables, least_price).value == 50
     for depth, ticks in ((1, 50), (2, 40), (None, 40)):
         bound = path_relaxation(queued(2, depth))

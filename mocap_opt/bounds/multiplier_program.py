@@ -251,7 +251,7 @@ class PathProgram(MultiplierProgram):
         chunks, cells = self.chunk_rows(region), np.arange(stages * positions).reshape(stages, positions)
         objective[cells.size] = 1.0
 
-        def add(at: _Cells, following: IntArray, *, sent: bool, memory: bool) -> slice:
+        def _add(at: _Cells, following: IntArray, *, sent: bool, memory: bool) -> slice:
             i, j = np.divmod(cells[at].ravel(), positions)
             entries, side = chunks.tau(i, j, memory=memory)
             if sent:
@@ -263,9 +263,9 @@ class PathProgram(MultiplierProgram):
         every, but_last, last = slice(None), slice(None, -1), slice(-1, None)
         down, right = [], []
         for memory in (False, True) if self.reads else (False,):
-            add((last, last), np.array([cells.size]), sent=False, memory=memory)
-            down.append(add((but_last, every), cells[1:], sent=True, memory=memory))
-            right.append(add((every, but_last), cells[:, 1:], sent=False, memory=memory))
+            _add((last, last), np.array([cells.size]), sent=False, memory=memory)
+            down.append(_add((but_last, every), cells[1:], sent=True, memory=memory))
+            right.append(_add((every, but_last), cells[:, 1:], sent=False, memory=memory))
         depth = self.pricer.tables.queue_depth
         depth = positions if depth is None else min(depth, positions)
         behind, ahead = cells[:-1, depth:].ravel(), cells[1:, : positions - depth].ravel()

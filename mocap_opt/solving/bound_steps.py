@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 
-from mocap_opt.bounds import branch_on_boundaries, lower_bounds, prove_infeasible
+from mocap_opt.bounds import Scope, best, branch_on_boundaries, lower_bounds, prove_infeasible
+from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
+from mocap_opt.flow_shop.chunk_times import alike
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import latency_at_home, not_congested
+from mocap_opt.solving.report import covering
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
 
 BRANCHING_PROGRAMS = 4000
 """Linear programs that branch and bound on the boundaries may solve, whatever the time."""
 
-SLOWER = frozenset({"path_relaxation"})
-"""Quick bounds that a later step finds on its way: the root of branching on the boundaries."""
+ASIDE = 0.1
+"""Part of its share that branching for static plans takes where lockstep is not what counts."""
+
+SLOWER = frozenset({"path_relaxation", "slot_mixture"})
+"""Quick bounds that later steps find on their way: the roots of branching on the boundaries."""
 
 
 def plan_known(search: JointSearch) -> str | None:
@@ -107,6 +114,8 @@ def no_branching(search: JointSearch) -> str | None:
     state = search.state
     if search.branched:
         return "it ran to its end"
+    if state.execution is Execution.LOCKSTEP and not alike(search.tables):
+        return "mixtures of slots prove more of static plans"
     if state.best is not None and latency_at_home(state.tables, state.best.plan) <= state.proved_anywhere:
         # The relaxation has these boundaries among its own.
         return "the boundaries of the best plan alone take no longer than is proved"
@@ -133,3 +142,44 @@ def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
     search.branched = not asked_to_stop()
+
+
+def no_slot_branching(search: JointSearch) -> str | None:
+    """Why static plans' boundaries are not branched on (again), in words."""
+    state, tables = search.state, search.tables
+    if alike(tables):
+        return "stages are alike"
+    if search.slots_branched:
+        return "it ran to its end"
+    if state.execution is Execution.LOCKSTEP:
+        return programs_first(search)
+    if search.round or tables.stages * tables.max_chunks > MOST_CELLS:
+        return "lockstep is not what counts"
+    return "the best static plan is proved" if state.lockstep_closed() else None
+
+
+def slot_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Raise the lower bound on static plans by branch and bound on the boundaries.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Its state receives every better bound.
+    asked_to_stop : callable
+        Checked between linear programs; `slots_branched` is set unless time ended the search.
+    """
+    state = search.state
+    if state.execution is not Execution.LOCKSTEP:
+        # Static plans are beside the point, which other steps need the time for.
+        asked_to_stop = state.deadline.share(ASIDE)
+    known = best(state.bounds, covering(Execution.LOCKSTEP))
+    branch_on_boundaries(
+        search.tables,
+        scope=Scope.LOCKSTEP,
+        incumbent=None if state.best_lockstep is None else state.best_lockstep.lockstep.latency,
+        known=0 if known is None else known.ticks,
+        most_programs=BRANCHING_PROGRAMS,
+        asked_to_stop=asked_to_stop,
+        on_bound=lambda found: state.add_bounds([found], found.name),
+    )
+    search.slots_branched = not asked_to_stop()

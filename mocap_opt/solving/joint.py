@@ -9,8 +9,10 @@ from mocap_opt.solving.bound_steps import (
     infeasibility_proof,
     no_branching,
     no_energetic_traffic,
+    no_slot_branching,
     plan_known,
     quick_bounds,
+    slot_branching,
     traffic_proofs,
 )
 from mocap_opt.solving.boundary_steps import (
@@ -174,6 +176,17 @@ STEPS: tuple[Step, ...] = (
         boundary_branching,
         "where programs do not come first",
         no_branching,
+        share_without_programs=0.8,
+        rounds=True,
+    ),
+    Step(
+        "slot_branching",
+        "branch and bound on the boundaries around mixtures of slots",
+        Raises.BOUND,
+        0.4,
+        slot_branching,
+        "for unlike stages; aside and for small and medium instances unless lockstep counts",
+        no_slot_branching,
         share_without_programs=0.8,
         rounds=True,
     ),

@@ -50,7 +50,9 @@ class JointSearch:
     solver : str or None
         The solver of the programs, once one has run.
     branched : bool
-        Whether `boundary_branching` has run.
+        Whether `boundary_branching` has run to its end.
+    slots_branched : bool
+        Whether `slot_branching` has.
     ladder : Ladder or None
         What the ladder proved for the best static plan it knew.
     round : int
@@ -68,6 +70,7 @@ class JointSearch:
     placed: set[tuple[int, ...]] = field(default_factory=set)
     solver: str | None = None
     branched: bool = False
+    slots_branched: bool = False
     ladder: Ladder | None = None
     round: int = 0
 
