@@ -152,7 +152,7 @@ def no_slot_branching(search: JointSearch) -> str | None:
     if search.slots_branched:
         return "it ran to its end"
     if state.execution is Execution.LOCKSTEP:
-        return programs_first(search)
+        return None
     if search.round or tables.stages * tables.max_chunks > MOST_CELLS:
         return "lockstep is not what counts"
     return "the best static plan is proved" if state.lockstep_closed() else None

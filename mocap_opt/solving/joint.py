@@ -185,7 +185,7 @@ STEPS: tuple[Step, ...] = (
         Raises.BOUND,
         0.4,
         slot_branching,
-        "for unlike stages; aside and for small and medium instances unless lockstep counts",
+        "for unlike stages; aside, and not if large, unless lockstep counts",
         no_slot_branching,
         share_without_programs=0.8,
         rounds=True,
