@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.messages import show
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.evaluation import Execution
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance, GivenTables
-    from mocap_opt.solving.api import Answer
 
 
 def _frame(
@@ -49,7 +49,7 @@ def _frame(
     return made if index is None else made.set_index(index)
 
 
-def _prompt(solution: Answer) -> Solution:
+def _prompt(solution: Solution) -> Solution:
     """Refuse the answer of a period or of a stream, whose plan is another kind of thing.
 
     Raises
@@ -57,26 +57,26 @@ def _prompt(solution: Answer) -> Solution:
     InputError
         If it is not that of one prompt.
     """
-    if isinstance(solution, Solution):
+    if solution.report.objective == Objective.LATENCY:
         return solution
     expected = "the answer for one prompt (objective latency)"
-    raise InputError([Problem("solution", type(solution).__name__, expected, "frames.reports takes it")])
+    raise InputError([Problem("solution", solution.report.objective, expected, "frames.reports takes it")])
 
 
-def reports(given: Sequence[Report | Answer]) -> pd.DataFrame:
+def reports(given: Sequence[Report | Solution]) -> pd.DataFrame:
     """A row per answer with the fields of its report; lists and dicts stay what they are.
 
     Parameters
     ----------
-    given : sequence of Report, or of what `mocap_opt.solve` answers
+    given : sequence of Report or Solution
     """
     import pandas as pd  # noqa: PLC0415 - slow to load
 
     plain = [each if isinstance(each, Report) else each.report for each in given]
-    return pd.DataFrame([report if isinstance(report, dict) else report.to_dict() for report in plain])
+    return pd.DataFrame([report.to_dict() for report in plain])
 
 
-def chunks(solution: Answer) -> pd.DataFrame:
+def chunks(solution: Solution) -> pd.DataFrame:
     """A row per chunk: ``start``, ``end``, ``tokens``; empty without a plan."""
     solution = _prompt(solution)
     points = () if solution.plan is None else solution.plan.boundaries
@@ -87,7 +87,7 @@ def chunks(solution: Answer) -> pd.DataFrame:
     return _frame(rows, ("chunk", "start", "end", "tokens"), "chunk")
 
 
-def homes(solution: Answer) -> pd.DataFrame:
+def homes(solution: Solution) -> pd.DataFrame:
     """A row per piece of KV away from its stage: ``stage``, ``chunk``, ``memory``, ``tokens``, ``bytes``."""
     solution = _prompt(solution)
     tables, plan = solution.tables, solution.plan
@@ -104,7 +104,7 @@ def homes(solution: Answer) -> pd.DataFrame:
     return _frame(rows, ("stage", "chunk", "memory", "tokens", "bytes"))
 
 
-def bounds(solution: Answer) -> pd.DataFrame:
+def bounds(solution: Solution) -> pd.DataFrame:
     """A row per lower bound: ``bound_name``, ``lower_bound_s``, its scope, its evidence and a ``note``."""
     solution = _prompt(solution)
     rows = [
@@ -120,7 +120,7 @@ def bounds(solution: Answer) -> pd.DataFrame:
     return _frame(rows, ("bound_name", "lower_bound_s", "bound_scope", "bound_evidence", "note"))
 
 
-def trials(solution: Answer) -> pd.DataFrame:
+def trials(solution: Solution) -> pd.DataFrame:
     """A row per plan tried: ``source``, ``lockstep_latency_s``, ``event_latency_s``; NaN where unknown."""
     solution = _prompt(solution)
     seconds = solution.tables.seconds
@@ -136,7 +136,7 @@ def trials(solution: Answer) -> pd.DataFrame:
     return made.astype({"lockstep_latency_s": float, "event_latency_s": float})
 
 
-def memory(solution: Answer) -> pd.DataFrame:
+def memory(solution: Solution) -> pd.DataFrame:
     """Bytes in every memory, downwards, in every slot, across; everything included; empty without a plan."""
     import pandas as pd  # noqa: PLC0415 - slow to load
 
@@ -145,7 +145,7 @@ def memory(solution: Answer) -> pd.DataFrame:
     return pd.DataFrame(used).rename_axis(index="memory", columns="slot")
 
 
-def timeline(solution: Answer, execution: str | None = None) -> pd.DataFrame:
+def timeline(solution: Solution, execution: str | None = None) -> pd.DataFrame:
     """A row per interval of a stage's time in one execution of the plan.
 
     Parameters

@@ -141,8 +141,7 @@ def stream_figures(seed: int, file: dict[str, Any]) -> dict[str, Any]:
 
 def answer(name: str, objective: str, file: dict[str, Any]) -> dict[str, Any]:
     """What `evaluate` says of a file."""
-    report = evaluate(instance(name, objective), file).report
-    fields = report if isinstance(report, dict) else report.to_dict()
+    fields = evaluate(instance(name, objective), file).report.to_dict()
     left_out = (
         "runtime_s",
         "build_s",

@@ -24,7 +24,7 @@ from mocap_opt.instance.hf_config import read_config
 from mocap_opt.instance.mooncake_trace import read_trace
 from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.schedule.requests import build_requests
-from mocap_opt.schedule.schedule_file import load_period, load_stream
+from mocap_opt.schedule.schedule_file import load_schedule, period_from_dict, stream_from_dict
 from mocap_opt.studies import load_study, tasks_of
 from mocap_opt.studies.paper_comparison.frame import read_csv
 from mocap_opt.tables import build_tables
@@ -165,14 +165,14 @@ READERS: dict[str, Reader] = {
         ".json",
         ({**PLAN, "homes": [HOME], "slots": 3}, {**PLAN, "homes": [], "slots": 2}),
         json.dumps,
-        lambda path: load_period(path, replace(TABLES, queue_depth=2)),
+        lambda path: load_schedule(path, lambda data: period_from_dict(data, replace(TABLES, queue_depth=2))),
         lambda path, _: ["evaluate", TINY, str(path), "--set", "objective=period", "--json"],
     ),
     "plan of a stream": Reader(
         ".json",
         (SEQUENCE,),
         json.dumps,
-        lambda path: load_stream(path, REQUESTS),
+        lambda path: load_schedule(path, lambda data: stream_from_dict(data, REQUESTS)),
         lambda path, folder: ["evaluate", str(folder / "stream.json"), str(path)],
     ),
     "study": Reader(

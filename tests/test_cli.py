@@ -91,9 +91,7 @@ def test_a_plan_that_breaks_a_rule_is_listed_with_exit_code_3(tmp_path, capsys):
     assert judged["status"] == "infeasible"
     assert judged["latency_s"] is None
     # Stage 0 holds four tokens of 2 bytes where three fit.
-    assert any("memory 0, slot 1" in note and "2 B short" in note for note in judged["notes"]), judged[
-        "notes"
-    ]
+    assert any("memory 0, slot 1" in rule and "2 B short" in rule for rule in judged["violations"])
 
 
 def test_a_hopeless_instance_is_proved_infeasible(capsys):

@@ -24,12 +24,11 @@ from mocap_opt.questions.tradeoffs.pareto import latency_and_period
 from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, sweep
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import METHOD_NAMES, comparison
+from mocap_opt.solving import METHOD_NAMES, comparison, solve
 from mocap_opt.solving import latency as driver
 from mocap_opt.solving import methods as solving_methods
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import PeriodSearch, best_period
-from mocap_opt.solving.stream import solve as solve_stream
 from mocap_opt.stopping import SIGNALS, Deadline, StoppedError, signals_wait
 from mocap_opt.tables import build_tables
 
@@ -174,7 +173,7 @@ def test_heuristics_and_programs_of_a_period_are_asked_to_stop(monkeypatch):
     stop = threading.Event()
     asked: list[bool] = []
 
-    def program(tables, slots, *, time_limit_s, seed, callback):
+    def program(tables, slots, *, time_limit_s, seed, threads, callback):
         asked.append(callback(None))
         stop.set()
         asked.append(callback(None))
@@ -201,7 +200,7 @@ def test_periods_and_streams_tell_what_is_being_done(monkeypatch):
     data = json.loads(SLACK.read_text())
     data["workload"]["requests"] = [{"tokens": data["workload"].pop("tokens")}] * 2
     stream = Instance.from_dict({**data, "objective": "stream"}, SLACK.parent)
-    solve_stream(stream, time_limit_s=20.0, callback=told.append)
+    solve(stream, time_limit_s=20.0, callback=told.append)
     assert told[0].doing == "bounds on the makespan"
     assert None not in [news.doing for news in told]
 
@@ -234,7 +233,7 @@ def test_the_method_that_ran_when_stopped_is_marked():
 
 def test_a_comparison_without_any_plan_has_the_exit_code_for_that(monkeypatch, capsys):
     def no_plan(*args, **options):
-        return driver.solve(*args, **{**options, "stop": stopped()})
+        return solve(*args, **{**options, "stop": stopped()})
 
     monkeypatch.setattr(comparison, "solve", no_plan)
     with pytest.raises(SystemExit) as end:

@@ -255,7 +255,7 @@ def test_the_interval_is_that_of_the_best_heuristic_unless_given(tmp_path, capsy
     assert exit_code("export", file, "--to", path, *PERIOD) == 0
     search = PeriodSearch(tables_of("tiny-slack", "pipeline.queue_depth=1"))
     search.run_methods(HEURISTICS)
-    interval = search.best.periodic.interval
+    interval = search.best.schedule.interval
     assert f"requests {interval} slots apart" in capsys.readouterr().out
     assert f"tiny-slack, requests {interval} slots apart" in path.read_text().splitlines()[0]
 

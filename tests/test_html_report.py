@@ -11,12 +11,9 @@ import pytest
 from test_cli import INSTANCES, run, run_json
 from written_report import EVIL, Written, write_report
 
-from mocap_opt import METHODS, build_tables, load_instance
+from mocap_opt import METHODS, build_tables, evaluate, load_instance
 from mocap_opt.pictures.html import html_report
 from mocap_opt.pictures.html.text import in_one_unit, script_json
-from mocap_opt.replay.evaluation import assess
-from mocap_opt.solving.report import make_report
-from mocap_opt.solving.side_by_side import Contender
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +64,13 @@ def test_large_reports_stay_small(stages, dies, chunks, quantum, most):
         INSTANCES / "gpt3-175b-watos-tight.json", [f"{path}={value}" for path, value in changes.items()]
     )
     tables = build_tables(instance)
-    contenders = []
+    answers = []
     for name in ("uniform", "mocap"):
         plan = METHODS[name].propose(tables).plan
         assert plan is not None
         assert plan.chunks == chunks
-        found = assess(tables, plan)
-        contenders.append(Contender(name, make_report(instance, tables, found, [], method=name), found))
-    text = html_report(instance, tables, contenders)
+        answers.append((name, evaluate(instance, plan, tables=tables, bounds=())))
+    text = html_report(instance, answers)
     # Both plans are drawn, each in both executions.
     assert text.count("<option") == 4
     assert len(text) < most

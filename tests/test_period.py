@@ -19,7 +19,7 @@ from mocap_opt.formulations import period_cpsat as program_cpsat
 from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.pyomo_solution import start_values
 from mocap_opt.replay.accounting import ReplayError
-from mocap_opt.replay.evaluation import assess_period
+from mocap_opt.replay.evaluation import assess_schedule
 from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.steady_state import run_steady
@@ -193,7 +193,7 @@ def test_slots_past_the_last_overlap_change_nothing() -> None:
 
 def test_a_single_stage_never_waits() -> None:
     tables = make_tables(stages=1, tokens=4, linear=10, constant=2, queue_depth=1)
-    found = assess_period(Schedule.of(tables, Plan((0, 2, 4)), 2))
+    found = assess_schedule(Schedule.of(tables, Plan((0, 2, 4)), 2))
     assert found.period == found.lockstep.period == found.event.period == 44
     assert found.latency == found.lockstep.latency == found.event.latency == 44
 

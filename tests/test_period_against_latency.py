@@ -16,9 +16,10 @@ from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import solve
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import solve_jointly
-from mocap_opt.solving.period import solve as solve_period
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.solving.strategy import choose
 from mocap_opt.stopping import Deadline
@@ -35,12 +36,12 @@ def test_no_period_is_worse_than_a_plan_repeated_once_it_has_ended(count: int) -
         data = random_prompt(rng)
         tables = build_tables(Instance.from_dict(data))
         alone = mocap_opt.solve(data, execution="lockstep", time_limit_s=LIMIT_S)
-        found = solve_period(Instance.from_dict({**data, "objective": "period"}), time_limit_s=LIMIT_S)
-        search = found.search
-        headline, lockstep = search.headline, best(search.bounds, {Scope.ANY_EXECUTION, Scope.LOCKSTEP})
-        if search.best is not None:
-            assert headline is None or headline.ticks <= search.best.period
-            assert lockstep is None or lockstep.ticks <= search.best.lockstep.period
+        found = solve(Instance.from_dict({**data, "objective": "period"}), time_limit_s=LIMIT_S)
+        headline = best(found.bounds, {Scope.ANY_EXECUTION})
+        lockstep = best(found.bounds, {Scope.ANY_EXECUTION, Scope.LOCKSTEP})
+        if found.assessment is not None:
+            assert headline is None or headline.ticks <= found.assessment.period
+            assert lockstep is None or lockstep.ticks <= found.assessment.lockstep.period
         if alone.plan is None:
             continue
         # Queues of endless requests are not capped at one request's tokens: then the plan may not fit.
@@ -49,11 +50,11 @@ def test_no_period_is_worse_than_a_plan_repeated_once_it_has_ended(count: int) -
         if schedule_violations(again):
             continue
         repeated += 1
-        assert search.infeasible is None
-        assert search.best is not None
+        assert found.report.status is not Status.INFEASIBLE
+        assert found.assessment is not None
         latency = run_lockstep(Schedule.of(tables, alone.plan)).latency
         assert run_lockstep(again).period == latency
-        assert search.best.period <= latency
+        assert found.assessment.period <= latency
         assert lockstep is None or lockstep.ticks <= latency
     assert repeated >= 0.25 * count
 
@@ -80,7 +81,7 @@ def test_where_no_two_requests_overlap_the_period_is_the_latency_with_its_bound(
         search = best_period(tables, deadline=Deadline(LIMIT_S), gap=0.0)
         assert alone.best is not None
         assert search.best is not None
-        assert search.best.periodic.slots == 2
+        assert search.best.schedule.slots == 2
         assert search.best.lockstep.period == alone.best.lockstep.latency
         bounds = [
             best(found, {Scope.ANY_EXECUTION, Scope.LOCKSTEP}) for found in (alone.bounds, search.bounds)

@@ -22,7 +22,7 @@ from mocap_opt import load_instance
 from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.instance import Instance
-from mocap_opt.replay.evaluation import assess_period
+from mocap_opt.replay.evaluation import assess_schedule
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.stopping import Deadline
@@ -49,7 +49,7 @@ def solved() -> list[Solved]:
         best = least(found)
         if best is not None:
             plans = [Schedule.of(tables, b.plan, b.slots) for b in found.values() if b is not None]
-            reported = min(assess_period(plan).period for plan in plans)
+            reported = min(assess_schedule(plan).period for plan in plans)
             cases.append(Solved(tables, period_bounds(tables)[0], best.value, reported))
     return cases
 
@@ -78,7 +78,7 @@ def test_no_random_or_locally_optimal_plan_beats_a_bound_in_either_replay() -> N
     for tables, periodic in adversaries():
         if tables.name not in bounds:
             bounds[tables.name] = period_bounds(tables)[0]
-        found = assess_period(periodic)
+        found = assess_schedule(periodic)
         checked += 1
         for bound in bounds[tables.name]:
             assert bound.ticks <= found.lockstep.period, (bound, tables.name)
@@ -126,7 +126,7 @@ def test_memory_time_bounds_more_than_work() -> None:
     best = best_period(tables).best
     assert best is not None
     # So the two stages take turns.
-    assert (best.period, best.periodic.slots) == (80, 2)
+    assert (best.period, best.schedule.slots) == (80, 2)
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
@@ -138,7 +138,7 @@ def test_no_plan_of_a_tiny_instance_beats_a_bound_event_driven(count: int) -> No
             deep = replace(tables, queue_depth=depth)
             bounds = [b for b in period_bounds(deep)[0] if b.scope is Scope.ANY_EXECUTION]
             plans = list(islice(_some_plans(deep, rng), 6))
-            found = [assess_period(plan) for plan in plans]
+            found = [assess_schedule(plan) for plan in plans]
             periods = [each.event.period for each in found if each.event.steady]
             periods += [Fraction(each.lockstep.period) for each in found]
             steady += sum(each.event.steady for each in found)

@@ -49,7 +49,7 @@ def test_worked_example(solve) -> None:
     assert bounds["work_and_memory"] == case["bound"]
     best = best_period(tables).best
     assert best is not None
-    assert (best.period, best.periodic.slots) == (case["optimum"], case["slots"])
+    assert (best.period, best.schedule.slots) == (case["optimum"], case["slots"])
 
 
 def test_page_names_every_bound() -> None:

@@ -117,7 +117,7 @@ def test_every_line_of_shell_in_the_readme_is_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks(README, ("python",)))
 def test_python_of_the_readme_runs(code, copy, monkeypatch):
-    monkeypatch.setattr("mocap_opt.solving.latency.TIME_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("mocap_opt.solving.api.TIME_LIMIT_S", LIMIT_S)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 

@@ -14,7 +14,7 @@ from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.schedule.requests import Request
 from mocap_opt.search.rounds import FRUITLESS, STRONGEST, run_rounds
 from mocap_opt.solving import period_search
-from mocap_opt.solving.stream_incumbent import StreamSearch
+from mocap_opt.solving.schedule_search import StreamSearch
 from mocap_opt.solving.stream_planner import plan_stream
 from mocap_opt.stopping import Deadline
 

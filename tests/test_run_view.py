@@ -16,7 +16,7 @@ import mocap_opt
 from mocap_opt.instance import load_instance
 from mocap_opt.pictures.run_view import view_run, view_schedule
 from mocap_opt.replay.activity import Activity, event_activity, event_transfers, lockstep_activity
-from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError, assess_period
+from mocap_opt.replay.evaluation import Execution, InfeasiblePlanError, assess_schedule
 from mocap_opt.replay.event import replay_event, run_event
 from mocap_opt.replay.lockstep import replay_lockstep, run_lockstep
 from mocap_opt.replay.transfers import Kind
@@ -238,7 +238,7 @@ def test_a_period_is_shown_by_the_requests_that_are_on_the_wafer_at_once_and_two
     assert view.period == run_lockstep(period).period
     # Where as many requests as ever are there, one follows the other at the period.
     assert view.completion[2] - view.completion[1] == view.period
-    assert view_schedule(period).period == assess_period(period).period
+    assert view_schedule(period).period == assess_schedule(period).period
 
 
 def test_the_faster_execution_is_shown_unless_one_is_asked_for():

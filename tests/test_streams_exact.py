@@ -14,14 +14,16 @@ from stream_oracle import Best, brute_force, random_stream
 
 from mocap_opt.bounds.makespan import StreamNeeds, completion_bounds, makespan_bounds, ranked_bound
 from mocap_opt.instance import load_instance
+from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request, build_requests
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
+from mocap_opt.search.stream_candidate import Candidate
 from mocap_opt.search.stream_enumeration import UnfinishedError, solve_exactly
-from mocap_opt.solving.stream_incumbent import Planned, StreamSearch
+from mocap_opt.solving.schedule_search import MAKESPAN, StreamSearch
 from mocap_opt.solving.stream_planner import plan_stream
 from mocap_opt.stopping import Deadline
 
@@ -77,10 +79,19 @@ def test_the_exact_method_agrees_with_brute_force(count: int) -> None:
         assert run_lockstep(sequence).latency == best.makespan
 
 
+class PricedSearch(StreamSearch):
+    """Checks the price of every sequence that the planner offers."""
+
+    def offer(self, candidate: Candidate, source: str) -> bool:
+        lockstep = run_lockstep(candidate.sequence)
+        assert (candidate.makespan, candidate.total) == (lockstep.latency, sum(lockstep.completion))
+        return super().offer(candidate, source)
+
+
 def planned_by_search(
     requests: tuple[Request, ...], order_given: bool, time_limit_s: float, *, stopped: bool = False
-) -> Planned | None:
-    search = StreamSearch(requests, order_given, deadline=Deadline(time_limit_s), gap=0.0)
+) -> Assessment | None:
+    search = PricedSearch(requests, order_given, deadline=Deadline(time_limit_s), gap=0.0)
     if stopped:
         search.deadline.stop.set()
     plan_stream(search)
@@ -97,7 +108,7 @@ def test_no_bound_is_beaten_and_bounds_are_tight_somewhere(count: int) -> None:
     with_memory = 0
     for requests, order_given, best, sequence in cases(count):
         planned = planned_by_search(requests, order_given, 0.0)
-        found = [s for s in (sequence, planned and planned.candidate.sequence) if s is not None]
+        found = [s for s in (sequence, planned and planned.schedule) if s is not None]
         bounds = makespan_bounds(requests, order_given)
         for each in found:
             lockstep, event = run_lockstep(each), run_event(each)
@@ -148,7 +159,7 @@ def test_memory_time_says_more_than_work() -> None:
     assert bounds["work_and_memory"] > max(bounds["stage_work"], bounds["crossing"])
     planned = planned_by_search(requests, True, 5.0)
     assert planned is not None
-    assert planned.candidate.makespan >= bounds["work_and_memory"]
+    assert planned.lockstep.latency >= bounds["work_and_memory"]
 
 
 def unlike(count: int, seed: int) -> tuple[Request, ...]:
@@ -176,19 +187,22 @@ def test_the_order_is_searched(count: int, seed: int) -> None:
         planned_by_search(requests, given, 60.0, stopped=stopped)
         for given, stopped in ((True, False), (False, True), (False, False))
     ]
-    in_order, at_once, searched = (each.candidate for each in found if each is not None)
-    assert searched.rank <= at_once.rank
-    assert searched.rank < in_order.rank
-    assert sorted(searched.order) == list(range(count))
+    ranks = [MAKESPAN.ranks(each)[Execution.LOCKSTEP] for each in found if each is not None]
+    in_order, at_once, searched = ranks
+    assert searched <= at_once
+    assert searched < in_order
+    assert found[-1] is not None
+    order = found[-1].schedule.order
+    assert sorted(order) == list(range(count))
     again = planned_by_search(requests, False, 60.0)
     assert again is not None
-    assert again.candidate.order == searched.order
+    assert again.schedule.order == order
     for bound in makespan_bounds(requests, order_given=False):
-        assert bound.ticks <= searched.makespan
+        assert bound.ticks <= searched[0]
 
 
 @cache
-def planned_cases(count: int) -> tuple[tuple[Case, Planned | None], ...]:
+def planned_cases(count: int) -> tuple[tuple[Case, Assessment | None], ...]:
     """What the planner finds for the first of the random streams."""
     return tuple((case, planned_by_search(case[0], case[1], 5.0)) for case in cases(SIZES[0])[:count])
 
@@ -201,7 +215,7 @@ def test_the_order_found_is_that_of_the_exact_method_on_small_lists(count: int) 
     free = [
         (best, found) for (_, given, best, _), found in planned_cases(count) if not given and best is not None
     ]
-    reached = sum(found is not None and found.candidate.makespan == best.makespan for best, found in free)
+    reached = sum(found is not None and found.lockstep.latency == best.makespan for best, found in free)
     assert reached >= 0.25 * count
 
 
@@ -219,11 +233,8 @@ def test_the_planner_prices_what_it_returns(count: int) -> None:
             continue
         planned += 1
         assert best is not None
-        lockstep = run_lockstep(found.candidate.sequence)
-        assert found.candidate.makespan == lockstep.latency
-        assert found.candidate.total == sum(lockstep.completion)
-        assert schedule_violations(found.candidate.sequence) == []
-        assert found.event.latency == run_event(found.candidate.sequence).latency
+        assert schedule_violations(found.schedule) == []
+        assert found.event.latency == run_event(found.schedule).latency
     assert planned >= 0.5 * count
 
 

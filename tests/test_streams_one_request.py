@@ -11,8 +11,8 @@ import pytest
 
 import mocap_opt
 from mocap_opt.instance import Instance
+from mocap_opt.solving import solve
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.stream import solve as solve_stream
 
 TIGHT = Path(__file__).parent / "data" / "stream-one-request.json"
 
@@ -48,12 +48,12 @@ def test_it_is_answered_as_the_prompt_is(count: int) -> None:
         release = int(rng.choice([0, 70]))
         requests = [{"tokens": prompt["workload"]["tokens"], "release": f"{release} us"}]
         alone = mocap_opt.solve(prompt, time_limit_s=20.0, gap=GAP).report
-        stream = solve_stream(
+        stream = solve(
             Instance.from_dict({**prompt, "workload": {"requests": requests}}), time_limit_s=20.0, gap=GAP
         )
         report, later = stream.report, release * 1e-6
         if alone.latency_s is None:
-            assert report.status == alone.status.value
+            assert report.status is alone.status
             assert report.reason == alone.reason
             continue
         found += 1
@@ -64,15 +64,15 @@ def test_it_is_answered_as_the_prompt_is(count: int) -> None:
         assert report.mean_completion_s == pytest.approx(alone.latency_s, rel=1e-12)
         assert report.mean_gap == pytest.approx(alone.gap, abs=1e-12)
         assert report.p99_gap == pytest.approx(alone.gap, abs=1e-12)
-        assert stream.sequence is not None
-        assert list(stream.sequence.requests[0].plan.boundaries) == alone.boundaries
+        assert stream.schedule is not None
+        assert list(stream.schedule.requests[0].plan.boundaries) == alone.boundaries
     assert found >= 0.5 * count
     assert tight >= 0.2 * count
 
 
 def test_long_first_chunks_whose_reserve_does_not_fit_are_no_obstacle() -> None:
     # Even times begin with long chunks; equal chunks of the 18 tokens fit.
-    report = solve_stream(mocap_opt.load_instance(TIGHT), time_limit_s=20.0).report
+    report = solve(mocap_opt.load_instance(TIGHT), time_limit_s=20.0).report
     assert report.makespan_s == pytest.approx(447e-6)
     assert report.gap is not None
     assert report.gap < 0.03
@@ -82,7 +82,7 @@ def test_its_progress_begins_at_its_release() -> None:
     data = json.loads(TIGHT.read_text())
     data["workload"]["requests"][0]["release"] = "1 ms"
     news: list[Progress] = []
-    report = solve_stream(Instance.from_dict(data), time_limit_s=20.0, callback=news.append).report
+    report = solve(Instance.from_dict(data), time_limit_s=20.0, callback=news.append).report
     assert news
     assert all(each.bound_s is None or each.bound_s >= 1e-3 for each in news)
     latencies = [each.latency_s for each in news if each.latency_s is not None]

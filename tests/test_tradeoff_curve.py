@@ -25,7 +25,7 @@ from mocap_opt.instance import Instance, load_instance
 from mocap_opt.questions.tradeoffs import pareto
 from mocap_opt.questions.tradeoffs.curve import Curve
 from mocap_opt.questions.tradeoffs.pareto import latency_and_period
-from mocap_opt.replay.evaluation import assess_period
+from mocap_opt.replay.evaluation import assess_schedule
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.period_search import PeriodSearch
@@ -82,7 +82,7 @@ def cases() -> tuple[Case, ...]:
         all_plans = plans(tables)
         pairs: list[Pair] = []
         for periodic in islice(all_plans, PLANS):
-            each = assess_period(periodic)
+            each = assess_schedule(periodic)
             homes = {(h.stage, h.chunk, h.memory): h.pages for h in periodic.plan.homes}
             price = period_price(tables, periodic.plan.boundaries, periodic.slots)
             assert each.lockstep.period == price(homes)
@@ -201,7 +201,7 @@ def test_options_without_meaning_are_refused(capsys) -> None:
 @pytest.mark.parametrize(("overhead", "expected"), [(0, [(6, 4)]), (1, [(9, 6), (10, 5)])])
 def test_the_pages_example(overhead: int, expected: list[tuple[int, int]]) -> None:
     tables = make_tables(stages=2, tokens=4, max_chunks=2, linear=1, constant=overhead, queue_depth=2)
-    found = [assess_period(periodic) for periodic in plans(tables)]
+    found = [assess_schedule(periodic) for periodic in plans(tables)]
     pairs = [(Fraction(f.lockstep.latency), Fraction(f.lockstep.period)) for f in found]
     pairs += [(f.event.latency, f.event.period) for f in found if f.event.latency and f.event.period]
     assert unbeaten(pairs) == expected

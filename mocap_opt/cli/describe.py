@@ -208,7 +208,7 @@ def _heuristic_interval(tables: Tables) -> int:
     if search.best is None:
         remedy = "give the slots from one request to the next"
         raise InputError([Problem("--interval", "nothing", "W, as no heuristic has a plan", remedy)])
-    return search.best.periodic.slots
+    return search.best.schedule.slots
 
 
 @click.command("import-trace", short_help="an instance from a trace of requests")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -17,40 +17,18 @@ from mocap_opt.cli.outputs import load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.instance.objectives import require_supported
+from mocap_opt.instance.objectives import objective_of, require_supported
 from mocap_opt.optional_dependencies import require
-from mocap_opt.pictures.run_view import RunView, view_schedule
+from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.evaluation import Execution
-from mocap_opt.schedule.plan_file import load_plan
-from mocap_opt.schedule.verify import schedule_violations
-from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import METHOD_NAMES, Progress
+from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve_with_each
 from mocap_opt.solving.api import evaluate, solve
 from mocap_opt.solving.plugin_methods import plugin_names
-from mocap_opt.solving.side_by_side import Contender, judge_plans, run_methods
-from mocap_opt.tables import build_tables
-from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
-
-if TYPE_CHECKING:
-    from mocap_opt.solving.api import Answer
 
 KINDS = ("gantt", "memory", "mesh", "bounds", "compare")
 FORMATS = ("png", "svg", "pdf")
 DEFAULT_METHODS = "gpipe,uniform,terapipe,mocap,joint"
-ROW_KEYS = frozenset(
-    {
-        "instance",
-        "method",
-        "status",
-        "latency_s",
-        "lockstep_latency_s",
-        "event_latency_s",
-        "lower_bound_s",
-        "gap",
-    }
-)
-
 methods_option = click.option(
     "--methods",
     default=DEFAULT_METHODS,
@@ -111,7 +89,7 @@ def _plot(
     gantt, memory and mesh take one PLAN, of any objective; without one the instance is solved first.
     Of a period as many requests are drawn as are on the wafer at once, and two more.  bounds draws the best
     plan and the best bound over the time of a solve.  compare sets the PLANs, or else the methods, side by
-    side.  Both answer for one prompt.  Ctrl-C ends a solve and draws what was found.
+    side.  Ctrl-C ends a solve and draws what was found.
     """
     if PurePath(out).suffix.lower().lstrip(".") not in FORMATS:
         raise InputError([Problem("--out", repr(out), "a name that ends in .png, .svg or .pdf")])
@@ -125,19 +103,19 @@ def _plot(
     from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
     instance = load_instance(file, overrides)
-    require_supported(instance, f"plot --kind {kind}")
     require_supported(instance, "solve", command=True, **options)
     if kind == "bounds":
         progress, end_s = _progress(instance, source, options)
         if all(p.latency_s is None and p.bound_s is None for p in progress):
             raise NothingToDrawError("no plan and no bound was found at any time")
-        figure = plots.bounds_figure(instance.name, progress, end_s=end_s)
+        words = objective_of(instance).record.words
+        figure = plots.bounds_figure(instance.name, progress, end_s=end_s, words=words)
     elif kind == "compare":
         if source is None:
-            contenders = _contenders(instance, build_tables(instance), plans, methods, options)
-            rows = [{**c.report.to_dict(), "method": c.name} for c in contenders]
+            answers = _answers(instance, plans, methods, options)
+            rows = [{**answer.report.to_dict(), "method": name} for name, answer in answers]
         else:
-            rows = _rows(source, instance.name)
+            rows = _rows(source, instance)
         figure = plots.compare_figure(instance.name, rows)
     else:
         view = _view(instance, plans[0] if plans else None, execution, options)
@@ -170,20 +148,15 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
     if plan is not None:
         # Without bounds: nothing of them is drawn.
         answer = evaluate(instance, load_given_plan(plan, instance), bounds=())
-        schedule, row = answer.schedule, answer.row
-        if schedule is None or row["status"] == Status.INFEASIBLE.value:
-            # A stream's row lists its broken rules, the order asked for among them.
-            broken = row.get("violations") or (() if schedule is None else schedule_violations(schedule))
-            told = "; ".join(map(str, broken[:10])) or row["reason"]
-            raise BrokenPlanError(f"{source_name(plan)}: {told}")
+        if answer.report.violations:
+            raise BrokenPlanError(f"{source_name(plan)}: {'; '.join(answer.report.violations[:10])}")
     else:
         answer = follow(
             "solving", lambda stop, line: solve(instance, callback=line.tell, stop=stop, **options)
         )
-    if answer.schedule is None:
-        raise NothingToDrawError(answer.row["reason"] or "no plan found")
-    lockstep = (execution or answer.row["execution"]) == Execution.LOCKSTEP
-    return view_schedule(answer.schedule, Execution.LOCKSTEP if lockstep else Execution.EVENT)
+    if answer.report.value_s is None:
+        raise NothingToDrawError(answer.report.reason or "no plan found")
+    return view_answer(answer, None if execution is None else Execution(execution))
 
 
 def _progress(
@@ -193,45 +166,54 @@ def _progress(
         return load_progress(source), None
     found: list[Progress] = []
 
-    def _work(stop: threading.Event, line: Line) -> Answer:
+    def _work(stop: threading.Event, line: Line) -> Solution:
         def news(progress: Progress) -> None:
             found.append(progress)
             line.tell(progress)
 
         return solve(instance, callback=news, stop=stop, **options)
 
-    return found, follow("solving", _work).row["runtime_s"]
+    return found, follow("solving", _work).report.runtime_s
 
 
-def _rows(source: str, name: str) -> list[dict[str, Any]]:
+def _rows(source: str, instance: Instance) -> list[dict[str, Any]]:
     """Rows of `compare --json` that belong to the instance."""
     value = parse_json(read_text(source), source_name(source))
     rows = value if isinstance(value, list) else []
-    fit = [r for r in rows if isinstance(r, dict) and r.keys() >= ROW_KEYS and r["instance"] == name]
+    figure = objective_of(instance).record.figure
+    keys = {"instance", "method", "status", "lower_bound_s", "gap"}
+    keys |= {f"{kind}{figure}_s" for kind in ("", "lockstep_", "event_")}
+    fit = [r for r in rows if isinstance(r, dict) and r.keys() >= keys and r["instance"] == instance.name]
     if not fit:
-        expected = f"the output of `mocap-opt compare --json` with rows of the instance {name}"
+        expected = f"the output of `mocap-opt compare --json` with rows of the instance {instance.name}"
         raise InputError([Problem(source, "no such row", expected)])
     return fit
 
 
-def _contenders(
-    instance: Instance, tables: Tables, plans: tuple[str, ...], methods: str, options: dict[str, Any]
-) -> list[Contender]:
-    """The given plans by their files, or else the methods by their names."""
+def _answers(
+    instance: Instance, plans: tuple[str, ...], methods: str, options: dict[str, Any]
+) -> list[tuple[str, Solution]]:
+    """The given plans by their files, or else the methods by their names, all against the same bounds."""
     if plans:
-        return judge_plans(instance, tables, [(source_name(path), load_plan(path, tables)) for path in plans])
+        found: list[tuple[str, Solution]] = []
+        for path in plans:
+            known = next((answer.bounds for _, answer in found if answer.bounds), None)
+            answer = evaluate(instance, load_given_plan(path, instance), bounds=known)
+            found.append((source_name(path), answer))
+        return found
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    known = (*METHOD_NAMES, *plugin_names())
-    unknown = [name for name in names if built_in_name(name) not in known]
+    known_names = (*METHOD_NAMES, *plugin_names())
+    unknown = [name for name in names if built_in_name(name) not in known_names]
     if unknown or not names:
-        found = ", ".join(map(repr, unknown)) or repr(methods)
-        raise InputError([Problem("--methods", found, "names of methods: " + ", ".join(known))])
-    return follow(
+        told = ", ".join(map(repr, unknown)) or repr(methods)
+        raise InputError([Problem("--methods", told, "names of methods: " + ", ".join(known_names))])
+    answers = follow(
         "comparing",
-        lambda stop, line: run_methods(
+        lambda stop, line: solve_with_each(
             instance, names, stop=stop, callback=line.tell, begin=line.say, **options
         ),
     )
+    return list(zip(names, answers, strict=True))
 
 
 @click.command("report", short_help="a one-file HTML report")
@@ -255,11 +237,8 @@ def _report(
     from mocap_opt.pictures.html import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 
     instance = load_instance(file, overrides)
-    require_supported(instance, "report")
-    tables = build_tables(instance)
-    write_text_atomically(
-        out, html_report(instance, tables, _contenders(instance, tables, plans, methods, options))
-    )
+    require_supported(instance, "solve", command=True, **options)
+    write_text_atomically(out, html_report(instance, _answers(instance, plans, methods, options)))
     click.echo(out)
     return ExitCode.ANSWERED
 

@@ -36,6 +36,7 @@ from mocap_opt.questions.max_context import (
     longest_equal,
     longest_prompt,
 )
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.solving.remedies import infeasible_verdict
 from mocap_opt.solving.report import relative_gap
@@ -87,7 +88,7 @@ def curve_row(family: LengthFamily, point: Point, asked_to_stop: AskedToStop = n
         "tokens": point.tokens,
         "latency_s": tables.seconds(found.latency),
         "lockstep_latency_s": tables.seconds(found.lockstep.latency),
-        "event_latency_s": tables.seconds(found.event.latency),
+        "event_latency_s": tables.seconds(found.latency_in(Execution.EVENT)),
         "lower_bound_s": None if headline is None else tables.seconds(headline.ticks),
         "gap": relative_gap(found.latency, headline),
         "chunks": found.plan.chunks,
@@ -111,7 +112,7 @@ def _answer(
         "stopped_by": None if found.stopped_by is None else found.stopped_by.to_dict(),
         "latency_s": None if plan is None else seconds_of(plan.latency),
         "lockstep_latency_s": None if plan is None else seconds_of(plan.lockstep.latency),
-        "event_latency_s": None if plan is None else seconds_of(plan.event.latency),
+        "event_latency_s": None if plan is None else seconds_of(plan.latency_in(Execution.EVENT)),
         "found_by": None if found.best is None else found.best.source,
         "boundaries": None if plan is None else list(plan.plan.boundaries),
         "curve": curve,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -84,49 +84,53 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     capacity : sequence of int
         Of each memory, bytes.
     """
-    found_by = report.settings.get("found_by")
     rows = [("instance", f"{report.instance}  [{report.fingerprint}]")]
     if report.method is not None:
         rows.append(("method", f"{report.method}" + (f", solver {report.solver}" if report.solver else "")))
     rows.append(("status", report.status_text))
     if report.reason:
         rows.append(("reason", report.reason))
-    if report.latency_s is not None:
-        rows.append(
-            (
-                "latency",
-                f"{seconds(report.latency_s)}  ({report.execution}"
-                + (f", by {found_by})" if found_by else ")"),
-            )
-        )
-        rows.append(("  lockstep", seconds(report.lockstep_latency_s)))
-        rows.append(("  event-driven", seconds(report.event_latency_s)))
-    if report.lower_bound_s is not None or report.latency_s is not None:
-        rows.append(
-            ("lower bound", bound_text(report.lower_bound_s, report.bound_name, report.bound_evidence))
-        )
-        rows.append(("gap", format_percent(report.gap)))
-        lockstep = bound_text(
-            report.lockstep_bound_s, report.lockstep_bound_name, report.lockstep_bound_evidence
-        )
-        rows.append(("lockstep bound", lockstep))
-        rows.append(("lockstep gap", format_percent(report.lockstep_gap)))
+    rows.extend(("breaks", each) for each in report.violations)
+    return [*rows, *_value_rows(report), *_plan_rows(report, capacity), *_run_rows(report)]
+
+
+def _value_rows(report: Report) -> Iterator[tuple[str, str]]:
+    """What is minimised with its bounds and gaps, and the objective's other figures."""
+    record = Objective(report.objective).record
+    if report.value_s is not None:
+        by = f", by {report.found_by})" if report.found_by else ")"
+        yield record.words, f"{seconds(report.value_s)}  ({report.execution}{by}"
+        yield "  lockstep", seconds(report.lockstep_value_s)
+        unsteady = report.event_value_s is None
+        yield "  event-driven", "not proved to repeat" if unsteady else seconds(report.event_value_s)
+    if report.lower_bound_s is not None or report.value_s is not None:
+        yield "lower bound", bound_text(report.lower_bound_s, report.bound_name, report.bound_evidence)
+        yield "gap", format_percent(report.gap)
+        lockstep = report.lockstep_bound_s, report.lockstep_bound_name, report.lockstep_bound_evidence
+        yield "lockstep bound", bound_text(*lockstep)
+        yield "lockstep gap", format_percent(report.lockstep_gap)
+    yield from report.figure_texts
+
+
+def _plan_rows(report: Report, capacity: Sequence[int]) -> Iterator[tuple[str, str]]:
     if report.boundaries is not None:
         chunks = len(report.boundaries) - 1
-        rows.append((f"{chunks} chunk{'s' if chunks != 1 else ''}", format_chunks(report.boundaries)))
+        yield f"{chunks} chunk{'s' if chunks != 1 else ''}", format_chunks(report.boundaries)
     if report.homes is not None:
         moved = sum(home["tokens"] for home in report.homes)
         text = f"{moved} token positions in {len(report.homes)} places" if report.homes else "none"
-        rows.append(("KV away from home", text))
+        yield "KV away from home", text
     if report.peak_memory_bytes is not None:
         fill = [used / size for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
         peak = fill.index(max(fill))
         used, share = report.peak_memory_bytes[peak], format_percent(fill[peak])
         text = f"memory {peak}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share})"
-        rows.append(("fullest memory", text))
-    rows.append(
-        ("time", f"{report.runtime_s:.2f} s (building {report.build_s:.2f}, in solvers {report.solve_s:.2f})")
-    )
+        yield "fullest memory", text
+
+
+def _run_rows(report: Report) -> Iterator[tuple[str, str]]:
+    apart = f"building {report.build_s:.2f}, in solvers {report.solve_s:.2f}"
+    yield "time", f"{report.runtime_s:.2f} s ({apart})"
     for run in report.programs:
         size = "" if run.nonzeros is None else f", {run.nonzeros:,} non-zeros"
         if run.nonzeros is not None and run.arcs is not None:
@@ -134,21 +138,22 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
         times = f"built in {run.build_s:.2f} s, {run.solve_s:.2f} s in {run.solver}{size}"
         if run.confirmed_by is not None:
             times += f", confirmed by {run.confirmed_by}"
-        rows.append(("  " + run.program, times))
-    rows.extend(("note", note) for note in report.notes)
-    return rows
+        yield "  " + run.program, times
+    for note in report.notes:
+        yield "note", note
 
 
 def trial_table(solution: Solution) -> Table:
     """The plans tried, each with its gap to the final bound."""
     tables, execution = solution.tables, wanted_execution(solution.report.settings["execution"])
     headline = best(solution.bounds, covering(execution))
+    reasons = {row["method"]: row["reason"] for row in solution.report.figures.get("methods", ())}
     table = titled("Plans tried")
     for header in ("method", "lockstep", "event-driven", "gap"):
         table.add_column(header, justify="left" if header == "method" else "right")
     for trial in solution.trials:
         if trial.latency is None:
-            table.add_row(Text(trial.source), Status.UNKNOWN.words, "-", "-")
+            table.add_row(Text(trial.source), reasons.get(trial.source) or Status.UNKNOWN.words, "-", "-")
             continue
         both = (None if ticks is None else tables.seconds(ticks) for ticks in (trial.lockstep, trial.event))
         judged = trial.lockstep if execution is Execution.LOCKSTEP else trial.latency

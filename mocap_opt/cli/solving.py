@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -45,9 +45,6 @@ from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import require_methods
-
-if TYPE_CHECKING:
-    from mocap_opt.solving.api import Answer
 
 
 def _trace(path: str | None, solution: Solution) -> None:
@@ -120,7 +117,7 @@ def _solve(
     require_supported(instance, "solve", command=True, **options, **shown)
     with log_progress(log) as note:
 
-        def _search(stop: threading.Event, line: Line) -> Answer:
+        def _search(stop: threading.Event, line: Line) -> Solution:
             def progress(news: Progress) -> None:
                 note(news)
                 line.tell(news)
@@ -129,13 +126,12 @@ def _solve(
 
         answer = follow("reading the instance", _search)
     save_answer(out, answer, instance)
-    if isinstance(answer, Solution):
-        _trace(trace, answer)
-        if chunk_list:
-            print_chunk_list(answer.plan, answer.report.reason)
-            return exit_code(answer.report.status.value, answer.report.latency_s)
-        if show_steps and not as_json:
-            render.print_steps(answer.report)
+    _trace(trace, answer)
+    if chunk_list:
+        print_chunk_list(answer.plan, answer.report.reason)
+        return exit_code(answer)
+    if show_steps and not as_json:
+        render.print_steps(answer.report)
     return print_answer(answer, as_json, gantt)
 
 
@@ -158,8 +154,7 @@ def _evaluate(
     instance = load_instance(file, overrides)
     require_supported(instance, "evaluate", command=True, trace=trace, gantt=gantt)
     answer = evaluate_plan(instance, load_given_plan(plan, instance))
-    if isinstance(answer, Solution):
-        _trace(trace, answer)
+    _trace(trace, answer)
     return print_answer(answer, as_json, gantt)
 
 
@@ -238,7 +233,7 @@ def _bound(
     Ctrl-C (or SIGTERM) stops them and prints what is proved so far.
     """
     instance = load_instance(file, overrides)
-    require_supported(instance, "bound", command=True, memory_budget=memory_budget_bytes)
+    require_supported(instance, "bound", command=True)
     notes: list[str] = []
     tables, bounds, impossible = follow(
         "bounds",

@@ -42,8 +42,7 @@ class Record:
         What is minimised: answers hold it as ``<figure>_s``, by execution as ``lockstep_<figure>_s`` and
         ``event_<figure>_s``.
     module : str
-        Who answers: it has ``solve``, ``evaluate``, ``bound`` and ``against``, see
-        `mocap_opt.solving.api`.
+        Who answers: its ``ANSWERER`` is a `mocap_opt.solving.answerer.Answerer`.
     honoured : Mapping of str to frozenset of str, or None
         By question, the options that are honoured; None: anything may be asked, with any option.
     answered : str
@@ -62,30 +61,29 @@ class Record:
 
     def load(self) -> Any:
         """Import who answers; not before somebody asks, since solvers take seconds to load."""
-        return importlib.import_module(self.module)
+        return importlib.import_module(self.module).ANSWERER
 
 
-LIMITS = frozenset({"time_limit_s", "gap", "seed", "callback", "stop", "out", "as_json"})
+LIMITS = frozenset(
+    {"time_limit_s", "gap", "seed", "threads", "memory_budget_bytes", "callback", "stop", "out"}
+)
 """Options that every search honours."""
 
 BY_METHOD = LIMITS | {"methods", "csv"}
 """Options where methods are run and set side by side."""
 
 STREAM_QUESTIONS: Mapping[str, frozenset[str]] = {
-    "solve": LIMITS | {"method"},
-    "evaluate": frozenset({"as_json"}),
-    "bound": frozenset({"quick", "as_json", "time_limit_s", "stop", "on_note", "on_bound"}),
+    "solve": LIMITS | {"method", "log"},
+    "evaluate": frozenset(),
+    "bound": frozenset(),
     "compare": BY_METHOD,
     "study": BY_METHOD,
-    **dict.fromkeys(
-        ("plot --kind gantt", "plot --kind memory", "plot --kind mesh"), frozenset({"execution"})
-    ),
 }
 """What a stream can be asked, whatever is minimised."""
 
 STREAM_ANSWERED = (
-    "solve, evaluate, bound, compare, study and plot (gantt, memory, mesh) answer a stream, which has no "
-    "Pyomo program; one of its requests as workload.tokens is a prompt"
+    "solve, evaluate, bound, compare, study, plot and report answer a stream, which has no Pyomo program; "
+    "one of its requests as workload.tokens is a prompt"
 )
 
 OBJECTIVES: Mapping[Objective, Record] = {
@@ -95,13 +93,13 @@ OBJECTIVES: Mapping[Objective, Record] = {
         "mocap_opt.solving.period",
         {
             **{name: options | {"solver", "solvers"} for name, options in STREAM_QUESTIONS.items()},
-            "evaluate": frozenset({"as_json"}),
+            "evaluate": frozenset(),
+            "bound": frozenset(),
             "tradeoff": LIMITS - {"out"} | {"layout", "curve"},
-            "tables": frozenset({"out"}),
-            "export": frozenset({"program", "interval", "force"}),
+            "tables": frozenset(),
+            "export": frozenset(),
         },
-        "solve, evaluate, bound, compare, tradeoff, study, export and plot (gantt, memory, mesh) answer the "
-        "period; "
+        "solve, evaluate, bound, compare, tradeoff, study, export, plot and report answer the period; "
         'objective "latency" asks of one prompt',
     ),
     Objective.STREAM: Record(
@@ -121,7 +119,6 @@ OBJECTIVES: Mapping[Objective, Record] = {
 
 OPTIONS = {
     "time_limit_s": "--time-limit",
-    "as_json": "--json",
     "memory_budget_bytes": "--memory-budget",
 }
 """Options whose names on the command line are not those of the keyword arguments."""
@@ -186,27 +183,6 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
     ]
     if problems:
         raise InputError(problems)
-
-
-def honoured_options(instance: Instance, question: str, **options: Any) -> dict[str, Any]:
-    """Return those of the options that the objective of an instance honours, after refusing the others.
-
-    Parameters
-    ----------
-    instance : Instance
-    question : str
-        A function by its name.
-    **options
-        Keyword arguments with their values.
-
-    Raises
-    ------
-    InputError
-        As `require_supported`.
-    """
-    require_supported(instance, question, **options)
-    honoured = objective_of(instance).record.honoured
-    return {name: value for name, value in options.items() if honoured is None or name in honoured[question]}
 
 
 def _asks(name: str, value: object) -> bool:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.replay.activity import (
     Interval,
     Transfer,
@@ -15,7 +16,7 @@ from mocap_opt.replay.activity import (
     lockstep_activity,
     lockstep_transfers,
 )
-from mocap_opt.replay.evaluation import Execution, assess_period, require_feasible
+from mocap_opt.replay.evaluation import Execution, assess_schedule, require_feasible
 from mocap_opt.replay.event import run_event
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.replay.usage import (
@@ -28,7 +29,9 @@ from mocap_opt.replay.usage import (
 )
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, identical_requests
+from mocap_opt.solving.solution import Solution
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.units import format_seconds
 
 SAMPLES = 240
 """Intervals into which an event-driven run is cut to show the load of links and ports."""
@@ -59,6 +62,8 @@ class RunView:
         Whether the requests come again without end.
     period : Fraction or None, ticks
         If they do; None where the execution is not seen to repeat.
+    value : str or None
+        What the execution comes to by the objective, in words; None where nobody said what is minimised.
     """
 
     schedule: Schedule
@@ -70,6 +75,7 @@ class RunView:
     load: Load
     endless: bool = False
     period: Fraction | None = None
+    value: str | None = None
 
     @property
     def tables(self) -> Tables:
@@ -90,6 +96,16 @@ class RunView:
     def latency(self) -> Fraction:
         """When the last request has left, ticks."""
         return max(self.completion)
+
+    @property
+    def headline(self) -> str:
+        """What the execution comes to, and which it is."""
+        if self.value is not None:
+            return f"{self.value} {self.execution.value}".lstrip()
+        if not self.endless:
+            return f"{format_seconds(self.latency_s)} {self.execution.value}"
+        period = "" if self.period is None else f"period {format_seconds(self.tables.seconds(self.period))} "
+        return f"{period}{self.execution.value}"
 
     @property
     def latency_s(self) -> float:
@@ -129,9 +145,9 @@ def view_schedule(schedule: Schedule, execution: Execution | None = None) -> Run
         If the schedule is not feasible; check with `mocap_opt.schedule.verify.schedule_violations` first.
     """
     if schedule.interval is not None:
-        whole = assess_period(schedule)
+        whole = assess_schedule(schedule)
         execution = execution or whole.execution
-        period = whole.event.period if execution is Execution.EVENT else Fraction(whole.lockstep.period)
+        period = whole.value_in(execution)
         (request,) = schedule
         at_once = -(-(request.plan.chunks + schedule.stages - 1) // schedule.interval)
         shown = identical_requests(request.tables, request.plan, at_once + STEADY_REQUESTS, schedule.interval)
@@ -161,3 +177,27 @@ def view_schedule(schedule: Schedule, execution: Execution | None = None) -> Run
         event_memory(schedule, event),
         event_load(schedule.machine, event, edges),
     )
+
+
+def view_answer(answer: Solution, execution: Execution | None = None) -> RunView:
+    """Execute an answer's schedule, with what its objective makes of it.
+
+    Parameters
+    ----------
+    answer : Solution
+        With a plan that breaks no rule.
+    execution : Execution, optional
+        Default: the reported one.
+
+    Raises
+    ------
+    ValueError
+        If it has no such plan.
+    """
+    report = answer.report
+    if answer.schedule is None or report.execution is None:
+        raise ValueError("an answer without a plan cannot be shown")
+    execution = execution or Execution(report.execution)
+    value = report.lockstep_value_s if execution is Execution.LOCKSTEP else report.event_value_s
+    text = "" if value is None else f"{Objective(report.objective).record.words} {format_seconds(value)}"
+    return replace(view_schedule(answer.schedule, execution), value=text)

@@ -29,16 +29,17 @@ class InfeasiblePlanError(ValueError):
 
 @dataclass(frozen=True)
 class Assessment:
-    """A feasible schedule that comes to an end, and its two replays.
+    """A feasible schedule and its two replays.
 
     Attributes
     ----------
     lockstep : LockstepReplay
-    event : EventReplay
+    event : EventReplay or EventPeriod
+        The latter of requests that come again without end.
     """
 
     lockstep: LockstepReplay
-    event: EventReplay
+    event: EventReplay | EventPeriod
 
     @property
     def schedule(self) -> Schedule:
@@ -50,63 +51,56 @@ class Assessment:
         """The plan of the only request."""
         return self.schedule.plan
 
-    @property
-    def latency(self) -> Fraction:
-        """Ticks until the last request has left, as reported: the smaller of the two replays."""
-        return min(Fraction(self.lockstep.latency), Fraction(self.event.latency))
+    def value_in(self, execution: Execution) -> Fraction | None:
+        """When the last request has left in one execution, or without end the period, ticks.
 
-    def latency_in(self, execution: Execution | None) -> Fraction:
-        """Latency in one execution, or in the better one for None; ticks."""
-        if execution is None:
-            return self.latency
+        None where an event-driven run is not proved to repeat.
+        """
+        if isinstance(self.event, EventPeriod):
+            return self.event.period if execution is Execution.EVENT else Fraction(self.lockstep.period)
         return Fraction((self.lockstep if execution is Execution.LOCKSTEP else self.event).latency)
 
     @property
     def execution(self) -> Execution:
-        """The execution with that latency; lockstep where both are equal, as it is the simpler one."""
-        return Execution.LOCKSTEP if self.lockstep.latency <= self.event.latency else Execution.EVENT
+        """The execution that is reported; lockstep where both are equal, as it is the simpler one."""
+        lockstep, event = (self.value_in(execution) for execution in Execution)
+        slower = lockstep is not None and event is not None and event < lockstep
+        return Execution.EVENT if slower else Execution.LOCKSTEP
 
     @property
-    def completion(self) -> Sequence[Fraction | int]:
-        """When every request has left in that execution, ticks."""
-        return (self.lockstep if self.execution is Execution.LOCKSTEP else self.event).completion
+    def latency(self) -> Fraction:
+        """Ticks until the last request has left, as reported: the smaller of the two replays.
 
+        Of requests without end, how long each takes in the reported execution once they follow each other.
+        """
+        if isinstance(self.event, EventPeriod):
+            steady = self.event.latency if self.execution is Execution.EVENT else None
+            return Fraction(self.lockstep.latency) if steady is None else steady
+        return min(Fraction(self.lockstep.latency), Fraction(self.event.latency))
 
-@dataclass(frozen=True)
-class PeriodAssessment:
-    """A feasible schedule without end, and its two replays.
-
-    Attributes
-    ----------
-    lockstep : LockstepReplay
-    event : EventPeriod
-    """
-
-    lockstep: LockstepReplay
-    event: EventPeriod
-
-    @property
-    def periodic(self) -> Schedule:
-        """What was replayed."""
-        return self.lockstep.schedule
+    def latency_in(self, execution: Execution | None) -> Fraction:
+        """Latency in one execution, or in the better one for None; ticks; of requests that come once."""
+        value = None if execution is None else self.value_in(execution)
+        return self.latency if value is None else value
 
     @property
     def period(self) -> Fraction:
         """The reported period, ticks: the smaller of both; an unsteady event-driven run does not count."""
-        whole = Fraction(self.lockstep.period)
-        return whole if self.event.period is None else min(whole, self.event.period)
+        value = self.value_in(self.execution)
+        if not self.schedule.endless or value is None:
+            raise ValueError("requests that come once have no period")
+        return value
 
     @property
-    def execution(self) -> Execution:
-        """The execution with that period; lockstep where both are equal."""
-        return Execution.LOCKSTEP if self.period == self.lockstep.period else Execution.EVENT
+    def completion(self) -> Sequence[Fraction | int]:
+        """When every request has left in the reported execution, ticks; of requests that come once."""
+        return self.completion_in(self.execution)
 
-    @property
-    def latency(self) -> Fraction:
-        """How long a request takes in the reported execution once requests follow each other, ticks."""
-        if self.execution is Execution.EVENT and self.event.latency is not None:
-            return self.event.latency
-        return Fraction(self.lockstep.latency)
+    def completion_in(self, execution: Execution) -> Sequence[Fraction | int]:
+        """When every request has left in one execution, ticks; ValueError of requests without end."""
+        if isinstance(self.event, EventPeriod):
+            raise ValueError("requests without end never have all left")
+        return (self.lockstep if execution is Execution.LOCKSTEP else self.event).completion
 
 
 def assess(tables: Tables, plan: Plan) -> Assessment:
@@ -121,7 +115,7 @@ def assess(tables: Tables, plan: Plan) -> Assessment:
 
 
 def assess_schedule(schedule: Schedule) -> Assessment:
-    """Verify a schedule that comes to an end and replay it both ways.
+    """Verify a schedule and replay it both ways.
 
     Raises
     ------
@@ -129,13 +123,8 @@ def assess_schedule(schedule: Schedule) -> Assessment:
         If it is not feasible; check with `mocap_opt.schedule.verify.schedule_violations` first.
     """
     require_feasible(schedule)
-    return Assessment(run_lockstep(schedule), run_event(schedule))
-
-
-def assess_period(periodic: Schedule) -> PeriodAssessment:
-    """Verify one request without end and replay it both ways; raises as `assess_schedule`."""
-    require_feasible(periodic)
-    return PeriodAssessment(run_lockstep(periodic), run_steady(periodic))
+    run = run_steady if schedule.endless else run_event
+    return Assessment(run_lockstep(schedule), run(schedule))
 
 
 def require_feasible(schedule: Schedule) -> None:

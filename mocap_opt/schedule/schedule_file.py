@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
@@ -148,31 +148,18 @@ def _entry(entry: object, path: str, requests: Sequence[Request], taken: Sequenc
     return requests[number].scheduled(plan, slot, number)
 
 
-def load_stream(path: str | os.PathLike[str], requests: Sequence[Request]) -> Schedule:
-    """Read a file of `save_schedule`; raises as `stream_from_dict`, each problem with the file's name.
+def load_schedule(path: str | os.PathLike[str], read: Callable[[Any], Schedule]) -> Schedule:
+    """Read a file of `save_schedule`; raises as `read`, each problem with the file's name.
 
     Parameters
     ----------
     path : path
-    requests : sequence of Request
-        In the order of the instance.
+    read : callable
+        What makes a schedule of what the file holds, such as `stream_from_dict` or `period_from_dict`.
     """
     data = read_json(path, max_bytes=MAX_BYTES)
     with naming(f"{source_name(path)}: "):
-        return stream_from_dict(data, requests)
-
-
-def load_period(path: str | os.PathLike[str], tables: Tables) -> Schedule:
-    """Read a file of `save_schedule`; raises as `period_from_dict`, each problem with the file's name.
-
-    Parameters
-    ----------
-    path : path
-    tables : Tables
-    """
-    data = read_json(path, max_bytes=MAX_BYTES)
-    with naming(f"{source_name(path)}: "):
-        return period_from_dict(data, tables)
+        return read(data)
 
 
 def save_schedule(

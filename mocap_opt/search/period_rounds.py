@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.replay.evaluation import PeriodAssessment
+from mocap_opt.replay.evaluation import Assessment
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.rounds import run_rounds
@@ -38,13 +38,13 @@ class Judge(Protocol):
     """What rounds need of a search for the period."""
 
     tables: Tables
-    best: PeriodAssessment | None
+    best: Assessment | None
     notes: list[str]
 
     def done(self) -> bool:
         """Whether to stop."""
 
-    def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
+    def judge(self, periodic: Schedule, source: str) -> Assessment:
         """Replay a plan and keep the best.
 
         Parameters

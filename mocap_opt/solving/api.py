@@ -1,35 +1,36 @@
 """The public functions that answer an instance, whatever its objective: solve, evaluate, bound.
 
-Each hands over to the module that the table `mocap_opt.instance.objectives.OBJECTIVES` names.  Such a module
-has the three functions, which take an `Instance` and the options that the table lists, and besides
-``against(instance, answer, bounds, proof, reason)``: the same answer in the light of other bounds, of a proof
-that there is no plan, and of why it was not found, for `mocap_opt.solving.comparison`.  Its answers have
-``row`` (plain values: ``objective``, ``method``, ``status``, ``<figure>_s``, ``lower_bound_s``, ``gap``,
-``runtime_s``, ``reason``), ``schedule`` (None without a plan) and ``bounds``.
+Each hands over to the `mocap_opt.solving.answerer.Answerer` of the module that the table
+`mocap_opt.instance.objectives.OBJECTIVES` names.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, cast
 
-from mocap_opt.instance.objectives import honoured_options, objective_of
+from mocap_opt.instance import Instance
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
+from mocap_opt.memory_budget import memory_budget
 from mocap_opt.schedule.inputs import as_instance
-from mocap_opt.solving import latency
+from mocap_opt.solving.answerer import Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import Solution
-from mocap_opt.solving.methods import check_limits
+from mocap_opt.solving.methods import check_limits, check_names, check_steps
+from mocap_opt.solving.programs import Solver
+from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Settings, Solution
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
-    from mocap_opt.bounds import Bound, Infeasibility
+    from mocap_opt.bounds import Bound
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
     from mocap_opt.schedule.schedule import Schedule
-    from mocap_opt.solving.period import PeriodSolution
-    from mocap_opt.solving.stream_report import StreamSolution
 
-    Answer: TypeAlias = Solution | PeriodSolution | StreamSolution
+
+def answerer_of(instance: Instance) -> Answerer:
+    """Return who answers for the objective of an instance."""
+    return cast(Answerer, objective_of(instance).record.load())
 
 
 def solve(
@@ -49,22 +50,55 @@ def solve(
     only: Sequence[str] = (),
     memory_budget_bytes: int | None = None,
     known: Solution | None = None,
-) -> Answer:
+) -> Solution:
     """Find a plan for what the instance asks, and say how far from the best possible it is.
+
+    Of a period, execution, steps, `known` and the deterministic limit are refused; of a stream, solver as
+    well.
 
     Parameters
     ----------
     instance : Instance or mapping
         A mapping is what an instance file holds.
-    method, solver, execution, time_limit_s, deterministic_limit, gap, seed, callback, stop, threads,
-    without, only, memory_budget_bytes, known
-        As for `mocap_opt.solving.latency.solve`.  Of a period, execution, steps, the memory budget, `known`
-        and what limits the effort other than by time are refused; of a stream, solver as well.
-
-    Returns
-    -------
-    Solution, PeriodSolution or StreamSolution
-        By the instance's objective.
+    method : str
+        ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
+        the same with only the programs that are worth their time at the instance's size (the notes
+        say which).  Or the name of one heuristic, see `mocap_opt.baselines.METHODS` (an
+        engine's rule with a base size of its own, ``"sglang-dynamic:8192"``); or
+        ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison; or a
+        method that a plugin brings, see `mocap_opt.plugins`.  Of a period, a heuristic's plan is repeated
+        with the fewest slots between requests that are feasible; of a stream, its plans of all requests run
+        by release (in the order given, if it is), each in the first slot in which it fits.
+    solver : str
+        ``"highs"``, ``"cpsat"`` or ``"auto"``; only the joint method uses one.
+    execution : str
+        Which latency to bring down and report: ``"best"``, the smaller of the two replays, or
+        ``"lockstep"``, a static schedule that runs as it stands.
+    time_limit_s : float, optional
+        Wall time, seconds, building models included; 60 unless given, or none under a
+        deterministic limit.
+    deterministic_limit : float, optional
+        Effort that each program may spend, in units that do not depend on the machine: CP-SAT's
+        deterministic time, with one worker, or thousands of HiGHS's branch-and-bound nodes.  The
+        same seed and limit give the same plan, as long as no time limit is reached.
+    gap : float
+        Stop once (value - bound) / value is at most this, of what is minimised.
+    seed : int
+        For the solvers and the searches.
+    callback : callable, optional
+        Called with a `Progress` at every improvement of plan or bound, and as every step begins.
+    stop : threading.Event, optional
+        Set it from outside to stop early with the best plan so far.
+    threads : int, optional
+        Threads that a program's solver may use; by default as many as are best for it: 4 for CP-SAT, 1
+        for HiGHS.  Under a deterministic limit there is one.
+    without, only : sequence of str
+        Steps of the joint method to leave out, or, if `only` names some, to take alone; see
+        `mocap_opt.solving.STEPS`.
+    memory_budget_bytes : int, optional
+        What would take more memory is left out, and a note says so; 4 GiB by default.
+    known : Solution, optional
+        An earlier one of the same instance: its tables and bounds are not made again.
 
     Raises
     ------
@@ -75,27 +109,34 @@ def solve(
         If the solver asked for cannot be loaded.
     """
     instance = as_instance(instance)
-    options = honoured_options(
+    require_supported(
         instance,
         "solve",
         method=method,
         solver=solver,
         execution=execution,
-        time_limit_s=time_limit_s,
+        deterministic_limit=deterministic_limit,
+        without=without,
+        only=only,
+        known=known,
+    )
+    check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
+    check_steps(method, without, only)
+    check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
+    asked = Settings(
+        method=method,
+        solver=solver,
+        execution=execution,
+        time_limit_s=TIME_LIMIT_S if time_limit_s is None and deterministic_limit is None else time_limit_s,
         deterministic_limit=deterministic_limit,
         gap=gap,
         seed=seed,
-        callback=callback,
-        stop=stop,
         threads=threads,
-        without=without,
-        only=only,
         memory_budget_bytes=memory_budget_bytes,
-        known=known,
+        without=tuple(without),
+        only=tuple(only),
     )
-    check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
-    found: Answer = objective_of(instance).record.load().solve(instance, **options)
-    return found
+    return answerer_of(instance).solve(instance, asked, callback=callback, stop=stop, known=known)
 
 
 def evaluate(
@@ -104,16 +145,24 @@ def evaluate(
     *,
     tables: Tables | None = None,
     bounds: Sequence[Bound] | None = None,
-) -> Answer:
+) -> Solution:
     """Verify and replay a given plan, and set it against the bounds.
 
     Parameters
     ----------
     instance : Instance or mapping
     plan : Plan, Schedule or mapping
-        What the objective wants; a mapping is what a plan file holds.
-    tables, bounds
-        As for `mocap_opt.solving.latency.evaluate`; for a prompt only.
+        What the objective wants; a mapping is what a plan file holds.  May have been made for another
+        instance if the sizes fit; the notes then say so.
+    tables : Tables, optional
+        Of the only request of `instance`, if already built.
+    bounds : sequence of Bound, optional
+        On what `instance` minimises, if already known; otherwise those that need no plan are computed.
+
+    Returns
+    -------
+    Solution
+        With status ``infeasible`` and every violation in ``report.violations`` if the plan breaks a rule.
 
     Raises
     ------
@@ -121,13 +170,12 @@ def evaluate(
         If the plan is not one for the objective.
     """
     instance = as_instance(instance)
-    options = honoured_options(instance, "evaluate", tables=tables, bounds=bounds)
-    found: Answer = objective_of(instance).record.load().evaluate(instance, plan, **options)
-    return found
+    require_supported(instance, "evaluate")
+    return answerer_of(instance).evaluate(instance, plan, tables=tables, bounds=bounds)
 
 
 def bound(
-    instance: GivenInstance,
+    instance: GivenInstance | Tables,
     *,
     quick: bool = False,
     time_limit_s: float | None = None,
@@ -135,39 +183,45 @@ def bound(
     stop: threading.Event | None = None,
     on_note: Callable[[str], None] = lambda note: None,
     on_bound: Callable[[str], None] = lambda name: None,
-) -> tuple[Tables, list[Bound], Infeasibility | None]:
+) -> BoundsFound:
     """Compute the lower bounds that need no plan, on what the objective minimises.
 
     Parameters
     ----------
-    instance : Instance or mapping
+    instance : Instance, mapping or Tables
+        Tables stand for a prompt.
     quick : bool
         Leave out those that need a solver.
-    time_limit_s, memory_budget_bytes, stop, on_note, on_bound
-        As for `mocap_opt.solving.latency.bound`, 60 s by default; the memory budget for the latency only.
+    time_limit_s : float, optional
+        Wall time, seconds, 60 by default; what a bound that is stopped has proved so far stands.
+    memory_budget_bytes : int, optional
+        Bounds that would take more memory are left out; 4 GiB by default.
+    stop : threading.Event, optional
+        Set it from outside to stop early with the bounds so far.
+    on_note : callable
+        Told of bounds that were left out or cut short.
+    on_bound : callable
+        Told of every bound that is begun, by its name.
 
     Returns
     -------
     tables : Tables
         Of a stream, those of its first request.
     bounds : list of Bound
-        Weakest first; empty if the instance is infeasible.
+        Weakest first; empty if the instance is infeasible.  One on a mean is rounded down to ticks.
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
     """
     check_limits(0, None, time_limit_s=time_limit_s)
-    options: dict[str, Any] = {
-        "quick": quick,
-        "time_limit_s": time_limit_s,
-        "memory_budget_bytes": memory_budget_bytes,
-        "stop": stop,
-        "on_note": on_note,
-        "on_bound": on_bound,
-    }
-    if isinstance(instance, Tables):
-        return latency.bound(instance, **options)
-    instance = as_instance(instance)
-    found: tuple[Tables, list[Bound], Infeasibility | None] = (
-        objective_of(instance).record.load().bound(instance, **honoured_options(instance, "bound", **options))
-    )
-    return found
+    deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)
+    with memory_budget(memory_budget_bytes):
+        if isinstance(instance, Tables):
+            answerer: Any = Objective.LATENCY.record.load()
+        else:
+            instance = as_instance(instance)
+            require_supported(instance, "bound")
+            answerer = answerer_of(instance)
+        found: BoundsFound = answerer.bound(
+            instance, deadline, quick=quick, on_note=on_note, on_bound=on_bound
+        )
+        return found

@@ -8,21 +8,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.objectives import Objective, objective_of, require_supported
+from mocap_opt.instance.objectives import Objective, require_supported
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.api import solve
+from mocap_opt.solving.api import answerer_of, solve
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import METHOD_NAMES
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.report import BoundBeatenError
+from mocap_opt.solving.solution import Solution
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mocap_opt.schedule.inputs import GivenInstance
-    from mocap_opt.solving.api import Answer
-
 
 NOT_RUN = "not run: interrupted"
 """Why a method that was not begun has no plan."""
@@ -57,7 +56,7 @@ def solve_with_each(
     begin: Callable[[str], None] = lambda doing: None,
     stop: threading.Event | None = None,
     **options: Any,
-) -> list[Answer]:
+) -> list[Solution]:
     """Solve an instance with several methods, all set against the best bound that any of them proved.
 
     Their gaps then mean the same; a proof by one that there is no plan holds for all, and ends it.
@@ -81,14 +80,15 @@ def solve_with_each(
     instance = as_instance(instance)
     require_supported(instance, "compare")
     stop = stop or threading.Event()
-    answers: list[Any] = []
+    answers: list[Solution] = []
     reasons: list[str | None] = []
-    alike = objective_of(instance) is Objective.LATENCY
+    answerer = answerer_of(instance)
+    reused = answerer.objective is Objective.LATENCY
     for method in methods:
         waiting = stop.is_set()
         # Bounds and proofs hold for every method and are made once; those of plugins are compared only at
         # the end, so that a false one is blamed on its plugin.
-        trusted = [answer for answer in answers if alike and answer.report.method in METHOD_NAMES]
+        trusted = [answer for answer in answers if answer.report.method in METHOD_NAMES]
         proved = next((each for each in trusted if each.report.status is Status.INFEASIBLE), None)
         if proved is not None:
             report = replace(
@@ -104,20 +104,19 @@ def solve_with_each(
             method,
             callback=None if waiting else callback,
             stop=stop,
-            known=max(trusted, key=lambda each: len(each.bounds), default=None),
+            known=max(trusted, key=lambda each: len(each.bounds), default=None) if reused else None,
             **options,
         )
-        settled = answer.row["status"] in (Status.INFEASIBLE.value, Status.OPTIMAL.value)
+        settled = answer.report.status in (Status.INFEASIBLE, Status.OPTIMAL)
         not_run = waiting and answer.schedule is None
         reasons.append((NOT_RUN if not_run else INTERRUPTED) if stop.is_set() and not settled else None)
         answers.append(answer)
     bounds = tuple(bound for answer in answers for bound in answer.bounds)
-    rows = [answer.row for answer in answers]
-    proof = next((row["reason"] for row in rows if row["status"] == Status.INFEASIBLE.value), None)
-    against = objective_of(instance).record.load().against
+    reports = [answer.report for answer in answers]
+    proof = next((each.reason for each in reports if each.status is Status.INFEASIBLE), None)
     try:
         return [
-            against(instance, answer, bounds, proof, reason)
+            answerer.against(instance, answer, bounds, proof, reason)
             for answer, reason in zip(answers, reasons, strict=True)
         ]
     except BoundBeatenError as error:
@@ -144,10 +143,8 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        A row per instance and method with the fields of its answer: of a prompt those of
-        `mocap_opt.solving.report.Report` and ``event_exceeds_lockstep``; whatever the objective,
-        ``objective``, ``method``, ``status``, what is minimised (``latency_s``, ``period_s``,
-        ``makespan_s``), ``lower_bound_s`` and ``gap``.
+        A row per instance and method with the fields of its report, see
+        `mocap_opt.solving.report.Report`, and ``event_exceeds_lockstep``.
 
     Raises
     ------

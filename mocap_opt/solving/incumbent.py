@@ -80,7 +80,7 @@ class Trial:
         found : Assessment
             Its replays.
         """
-        return cls(source, Fraction(found.lockstep.latency), Fraction(found.event.latency))
+        return cls(source, Fraction(found.lockstep.latency), found.latency_in(Execution.EVENT))
 
     @property
     def latency(self) -> Fraction | None:

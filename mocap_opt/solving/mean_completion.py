@@ -6,13 +6,12 @@ differs from that of completion times from 0 on by the mean release, so that bot
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from mocap_opt.bounds.mean_completion import mean_completion_bounds
 from mocap_opt.instance.objectives import Objective
-from mocap_opt.solving import stream
-from mocap_opt.solving.stream_incumbent import StreamGoal
+from mocap_opt.solving.schedule_search import StreamGoal
+from mocap_opt.solving.stream import StreamAnswerer
 
 
 def total_first(makespan: Any, total: Any) -> tuple[Any, Any]:
@@ -29,7 +28,4 @@ def total_first(makespan: Any, total: Any) -> tuple[Any, Any]:
 GOAL = StreamGoal(Objective.MEAN_COMPLETION, total_first, mean_completion_bounds, from_release=True)
 """The sum of completions from release on; of equal ones the least makespan."""
 
-solve = partial(stream.solve, goal=GOAL)
-evaluate = partial(stream.evaluate, goal=GOAL)
-bound = partial(stream.bound, goal=GOAL)
-against = stream.against
+ANSWERER = StreamAnswerer(GOAL)

@@ -8,6 +8,7 @@ from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.registry import built_in_method
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.memory_budget import OverBudgetError
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.bound_steps import add_quick_bounds, settle_feasibility
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.joint import STEPS, solve_jointly
@@ -17,9 +18,14 @@ from mocap_opt.solving.program_steps import why_not_run
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 from mocap_opt.solving.steps import chosen_steps
 from mocap_opt.solving.strategy import choose
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables.cost_tables import Tables
 
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
+
+LEAST_GAP = 1e-3
+"""Gap at which planning a request alone ends: beside others it will be cut differently anyway."""
 
 
 def check_names(*choices: tuple[str, str, Sequence[str]]) -> None:
@@ -133,3 +139,19 @@ def run_method(
         return solve_plainly(state, method, seed=seed) if plugin is None else plugin.run(state, seed=seed)
     except OverBudgetError as error:
         return f"{method}: {error}", None
+
+
+def plan_alone(tables: Tables, deadline: Deadline, *, seed: int, threads: int | None = None) -> Plan | None:
+    """Plan one request for its latency, as `mocap_opt.solving.joint` does; None if no plan was found.
+
+    Parameters
+    ----------
+    tables : Tables
+    deadline : Deadline
+    seed : int
+    threads : int, optional
+        Of a program's solver.
+    """
+    state = SearchState(tables, deadline, LEAST_GAP, threads=threads)
+    solve_jointly(state, choose(tables, None, "auto", by_size=True), seed=seed)
+    return None if state.best is None else state.best.plan

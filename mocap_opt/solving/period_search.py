@@ -14,7 +14,7 @@ from mocap_opt.formulations.period_cpsat import PeriodResult
 from mocap_opt.formulations.period_cpsat import solve_period as solve_with_cpsat
 from mocap_opt.formulations.presolve import slot_range
 from mocap_opt.homes.greedy import home_orders
-from mocap_opt.replay.evaluation import PeriodAssessment, assess_period
+from mocap_opt.replay.evaluation import Assessment, assess_schedule
 from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
@@ -24,8 +24,9 @@ from mocap_opt.search.period_rounds import Rounds, Start
 from mocap_opt.search.period_starts import periodic_plan_of_method, starts
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.request_plans import plan_alone
+from mocap_opt.solving.methods import plan_alone
 from mocap_opt.solving.schedule_search import ScheduleSearch
+from mocap_opt.solving.solution import TIME_LIMIT_S
 from mocap_opt.stopping import Deadline, never
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
 
@@ -40,9 +41,6 @@ NO_ROOM = "the reserve of endless requests leaves some memory no room, however s
 
 ALONE = 0.15
 """Part of the time left that planning one request alone may take."""
-
-TIME_LIMIT_S = 60.0
-"""Time limit of a search where none is given, seconds."""
 
 BOUNDING = 0.4
 """Part of the time that bounds may take before the search for plans begins."""
@@ -64,13 +62,13 @@ class MethodPeriod:
     Attributes
     ----------
     name : str
-    assessment : PeriodAssessment or None
+    assessment : Assessment or None
     reason : str
         Why there is no feasible plan; empty if there is one.
     """
 
     name: str
-    assessment: PeriodAssessment | None
+    assessment: Assessment | None
     reason: str = ""
 
     @property
@@ -86,16 +84,14 @@ class PeriodSearch(ScheduleSearch):
     Attributes
     ----------
     tables : Tables
-    best : PeriodAssessment or None
-    found_by : str or None
+    best : Assessment or None
     methods : list of MethodPeriod
     """
 
     tables: Tables
-    best: PeriodAssessment | None = None
-    found_by: str | None = None
+    best: Assessment | None = None
     methods: list[MethodPeriod] = field(default_factory=list)
-    _judged: dict[Schedule, PeriodAssessment] = field(default_factory=dict)
+    _judged: dict[Schedule, Assessment] = field(default_factory=dict)
     _starts: list[Start] = field(default_factory=list)
 
     @property
@@ -109,11 +105,11 @@ class PeriodSearch(ScheduleSearch):
         return None if self.best is None else self.best.period
 
     @property
-    def judged(self) -> tuple[PeriodAssessment, ...]:
+    def judged(self) -> tuple[Assessment, ...]:
         """Every plan that was replayed, in order."""
         return tuple(self._judged.values())
 
-    def judge(self, periodic: Schedule, source: str) -> PeriodAssessment:
+    def judge(self, periodic: Schedule, source: str) -> Assessment:
         """Replay a feasible periodic plan both ways and keep the best.
 
         Parameters
@@ -124,7 +120,7 @@ class PeriodSearch(ScheduleSearch):
             What it came from, for the report.
         """
         if periodic not in self._judged:
-            self._judged[periodic] = assess_period(periodic)
+            self._judged[periodic] = assess_schedule(periodic)
         found = self._judged[periodic]
         if self.best is None or found.period < self.best.period:
             self.best, self.found_by = found, source
@@ -143,7 +139,7 @@ class PeriodSearch(ScheduleSearch):
 
     def plan_one_request(self, seed: int) -> Plan | None:
         """Plan a request as if it were alone, and repeat it with the fewest slots between requests."""
-        plan = plan_alone(self.tables, self.deadline.share(ALONE), seed=seed)
+        plan = plan_alone(self.tables, self.deadline.share(ALONE), seed=seed, threads=self.threads)
         periodic = None if plan is None else smallest_interval(self.tables, plan)
         if periodic is not None:
             self.judge(periodic, "plan of one request")
@@ -157,7 +153,7 @@ class PeriodSearch(ScheduleSearch):
         plans : sequence of Plan
             Known ones, beside those of the methods.
         """
-        known = [found.periodic for found in self.judged]
+        known = [found.schedule for found in self.judged]
         # Known plans keep their homes; their chunks get homes in the cycle as well.
         order = home_orders(self.tables)[0]
         made = ((periodic, order) for periodic in known)
@@ -204,7 +200,12 @@ class PeriodSearch(ScheduleSearch):
             self.begin(f"lockstep program, W = {slots}")
             late = self.deadline.share(1 / (len(waiting) - number))
             result = solve_program(
-                self.tables, slots, time_limit_s=late.limit_s, seed=seed, callback=lambda _, late=late: late()
+                self.tables,
+                slots,
+                time_limit_s=late.limit_s,
+                seed=seed,
+                threads=self.threads,
+                callback=lambda _, late=late: late(),
             )
             if result.periodic is not None:
                 self.judge(result.periodic, "lockstep program")
@@ -227,7 +228,7 @@ class PeriodSearch(ScheduleSearch):
 
     def _unbeaten(self, bound: int, slots: int) -> int:
         """A solver's bound on the period at a spacing; 0 if a plan in hand beats it."""
-        plans = (found for found in self._judged.values() if found.periodic.slots == slots)
+        plans = (found for found in self._judged.values() if found.schedule.slots == slots)
         best = min((found.lockstep.period for found in plans), default=None)
         return bound if best is None or bound <= best else 0
 
@@ -254,6 +255,7 @@ def best_period(
     gap: float = 1e-4,
     seed: int = 0,
     solver: str = "auto",
+    threads: int | None = None,
     callback: Callable[[Progress], None] | None = None,
     known: dict[Scope, PartitionBound] | None = None,
 ) -> PeriodSearch:
@@ -270,6 +272,8 @@ def best_period(
         For the solver and for the perturbations of the local search.
     solver : str
         Which one runs the programs: ``"highs"``, or ``"cpsat"``, which ``"auto"`` stands for.
+    threads : int, optional
+        Of each program's solver; by default as many as are best for it.
     callback : callable, optional
         Called with a `Progress` at every better period or bound; its ``latency_s`` is the period.
     known : dict of Scope to PartitionBound, optional
@@ -281,7 +285,9 @@ def best_period(
         If queues are unbounded.
     """
     require_bounded_queues(tables)
-    search = PeriodSearch(tables, deadline=deadline or Deadline(TIME_LIMIT_S), gap=gap, callback=callback)
+    search = PeriodSearch(
+        tables, deadline=deadline or Deadline(TIME_LIMIT_S), gap=gap, callback=callback, threads=threads
+    )
     impossible = prove_infeasible(tables, search.deadline)
     if impossible is not None:
         # What one request cannot do alone, requests without end cannot do either.
@@ -342,7 +348,7 @@ def search_of_method(
     found = period_of_method(tables, name, deadline=search.deadline)
     search.methods.append(found)
     if found.assessment is not None:
-        search.judge(found.assessment.periodic, name)
+        search.judge(found.assessment.schedule, name)
     search.add_bounds(period_bounds(tables, search.deadline)[0])
     return search
 
@@ -368,4 +374,4 @@ def period_of_method(tables: Tables, name: str, *, deadline: Deadline | None = N
         search = best_period(tables, deadline=deadline)
         return MethodPeriod(name, search.best, search.infeasible or ("" if search.best else "no plan found"))
     periodic, reason = periodic_plan_of_method(tables, name, deadline or never)
-    return MethodPeriod(name, None if periodic is None else assess_period(periodic), reason)
+    return MethodPeriod(name, None if periodic is None else assess_schedule(periodic), reason)

@@ -1,24 +1,21 @@
-"""What is known about a plan: its latency, the bounds that cover it, and the gap between them."""
+"""What is known about a plan, whatever the objective: its value, the bounds that cover it, the gap."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mocap_opt.bounds import Bound, Scope, best
-from mocap_opt.replay.evaluation import Assessment, Execution
-from mocap_opt.schedule.verify import memory_use
+from mocap_opt.instance.objectives import Objective
+from mocap_opt.lower_bound import Bound, Scope
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solvers.outcome import SolveOutcome, Status
 from mocap_opt.solvers.versions import versions
-from mocap_opt.tables.cost_tables import Tables
-from mocap_opt.units import format_percent
+from mocap_opt.units import format_percent, format_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mocap_opt.instance import Instance
 
 
 class BoundBeatenError(AssertionError):
@@ -140,53 +137,81 @@ class StepRun:
     note: str = ""
 
 
+FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "requests": ("requests", str),
+    "requests_per_s": ("requests per s", lambda value: f"{value:.5g}"),
+    "request_latency_s": ("each takes", format_seconds),
+    "slots": ("slots apart", str),
+    "idle_slots": ("idle slots", str),
+    "makespan_s": ("makespan", format_seconds),
+    "mean_completion_s": ("mean completion", format_seconds),
+    "mean_lower_bound_s": ("  lower bound", format_seconds),
+    "mean_gap": ("  gap", format_percent),
+    "p99_completion_s": ("p99 completion", format_seconds),
+    "p99_lower_bound_s": ("  lower bound", format_seconds),
+    "p99_gap": ("  gap", format_percent),
+    "throughput_rps": ("throughput", lambda value: f"{value:.4g} requests/s"),
+}
+"""What objectives report beside what they minimise: how it is called and written."""
+
+
 @dataclass(frozen=True)
 class Report:
     """One row of an answer, in seconds, tokens and bytes.  What is not known is None.
+
+    What is minimised is called after the objective wherever a report is read: a latency is
+    ``report.latency_s`` and ``"latency_s"`` in `to_dict`, with ``lockstep_latency_s`` and
+    ``event_latency_s`` beside it; see `mocap_opt.instance.objectives.Record.figure`.
 
     Attributes
     ----------
     instance, fingerprint : str
         The instance's name and the fingerprint of its content.
+    objective : str
+        See `mocap_opt.instance.objectives.Objective`.
     method, solver : str or None
-        How the plan was found; the solver is None for heuristics.
+        How the plan was found; the solver is None for heuristics, both are None of a plan given.
     status : Status
         ``optimal``: the gap to a bound that closes gaps (`Bound.closes`) is at most the tolerance;
         ``feasible``: a plan, not proved best;
         ``infeasible``: proved that no plan exists (or, of a given plan, that it breaks a rule);
         ``unknown``: neither.
-    objective : str
-        ``"latency"``.
-    latency_s : float or None
-        The reported latency: the smaller of the two replays, or that of the execution asked for.
+    value_s : float or None
+        What is minimised, as reported: the smaller of the two replays, or that of the execution asked for.
     execution : str or None
         Which replay that is, ``"lockstep"`` or ``"event-driven"``.
-    lockstep_latency_s, event_latency_s : float or None
-        Both replays.
+    lockstep_value_s, event_value_s : float or None
+        Both replays; an event-driven period is unknown where the run is not proved to repeat.
     lower_bound_s, bound_scope, bound_name, bound_evidence : float or None, str or None
-        The best bound that covers the reported latency: every execution of every feasible plan, or
+        The best bound that covers the reported value: every execution of every feasible plan, or
         every lockstep execution if that was asked for.
     gap : float or None
-        (latency_s - lower_bound_s) / latency_s.
+        (value_s - lower_bound_s) / value_s.
     lockstep_bound_s, lockstep_bound_name, lockstep_bound_evidence, lockstep_gap
         The same for the lockstep execution alone.
     runtime_s, build_s, solve_s : float
         Wall time of everything, of building models, and inside solvers.
-    programs : list of ProgramRun
-        Every program that was run, in order, with its share of that.
-    steps : list of StepRun
-        Every step of the joint method, in order, with what it cost and gained; empty for other methods.
+    found_by : str or None
+        What the plan came from: a method, a step or a program.
     boundaries : list of int or None
-        Tokens; 0 first, S last, empty chunks left out.
+        Of a single request: tokens; 0 first, S last, empty chunks left out.
     homes : list of dict or None
-        ``{"stage", "chunk", "memory", "tokens"}`` of the KV that lives away from its stage; tokens are
-        whole pages.
+        Likewise: ``{"stage", "chunk", "memory", "tokens"}`` of the KV that lives away from its stage;
+        tokens are whole pages.
     peak_memory_bytes : list of int or None
         Per memory, over all slots, everything included.
     reason : str or None
         Why there is no plan, or why none can exist; or that the method was interrupted.
+    violations : list of str
+        What a given plan breaks.
     notes : list of str
         What a method has to say about its plan.
+    programs : list of ProgramRun
+        Every program that was run, in order, with its share of the time.
+    steps : list of StepRun
+        Every step of the joint method, in order, with what it cost and gained; empty for other methods.
+    figures : dict
+        What else the objective's plans come to, by name: each is an attribute of the report, too.
     settings : dict
         Seed, limits and tolerances.
     versions : dict of str
@@ -194,35 +219,51 @@ class Report:
 
     instance: str
     fingerprint: str
-    method: str | None
-    solver: str | None
-    status: Status
     objective: str
-    latency_s: float | None
-    execution: str | None
-    lockstep_latency_s: float | None
-    event_latency_s: float | None
-    lower_bound_s: float | None
-    bound_scope: str | None
-    bound_name: str | None
-    bound_evidence: str | None
-    gap: float | None
-    lockstep_bound_s: float | None
-    lockstep_bound_name: str | None
-    lockstep_bound_evidence: str | None
-    lockstep_gap: float | None
-    runtime_s: float
-    build_s: float
-    solve_s: float
-    boundaries: list[int] | None
-    homes: list[dict[str, int]] | None
-    peak_memory_bytes: list[int] | None
+    method: str | None
+    status: Status
+    solver: str | None = None
+    value_s: float | None = None
+    execution: str | None = None
+    lockstep_value_s: float | None = None
+    event_value_s: float | None = None
+    lower_bound_s: float | None = None
+    bound_scope: str | None = None
+    bound_name: str | None = None
+    bound_evidence: str | None = None
+    gap: float | None = None
+    lockstep_bound_s: float | None = None
+    lockstep_bound_name: str | None = None
+    lockstep_bound_evidence: str | None = None
+    lockstep_gap: float | None = None
+    runtime_s: float = 0.0
+    build_s: float = 0.0
+    solve_s: float = 0.0
+    found_by: str | None = None
+    boundaries: list[int] | None = None
+    homes: list[dict[str, int]] | None = None
+    peak_memory_bytes: list[int] | None = None
     reason: str | None = None
+    violations: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     programs: list[ProgramRun] = field(default_factory=list)
     steps: list[StepRun] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str | None] = field(default_factory=versions)
+
+    def __getattr__(self, name: str) -> Any:
+        """Look up what the objective calls a figure of its own."""
+        if name.startswith("_") or name not in (known := {**self._values, **self.figures}):
+            raise AttributeError(f"a report has no {name!r}")
+        return known[name]
+
+    @property
+    def _values(self) -> dict[str, float | None]:
+        """What is minimised, under the objective's name for it."""
+        figure = Objective(self.objective).record.figure
+        values = (self.value_s, self.lockstep_value_s, self.event_value_s)
+        return dict(zip((f"{kind}{figure}_s" for kind in ("", "lockstep_", "event_")), values, strict=True))
 
     @property
     def status_text(self) -> str:
@@ -232,9 +273,21 @@ class Report:
             return self.status.words
         return f"{self.status.words} (gap at most {format_percent(tolerance)})"
 
+    @property
+    def figure_texts(self) -> list[tuple[str, str]]:
+        """The objective's other figures in words; bound and gap of what is minimised stand elsewhere."""
+        own = Objective(self.objective).record.figure.split("_")[0] + "_"
+        known = [(name, self.figures.get(name)) for name in FIGURES if not name.startswith(own)]
+        return [(FIGURES[name][0], FIGURES[name][1](value)) for name, value in known if value is not None]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**asdict(self), "status": self.status.value}
+        plain = asdict(self)
+        for name in ("value_s", "lockstep_value_s", "event_value_s"):
+            del plain[name]
+        head = {name: plain.pop(name) for name in ("instance", "fingerprint", "objective", "method")}
+        figures = plain.pop("figures")
+        return {**head, **self._values, **plain, **figures, "status": self.status.value}
 
     def to_frame(self) -> pd.DataFrame:
         """The report as a DataFrame of one row; chunks, homes and times are in `mocap_opt.frames`."""
@@ -273,95 +326,3 @@ def covering(execution: Execution | None) -> tuple[Scope, ...]:
     if execution is Execution.LOCKSTEP:
         return (Scope.ANY_EXECUTION, Scope.LOCKSTEP)
     return (Scope.ANY_EXECUTION,)
-
-
-def make_report(
-    instance: Instance,
-    tables: Tables,
-    assessment: Assessment | None,
-    bounds: Sequence[Bound],
-    *,
-    method: str | None,
-    solver: str | None = None,
-    tolerance: float = 0.0,
-    runtime_s: float = 0.0,
-    build_s: float = 0.0,
-    solve_s: float = 0.0,
-    reason: str | None = None,
-    notes: Sequence[str] = (),
-    programs: Sequence[ProgramRun] = (),
-    steps: Sequence[StepRun] = (),
-    settings: dict[str, Any] | None = None,
-    infeasible: bool = False,
-    execution: Execution | None = None,
-) -> Report:
-    """Pair a plan's replays with the bounds that cover them.
-
-    Parameters
-    ----------
-    instance : Instance
-    tables : Tables
-        Built from `instance`.
-    assessment : Assessment or None
-        The plan and its replays; None if there is no plan.
-    bounds : sequence of Bound
-        All that is known; those whose scope does not cover a replay are left out of its gap.
-    tolerance : float
-        A gap up to this one counts as optimal.
-    execution : Execution, optional
-        Report this one's latency instead of the smaller, against what bounds it.
-
-    Raises
-    ------
-    BoundBeatenError
-        If a replay beats a bound that covers it.
-    """
-    anywhere = best(bounds, covering(execution))
-    lockstep = best(bounds, covering(Execution.LOCKSTEP))
-    plan = None if assessment is None else assessment.plan
-    gap = lockstep_gap = None
-    status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
-    if assessment is not None:
-        gap = relative_gap(assessment.latency_in(execution), anywhere)
-        lockstep_gap = relative_gap(assessment.lockstep.latency, lockstep)
-        relative_gap(assessment.latency, best(bounds, covering(None)))
-        sure = best((bound for bound in bounds if bound.closes), covering(execution))
-        sure_gap = relative_gap(assessment.latency_in(execution), sure)
-        status = Status.OPTIMAL if sure_gap is not None and sure_gap <= tolerance else Status.FEASIBLE
-    return Report(
-        instance=instance.name,
-        fingerprint=instance.fingerprint,
-        method=method,
-        solver=solver,
-        status=status,
-        objective="latency",
-        latency_s=None if assessment is None else tables.seconds(assessment.latency_in(execution)),
-        execution=None if assessment is None else (execution or assessment.execution).value,
-        lockstep_latency_s=None if assessment is None else tables.seconds(assessment.lockstep.latency),
-        event_latency_s=None if assessment is None else tables.seconds(assessment.event.latency),
-        lower_bound_s=None if anywhere is None else tables.seconds(anywhere.ticks),
-        bound_scope=None if anywhere is None else anywhere.scope.value,
-        bound_name=None if anywhere is None else anywhere.name,
-        bound_evidence=None if anywhere is None else anywhere.evidence.value,
-        gap=gap,
-        lockstep_bound_s=None if lockstep is None else tables.seconds(lockstep.ticks),
-        lockstep_bound_name=None if lockstep is None else lockstep.name,
-        lockstep_bound_evidence=None if lockstep is None else lockstep.evidence.value,
-        lockstep_gap=lockstep_gap,
-        runtime_s=runtime_s,
-        build_s=build_s,
-        solve_s=solve_s,
-        boundaries=None if plan is None else list(plan.boundaries),
-        homes=None
-        if plan is None
-        else [
-            {"stage": h.stage, "chunk": h.chunk, "memory": h.memory, "tokens": h.pages * tables.page}
-            for h in plan.homes
-        ],
-        peak_memory_bytes=None if plan is None else memory_use(tables, plan).max(axis=1).tolist(),
-        reason=reason,
-        notes=list(notes),
-        programs=list(programs),
-        steps=list(steps),
-        settings=settings or {},
-    )

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.baselines.registry import find_method
-from mocap_opt.bounds import Bound, Infeasibility, lower_bounds, prove_infeasible
+from mocap_opt.bounds import Bound, lower_bounds, prove_infeasible
+from mocap_opt.bounds.makespan import StreamNeeds, completion_bounds, ranked_bound
 from mocap_opt.homes.proposal import Method, Proposal
-from mocap_opt.replay.evaluation import Assessment, assess_schedule
-from mocap_opt.replay.lockstep import run_lockstep
+from mocap_opt.replay.evaluation import Assessment, Execution, assess_schedule
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request, alone, build_requests
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.schedule_file import stream_from_dict
 from mocap_opt.search.stream_candidate import Candidate, Pricer
 from mocap_opt.search.stream_enumeration import MOST_SCHEDULES, UnfinishedError, schedules, solve_exactly
-from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import latency
+from mocap_opt.solving.answerer import NOT_FOUND, Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.latency import TIME_LIMIT_S
-from mocap_opt.solving.latency import solve as solve_prompt
 from mocap_opt.solving.methods import JOINT_METHODS
-from mocap_opt.solving.stream_incumbent import MAKESPAN, StreamGoal, StreamSearch
+from mocap_opt.solving.schedule_search import MAKESPAN, StreamGoal, StreamSearch
+from mocap_opt.solving.solution import Found, Settings, Solution
 from mocap_opt.solving.stream_planner import plan_stream
-from mocap_opt.solving.stream_report import (
-    StreamSolution,
-    evaluate_stream,
-    stream_solution,
-    without_sequence,
-)
-from mocap_opt.stopping import STOPPED, Deadline
+from mocap_opt.stopping import STOPPED, Deadline, never
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
@@ -43,77 +37,258 @@ BOUNDING = 0.4
 EXACT_SHARE = 0.5
 """Part of the time that going through all schedules of a short stream may take."""
 
-NOT_FOUND = "no sequence was found"
+PERCENTILE = Fraction(99, 100)
+"""The 99th percentile is the least completion that 99 % of the requests do not exceed."""
+
+FIGURES = (
+    *("makespan_s", "lockstep_makespan_s", "event_makespan_s"),
+    *("mean_completion_s", "lockstep_mean_completion_s", "event_mean_completion_s"),
+    *("p99_completion_s", "throughput_rps"),
+    *("mean_lower_bound_s", "mean_gap", "p99_lower_bound_s", "p99_gap"),
+)
+"""What is reported of every stream, whichever of them is minimised: completions run from release to having
+left in the reported execution, throughput is requests over makespan, gaps are to any execution's bounds."""
 
 
-def solve(
-    instance: Instance,
-    method: str = "auto",
-    *,
-    time_limit_s: float | None = None,
-    gap: float = 1e-4,
-    seed: int = 0,
-    callback: Callable[[Progress], None] | None = None,
-    stop: threading.Event | None = None,
-    goal: StreamGoal = MAKESPAN,
-) -> StreamSolution:
-    """Plan the requests of an instance.
+class StreamAnswerer(Answerer):
+    """Answers several requests; a stream of one request is answered as the prompt it is.
 
-    A stream of one request is solved as the prompt it is.  Short streams are solved exactly in lockstep
-    as well as searched; the better of both sequences is returned.
-
-    Parameters
+    Attributes
     ----------
-    instance : Instance
-        With ``workload.requests``.
-    method : str
-        ``"auto"`` or ``"joint"``: everything; or one latency heuristic, whose plans of all requests run by
-        release (in the order given, if it is), each in the first slot in which it fits.
-    time_limit_s : float, optional
-        Wall time, seconds; 60 by default.
-    gap : float
-        Stop once (value - bound) / value is at most this, of what is minimised.
-    seed : int
-        For the searches.
-    callback : callable, optional
-        Called with a `Progress` at every better sequence or bound; its ``latency_s`` is what is minimised.
-    stop : threading.Event, optional
-        Set it from outside to stop early with the best sequence so far.
     goal : StreamGoal
         What is minimised.
-
-    Returns
-    -------
-    StreamSolution
-
-    Raises
-    ------
-    InputError
-        As `mocap_opt.schedule.requests.build_requests`, or if there is no such method.
     """
-    deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)
-    requests = build_requests(instance)
-    joint = method in JOINT_METHODS
-    if len(requests) == 1:
-        answer = _solve_one(instance, method, requests[0], deadline, gap, seed, callback, goal)
-    else:
-        order_given = instance.workload.order == "given"
+
+    def __init__(self, goal: StreamGoal) -> None:
+        self.goal = goal
+        self.objective = goal.objective
+
+    def search(
+        self,
+        instance: Instance,
+        asked: Settings,
+        deadline: Deadline,
+        callback: Callable[[Progress], None] | None = None,
+        known: Solution | None = None,
+    ) -> Found:
+        """Bound, then plan all requests together, or run a heuristic's plans; see `Answerer.search`.
+
+        Short streams are solved exactly in lockstep as well as searched; the better of both sequences is
+        taken.
+
+        Parameters
+        ----------
+        instance, asked, deadline, callback, known
+            As there.
+
+        Raises
+        ------
+        InputError
+            As `mocap_opt.schedule.requests.build_requests`, or if there is no such method.
+        """
+        requests = build_requests(instance)
+        if len(requests) == 1:
+            return self._search_one(instance, requests[0], asked, deadline, callback)
+        heuristic = None if asked.method in JOINT_METHODS else find_method(asked.method)
         search = StreamSearch(
             requests,
-            order_given,
+            instance.workload.order == "given",
             instance.fingerprint,
             deadline=deadline,
-            gap=gap,
+            gap=asked.gap,
             callback=callback,
-            goal=goal,
+            threads=asked.threads,
+            goal=self.goal,
         )
-        heuristic = None if joint else find_method(method)
-        search.begin(f"bounds on the {goal.objective.record.words}")
-        search.add_bounds(goal.bounds(requests, order_given, deadline.share(BOUNDING)))
-        reason = _search(search, seed) if heuristic is None else _repeat(search, heuristic)
-        answer = _answer(instance, search, reason)
-    name = "joint" if joint else method
-    return replace(answer, report=replace(answer.report, method=name, runtime_s=deadline.elapsed_s))
+        search.begin(f"bounds on the {self.objective.record.words}")
+        search.add_bounds(self.goal.bounds(requests, search.order_given, deadline.share(BOUNDING)))
+        reason = _search(search, asked.seed) if heuristic is None else _repeat(search, heuristic)
+        return Found(
+            tables=search.machine,
+            best=search.best,
+            bounds=search.bounds,
+            infeasible=search.infeasible,
+            reason=reason,
+            found_by=search.found_by,
+            notes=search.notes,
+        )
+
+    def _search_one(
+        self,
+        instance: Instance,
+        request: Request,
+        asked: Settings,
+        deadline: Deadline,
+        callback: Callable[[Progress], None] | None,
+    ) -> Found:
+        """Solve a stream of one request as a prompt; all times begin at its release."""
+        later_s = 0.0 if self.goal.from_release else request.tables.seconds(request.release)
+
+        def tell(news: Progress) -> None:
+            if callback is None:
+                return
+            later = [None if value is None else value + later_s for value in (news.latency_s, news.bound_s)]
+            relative = None if None in later or not later[0] else (later[0] - (later[1] or 0.0)) / later[0]
+            callback(replace(news, latency_s=later[0], bound_s=later[1], gap=relative))
+
+        found = latency.ANSWERER.search(alone(instance, 0), asked, deadline, tell)
+        best = None
+        if found.best is not None:
+            best = assess_schedule(Schedule((request.scheduled(found.best.plan, 0, 0),)))
+        return replace(
+            found,
+            tables=request.tables,
+            best=best,
+            bounds=self.goal.of_one(request, found.bounds),
+            trials=(),
+        )
+
+    def read(self, instance: Instance, plan: Any, tables: Tables | None) -> Schedule:
+        """Take a sequence of the requests; see `Answerer.read`.
+
+        Parameters
+        ----------
+        instance, plan, tables
+            As there.
+        """
+        return plan if isinstance(plan, Schedule) else stream_from_dict(plan, build_requests(instance))
+
+    def bounds_on(self, instance: Instance, schedule: Schedule) -> Sequence[Bound]:
+        """Bounds on what is minimised, of one request those of its latency; see `Answerer.bounds_on`.
+
+        Parameters
+        ----------
+        instance, schedule
+            As there.
+        """
+        requests = _requests(schedule)
+        if len(requests) == 1:
+            return self.goal.of_one(requests[0], lower_bounds(requests[0].tables))
+        return self.goal.bounds(requests, instance.workload.order == "given", never)
+
+    def bound(
+        self,
+        instance: Instance,
+        deadline: Deadline,
+        *,
+        quick: bool = False,
+        on_note: Callable[[str], None] = lambda note: None,
+        on_bound: Callable[[str], None] = lambda name: None,
+    ) -> BoundsFound:
+        """Bound what is minimised; a request without a plan alone has none here; see `Answerer.bound`.
+
+        Parameters
+        ----------
+        instance, deadline, quick, on_note, on_bound
+            As there.
+        """
+        requests = build_requests(instance)
+        tables = requests[0].tables
+        for request in {id(request.tables): request for request in requests}.values():
+            impossible = prove_infeasible(request.tables, deadline)
+            if impossible is not None:
+                message = f"request {request.name}: {impossible.message}"
+                return tables, [], replace(impossible, message=message)
+        on_bound(f"bounds on the {self.objective.record.words}")
+        if len(requests) == 1:
+            found = self.goal.of_one(requests[0], lower_bounds(tables, quick, deadline))
+        else:
+            found = self.goal.bounds(requests, instance.workload.order == "given", deadline)
+        divisor = self.divisor(instance)
+        found = [replace(each, ticks=each.ticks // divisor) for each in found]
+        if deadline.expired:
+            on_note(STOPPED)
+        return tables, sorted(found, key=lambda each: each.ticks), None
+
+    def value(self, found: Assessment, execution: Execution) -> Fraction:
+        """What the goal minimises; see `Answerer.value`.
+
+        Parameters
+        ----------
+        found, execution
+            As there.
+        """
+        return self.goal.value(_requests(found.schedule), self.goal.ranks(found)[execution])
+
+    def divisor(self, instance: Instance) -> int:
+        """The number of requests where a mean is minimised; see `Answerer.divisor`."""
+        return len(instance.workload.requests) if self.goal.from_release else 1
+
+    def figures(self, instance: Instance, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
+        """Makespan, completions and throughput, and every request; see `Answerer.figures`.
+
+        Parameters
+        ----------
+        instance, found, bound
+            As there.
+        """
+        count, figure = len(instance.workload.requests), self.objective.record.figure
+        made: dict[str, Any] = {"requests": count, **dict.fromkeys(FIGURES), "completions": []}
+        if found is not None:
+            made |= self._figures(instance, found, bound)
+        # What is minimised stands among the report's own fields.
+        return {name: value for name, value in made.items() if not name.endswith(f"{figure}_s")}
+
+    def _figures(self, instance: Instance, found: Assessment, bound: Bound | None) -> dict[str, Any]:
+        schedule, requests = found.schedule, _requests(found.schedule)
+        seconds, count = schedule.machine.seconds, len(schedule)
+        made: dict[str, Any] = {}
+        released = sum(request.release for request in schedule)
+        for kind, execution in (
+            ("", self.reported(found)),
+            ("lockstep_", Execution.LOCKSTEP),
+            ("event_", Execution.EVENT),
+        ):
+            ends = [Fraction(end) for end in found.completion_in(execution)]
+            made[f"{kind}makespan_s"] = seconds(max(ends))
+            made[f"{kind}mean_completion_s"] = seconds((sum(ends, Fraction(0)) - released) / count)
+        ends = [Fraction(end) for end in found.completion_in(self.reported(found))]
+        waited = [end - request.release for end, request in zip(ends, schedule, strict=True)]
+        rank = -(-count * PERCENTILE.numerator // PERCENTILE.denominator)
+        mean, slow = sum(waited, Fraction(0)) / count, sorted(waited)[rank - 1]
+        others = self._other_bounds(instance, requests, bound, rank)
+        for name, value, least in zip(("mean", "p99"), (mean, slow), others, strict=True):
+            made[f"{name}_lower_bound_s"] = None if least is None else seconds(least)
+            made[f"{name}_gap"] = None if least is None or not value else float(1 - least / value)
+        return made | {
+            "p99_completion_s": seconds(slow),
+            "throughput_rps": count / made["makespan_s"] if made["makespan_s"] else None,
+            "completions": [
+                {
+                    "request": request.number,
+                    "name": request.name,
+                    "slot": request.slot,
+                    "chunks": request.plan.chunks,
+                    "release_s": seconds(request.release),
+                    "completion_s": seconds(each),
+                }
+                for request, each in zip(schedule, waited, strict=True)
+            ],
+        }
+
+    def _other_bounds(
+        self, instance: Instance, requests: Sequence[Request], bound: Bound | None, rank: int
+    ) -> list[Fraction | None]:
+        """The greatest bounds on the mean and on the completion of a rank, ticks, the goal's too."""
+        given, needs, only = instance.workload.order == "given", StreamNeeds.of(requests), []
+        if bound is not None and len(requests) == 1:
+            # The only request's completion is the makespan less its release.
+            only = [Fraction(bound.ticks - (0 if self.goal.from_release else requests[0].release))]
+        mean, slow = list(only), list(only)
+        if needs is not None:
+            mean.append(Fraction(completion_bounds(needs, given), len(requests)))
+            slow.append(Fraction(ranked_bound(needs, given, rank)))
+        if bound is not None and self.goal.from_release:
+            mean.append(Fraction(bound.ticks, len(requests)))
+        return [max(mean, default=None), max(slow, default=None)]
+
+
+def _requests(schedule: Schedule) -> tuple[Request, ...]:
+    """The requests of a stream in the order of the instance."""
+    return tuple(
+        Request(each.tables, each.release, each.name)
+        for each in sorted(schedule, key=lambda each: each.number)
+    )
 
 
 def _search(search: StreamSearch, seed: int) -> str:
@@ -154,26 +329,6 @@ def _repeat(search: StreamSearch, method: Method) -> str:
     return ""
 
 
-def _answer(instance: Instance, search: StreamSearch, reason: str) -> StreamSolution:
-    """What a search has found."""
-    best = search.best
-    if best is None:
-        status = Status.UNKNOWN if search.infeasible is None else Status.INFEASIBLE
-        why = search.infeasible or reason
-        return without_sequence(
-            instance, search.requests, status, why, search.bounds, search.notes, goal=search.goal
-        )
-    return stream_solution(
-        instance,
-        search.requests,
-        Assessment(run_lockstep(best.candidate.sequence), best.event),
-        bounds=search.bounds,
-        tolerance=search.gap,
-        notes=search.notes,
-        goal=search.goal,
-    )
-
-
 def _search_exactly(search: StreamSearch) -> None:
     """Go through all schedules in a part of the time."""
     search.begin("all schedules")
@@ -203,159 +358,4 @@ def _refute(search: StreamSearch) -> None:
             return
 
 
-def _solve_one(
-    instance: Instance,
-    method: str,
-    request: Request,
-    deadline: Deadline,
-    gap: float,
-    seed: int,
-    callback: Callable[[Progress], None] | None,
-    goal: StreamGoal,
-) -> StreamSolution:
-    """Solve a stream of one request as a prompt; all times begin at its release."""
-    later_s = 0.0 if goal.from_release else request.tables.seconds(request.release)
-
-    def tell(news: Progress) -> None:
-        if callback is None:
-            return
-        later = [None if value is None else value + later_s for value in (news.latency_s, news.bound_s)]
-        relative = None if None in later or not later[0] else (later[0] - (later[1] or 0.0)) / later[0]
-        callback(replace(news, latency_s=later[0], bound_s=later[1], gap=relative))
-
-    solution = solve_prompt(
-        alone(instance, 0),
-        method,
-        time_limit_s=deadline.limit_s,
-        gap=gap,
-        seed=seed,
-        callback=tell,
-        stop=deadline.stop,
-    )
-    bounds = goal.of_one(request, solution.bounds)
-    report = solution.report
-    if solution.plan is None:
-        reason = report.reason or NOT_FOUND
-        return without_sequence(instance, [request], report.status, reason, bounds, report.notes, goal=goal)
-    plan = replace(solution.plan, fingerprint=instance.fingerprint)
-    return stream_solution(
-        instance,
-        [request],
-        assess_schedule(Schedule((request.scheduled(plan, 0, 0),))),
-        bounds=bounds,
-        tolerance=gap,
-        notes=report.notes,
-        goal=goal,
-    )
-
-
-def evaluate(
-    instance: Instance, plan: Schedule | Mapping[str, Any], goal: StreamGoal = MAKESPAN
-) -> StreamSolution:
-    """Verify and replay a sequence, and set it against the bounds.
-
-    Parameters
-    ----------
-    instance : Instance
-    plan : Schedule or mapping
-        A mapping is what a plan file holds.
-    goal : StreamGoal
-        What is minimised.
-
-    Raises
-    ------
-    InputError
-        If it is not a sequence of the instance's requests.
-    """
-    requests = build_requests(instance)
-    if not isinstance(plan, Schedule):
-        plan = stream_from_dict(plan, requests)
-    return evaluate_stream(instance, requests, plan, goal)
-
-
-def bound(
-    instance: Instance,
-    *,
-    quick: bool = False,
-    time_limit_s: float | None = None,
-    stop: threading.Event | None = None,
-    on_note: Callable[[str], None] = lambda note: None,
-    on_bound: Callable[[str], None] = lambda name: None,
-    goal: StreamGoal = MAKESPAN,
-) -> tuple[Tables, list[Bound], Infeasibility | None]:
-    """Bound what is minimised, or prove that there is no sequence: a request without a plan alone has none.
-
-    Parameters
-    ----------
-    instance : Instance
-    quick : bool
-        Leave out what needs a solver.
-    time_limit_s, stop, on_note, on_bound
-        As for `mocap_opt.bound`.
-    goal : StreamGoal
-        What is minimised.
-
-    Returns
-    -------
-    tables : Tables
-        Of the first request.
-    bounds : list of Bound
-        Weakest first; of one request those of its latency.  A bound on a mean is rounded down to ticks.
-    impossible : Infeasibility or None
-    """
-    deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)
-    requests = build_requests(instance)
-    tables = requests[0].tables
-    for request in {id(request.tables): request for request in requests}.values():
-        impossible = prove_infeasible(request.tables, deadline)
-        if impossible is not None:
-            return tables, [], replace(impossible, message=f"request {request.name}: {impossible.message}")
-    on_bound(f"bounds on the {goal.objective.record.words}")
-    if len(requests) == 1:
-        found = goal.of_one(requests[0], lower_bounds(tables, quick, deadline))
-    else:
-        found = goal.bounds(requests, instance.workload.order == "given", deadline)
-    if goal.from_release:
-        found = [replace(each, ticks=each.ticks // len(requests)) for each in found]
-    if deadline.expired:
-        on_note(STOPPED)
-    return tables, sorted(found, key=lambda each: each.ticks), None
-
-
-def against(
-    instance: Instance, answer: StreamSolution, bounds: Sequence[Bound], proof: str | None, reason: str | None
-) -> StreamSolution:
-    """Set an answer against other bounds; for `mocap_opt.solving.comparison`.
-
-    Parameters
-    ----------
-    instance : Instance
-    answer : StreamSolution
-    bounds : sequence of Bound
-    proof : str or None
-        Why there is no plan, if that is proved.
-    reason : str or None
-        What kept the method from going on, if something did.
-
-    Raises
-    ------
-    BoundBeatenError
-        If the plan beats a bound.
-    """
-    old, requests = answer.report, build_requests(instance)
-    if answer.assessment is None:
-        status = Status.INFEASIBLE if proof is not None else Status(old.status)
-        why = reason or (old.reason if status.value == old.status else proof) or NOT_FOUND
-        judged = without_sequence(instance, requests, status, why, bounds, old.notes, goal=answer.goal)
-    else:
-        judged = stream_solution(
-            instance,
-            requests,
-            answer.assessment,
-            bounds=bounds,
-            tolerance=answer.tolerance,
-            notes=old.notes,
-            goal=answer.goal,
-        )
-    report = replace(judged.report, method=old.method, runtime_s=old.runtime_s)
-    return replace(judged, report=report if reason is None else replace(report, reason=reason))
+ANSWERER = StreamAnswerer(MAKESPAN)

@@ -13,8 +13,8 @@ from mocap_opt.search.rounds import run_rounds
 from mocap_opt.search.stream_candidate import Candidate, Pricer
 from mocap_opt.search.stream_divisions import Chunking, Options, families, within
 from mocap_opt.search.stream_local_search import Moves
-from mocap_opt.solving.request_plans import own_plans
-from mocap_opt.solving.stream_incumbent import StreamSearch
+from mocap_opt.solving.methods import plan_alone
+from mocap_opt.solving.schedule_search import StreamSearch
 from mocap_opt.tables.cost_tables import Tables
 
 TRIALS = 16
@@ -95,7 +95,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
 def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: int) -> Iterator[Candidate]:
     """Start from the plan that is best for each request alone, its homes kept or found anew."""
     kinds, of = _kinds(search.requests)
-    alone = own_plans(search, kinds, OWN_SHARE, seed)
+    alone = _own_plans(search, kinds, seed)
     plans: list[Plan | None] = [alone[kind] for kind in of]
     for r, plan in enumerate(plans):
         if plan is not None:
@@ -110,6 +110,19 @@ def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: i
             if made is not None:
                 search.offer(made, "plans of requests alone")
                 yield made
+
+
+def _own_plans(search: StreamSearch, kinds: Sequence[Tables], seed: int) -> list[Plan | None]:
+    """Plan every kind of request as if it were alone; None where no plan was found, or no time was left."""
+    late = search.share(OWN_SHARE)
+    found: list[Plan | None] = []
+    for number, tables in enumerate(kinds):
+        if late.expired:
+            found.append(None)
+            continue
+        part = late.share(1 / (len(kinds) - number))
+        found.append(plan_alone(tables, part, seed=seed, threads=search.threads))
+    return found
 
 
 def _improve(
@@ -136,8 +149,8 @@ def _improve(
             best = improved if better or faster else best
             stalled = 0 if better or faster else stalled + 1
 
-    def value() -> tuple[Fraction, Fraction] | float:
-        return float("inf") if search.best is None else search.best.rank
+    def value() -> tuple[Fraction | int, ...] | float:
+        return float("inf") if search.rank is None else search.rank
 
     ended = run_rounds(one_round, value=value, starts_left=lambda: bool(waiting), done=search.done)
     search.notes.append(ended)

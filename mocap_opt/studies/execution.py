@@ -11,7 +11,6 @@ from typing import Any
 from mocap_opt.baselines import METHODS
 from mocap_opt.errors import InputError, MocapError
 from mocap_opt.instance import Instance
-from mocap_opt.instance.objectives import objective_of
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.solving import Progress
 from mocap_opt.solving.api import solve
@@ -67,8 +66,6 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
         The columns of the report.
     """
     ask = task.settings
-    # The threads count for the cores a run is given as well, so they are no option that is ignored.
-    threads = ask.threads if objective_of(instance).record.honoured is None else None
     columns = solve(
         instance,
         ask.method,
@@ -78,15 +75,13 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
         gap=ask.gap_wanted,
         seed=ask.seed,
         callback=note,
-        threads=threads,
+        threads=ask.threads,
         deterministic_limit=ask.deterministic_limit,
         without=() if ask.without is None else (ask.without,),
     ).row
     # The settings stand in columns of their own; the solver asked for is one, the one used another.
-    columns["found_by"] = columns.pop("settings", {}).get("found_by") or columns.get("found_by")
-    columns["solver_used"] = columns.pop("solver", None)
-    columns.pop("event_exceeds_lockstep", None)
-    for named in ("instance", "fingerprint", "method"):
+    columns["solver_used"] = columns.pop("solver")
+    for named in ("instance", "fingerprint", "method", "settings", "event_exceeds_lockstep"):
         del columns[named]
     # Which of two equal replays is named first, and "lockstep" asked for, must not share a column.
     columns["execution_reported"] = columns.pop("execution")

@@ -12,6 +12,7 @@ from bokeh.embed import components
 from bokeh.resources import Resources
 
 from mocap_opt.instance import Instance
+from mocap_opt.instance.objectives import objective_of
 from mocap_opt.instance.overrides import fields, plain
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.html import text
@@ -35,17 +36,15 @@ from mocap_opt.pictures.palette import (
 )
 from mocap_opt.replay.activity import Activity
 from mocap_opt.schedule.instance_summary import overview
-from mocap_opt.solving.side_by_side import Contender
-from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.solving.solution import Solution
 from mocap_opt.tables.layout import layout
-from mocap_opt.units import format_seconds
 
 ABOUT_GAPS = (
-    "A gap is (latency - bound) / latency; its bound covers every execution of every feasible plan, that of "
-    "the lockstep gap the lockstep executions.  The latency is the smaller of the two executions."
+    "A gap is ({words} - bound) / {words}; its bound covers every execution of every feasible plan, that of "
+    "the lockstep gap the lockstep executions.  The {words} is the smaller of the two executions."
 )
 ABOUT_STAGES = (
-    "Reserve, room and times are those of {whose}; the peak is that of the fastest plan, slot by slot."
+    "Reserve, room and times are those of {whose}; the peak is that of the best plan, slot by slot."
 )
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -64,60 +63,66 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def html_report(instance: Instance, tables: Tables, contenders: Sequence[Contender]) -> str:
-    """Write the page about plans of an instance.
+def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> str:
+    """Write the page about plans of an instance, whatever its objective.
 
     Parameters
     ----------
     instance : Instance
-    tables : Tables
-        Of `instance`.
-    contenders : sequence of Contender
-        In the order of the table; the fastest ones are drawn.
+    answers : sequence of (str, Solution)
+        At least one, in the order of the table, each with its name; the best ones are drawn.
 
     Returns
     -------
     str
         One HTML document that needs nothing else: no network, no other file.
     """
-    fastest = _fastest(contenders)
-    sections = overview(instance, None if fastest is None else fastest.report.boundaries)
+    name, best = _best(answers)
+    sections = overview(instance, best.report.boundaries)
     whose = "equal chunks, as many as the instance allows"
-    if fastest is not None:
-        whose = f"the chunks of the fastest plan, {fastest.name}"
-    scenes = make_scenes(tables, contenders)
-    library, pictures = _pictures(instance, tables, scenes) if scenes else ("", _nothing(contenders))
+    if best.report.boundaries is not None:
+        whose = f"the chunks of the best plan, {name}"
+    scenes = make_scenes(answers)
+    library, pictures = _pictures(instance, scenes) if scenes else ("", _nothing(answers))
     body = [
         f"<h1>{escape(instance.name)}</h1>",
         f'<p class="muted">{escape(instance.description or "")}</p>',
         f'<p class="muted">fingerprint {escape(instance.fingerprint)}</p>',
         "<h2>Plans and gaps</h2>",
-        text.methods_table(contenders),
-        f'<p class="muted">{ABOUT_GAPS}</p>',
-        _notes(contenders),
+        text.methods_table(answers),
+        f'<p class="muted">{ABOUT_GAPS.format(words=objective_of(instance).record.words)}</p>',
+        _notes(answers),
+        *_figures(name, best),
         pictures,
-        text.chunks_table(contenders),
+        text.chunks_table(answers),
         "<h2>Stages</h2>",
-        text.stages_table(sections["stages"], None if fastest is None else fastest.report.peak_memory_bytes),
+        text.stages_table(sections["stages"], best.report.peak_memory_bytes),
         f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}</p>',
         '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
         text.pairs(fields(instance), "instance"),
         "</div><div><h2>Sizes</h2>",
         text.pairs(text.sizes(sections["sizes"]), "sizes"),
         "<h2>Settings</h2>",
-        text.pairs(_settings(contenders, instance.fingerprint), "settings"),
+        text.pairs(_settings(answers, instance.fingerprint), "settings"),
         "<h2>Versions</h2>",
-        text.pairs(_versions(contenders), "versions"),
+        text.pairs(_versions(answers), "versions"),
         "</div></div>",
-        _embedded("mocap-reports", [{"name": c.name, **c.report.to_dict()} for c in contenders]),
+        _embedded("mocap-reports", [{"name": name, **each.report.to_dict()} for name, each in answers]),
     ]
     title = escape(f"{instance.name} - mocap-opt")
     return PAGE.format(title=title, style=_resource("page.css"), library=library, body="\n".join(body))
 
 
-def _pictures(instance: Instance, tables: Tables, scenes: Sequence[Scene]) -> tuple[str, str]:
+def _figures(name: str, best: Solution) -> list[str]:
+    """What the best plan comes to beside what is minimised, if the objective has such figures."""
+    rows = best.report.figure_texts if best.report.value_s is not None else []
+    return [f"<h2>The best plan, {escape(name)}</h2>", text.pairs(rows, "figures")] if rows else []
+
+
+def _pictures(instance: Instance, scenes: Sequence[Scene]) -> tuple[str, str]:
     """What goes into the head, and the section with the pictures."""
-    units = page_units(tables, min(scene.view.latency_s for scene in scenes))
+    tables = scenes[0].view.tables
+    units = page_units(tables, scenes[0].view.latency_s)
     plots = {
         "timeline": timeline(scenes, units, sample_sources(scenes, units)),
         "memory": memory_panel(tables, units),
@@ -128,7 +133,7 @@ def _pictures(instance: Instance, tables: Tables, scenes: Sequence[Scene]) -> tu
     library = Resources(mode="inline", components=["bokeh"]).render()
     described = [
         {
-            "latency": f"{format_seconds(scene.view.latency_s)} {scene.view.execution.value}",
+            "latency": scene.view.headline,
             "latency_s": scene.view.latency_s,
             "slots": scene.view.execution.value == "lockstep",
             "unit": units.time,
@@ -170,8 +175,9 @@ def _timeline_legend(scenes: Sequence[Scene]) -> str:
     if any(scene.view.transfers for scene in scenes):
         entries += [("remote KV read (below)", READ_COLOUR), ("remote KV write (above)", WRITE_COLOUR)]
     gradient = "linear-gradient(90deg,#471365,#2d708e,#1f968b,#9bd93c)"
+    what = "chunks" if all(len(scene.view.schedule) == 1 for scene in scenes) else "requests"
     return _legend(
-        entries, f'<span><i class="chunks" style="background:{gradient}"></i>chunks, first to last</span>'
+        entries, f'<span><i class="chunks" style="background:{gradient}"></i>{what}, first to last</span>'
     )
 
 
@@ -190,14 +196,17 @@ def _wafer_legend() -> str:
     return _legend([("no traffic", IDLE_COLOUR)], f"{parts}<span>a line per direction, on its right</span>")
 
 
-def _nothing(contenders: Sequence[Contender]) -> str:
-    said = said_once((c.name, c.report.reason) for c in contenders if c.report.reason is not None)
+def _nothing(answers: Sequence[tuple[str, Solution]]) -> str:
+    said = said_once((name, each.report.reason) for name, each in answers if each.report.reason is not None)
     return "<h2>No plan to draw</h2>" + "".join(f"<p>{escape(line)}</p>" for line in said)
 
 
-def _notes(contenders: Sequence[Contender]) -> str:
+def _notes(answers: Sequence[tuple[str, Solution]]) -> str:
     notes = said_once(
-        (c.name, note) for c in contenders for note in (c.report.reason, *c.report.notes) if note is not None
+        (name, note)
+        for name, each in answers
+        for note in (each.report.reason, *each.report.violations, *each.report.notes)
+        if note is not None
     )
     if not notes:
         return ""
@@ -206,29 +215,32 @@ def _notes(contenders: Sequence[Contender]) -> str:
     return f"<details><summary>{count}</summary><ul>{rows}</ul></details>"
 
 
-def _fastest(contenders: Sequence[Contender]) -> Contender | None:
-    known = [(c.report.latency_s, n) for n, c in enumerate(contenders) if c.report.latency_s is not None]
-    return contenders[min(known)[1]] if known else None
+def _best(answers: Sequence[tuple[str, Solution]]) -> tuple[str, Solution]:
+    """The best plan with its name; the first answer if none has a plan."""
+    known = [
+        (each.report.value_s, n) for n, (_, each) in enumerate(answers) if each.report.value_s is not None
+    ]
+    return answers[min(known)[1] if known else 0]
 
 
-def _settings(contenders: Sequence[Contender], fingerprint: str) -> list[tuple[str, str]]:
+def _settings(answers: Sequence[tuple[str, Solution]], fingerprint: str) -> list[tuple[str, str]]:
     """How each method was run; of a given plan, what it was made for and how it was judged."""
     rows = []
-    for c in contenders:
-        rows += [(f"{c.name}: {key}", plain(value)) for key, value in c.report.settings.items()]
-        if c.report.method is None:
-            made_for = None if c.assessment is None else c.assessment.plan.fingerprint
+    for name, answer in answers:
+        rows += [(f"{name}: {key}", plain(value)) for key, value in answer.report.settings.items()]
+        if answer.report.method is None:
+            made_for = None if answer.schedule is None else answer.schedule.requests[0].plan.fingerprint
             origin = "not said" if made_for is None else f"an instance with fingerprint {made_for}"
             rows += [
-                (f"{c.name}: made for", "this instance" if made_for == fingerprint else origin),
-                (f"{c.name}: execution", "the faster one, both replayed"),
-                (f"{c.name}: bounds", "those that need no plan"),
+                (f"{name}: made for", "this instance" if made_for == fingerprint else origin),
+                (f"{name}: execution", "the better one, both replayed"),
+                (f"{name}: bounds", "those that need no plan"),
             ]
     return rows
 
 
-def _versions(contenders: Sequence[Contender]) -> list[tuple[str, str]]:
-    found: dict[str, Any] = dict(contenders[0].report.versions) if contenders else {}
+def _versions(answers: Sequence[tuple[str, Solution]]) -> list[tuple[str, str]]:
+    found: dict[str, Any] = dict(answers[0][1].report.versions)
     return [(name, value or "not installed") for name, value in {**found, "bokeh": version("bokeh")}.items()]
 
 

@@ -233,17 +233,17 @@ def sample_sources(scenes: Sequence[Scene], units: Units) -> list[ColumnDataSour
 
 
 CHUNK_TIPS = """
-<b>stage @stage, chunk @chunk</b>: tokens @first to @last<br>
+<b>stage @stage, @label</b>: tokens @first to @last<br>
 starts @left{{0.000000}} {time}, computed @right{{0.000000}}, ends @end{{0.000000}}<br>
 before it: @before<br>after computing: @after<br>
 remote KV read: @read{{0.000}} {size}, written: @written{{0.000}} {size}
 """
 WAIT_TIPS = """
-<b>stage @stage, @kind{{custom}}</b> (chunk @chunk)<br>
+<b>stage @stage, @kind{{custom}}</b> (@label)<br>
 @left{{0.000000}} to @right{{0.000000}} {time}: @length{{0.000000}} {time}<br>limited by: @cause
 """
 TRANSFER_TIPS = """
-<b>stage @stage, chunk @chunk</b>: remote KV @read{{custom}}<br>
+<b>stage @stage, @label</b>: remote KV @read{{custom}}<br>
 @size{{0.000}} {size}, memories @memories<br>@left{{0.000000}} to @right{{0.000000}} {time}
 """
 
@@ -317,11 +317,11 @@ def _renderer(plot: figure, scene: Scene, number: int, kind: str) -> GlyphRender
         "visible": number == 0,
     }
     if kind == "chunks":
-        count = scene.view.plan.chunks
+        count = int(scene.chunks["shade"].max()) + 1
         colours = viridis(256)[int(255 * CHUNK_RANGE[0]) : int(255 * CHUNK_RANGE[1])]
         mapper = LinearColorMapper(colours, low=0, high=max(count - 1, 1))
-        thin = scene.view.tables.stages * count > 2000
-        fill = {"field": "chunk", "transform": mapper}
+        thin = len(scene.chunks["shade"]) > 2000
+        fill = {"field": "shade", "transform": mapper}
         return plot.hbar(
             y="stage", height=0.86, fill_color=fill, line_color=None if thin else "white", **look
         )

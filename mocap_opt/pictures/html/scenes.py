@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.pictures.palette import byte_unit, time_unit
-from mocap_opt.pictures.run_view import RunView, view_run
+from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.activity import WAITS, Activity
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.replay.transfers import Kind
-from mocap_opt.solving.side_by_side import Contender
+from mocap_opt.solving.solution import Solution
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_BARS = 40_000
@@ -84,34 +84,29 @@ def page_units(tables: Tables, latency_s: float) -> Units:
     return Units(time, scale * float(tables.tick_s), size, per_byte)
 
 
-def make_scenes(tables: Tables, contenders: Sequence[Contender]) -> list[Scene]:
-    """Scenes of the fastest plans, each in its faster execution first, until `MOST_BARS` are reached.
+def make_scenes(answers: Sequence[tuple[str, Solution]]) -> list[Scene]:
+    """Scenes of the best plans, each in the reported execution first, until `MOST_BARS` are reached.
 
     Parameters
     ----------
-    tables : Tables
-    contenders : sequence of Contender
-        Those without a plan are passed over.
+    answers : sequence of (str, Solution)
+        Of one instance, each with its name; those without a plan are passed over.
     """
     ranked = sorted(
-        (c for c in contenders if c.assessment is not None),
-        key=lambda c: c.assessment.latency if c.assessment else 0,
+        (value, n) for n, (_, answer) in enumerate(answers) if (value := answer.report.value_s) is not None
     )
-    if not ranked or ranked[0].report.latency_s is None:
-        return []
-    units = page_units(tables, ranked[0].report.latency_s)
     scenes: list[Scene] = []
+    units: Units | None = None
     bars = 0
-    for contender in ranked:
-        assessment = contender.assessment
-        if assessment is None:
-            continue
-        bars += 2 * tables.stages * assessment.plan.chunks
+    for _, n in ranked:
+        name, answer = answers[n]
+        executions = sorted(Execution, key=lambda each: each.value != answers[n][1].report.execution)
+        views = [view_answer(answer, each) for each in executions]
+        bars += sum(view.tables.stages * len(view.chunks) for view in views)
         if scenes and bars > MOST_BARS:
             break
-        executions = sorted(Execution, key=lambda e: e is not assessment.execution)
-        views = (view_run(tables, assessment.plan, execution) for execution in executions)
-        scenes.extend(_scene(contender.name, view, units) for view in views)
+        units = units or page_units(views[0].tables, views[0].latency_s)
+        scenes.extend(_scene(name, view, units) for view in views)
     return scenes
 
 
@@ -130,9 +125,17 @@ def _scene(name: str, view: RunView, units: Units) -> Scene:
     )
 
 
+def _labels(view: RunView) -> list[str]:
+    """What every chunk is called: its number, and of several requests its request's name."""
+    if len(view.schedule) == 1:
+        return [f"chunk {chunk}" for _, chunk in view.chunks]
+    names = [request.name or f"#{n}" for n, request in enumerate(view.schedule)]
+    return [f"request {names[n]}, chunk {chunk}" for n, chunk in view.chunks]
+
+
 def _chunks(view: RunView, units: Units) -> Columns:
     """A row per chunk and stage: its times, its waits and its remote traffic."""
-    shape = (view.tables.stages, view.plan.chunks)
+    shape = (view.tables.stages, len(view.chunks))
     columns = {name: np.zeros(shape) for name in ("left", "right", "end", "read", "written")}
     waits: dict[str, dict[tuple[int, int], list[str]]] = {"before": {}, "after": {}}
     for interval in view.intervals:
@@ -148,26 +151,32 @@ def _chunks(view: RunView, units: Units) -> Columns:
     for transfer in view.transfers:
         name = "read" if transfer.kind is Kind.READ else "written"
         columns[name][transfer.stage, transfer.chunk] = transfer.size * units.per_byte
-    stage, chunk = np.indices(shape, dtype=np.int32)
-    bounds = np.array(view.plan.boundaries, dtype=np.int32)
-    tokens = {"first": np.broadcast_to(bounds[:-1], shape), "last": np.broadcast_to(bounds[1:], shape)}
-    whole: Columns = {"stage": stage, "chunk": chunk, **tokens, **columns}
+    stage = np.indices(shape, dtype=np.int32)[0]
+    plans = [request.plan.boundaries for request in view.schedule]
+    tokens = {
+        end: np.broadcast_to(np.array([plans[n][j + k] for n, j in view.chunks], dtype=np.int32), shape)
+        for k, end in enumerate(("first", "last"))
+    }
+    # One request shows its chunks by their colours, several show which chunk is whose.
+    several = len(plans) > 1
+    shades = np.array([n if several else j for n, j in view.chunks], dtype=np.int32)
+    whole: Columns = {"stage": stage, "shade": np.broadcast_to(shades, shape), **tokens, **columns}
     numbers = {name: np.ascontiguousarray(values).ravel() for name, values in whole.items()}
     # Row by row, as the arrays are flattened.
     texts = {
         side: [", ".join(found.get(at, ("nothing",))) for at in np.ndindex(shape)]
         for side, found in waits.items()
     }
-    return {**numbers, **texts}
+    return {**numbers, **texts, "label": _labels(view) * shape[0]}
 
 
 def _waits(view: RunView, units: Units) -> Columns:
-    rows = [i for i in view.intervals if i.activity is not Activity.COMPUTE]
+    rows, labels = [i for i in view.intervals if i.activity is not Activity.COMPUTE], _labels(view)
     left = np.array([float(i.start) for i in rows]) * units.per_tick
     right = np.array([float(i.end) for i in rows]) * units.per_tick
     return {
         "stage": np.array([i.stage for i in rows], dtype=np.int32),
-        "chunk": np.array([i.chunk for i in rows], dtype=np.int32),
+        "label": [labels[i.chunk] for i in rows],
         "left": left,
         "right": right,
         "length": right - left,
@@ -177,12 +186,12 @@ def _waits(view: RunView, units: Units) -> Columns:
 
 
 def _transfers(view: RunView, units: Units) -> Columns:
-    rows = view.transfers
+    rows, labels = view.transfers, _labels(view)
     reads = np.array([t.kind is Kind.READ for t in rows], dtype=bool)
     return {
         "y": np.array([t.stage for t in rows], dtype=np.float64) + np.where(reads, 0.34, -0.34),
         "stage": np.array([t.stage for t in rows], dtype=np.int32),
-        "chunk": np.array([t.chunk for t in rows], dtype=np.int32),
+        "label": [labels[t.chunk] for t in rows],
         "left": np.array([float(t.start) for t in rows]) * units.per_tick,
         "right": np.array([float(t.end) for t in rows]) * units.per_tick,
         "size": np.array([t.size for t in rows], dtype=np.float64) * units.per_byte,

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.overrides import plain
 from mocap_opt.pictures.palette import byte_unit, time_unit
-from mocap_opt.solving.report import Report
-from mocap_opt.solving.side_by_side import Contender
+from mocap_opt.solving.solution import Solution
 from mocap_opt.units import format_chunks, format_percent, format_seconds
 
 Cell = tuple[str, str, Any]
@@ -90,19 +90,37 @@ def in_one_unit(values: Iterable[float | None], scale: float) -> list[str]:
     return ["-" if value is None else f"{value:,.{max(0, 5 - whole)}f}" for value in scaled]
 
 
-def chunks_table(contenders: Sequence[Contender]) -> str:
-    """The lengths of each plan's chunks."""
-    rows = []
-    for c in contenders:
-        lengths = None if c.report.boundaries is None else format_chunks(c.report.boundaries)
-        rows.append([("name", c.name, c.name), ("lengths", lengths or "-", c.report.boundaries)])
+def chunks_table(answers: Sequence[tuple[str, Solution]]) -> str:
+    """The lengths of the chunks of each plan, of several requests a row per request.
+
+    Parameters
+    ----------
+    answers : sequence of (str, Solution)
+        Each with its name.
+    """
+    rows: list[list[Cell]] = []
+    for name, answer in answers:
+        requests = () if answer.schedule is None else answer.schedule.requests
+        for request in requests:
+            whose = f"{name}, request {request.name}" if len(requests) > 1 else name
+            points = list(request.plan.boundaries)
+            rows.append([("name", whose, whose), ("lengths", format_chunks(points), points)])
+        if not requests:
+            rows.append([("name", name, name), ("lengths", "-", None)])
     return table([("plan", False), ("lengths of its chunks, tokens", False)], rows, "chunks")
 
 
-def methods_table(contenders: Sequence[Contender]) -> str:
-    """A row per plan or method with the figures of its report."""
-    reports = [c.report for c in contenders]
-    times = ("latency_s", "lower_bound_s", "lockstep_latency_s", "event_latency_s")
+def methods_table(answers: Sequence[tuple[str, Solution]]) -> str:
+    """A row per plan or method with the figures of its report.
+
+    Parameters
+    ----------
+    answers : sequence of (str, Solution)
+        Of one instance, each with its name.
+    """
+    reports = [answer.report for _, answer in answers]
+    record = Objective(reports[0].objective).record
+    times = ("value_s", "lower_bound_s", "lockstep_value_s", "event_value_s")
     known = [getattr(r, key) for r in reports for key in times if getattr(r, key) is not None]
     scale, unit = time_unit(max(known, default=1.0))
     written = {key: in_one_unit([getattr(r, key) for r in reports], scale) for key in times}
@@ -110,7 +128,7 @@ def methods_table(contenders: Sequence[Contender]) -> str:
     headers = [
         ("plan", False),
         ("status", False),
-        (f"latency, {unit}", True),
+        (f"{record.words}, {unit}", True),
         (f"lower bound, {unit}", True),
         ("gap", True),
         ("execution", False),
@@ -121,30 +139,29 @@ def methods_table(contenders: Sequence[Contender]) -> str:
         ("chunks", True),
         ("run time, s", True),
     ]
-    rows = [
-        _method(c.name, c.report, {key: texts[n] for key, texts in written.items()})
-        for n, c in enumerate(contenders)
-    ]
+    rows = []
+    for n, (name, answer) in enumerate(answers):
+        report = answer.report
+        bound = "-" if report.bound_name is None else f"{report.bound_name} ({report.bound_evidence})"
+        shown = None if report.value_s is None else answer.schedule
+        chunks = None if shown is None else sum(request.plan.chunks for request in shown)
+        rows.append(
+            [
+                ("name", name, name),
+                ("status", report.status_text, report.status.value),
+                (f"{record.figure}_s", written["value_s"][n], report.value_s),
+                ("lower_bound_s", written["lower_bound_s"][n], report.lower_bound_s),
+                ("gap", format_percent(report.gap), report.gap),
+                ("execution", report.execution or "-", report.execution),
+                (f"lockstep_{record.figure}_s", written["lockstep_value_s"][n], report.lockstep_value_s),
+                (f"event_{record.figure}_s", written["event_value_s"][n], report.event_value_s),
+                ("lockstep_gap", format_percent(report.lockstep_gap), report.lockstep_gap),
+                ("bound_name", bound, report.bound_name),
+                ("chunks", "-" if chunks is None else str(chunks), chunks),
+                ("runtime_s", f"{report.runtime_s:.2f}", report.runtime_s),
+            ]
+        )
     return table(headers, rows, "methods")
-
-
-def _method(name: str, report: Report, times: Mapping[str, str]) -> list[Cell]:
-    bound = "-" if report.bound_name is None else f"{report.bound_name} ({report.bound_evidence})"
-    chunks = None if report.boundaries is None else len(report.boundaries) - 1
-    return [
-        ("name", name, name),
-        ("status", report.status_text, report.status.value),
-        ("latency_s", times["latency_s"], report.latency_s),
-        ("lower_bound_s", times["lower_bound_s"], report.lower_bound_s),
-        ("gap", format_percent(report.gap), report.gap),
-        ("execution", report.execution or "-", report.execution),
-        ("lockstep_latency_s", times["lockstep_latency_s"], report.lockstep_latency_s),
-        ("event_latency_s", times["event_latency_s"], report.event_latency_s),
-        ("lockstep_gap", format_percent(report.lockstep_gap), report.lockstep_gap),
-        ("bound_name", bound, report.bound_name),
-        ("chunks", "-" if chunks is None else str(chunks), chunks),
-        ("runtime_s", f"{report.runtime_s:.2f}", report.runtime_s),
-    ]
 
 
 STAGE_COLUMNS = (

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mocap_opt.calibration.fit import Fit
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.pictures.palette import BOUND_COLOUR, PLAN_COLOUR, time_unit
 from mocap_opt.pictures.plots.style import chunk_colours
 from mocap_opt.solvers.outcome import Status
@@ -23,36 +24,31 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     ----------
     ax : Axes
     rows : sequence of mapping
-        Of one instance, as `mocap_opt.compare` or ``mocap-opt compare --json`` gives them: ``method``,
-        ``latency_s``, ``lockstep_latency_s``, ``event_latency_s``, ``lower_bound_s``, ``gap``,
-        ``status``; None where unknown.
+        Of one instance, as `mocap_opt.compare` or ``mocap-opt compare --json`` gives them: ``objective``,
+        ``method``, what is minimised with both its executions (``latency_s``, ``lockstep_latency_s``,
+        ``event_latency_s``), ``lower_bound_s``, ``gap``, ``status``; None where unknown.
 
     Returns
     -------
     Axes
         The one given.
     """
-    known = [float(row["latency_s"]) for row in rows if row["latency_s"] is not None]
+    record = Objective(rows[0].get("objective", Objective.LATENCY) if rows else Objective.LATENCY).record
+    own, *executions = (f"{kind}{record.figure}_s" for kind in ("", "lockstep_", "event_"))
+    known = [float(row[key]) for row in rows for key in (own, *executions) if row[key] is not None]
     lower = [float(row["lower_bound_s"]) for row in rows if row["lower_bound_s"] is not None]
     scale, unit = time_unit(max(known + lower, default=1.0))
     for place, row in enumerate(rows):
-        if row["latency_s"] is None:
+        if row[own] is None:
             text = Status(row["status"]).words
             ax.text(0, place, f"  {text}", va="center", color="#555555")
             continue
-        ax.barh(place, row["latency_s"] * scale, height=0.62, color=PLAN_COLOUR, alpha=0.35)
+        ax.barh(place, row[own] * scale, height=0.62, color=PLAN_COLOUR, alpha=0.35)
         gap = "" if row["gap"] is None else f"   gap {format_percent(row['gap'])}"
-        executions = [
-            row[key] * scale for key in ("lockstep_latency_s", "event_latency_s") if row[key] is not None
-        ]
-        text = f"{row['latency_s'] * scale:.4g} {unit}{gap}"
-        ax.annotate(
-            text, (max(executions), place), (9, 0), textcoords="offset points", va="center", fontsize=8
-        )
-        for key, marker, face in (
-            ("lockstep_latency_s", "s", "white"),
-            ("event_latency_s", "o", PLAN_COLOUR),
-        ):
+        ends = [row[key] * scale for key in executions if row[key] is not None]
+        text = f"{row[own] * scale:.4g} {unit}{gap}"
+        ax.annotate(text, (max(ends), place), (9, 0), textcoords="offset points", va="center", fontsize=8)
+        for key, marker, face in zip(executions, "so", ("white", PLAN_COLOUR), strict=True):
             if row[key] is not None:
                 ax.plot(row[key] * scale, place, marker, mfc=face, mec=PLAN_COLOUR, markersize=6)
     if known:
@@ -60,11 +56,10 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
         ax.plot([], [], "o", color=PLAN_COLOUR, label="event-driven")
     if lower:
         ax.axvline(max(lower) * scale, color=BOUND_COLOUR, linewidth=1.6, label="best bound on any execution")
-    both = [float(r[k]) for r in rows for k in ("lockstep_latency_s", "event_latency_s") if r[k] is not None]
-    ax.set_xlim(0, 1.28 * max(both + lower, default=1.0) * scale)
+    ax.set_xlim(0, 1.28 * max(known + lower, default=1.0) * scale)
     ax.set_yticks(range(len(rows)), [str(row["method"]) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(f"latency, {unit}")
+    ax.set_xlabel(f"{record.words}, {unit}")
     ax.set_ylabel("method")
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#E5E5E5")
@@ -81,8 +76,10 @@ LONG = 30
 """From a solve this many times as long as its first news takes, the axis of time is logarithmic."""
 
 
-def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None) -> Axes:
-    """Draw the reported latency and the lower bound on any execution as they improve.
+def bounds(
+    ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None, words: str = "latency"
+) -> Axes:
+    """Draw what is minimised and the lower bound on any execution as they improve.
 
     Parameters
     ----------
@@ -91,6 +88,8 @@ def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None
         In order of time; what is unknown is not drawn.
     end_s : float, optional
         When the solve ended, seconds; default: at the last progress.
+    words : str
+        What is minimised.
 
     Returns
     -------
@@ -111,7 +110,7 @@ def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None
     scale, unit = time_unit(max(final))
     # The plan's line is wider, so that it can be seen behind a bound that meets it.
     for points, colour, name, width in (
-        (plans, PLAN_COLOUR, "best plan (reported latency)", 4.0),
+        (plans, PLAN_COLOUR, f"best plan (reported {words})", 4.0),
         (lower, BOUND_COLOUR, "best lower bound on any execution", 1.6),
     ):
         if points:
@@ -133,7 +132,7 @@ def bounds(ax: Axes, progress: Sequence[Progress], *, end_s: float | None = None
     else:
         ax.set_xlim(0, end * 1.02 or 1.0)
         ax.set_xlabel("solve time, s")
-    ax.set_ylabel(f"latency, {unit}")
+    ax.set_ylabel(f"{words}, {unit}")
     hidden = [v for _, v in plans if v > FAR * max(final)]
     if hidden:
         factor, unit_of_it = time_unit(hidden[0])

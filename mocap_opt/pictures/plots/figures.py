@@ -22,7 +22,6 @@ from mocap_opt.pictures.run_view import RunView
 from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.tables.layout import Layout
-from mocap_opt.units import format_seconds
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -59,18 +58,20 @@ def mesh_figure(layout: Layout, view: RunView) -> Figure:
         return _figure(ax)
 
 
-def bounds_figure(name: str, progress: Sequence[Progress], *, end_s: float | None = None) -> Figure:
+def bounds_figure(
+    name: str, progress: Sequence[Progress], *, end_s: float | None = None, words: str = "latency"
+) -> Figure:
     """Plan and bound over the time of a solve of the instance called `name`.
 
     Parameters
     ----------
     name : str
-    progress, end_s
+    progress, end_s, words
         As for `bounds`.
     """
     with look():
         ax = _axes(7.5, 3.6)
-        _title(bounds(ax, progress, end_s=end_s), name)
+        _title(bounds(ax, progress, end_s=end_s, words=words), name)
         return _figure(ax)
 
 
@@ -151,12 +152,10 @@ def _title(ax: Axes, text: str) -> None:
 
 
 def _run_title(view: RunView) -> str:
-    latency, count = format_seconds(view.latency_s), len(view.chunks)
-    if view.endless:
-        period = "" if view.period is None else f"period {format_seconds(view.tables.seconds(view.period))} "
-        work = f"the first {len(view.schedule)} requests"
-        return f"{view.tables.name}: {period}{view.execution.value}, {work}"
+    count = len(view.chunks)
     work = f"{count} chunk{'s' if count != 1 else ''}"
-    if len(view.schedule) > 1:
+    if view.endless:
+        work = f"the first {len(view.schedule)} requests"
+    elif len(view.schedule) > 1:
         work = f"{len(view.schedule)} requests, {work}"
-    return f"{view.tables.name}: {latency} {view.execution.value}, {work}"
+    return f"{view.tables.name}: {view.headline}, {work}"

@@ -29,7 +29,8 @@ from mocap_opt.questions.tradeoffs.curve import (
     front,
 )
 from mocap_opt.questions.tradeoffs.sweep import BOUNDING, NOT_REACHED, layout_choices
-from mocap_opt.replay.evaluation import Execution, PeriodAssessment, assess_period
+from mocap_opt.replay.evaluation import Assessment, Execution, assess_schedule
+from mocap_opt.replay.steady_state import EventPeriod
 from mocap_opt.search.period_starts import starts
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.period_search import best_period
@@ -222,11 +223,11 @@ class _Search:
         made = next((periodic for periodic, _ in starts(each.tables, (), late)), None)
         each.settle(NO_PLAN)
         if made is not None:
-            self._take(each, [assess_period(made)], FIRST_PLAN)
+            self._take(each, [assess_schedule(made)], FIRST_PLAN)
 
     def search(
         self,
-        explore: Callable[[_Waiting, Deadline], Iterable[PeriodAssessment]],
+        explore: Callable[[_Waiting, Deadline], Iterable[Assessment]],
         tell: Callable[[Variant], None] | None,
     ) -> None:
         """Search what can still win; nothing is left to gain where a point meets both bounds.
@@ -247,7 +248,7 @@ class _Search:
             if tell is not None:
                 tell(each.variant)
 
-    def _take(self, each: _Waiting, found: Iterable[PeriodAssessment], outcome: str) -> None:
+    def _take(self, each: _Waiting, found: Iterable[Assessment], outcome: str) -> None:
         """Add plans to the curve; the outcome is as said if there are any."""
         assert each.tables is not None
         plans = list(found)
@@ -303,7 +304,7 @@ def _explored(
     gap: float,
     seed: int,
     callback: Callable[[Progress], None] | None,
-) -> Iterator[PeriodAssessment]:
+) -> Iterator[Assessment]:
     """Plans of a variant: all boundaries and spacings if they are few, and what the search replays.
 
     Where memory is no obstacle the former are all there is, since moving KV only adds traffic.
@@ -319,7 +320,7 @@ def _explored(
     yield from search.judged
 
 
-def _all_plans(tables: Tables, late: Deadline) -> Iterator[PeriodAssessment]:
+def _all_plans(tables: Tables, late: Deadline) -> Iterator[Assessment]:
     orders = home_orders(tables)
     for cuts in combinations(range(1, tables.steps), tables.max_chunks - 1):
         indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
@@ -330,15 +331,15 @@ def _all_plans(tables: Tables, late: Deadline) -> Iterator[PeriodAssessment]:
                 if late.expired:
                     return
                 if periodic is not None:
-                    yield assess_period(periodic)
+                    yield assess_schedule(periodic)
 
 
-def _points(found: Iterable[PeriodAssessment], variant: Variant, tables: Tables) -> Iterator[Point]:
+def _points(found: Iterable[Assessment], variant: Variant, tables: Tables) -> Iterator[Point]:
     """Either execution of every plan."""
     tick = tables.tick_s
     for each in found:
-        lockstep, event, periodic = each.lockstep, each.event, each.periodic
+        lockstep, event, periodic = each.lockstep, each.event, each.schedule
         exact = replace(variant, chunks=periodic.plan.chunks)
         yield Point(lockstep.latency * tick, lockstep.period * tick, Execution.LOCKSTEP, periodic, exact)
-        if event.period is not None and event.latency is not None:
+        if isinstance(event, EventPeriod) and event.period is not None and event.latency is not None:
             yield Point(event.latency * tick, event.period * tick, Execution.EVENT, periodic, exact)

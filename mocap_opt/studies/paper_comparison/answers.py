@@ -22,9 +22,9 @@ from mocap_opt.schedule.requests import build_requests
 from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.api import evaluate, solve
 from mocap_opt.solving.period_search import best_period, period_of_method
-from mocap_opt.solving.stream import solve as solve_stream
-from mocap_opt.solving.stream_report import StreamReport, evaluate_stream
+from mocap_opt.solving.report import Report
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -101,7 +101,7 @@ def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[
         found = period_of_method(tables, method)
         if found.assessment is None:
             return answer(Status.UNKNOWN, reason=found.reason)
-        plan = found.assessment.periodic.plan
+        plan = found.assessment.schedule.plan
         return answer(Status.FEASIBLE, tables.seconds(found.assessment.period), chunks=plan.chunks)
     search = best_period(tables, deadline=Deadline(time_limit_s))
     # On a busy machine the limit may pass before the search comes to a method it is compared with.
@@ -111,12 +111,12 @@ def answer_period(instance: Instance, method: str, time_limit_s: float) -> dict[
             continue
         found = period_of_method(tables, name)
         if found.assessment is not None:
-            search.judge(found.assessment.periodic, name)
+            search.judge(found.assessment.schedule, name)
     bound = None if search.headline is None else tables.seconds(search.headline.ticks)
     if search.best is None:
         status = Status.UNKNOWN if search.infeasible is None else Status.INFEASIBLE
         return answer(status, bound=bound, reason=search.infeasible or "no plan was found")
-    gap, plan = search.current_gap, search.best.periodic.plan
+    gap, plan = search.current_gap, search.best.schedule.plan
     status = Status.OPTIMAL if gap is not None and gap <= search.gap else Status.FEASIBLE
     value = tables.seconds(search.best.period)
     return answer(status, value, bound, gap, plan.chunks, search.found_by)
@@ -159,30 +159,30 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     """
     requests = build_requests(instance)
     tables = requests[0].tables
-    found: list[tuple[str, StreamReport]] = []
+    found: list[tuple[str, Report]] = []
     reasons: list[str] = []
     for name in COMPARED if method == JOINT else (method,):
         sequence, reason = _sequence(tables, name, len(requests))
         if sequence is None:
             reasons.append(reason)
         else:
-            found.append((name, evaluate_stream(instance, requests, sequence).report))
+            found.append((name, evaluate(instance, sequence).report))
     if method == JOINT:
-        planned = solve_stream(instance, time_limit_s=time_limit_s).report
-        if planned.makespan_s is not None:
+        planned = solve(instance, time_limit_s=time_limit_s).report
+        if planned.value_s is not None:
             found.append(("stream planner", planned))
         if not any(report.gap is not None and report.gap <= NEAR for _, report in found):
             endless = best_period(tables, deadline=Deadline(time_limit_s / 2)).best
             if endless is not None:
-                periodic = endless.periodic
+                periodic = endless.schedule
                 sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)
-                found.append(("period", evaluate_stream(instance, requests, sequence).report))
-    known = [(report.makespan_s, name, report) for name, report in found if report.makespan_s is not None]
+                found.append(("period", evaluate(instance, sequence).report))
+    known = [(report.value_s, name, report) for name, report in found if report.value_s is not None]
     if not known:
         return answer(Status.UNKNOWN, reason=reasons[0] if method != JOINT else "no sequence was found")
     makespan, name, best = min(known, key=lambda each: each[0])
     chunks = best.completions[0]["chunks"]
-    return answer(Status(best.status), makespan, best.lower_bound_s, best.gap, chunks, name)
+    return answer(best.status, makespan, best.lower_bound_s, best.gap, chunks, name)
 
 
 def _sequence(tables: Tables, name: str, count: int) -> tuple[Schedule | None, str]:

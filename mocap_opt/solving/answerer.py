@@ -1,0 +1,363 @@
+"""How an instance is answered, whatever its objective: the base of all who answer.
+
+A new objective is a module with an `Answerer` called ``ANSWERER`` and a row of
+`mocap_opt.instance.objectives.OBJECTIVES` that names it.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mocap_opt.bounds import Bound, Infeasibility, best
+from mocap_opt.instance.objectives import Objective
+from mocap_opt.memory_budget import memory_budget
+from mocap_opt.replay.evaluation import Assessment, Execution, assess_schedule
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.verify import schedule_memory, schedule_violations
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.incumbent import Progress
+from mocap_opt.solving.report import Report, covering, relative_gap
+from mocap_opt.solving.solution import Found, Settings, Solution, wanted_execution
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables.cost_tables import Tables
+
+if TYPE_CHECKING:
+    from mocap_opt.instance import Instance
+
+NOT_FOUND = "no feasible plan was found"
+"""Why there is no plan where nothing more is known."""
+
+BoundsFound = tuple[Tables, list[Bound], Infeasibility | None]
+"""Tables of the first request, bounds on what is minimised, and the proof that there is no plan."""
+
+
+class Answerer(ABC):
+    """Who answers the instances of one objective.
+
+    Attributes
+    ----------
+    objective : Objective
+    """
+
+    objective: Objective
+
+    of_search: ClassVar[Mapping[str, Any]] = {}
+    """Figures that a search adds, as they are where none was made."""
+
+    @abstractmethod
+    def search(
+        self,
+        instance: Instance,
+        asked: Settings,
+        deadline: Deadline,
+        callback: Callable[[Progress], None] | None = None,
+        known: Solution | None = None,
+    ) -> Found:
+        """Look for a schedule and for bounds.
+
+        Parameters
+        ----------
+        instance : Instance
+        asked : Settings
+        deadline : Deadline
+            Of the time limit that is asked for.
+        callback : callable, optional
+            Told of every better value or bound; its ``latency_s`` is what is minimised.
+        known : Solution, optional
+            An earlier one of the same instance.
+        """
+
+    @abstractmethod
+    def read(self, instance: Instance, plan: Any, tables: Tables | None) -> Schedule:
+        """Take a plan as users hand it in: as a schedule, or as what a plan file holds.
+
+        Parameters
+        ----------
+        instance : Instance
+        plan : Plan, Schedule or mapping
+        tables : Tables, optional
+            Of the instance, if already built.
+
+        Raises
+        ------
+        InputError
+            If it is no plan for the instance, listing every problem.
+        """
+
+    @abstractmethod
+    def bounds_on(self, instance: Instance, schedule: Schedule) -> Sequence[Bound]:
+        """Bounds that need no plan and little time, ticks.
+
+        Parameters
+        ----------
+        instance : Instance
+        schedule : Schedule
+            Of its requests.
+        """
+
+    @abstractmethod
+    def bound(
+        self,
+        instance: Instance,
+        deadline: Deadline,
+        *,
+        quick: bool = False,
+        on_note: Callable[[str], None] = lambda note: None,
+        on_bound: Callable[[str], None] = lambda name: None,
+    ) -> BoundsFound:
+        """Bound what is minimised, or prove that there is no plan; see `mocap_opt.solving.api.bound`.
+
+        Parameters
+        ----------
+        instance : Instance
+        deadline : Deadline
+        quick, on_note, on_bound
+            As there.
+        """
+
+    def value(self, found: Assessment, execution: Execution) -> Fraction | None:
+        """What is minimised, in one execution, as the bounds count it; ticks, None where it is unknown.
+
+        Parameters
+        ----------
+        found : Assessment
+        execution : Execution
+        """
+        return found.value_in(execution)
+
+    def reported(self, found: Assessment) -> Execution:
+        """The execution in which what is minimised is smaller; lockstep where both are equal."""
+        values = {execution: self.value(found, execution) for execution in Execution}
+        known = {execution: value for execution, value in values.items() if value is not None}
+        return min(known, key=lambda each: known[each])
+
+    def divisor(self, instance: Instance) -> int:
+        """By what reports divide what the bounds count; the number of requests where they say a mean."""
+        return 1
+
+    def figures(self, instance: Instance, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
+        """What else the objective reports; every key also without a plan.
+
+        Parameters
+        ----------
+        instance : Instance
+        found : Assessment or None
+        bound : Bound or None
+            The best one on what is minimised, in any execution.
+        """
+        return {}
+
+    def solve(
+        self,
+        instance: Instance,
+        asked: Settings,
+        *,
+        callback: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+        known: Solution | None = None,
+    ) -> Solution:
+        """Find a schedule and say how far from the best possible it is.
+
+        Parameters
+        ----------
+        instance, asked, callback, known
+            As for `search`.
+        stop : threading.Event, optional
+            Set it from outside to stop early with the best schedule so far.
+        """
+        deadline = Deadline(asked.time_limit_s, stop)
+        with memory_budget(asked.memory_budget_bytes):
+            found = self.search(instance, asked, deadline, callback, known)
+        method = "joint" if asked.method == "auto" else asked.method
+        schedule = None if found.best is None else _stamped(found.best.schedule, instance.fingerprint)
+        return self._answer(instance, found, schedule, deadline, method, asked)
+
+    def evaluate(
+        self,
+        instance: Instance,
+        plan: Any,
+        *,
+        tables: Tables | None = None,
+        bounds: Sequence[Bound] | None = None,
+    ) -> Solution:
+        """Verify and replay a given plan, and set it against the bounds.
+
+        Parameters
+        ----------
+        instance : Instance
+        plan, tables
+            As for `read`.
+        bounds : sequence of Bound, optional
+            Known ones; by default those that need no plan are computed.
+        """
+        deadline = Deadline()
+        schedule = self.read(instance, plan, tables)
+        broken = [str(each) for each in schedule_violations(schedule)]
+        if instance.workload.order == "given" and schedule.order != tuple(range(len(schedule))):
+            broken.insert(0, "the requests do not run in the order given")
+        if not broken and bounds is None:
+            bounds = self.bounds_on(instance, schedule)
+        made_for = {each.plan.fingerprint for each in schedule} - {None, instance.fingerprint}
+        notes = [
+            f"the plan was made for an instance with fingerprint {each}, not {instance.fingerprint}"
+            for each in sorted(filter(None, made_for))
+        ]
+        found = Found(
+            tables=schedule.machine,
+            best=None if broken else assess_schedule(schedule),
+            bounds=() if broken or bounds is None else bounds,
+            infeasible=f"the plan breaks {len(broken)} rule(s)" if broken else None,
+            notes=notes,
+        )
+        answer = self._answer(instance, found, schedule, deadline)
+        return replace(answer, report=replace(answer.report, violations=broken))
+
+    def against(
+        self,
+        instance: Instance,
+        answer: Solution,
+        bounds: Sequence[Bound],
+        proof: str | None,
+        reason: str | None,
+    ) -> Solution:
+        """Set an answer against other bounds; for `mocap_opt.solving.comparison`.
+
+        Parameters
+        ----------
+        instance : Instance
+        answer : Solution
+        bounds : sequence of Bound
+        proof : str or None
+            Why there is no plan, if that is proved.
+        reason : str or None
+            What kept the method from going on, if something did.
+
+        Raises
+        ------
+        BoundBeatenError
+            If the plan beats a bound.
+        """
+        report = answer.report
+        if answer.assessment is None and proof is not None and report.status is not Status.INFEASIBLE:
+            report = replace(report, status=Status.INFEASIBLE, reason=proof)
+        report = report if reason is None else replace(report, reason=reason)
+        judged = self._judged(instance, report, answer.tables, answer.assessment, bounds)
+        return replace(answer, report=judged, bounds=tuple(bounds))
+
+    def _answer(
+        self,
+        instance: Instance,
+        found: Found,
+        schedule: Schedule | None,
+        deadline: Deadline,
+        method: str | None = None,
+        asked: Settings | None = None,
+    ) -> Solution:
+        """Put what was found in seconds."""
+        settings = {} if asked is None else asdict(asked)
+        report = Report(
+            instance=instance.name,
+            fingerprint=instance.fingerprint,
+            objective=self.objective.value,
+            method=method,
+            status=Status.UNKNOWN if found.infeasible is None else Status.INFEASIBLE,
+            solver=found.solver,
+            build_s=sum(run.build_s for run in found.programs),
+            solve_s=sum(run.solve_s for run in found.programs),
+            found_by=found.found_by,
+            reason=None if found.best is not None else found.infeasible or found.reason or NOT_FOUND,
+            notes=list(found.notes),
+            programs=list(found.programs),
+            steps=list(found.steps),
+            figures={**self.of_search, **found.figures},
+            settings={name: value for name, value in settings.items() if name not in ("method", "solver")},
+        )
+        report = replace(report, versions={**report.versions, **found.versions})
+        report = self._judged(instance, report, found.tables, found.best, found.bounds)
+        report = replace(report, runtime_s=deadline.elapsed_s)
+        return Solution(report, schedule, found.best, tuple(found.bounds), found.tables, tuple(found.trials))
+
+    def _judged(
+        self,
+        instance: Instance,
+        report: Report,
+        tables: Tables,
+        found: Assessment | None,
+        bounds: Sequence[Bound],
+    ) -> Report:
+        """Set a report's plan against bounds: its figures, the bounds that cover them, the gaps, the status.
+
+        Raises
+        ------
+        BoundBeatenError
+            If a replay beats a bound that covers it.
+        """
+        wanted = wanted_execution(report.settings.get("execution", "best"))
+        bounds = () if report.status is Status.INFEASIBLE else bounds
+        anywhere, lockstep = best(bounds, covering(wanted)), best(bounds, covering(Execution.LOCKSTEP))
+        divisor = self.divisor(instance)
+
+        def seconds(ticks: Fraction | int | None) -> float | None:
+            return None if ticks is None else tables.seconds(Fraction(ticks) / divisor)
+
+        judged: dict[str, Any] = {
+            "lower_bound_s": None if anywhere is None else seconds(anywhere.ticks),
+            "bound_scope": None if anywhere is None else anywhere.scope.value,
+            "bound_name": None if anywhere is None else anywhere.name,
+            "bound_evidence": None if anywhere is None else anywhere.evidence.value,
+            "lockstep_bound_s": None if lockstep is None else seconds(lockstep.ticks),
+            "lockstep_bound_name": None if lockstep is None else lockstep.name,
+            "lockstep_bound_evidence": None if lockstep is None else lockstep.evidence.value,
+            "figures": {
+                **report.figures,
+                **self.figures(instance, found, best(bounds, covering(None))),
+            },
+        }
+        if found is None:
+            return replace(report, **judged)
+        values = {execution: self.value(found, execution) for execution in Execution}
+        execution = wanted or self.reported(found)
+        gaps = [
+            None if value is None else relative_gap(value, known)
+            for value, known in (
+                (values[execution], anywhere),
+                (values[Execution.LOCKSTEP], lockstep),
+                (values[self.reported(found)], best(bounds, covering(None))),
+                (values[execution], best((each for each in bounds if each.closes), covering(wanted))),
+            )
+        ]
+        gap, lockstep_gap, _, sure = gaps
+        tolerance = float(report.settings.get("gap", 0.0))
+        judged |= {
+            "status": Status.OPTIMAL if sure is not None and sure <= tolerance else Status.FEASIBLE,
+            "value_s": seconds(values[execution]),
+            "execution": execution.value,
+            "lockstep_value_s": seconds(values[Execution.LOCKSTEP]),
+            "event_value_s": seconds(values[Execution.EVENT]),
+            "gap": gap,
+            "lockstep_gap": lockstep_gap,
+            "peak_memory_bytes": schedule_memory(found.schedule).max(axis=1).tolist(),
+        }
+        if len(found.schedule) == 1:
+            plan = found.plan
+            judged["boundaries"] = list(plan.boundaries)
+            judged["homes"] = [
+                {"stage": h.stage, "chunk": h.chunk, "memory": h.memory, "tokens": h.pages * tables.page}
+                for h in plan.homes
+            ]
+        return replace(report, **judged)
+
+
+def _stamped(schedule: Schedule, fingerprint: str) -> Schedule:
+    """The schedule with the instance's fingerprint in every plan."""
+    return replace(
+        schedule,
+        requests=tuple(
+            replace(each, plan=replace(each.plan, fingerprint=fingerprint)) for each in schedule.requests
+        ),
+    )
