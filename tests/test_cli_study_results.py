@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import exit_code
+from step_searches import STEP_NAMES
 from table_cells import cells_of_latex, cells_of_markdown
 
 INSTANCES = Path(__file__).parent.parent / "instances"
@@ -51,6 +52,12 @@ def test_tables_are_printed_and_written(study, tmp_path, capsys):
         "joint",
     ]
     capsys.readouterr()
+    assert exit_code("study", "table", study, "--kind", "contributions", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["contender"] for row in rows] == ["joint", "joint"]
+    assert all(row["plan_by"] in STEP_NAMES and row["bound_by"] in STEP_NAMES for row in rows)
+    assert exit_code("study", "table", study, "--kind", "contributions") == 0
+    assert "| step" in capsys.readouterr().out
     assert exit_code("study", "table", study, "--kind", "rows", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in rows] == ["gpipe", "mocap", "joint"] * 2

@@ -128,6 +128,10 @@ def test_a_solve_records_its_steps_and_leaves_out_what_it_is_told_to():
     first = whole.report.steps[0]
     assert first.latency_before_s is None
     assert first.latency_after_s is not None
+    (plan,) = [run for run in whole.report.steps if run.final_plan]
+    (bound,) = [run for run in whole.report.steps if run.final_bound]
+    assert plan.latency_after_s == whole.report.latency_s
+    assert bound.bound_after_s == whole.report.lower_bound_s
     part = solve(load_instance(TINY), gap=0.0, without=["first_heuristics"], only=STEP_NAMES[:3])
     assert [run.step for run in part.report.steps] == STEP_NAMES[1:3]
     assert part.report.settings["without"] == ["first_heuristics"]

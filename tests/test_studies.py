@@ -16,7 +16,8 @@ from study_chaos import ALONE, finished, rows, run_disturbed, start, workers_of
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
 from mocap_opt.solvers import cpsat
-from mocap_opt.solving import solve
+from mocap_opt.solving import STEPS, solve
+from mocap_opt.solving.steps import Raises
 from mocap_opt.studies import (
     DaskRunner,
     LocalRunner,
@@ -102,6 +103,21 @@ class Here:
             "deterministic_limit = -1\n[[instances]]",
             r"deterministic_limit: .* number >= 0",
         ),
+        (
+            "[[instances]]",
+            'without = ["ladder"]\n[[instances]]',
+            'without: expected "joint" among the methods.*no method with steps',
+        ),
+        (
+            '"uniform", "mocap"]',
+            '"uniform", "mocap", "joint"]\nonly = [["laddr"]]',
+            'only: expected one of .*got "laddr"',
+        ),
+        (
+            '"uniform", "mocap"]',
+            '"uniform", "mocap", "joint"]\nwithout = ["ladder", "ladder"]',
+            'without: expected each value once, got "ladder" twice',
+        ),
         ("[[instances]]", "solvers = []\n[[instances]]", r"solvers: expected a list of at least 1"),
         ("[[instances]]", "[[instances", "expected valid TOML"),
     ],
@@ -128,6 +144,36 @@ def test_runs_are_the_product_but_a_heuristic_runs_once_under_the_longest_limit(
     assert len({task.key for task in tasks}) == len(tasks)
     assert [t.settings.time_limit_s for t in tasks if t.settings.method == "mocap"] == [5.0, 5.0]
     assert {t.variant["workload.batch"] for t in tasks} == {1, 2}
+
+
+def test_the_joint_method_runs_again_without_steps_and_with_some_alone(tmp_path):
+    text = f"""
+    methods = ["mocap", "plain-highs", "joint"]
+    solvers = ["highs", "cpsat"]
+    without = ["ladder", "decomposed_program"]
+    only = [["first_heuristics", "decomposed_program"]]
+    [[instances]]
+    files = ["{INSTANCES}/tiny-slack.json"]
+    """
+    tasks = tasks_of(load_study(written(tmp_path, text)))
+    asked = [(t.settings.method, t.settings.solver, t.settings.without, t.settings.only) for t in tasks]
+    steps = [(None, None), ("ladder", None), ("decomposed_program", None)]
+    steps.append((None, "first_heuristics,decomposed_program"))
+    joint = [("joint", solver, *each) for solver in ("highs", "cpsat") for each in steps]
+    assert asked == [("mocap", "auto", None, None), ("plain-highs", "auto", None, None), *joint]
+    assert len({task.key for task in tasks}) == len(tasks)
+    alone = perform(tasks[5]).row
+    assert [run["step"] for run in alone["steps"]] == ["first_heuristics", "decomposed_program"]
+
+
+def test_the_study_of_programs_lists_runs_at_all_sizes():
+    tasks = tasks_of(load_study(INSTANCES / "studies" / "programs.toml"))
+    assert {task.name[:2] for task in tasks} >= {"S-", "M-", "L-", "XL"}
+    assert {task.settings.solver for task in tasks} >= {"highs", "cpsat"}
+    left_out = {task.settings.without for task in tasks}
+    proves = {step.name for step in STEPS if step.raises in (Raises.BOUND, Raises.BOTH)}
+    # In lockstep the contention-free program never runs.
+    assert left_out == {None, *proves} - {"contention_free_program"}
 
 
 def test_threads_and_a_deterministic_limit_reach_the_solve_and_the_key(tmp_path, monkeypatch):

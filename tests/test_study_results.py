@@ -19,6 +19,8 @@ from mocap_opt.studies import summary
 from mocap_opt.studies.execution import FAILED, OK, Outcome
 from mocap_opt.studies.frames import frame_of
 from mocap_opt.studies.summary import (
+    contribution_counts,
+    contributions,
     performance_profile,
     ratios_to_best,
     shifted_geometric_mean,
@@ -129,6 +131,30 @@ def test_standings_by_hand():
     assert (fast["mean_ratio"], slow["mean_ratio"]) == (pytest.approx(1), pytest.approx(1.2 ** (1 / 3)))
     # The failed run counts at its limit of 7 s: (1 + 1)(3 + 1)(7 + 1) = 64, the cube root is 4.
     assert (fast["mean_time_s"], slow["mean_time_s"]) == (pytest.approx(3), pytest.approx(5))
+
+
+def test_contributions_by_hand():
+    def steps(plan, bound):
+        return [
+            {"step": name, "final_plan": name == plan, "final_bound": name == bound}
+            for name in ("first", "last")
+        ]
+
+    runs = [
+        outcome("A", "joint", 10.0, 9.0, 1.0, steps=steps("first", "last"), bound_name="ladder"),
+        outcome("B", "joint", 10.0, None, 1.0, steps=steps("last", None), bound_name=None),
+        outcome("A", "mocap", 12.0, 9.0, 1.0, steps=[], bound_name="crossing"),
+        outcome("B", "mocap", None, None, None, reason="its worker died"),
+    ]
+    table = contributions(frame_of(runs))
+    assert list(table.index) == ["A", "B"]
+    assert list(table["plan_by"]) == ["first", "last"]
+    assert list(table["bound_by"].dropna()) == ["last"]
+    counts = contribution_counts(table)
+    assert counts.to_dict("index") == {"last": {"plans": 1, "bounds": 1}, "first": {"plans": 1, "bounds": 0}}
+    assert contributions(frame_of(runs[2:])).empty
+    assert contributions(FRAME).empty
+    assert contribution_counts(contributions(FRAME)).empty
 
 
 def test_seeds_are_repetitions_of_which_the_median_counts():

@@ -301,10 +301,11 @@ def _held(study: str) -> tuple[pd.DataFrame, list[Outcome]]:
 @study_argument
 @click.option(
     "--kind",
-    type=click.Choice(["gaps", "standings", "rows", "failures"]),
+    type=click.Choice(["gaps", "standings", "contributions", "rows", "failures"]),
     default="gaps",
     show_default=True,
-    help="gaps: per instance; standings: per method; rows: every run; failures: those without an answer.",
+    help="gaps: per instance; standings: per method; contributions: which step of the joint method supplied "
+    "plan and bound; rows: every run; failures: those without an answer.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["markdown", "latex"]), default="markdown", show_default=True
@@ -333,6 +334,9 @@ def _table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> 
         shown: pd.DataFrame = chosen[columns].assign(method=summary.contender_names(frame)[chosen.index])
         shown = shown[["method", *columns]].set_index(labels.rename("instance"))
         text: pd.DataFrame = frames.rows_as_text(shown)
+    elif kind == "contributions":
+        shown = summary.contributions(frame)
+        text = frames.rows_as_text(shown)
     elif kind == "standings":
         shown = summary.standings(frame)
         text = frames.standings_as_text(shown)
@@ -343,7 +347,10 @@ def _table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> 
         plain = shown.reset_index().astype(object)
         print_json(_plain(plain.where(plain.notna(), None).to_dict("records")))
         return ExitCode.ANSWERED
-    written = frames.markdown(text) if form == "markdown" else frames.latex(text)
+    write = frames.markdown if form == "markdown" else frames.latex
+    written = write(text)
+    if kind == "contributions":
+        written += "\n" + write(summary.contribution_counts(shown))
     if out is None:
         click.echo(written, nl=False)
     else:

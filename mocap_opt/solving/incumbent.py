@@ -135,6 +135,8 @@ class SearchState:
         The step that is running.
     steps : list of StepRun
         What the steps so far did.
+    plan_step, bound_step : str or None
+        The step that supplied the best plan, and the one that raised the headline bound last.
     """
 
     tables: Tables
@@ -154,6 +156,8 @@ class SearchState:
     runs: list[ProgramRun] = field(default_factory=list)
     doing: str | None = None
     steps: list[StepRun] = field(default_factory=list)
+    plan_step: str | None = None
+    bound_step: str | None = None
 
     def __post_init__(self) -> None:
         """Measure the grace from the end of the whole work."""
@@ -281,7 +285,7 @@ class SearchState:
             self._drop_beaten()
         if known is not None and found.latency_in(self.execution) >= known:
             return trial, False
-        self.best, self.best_source = found, source
+        self.best, self.best_source, self.plan_step = found, source, self.doing
         self._drop_beaten()
         self.tell(source)
         return trial, True
@@ -309,6 +313,7 @@ class SearchState:
             self._keep(bound)
         after = self.headline
         if after is not None and (before is None or after.ticks > before.ticks):
+            self.bound_step = self.doing
             self.tell(source or after.name)
 
     def _keep(self, bound: Bound) -> None:

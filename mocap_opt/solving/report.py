@@ -121,6 +121,8 @@ class StepRun:
         By how much its runs raised a bound that was known.
     note : str
         How it failed or where it stopped, if it did.
+    final_plan, final_bound : bool
+        Whether the plan that is reported, and the bound on it, came from this step.
     """
 
     step: str
@@ -135,6 +137,8 @@ class StepRun:
     bound_after_s: float | None = None
     bound_gain_s: float = 0.0
     note: str = ""
+    final_plan: bool = False
+    final_bound: bool = False
 
 
 FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {

@@ -160,7 +160,15 @@ def run_steps(table: Sequence[Step], search: JointSearch) -> None:
         before = _standing(search.state)
         _once(again, search, records)
         stalled = stalled + 1 if _standing(search.state) == before else 0
-    search.state.steps = list(records.values())
+    state = search.state
+    state.steps = [
+        replace(
+            run,
+            final_plan=run.step == state.plan_step,
+            final_bound=state.headline is not None and run.step == state.bound_step,
+        )
+        for run in records.values()
+    ]
 
 
 def _standing(state: SearchState) -> tuple[object, object]:

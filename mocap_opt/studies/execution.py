@@ -78,6 +78,7 @@ def answer_latency(instance: Instance, task: Task, note: Callable[[Progress], No
         threads=ask.threads,
         deterministic_limit=ask.deterministic_limit,
         without=() if ask.without is None else (ask.without,),
+        only=() if ask.only is None else ask.only.split(","),
     ).row
     # The settings stand in columns of their own; the solver asked for is one, the one used another.
     columns["solver_used"] = columns.pop("solver")

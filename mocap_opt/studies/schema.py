@@ -17,7 +17,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import STANDARD_INPUT, read_text, source_name
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
-from mocap_opt.solving import EXECUTIONS, METHOD_NAMES
+from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, STEPS
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 
@@ -47,8 +47,9 @@ class Instances(_Section):
 class Study(_Section):
     """A study as its file has it.
 
-    The runs are instances x methods x solvers x seeds x time limits.  A heuristic uses no solver and
-    no seed and stops by itself, so it runs once on each instance, under the longest limit.
+    The runs are instances x methods x solvers x seeds x time limits.  The joint method runs again without
+    each step named, and with each list of steps alone; a plain program has its own solver.  A heuristic uses
+    no solver and no seed and stops by itself, so it runs once on each instance, under the longest limit.
     """
 
     kind: Literal["latency"] = Field("latency", description="what each run answers")
@@ -63,6 +64,12 @@ class Study(_Section):
     execution: str = Field("best", description="the latency to bring down")
     deterministic_limit: Seconds | None = Field(
         None, description="effort of each program that depends on no machine, see `mocap-opt solve`"
+    )
+    without: list[str] = Field(
+        default_factory=list, description="steps of the joint method: it runs again without each in turn"
+    )
+    only: list[Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=list, description="lists of steps of the joint method: it runs again with these alone"
     )
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = Field(
         1, description="cores that a run takes, and threads it uses"
@@ -134,9 +141,15 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
         *_names("methods", [built_in_name(name) for name in study.methods], METHOD_NAMES, plugin_names),
         *_names("solvers", study.solvers, SOLVERS),
         *_names("execution", [study.execution], EXECUTIONS),
+        *_names("without", study.without, [step.name for step in STEPS]),
+        *_names("only", [name for steps in study.only for name in steps], [step.name for step in STEPS]),
     ]
-    for key in ("methods", "solvers", "seeds", "time_limits_s"):
+    for key in ("methods", "solvers", "seeds", "time_limits_s", "without"):
         problems += _repeated(key, getattr(study, key))
+    problems += _repeated("only", [", ".join(steps) for steps in study.only])
+    if (study.without or study.only) and not {"auto", "joint"} & set(study.methods):
+        key = "without" if study.without else "only"
+        problems.append(Problem(key, "no method with steps", '"joint" among the methods', "add it"))
     # "auto" is another name of the joint method.
     if {"auto", "joint"} <= set(study.methods):
         problems.append(Problem("methods", '"auto" and "joint"', "one of the two, they are the same method"))

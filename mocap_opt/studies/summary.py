@@ -26,8 +26,14 @@ TIME_SHIFT_S = 1.0
 
 
 def contender_names(frame: pd.DataFrame) -> pd.Series[str]:
-    """The contender of each row: the method, and solver and limit where a method has several."""
+    """The contender of each row: the method, its steps, and solver and limit where a method has several."""
     names = frame["method"].astype(str)
+    for column, form in (("without", " without {}"), ("only", " only {}")):
+        if column in frame:
+            chosen = frame[column].notna()
+            names = names.where(
+                ~chosen, names + frame[column].map(form.format, na_action="ignore").astype(str)
+            )
     for column, form in (("solver", "{}"), ("time_limit_s", "{:g} s")):
         several = frame.groupby("method")[column].transform("nunique") > 1
         names = names.where(~several, names + " " + frame[column].map(form.format))
@@ -130,6 +136,58 @@ def standings(frame: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index("contender")
+
+
+def contributions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Which step supplied the reported plan and the bound on it, a row per run of a method with steps.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `mocap_opt.studies.results` gives it.
+
+    Returns
+    -------
+    DataFrame
+        ``contender``, ``plan_by`` and ``bound_by``: names of steps, missing where no step did; ``bound``: the
+        bound's name; ``gap``.  The index is the instance.
+    """
+    import pandas as pd  # noqa: PLC0415 - slow to load
+
+    steps = frame["steps"] if "steps" in frame else pd.Series(None, index=frame.index, dtype=object)
+    shown = frame[steps.map(lambda runs: isinstance(runs, list) and bool(runs)).astype(bool)]
+
+    def _supplied(runs: list[dict[str, Any]], which: str) -> str | None:
+        return next((run["step"] for run in runs if run.get(which)), None)
+
+    made = {
+        "contender": contender_names(frame)[shown.index],
+        "plan_by": shown["steps"].map(lambda runs: _supplied(runs, "final_plan")) if len(shown) else None,
+        "bound_by": shown["steps"].map(lambda runs: _supplied(runs, "final_bound")) if len(shown) else None,
+        "bound": shown.get("bound_name"),
+        "gap": shown["gap"],
+    }
+    return pd.DataFrame(made).set_index(instance_labels(frame)[shown.index].rename("instance"))
+
+
+def contribution_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """On how many runs each step supplied the plan, and the bound.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `contributions` gives it.
+
+    Returns
+    -------
+    DataFrame
+        ``plans`` and ``bounds`` by step, most first.
+    """
+    import pandas as pd  # noqa: PLC0415 - slow to load
+
+    counts = {"plans": table["plan_by"].value_counts(), "bounds": table["bound_by"].value_counts()}
+    found = pd.DataFrame(counts).fillna(0).astype(int).rename_axis("step")
+    return found.sort_values(["bounds", "plans"], ascending=False, kind="stable")
 
 
 def gap_at(curve: Curve, bound_s: float | None, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

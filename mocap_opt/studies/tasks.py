@@ -23,6 +23,8 @@ from mocap_opt.instance.objectives import require_supported
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.solvers.versions import versions
 from mocap_opt.solving import METHOD_NAMES
+from mocap_opt.solving.methods import JOINT_METHODS
+from mocap_opt.solving.plain import PLAIN_METHODS
 from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.studies.schema import Instances, StudyFile
 
@@ -48,6 +50,8 @@ class Settings:
         As `mocap_opt.solve` takes it.
     without : str or None
         A step of the joint method to leave out.
+    only : str or None
+        The steps of the joint method to keep, joined by commas; None: all of them.
     repeat : int or None
         Tells runs that are otherwise the same from each other.
     """
@@ -62,6 +66,7 @@ class Settings:
     deterministic_limit: float | None = None
     without: str | None = None
     repeat: int | None = None
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,15 @@ def tasks_of(file: StudyFile) -> list[Task]:
 def _settings(file: StudyFile) -> Iterator[Settings]:
     study = file.study
 
-    def _asked(method: str, solver: str, seed: int, limit_s: float) -> Settings:
+    def _asked(
+        method: str,
+        solver: str,
+        seed: int,
+        limit_s: float,
+        *,
+        without: str | None = None,
+        only: str | None = None,
+    ) -> Settings:
         return Settings(
             method,
             solver,
@@ -182,6 +195,8 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
             study.gap,
             study.threads,
             study.deterministic_limit,
+            without=without,
+            only=only,
         )
 
     for method in study.methods:
@@ -190,8 +205,19 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
             # No solver, no seed, and it stops by itself: more runs would repeat the first.
             yield _asked(method, "auto", 0, max(study.time_limits_s))
             continue
+        if method in PLAIN_METHODS:
+            # One model, given to the solver that the method names.
+            for seed, limit_s in itertools.product(study.seeds, study.time_limits_s):
+                yield _asked(method, "auto", seed, limit_s)
+            continue
         for solver, seed, limit_s in itertools.product(study.solvers, study.seeds, study.time_limits_s):
             yield _asked(method, solver, seed, limit_s)
+            if method not in JOINT_METHODS:
+                continue
+            for step in study.without:
+                yield _asked(method, solver, seed, limit_s, without=step)
+            for steps in study.only:
+                yield _asked(method, solver, seed, limit_s, only=",".join(steps))
 
 
 def _instances(file: StudyFile) -> Iterator[tuple[Instance, dict[str, Any], dict[str, Any]]]:
