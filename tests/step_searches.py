@@ -34,7 +34,10 @@ class TickingClock:
 
 @cache
 def tables_of(name):
-    return build_tables(Instance.from_dict(make(name, 0)))
+    """Tables of a bench instance by its name, "S-slack at depth 1", say, for another depth of its queues."""
+    name, _, depth = name.partition(" at depth ")
+    instance = Instance.from_dict(make(name, 0))
+    return build_tables(instance.replace(f"pipeline.queue_depth={depth}") if depth else instance)
 
 
 @cache

@@ -1,22 +1,24 @@
-"""Lockstep on like stages as a ladder of levels: a bound, and the chunks that faster plans may have.
+"""Like stages as a ladder of levels: a bound, and the chunks that faster plans may have.
 
 Statement and proof: ``formulations/ladder.md``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.ladder_costs import LadderCosts
 from mocap_opt.bounds.ladder_search import LadderRegion, LadderSearch
 from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
-from mocap_opt.lower_bound import Bound, Evidence, Scope
+from mocap_opt.lower_bound import Bound, Evidence
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
@@ -29,10 +31,12 @@ MOST_TARGETS = 60
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """What the ladder proves about plans faster than a target, all in lockstep.
+    """What the ladder proves about plans faster than a target.
 
     Attributes
     ----------
+    costs : LadderCosts
+        What it goes by, and with that the executions it covers.
     target : int, ticks
     ticks : int
         At most the target; no feasible plan is faster.
@@ -44,6 +48,7 @@ class Ladder:
         Chunks that limits on lengths and counts allow.
     """
 
+    costs: LadderCosts
     target: int
     ticks: int
     arcs: ArcSet
@@ -57,13 +62,18 @@ class Ladder:
         return [boundaries for _, boundaries in sorted(found, key=lambda each: (each[0], each[1].tolist()))]
 
     def bound(self) -> Bound:
-        """What no plan beats in lockstep."""
+        """What no plan beats."""
         note = f"{self.arcs.size} of {self.all_arcs} arcs left"
-        return Bound("ladder", self.ticks, Scope.LOCKSTEP, Evidence.SEARCH, note)
+        return Bound(self.costs.name, self.ticks, self.costs.scope, Evidence.SEARCH, note)
 
 
-def climb(tables: Tables, target: int, asked_to_stop: AskedToStop = never) -> Ladder | None:
-    """Bound lockstep plans and list the chunks of those that are faster than a target.
+def climb(
+    tables: Tables,
+    target: int,
+    asked_to_stop: AskedToStop = never,
+    kind: Callable[[Tables], LadderCosts] = LadderCosts,
+) -> Ladder | None:
+    """Bound plans and list the chunks of those that are faster than a target.
 
     Parameters
     ----------
@@ -72,6 +82,8 @@ def climb(tables: Tables, target: int, asked_to_stop: AskedToStop = never) -> La
         Any number: a feasible plan faster than it makes the bound lower than it.
     asked_to_stop : callable
         Asked often; what was proved until then stands.
+    kind : callable
+        Makes the costs of an instance: those of lockstep, or of another execution.
 
     Returns
     -------
@@ -88,24 +100,31 @@ def climb(tables: Tables, target: int, asked_to_stop: AskedToStop = never) -> La
     setting = Setting(tables)
     if not setting.counts or not alike(tables):
         return None
-    search = LadderSearch(setting, target, asked_to_stop)
+    costs = kind(tables)
+    search = LadderSearch(setting, costs, target, asked_to_stop)
     regions = search.run()
     nothing = np.empty(0, dtype=np.int64)
     arcs = ArcSet.of(tables.steps, [(nothing, nothing)] * search.positions)
     for region in regions:
         arcs = arcs.joined(region.arcs)
     ticks = min((region.ticks for region in regions), default=target)
-    return Ladder(target, min(ticks, target), arcs, regions, search.all_arcs)
+    return Ladder(costs, target, min(ticks, target), arcs, regions, search.all_arcs)
 
 
-def ladder(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
-    """Bound lockstep on like stages without a plan, by rising targets.
+def ladder(
+    tables: Tables,
+    asked_to_stop: AskedToStop = never,
+    kind: Callable[[Tables], LadderCosts] = LadderCosts,
+) -> Bound | None:
+    """Bound like stages without a plan, by rising targets.
 
     Parameters
     ----------
     tables : Tables
     asked_to_stop : callable
         Asked often; what was proved until then stands.
+    kind : callable
+        As for `climb`.
 
     Raises
     ------
@@ -122,7 +141,7 @@ def ladder(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
     for _ in range(MOST_TARGETS):
         target += target // GROWTH + 1
         try:
-            found = climb(tables, target, asked_to_stop)
+            found = climb(tables, target, asked_to_stop, kind)
         except StoppedError:
             break
         if found is None:

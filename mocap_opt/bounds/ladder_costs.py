@@ -7,42 +7,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.partitions import NEVER
-from mocap_opt.formulations.slot_times import message_times
+from mocap_opt.formulations.slot_times import message_times, slot_times
+from mocap_opt.lower_bound import Scope
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables.cost_tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
 class LadderCosts:
-    """What chunks of an instance with like stages take.
+    """What chunks of an instance with like stages take in lockstep.
 
     Attributes
     ----------
     tables : Tables
+    name : str
+        Of the bound that follows.
+    scope : Scope
+        What the bound covers.
     """
 
     tables: Tables
+    name: ClassVar[str] = "ladder"
+    scope: ClassVar[Scope] = Scope.LOCKSTEP
 
     @property
     def ascent(self) -> int:
         """N - 1: what a rise of the levels costs."""
         return self.tables.stages - 1
 
-    @cached_property
+    @property
     def times(self) -> IntArray:
+        """How long a chunk keeps a slot, int64[start, end], ticks; `NEVER` where there is no chunk."""
+        return self.work
+
+    @cached_property
+    def work(self) -> IntArray:
         """Time of a chunk on every stage, int64[start, end], ticks; `NEVER` where there is no chunk."""
         tables, points = self.tables, self.tables.steps + 1
         require_memory("the times of all chunks", 8 * points**2)
         a, b = np.triu_indices(points, 1)
         allowed = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
-        times = np.full((points, points), NEVER, dtype=np.int64)
-        times[a[allowed], b[allowed]] = tables.tau(0, a[allowed], b[allowed])
-        return times
+        work = np.full((points, points), NEVER, dtype=np.int64)
+        work[a[allowed], b[allowed]] = tables.tau(0, a[allowed], b[allowed])
+        return work
 
     @cached_property
     def message(self) -> IntArray:
@@ -56,6 +69,32 @@ class LadderCosts:
             last = message_times(tables, senders, steps - lengths, steps)
             least[0, 1:steps], least[1, 1:] = inner.min(axis=0), last.min(axis=0)
         return least
+
+    def further_messages(self, lengths: slice) -> int:
+        """What the longest chunk's messages take at least in further slots, by its steps; ticks.
+
+        Parameters
+        ----------
+        lengths : slice
+            Of grid steps.
+        """
+        allowed = self.tables.length_allowed[:, lengths]
+        longest = int(self.message[:, lengths][allowed].min()) if allowed.any() else 0
+        return max(0, self.tables.stages - 2) * longest
+
+    def latency(self, boundaries: IntArray) -> int:
+        """Least latency of a partition: with all KV at home, which no other homes beat; ticks.
+
+        Memory is not looked at.
+
+        Parameters
+        ----------
+        boundaries : int64[chunks + 1]
+            Grid indices of the non-empty chunks.
+        """
+        stages, chunks = self.tables.stages, boundaries.size - 1
+        nothing = np.zeros((stages, chunks, stages), dtype=np.int64)
+        return int(sum(part.sum() for part in slot_times(self.tables, boundaries, nothing)))
 
     @cached_property
     def affine_message(self) -> tuple[int, int, int]:

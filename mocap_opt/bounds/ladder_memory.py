@@ -125,10 +125,7 @@ class LadderMemory:
         per_page = np.zeros(self.positions + 1, dtype=np.int64)
         stages = min(self.tables.stages, self.positions)
         per_page[self.positions - np.arange(stages)] = price * self._units[:stages]
-        lengths = slice(short, long + 1)
-        allowed = self.tables.length_allowed[:, lengths]
-        longest = int(self.costs.message[:, lengths][allowed].min()) if allowed.any() else 0
-        further = max(0, self.tables.stages - 2) * longest * self.parts
+        further = self.costs.further_messages(slice(short, long + 1)) * self.parts
         return LadderPrices(self.parts, per_page, further - price * room)
 
     def need(self, boundaries: IntArray) -> int:

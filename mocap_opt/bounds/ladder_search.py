@@ -21,9 +21,7 @@ from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.flow_shop.partitions import NEVER
-from mocap_opt.formulations.slot_times import slot_times
 from mocap_opt.stopping import AskedToStop, StoppedError
-from mocap_opt.tables.cost_tables import Tables
 
 LEVELS = (32, 256)
 """Levels, at most, of programs over intervals of starts: few first, to leave fewer boundaries to the next."""
@@ -97,14 +95,16 @@ class LadderSearch:
     ----------
     setting : Setting
         Of an instance with like stages.
+    costs : LadderCosts
+        Of its chunks.
     target : int, ticks
     asked_to_stop : callable
     """
 
-    def __init__(self, setting: Setting, target: int, asked_to_stop: AskedToStop) -> None:
+    def __init__(self, setting: Setting, costs: LadderCosts, target: int, asked_to_stop: AskedToStop) -> None:
         self.setting, self.target, self.asked_to_stop = setting, target, asked_to_stop
         self.tables, self.limits = setting.tables, setting.limits
-        self.costs = LadderCosts(self.tables)
+        self.costs = costs
         self.positions = max(setting.counts)
         self.optional = self.positions - min(setting.counts)
         self.most_time = self._most_time()
@@ -214,7 +214,7 @@ class LadderSearch:
         return None if arcs.empty else self._listed(region, ticks, arcs)
 
     def _look_at(self, path: IntArray) -> int | None:
-        """Lockstep latency of a partition with KV at home; None if it keeps to no limits, or does not fit.
+        """Least latency of a partition; None if it keeps to no limits, or does not fit.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class LadderSearch:
                 return None
             longest = int(np.diff(self.tables.grid[boundaries]).max())
             fits = self.memory.pool.fits(boundaries, longest)
-            self._seen[known] = lockstep_at_home(self.tables, boundaries) if fits else NEVER
+            self._seen[known] = self.costs.latency(boundaries) if fits else NEVER
         return self._seen[known] if self._seen[known] < NEVER else None
 
     def _listed(self, region: _Open, ticks: int, arcs: ArcSet) -> LadderRegion | None:
@@ -280,17 +280,3 @@ class LadderSearch:
         nodes = self._nodes(self.tables.steps)
         possible = (self.costs.times < NEVER).astype(np.int64)
         return sum(int(nodes[j].astype(np.int64) @ possible @ nodes[j + 1]) for j in range(self.positions))
-
-
-def lockstep_at_home(tables: Tables, boundaries: IntArray) -> int:
-    """Lockstep latency with all KV at home, which no other homes beat; memory is not looked at.
-
-    Parameters
-    ----------
-    tables : Tables
-    boundaries : int64[chunks + 1]
-        Grid indices of the non-empty chunks.
-    """
-    chunks = boundaries.size - 1
-    nothing = np.zeros((tables.stages, chunks, tables.stages), dtype=np.int64)
-    return int(sum(part.sum() for part in slot_times(tables, boundaries, nothing)))

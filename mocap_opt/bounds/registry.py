@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
+from mocap_opt.bounds.blocking_ladder import blocking_ladder
 from mocap_opt.bounds.boundary_branching import boundary_branching, slot_branching
 from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
@@ -32,6 +33,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "enumerated_partitions": enumerated_partitions,
         "energetic_traffic": energetic_traffic,
         "ladder": ladder,
+        "blocking_ladder": blocking_ladder,
     }
 )
 

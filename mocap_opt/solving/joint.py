@@ -23,7 +23,7 @@ from mocap_opt.solving.boundary_steps import (
 )
 from mocap_opt.solving.enumeration_step import no_enumeration, partition_enumeration
 from mocap_opt.solving.incumbent import SearchState
-from mocap_opt.solving.ladder_step import ladder, no_ladder
+from mocap_opt.solving.ladder_step import blocking_ladder, ladder, no_blocking_ladder, no_ladder
 from mocap_opt.solving.link_steps import (
     home_search,
     link_balanced_homes,
@@ -72,6 +72,16 @@ STEPS: tuple[Step, ...] = (
         no_ladder,
         rounds=True,
         closes_lockstep=True,
+    ),
+    Step(
+        "blocking_ladder",
+        "the same for plans in any execution",
+        Raises.BOTH,
+        0.3,
+        blocking_ladder,
+        "where stages are alike and queues hold one chunk",
+        no_blocking_ladder,
+        rounds=True,
     ),
     Step(
         "partition_enumeration",

@@ -1,8 +1,11 @@
-"""The step that proves how good the best static plan is where stages are alike, and finds better ones."""
+"""Steps that prove how good the best plan is where stages are alike, and find better ones."""
 
 from __future__ import annotations
 
-from mocap_opt.bounds.ladder import climb
+import math
+
+from mocap_opt.bounds.blocking_ladder import blocking_climb, blocks
+from mocap_opt.bounds.ladder import Ladder, climb
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
@@ -53,11 +56,56 @@ def ladder(search: JointSearch, asked_to_stop: AskedToStop) -> None:
             return
         search.ladder = found
         state.add_bounds([found.bound()])
-        better = False
-        for boundaries in found.partitions[:MOST_HOUSED]:
-            if asked_to_stop():
-                break
-            before = state.best_lockstep.lockstep.latency
-            plan = Plan(tuple(state.tables.grid[boundaries].tolist()))
-            state.offer(housed(state, plan), "ladder", record=False)
-            better |= state.best_lockstep.lockstep.latency < before
+        before = state.best_lockstep.lockstep.latency
+        _offer_partitions(search, found, asked_to_stop)
+        better = state.best_lockstep.lockstep.latency < before
+
+
+def no_blocking_ladder(search: JointSearch) -> str | None:
+    """Why there is no ladder on any execution (again), in words."""
+    best, known = search.state.best, search.blocking_ladder
+    if not blocks(search.tables):
+        return "queues hold more than one chunk"
+    if not alike(search.tables):
+        return "stages are unlike"
+    if search.state.execution is Execution.LOCKSTEP:
+        return "lockstep has a ladder of its own"
+    if best is None:
+        return "no plan is known"
+    if known is not None and known.target == math.floor(best.latency):
+        return "the best plan is the one it knows"
+    return None
+
+
+def blocking_ladder(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Bound plans faster than the best one known in any execution, and offer the partitions come upon.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives bounds and plans, and `blocking_ladder` what was proved last.
+    asked_to_stop : callable
+        Checked by the bound, and between partitions.
+    """
+    state = search.state
+    better = True
+    while better and not asked_to_stop():
+        assert state.best is not None
+        before = state.best.latency
+        found = blocking_climb(state.tables, math.floor(before), asked_to_stop)
+        if found is None:
+            return
+        search.blocking_ladder = found
+        state.add_bounds([found.bound()])
+        _offer_partitions(search, found, asked_to_stop)
+        better = state.best.latency < before
+
+
+def _offer_partitions(search: JointSearch, found: Ladder, asked_to_stop: AskedToStop) -> None:
+    """Seek homes for the best partitions that a ladder came upon."""
+    state = search.state
+    for boundaries in found.partitions[:MOST_HOUSED]:
+        if asked_to_stop():
+            break
+        plan = Plan(tuple(state.tables.grid[boundaries].tolist()))
+        state.offer(housed(state, plan), found.costs.name, record=False)

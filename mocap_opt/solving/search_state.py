@@ -55,6 +55,8 @@ class JointSearch:
         Whether `slot_branching` has.
     ladder : Ladder or None
         What the ladder proved for the best static plan it knew.
+    blocking_ladder : Ladder or None
+        What the ladder on any execution proved for the best plan it knew.
     round : int
         0 the first time through the table.
     """
@@ -72,6 +74,7 @@ class JointSearch:
     branched: bool = False
     slots_branched: bool = False
     ladder: Ladder | None = None
+    blocking_ladder: Ladder | None = None
     round: int = 0
 
     @property
