@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.ladder_costs import LadderCosts, LadderPrices
 from mocap_opt.bounds.ladder_programs import ArcLadder, IntervalLadder
 from mocap_opt.bounds.pooled_memory import PooledMemory
@@ -53,33 +52,29 @@ class LadderMemory:
 
     Attributes
     ----------
-    setting : Setting
+    tables : Tables
     costs : LadderCosts
+    positions : int
+        M, the most chunks.
+    fewest : int
+        The fewest chunks of a plan faster than the target.
     longest_time : int, ticks
         The most that a chunk takes.
     target : int, ticks
         No greater value is of use.
     """
 
-    setting: Setting
+    tables: Tables
     costs: LadderCosts
+    positions: int
+    fewest: int
     longest_time: int
     target: int
-
-    @property
-    def tables(self) -> Tables:
-        """The instance."""
-        return self.setting.tables
 
     @cached_property
     def pool(self) -> PooledMemory:
         """All memories together."""
         return PooledMemory.of(self.tables)
-
-    @property
-    def positions(self) -> int:
-        """M, the most chunks."""
-        return max(self.setting.counts)
 
     @cached_property
     def parts(self) -> int:
@@ -107,9 +102,8 @@ class LadderMemory:
             The longest chunk has as many, or more.
         """
         # The fewer chunks, the fewer stages hold a prefix in that slot.
-        fewest = min(self.setting.counts)
-        room = self.pool.room(fewest, int(self.tables.lengths[1, short]))
-        return None if room is None else int(room[fewest - 1]) // self.pool.unit
+        room = self.pool.room(self.fewest, int(self.tables.lengths[1, short]))
+        return None if room is None else int(room[self.fewest - 1]) // self.pool.unit
 
     def prices(self, short: int, long: int, price: int, room: int) -> LadderPrices:
         """Costs of a region at a price of memory.

@@ -106,18 +106,24 @@ class LadderSearch:
         self.tables, self.limits = setting.tables, setting.limits
         self.costs = costs
         self.positions = max(setting.counts)
-        self.optional = self.positions - min(setting.counts)
-        self.most_time = self._most_time()
-        self.memory = LadderMemory(setting, self.costs, int(self.times.max(initial=1)), target)
+        works = self._works()
+        self.counts = list(works)
+        self.optional = self.positions - min(works, default=self.positions)
+        left = target - 1 - min(works.values(), default=target)
+        # The longest chunk of a plan faster than the target has to fit into N - 1 further slots.
+        self.most_time = left // self.costs.ascent if self.costs.ascent else left
+        longest = int(self.times.max(initial=1))
+        fewest = min(works, default=1)
+        self.memory = LadderMemory(self.tables, self.costs, self.positions, fewest, longest, target)
         self._seen: dict[tuple[int, ...], int] = {}
 
-    def _most_time(self) -> int:
-        """The longest chunk time of any plan faster than the target: its N - 1 further slots have to fit."""
-        tables, counts = self.tables, self.setting.counts
-        total = LeastTotal.of(tables, self.limits, counts, 0, 0)
-        work = min(total.at(self.limits.least_boundaries(count)) for count in counts)
-        left = self.target - 1 - work
-        return left // self.costs.ascent if self.costs.ascent else left
+    def _works(self) -> dict[int, int]:
+        """Least sum of chunk times, ticks, by the counts whose longest chunk may be short enough."""
+        total = LeastTotal.of(self.tables, self.limits, self.setting.counts, 0, 0)
+        works = {m: total.at(self.limits.least_boundaries(m)) for m in self.setting.counts}
+        return {
+            m: work for m, work in works.items() if work + self.costs.ascent * -(-work // m) < self.target
+        }
 
     @cached_property
     def times(self) -> IntArray:
@@ -125,12 +131,12 @@ class LadderSearch:
         times: IntArray = self.costs.times[self.costs.times <= self.most_time]
         return times
 
-    def _nodes(self, long: int) -> Mask:
-        """Boundaries that limits on lengths and counts allow, bool[position + 1, G + 1]."""
+    def _nodes(self, long: int, counts: list[int]) -> Mask:
+        """Boundaries that limits on lengths allow for some counts, bool[position + 1, G + 1]."""
         steps, positions = self.tables.steps, self.positions
         kept = np.zeros((positions + 1, steps + 1), dtype=np.bool_)
         limits = self.limits.at_most(long)
-        for count in self.setting.counts:
+        for count in counts:
             windows = limits.windows(count)
             if windows is not None:
                 for j, (low, high) in enumerate(zip(*windows, strict=True)):
@@ -140,7 +146,7 @@ class LadderSearch:
 
     def _open(self, short: int, long: int, price: int, known: int) -> _Open | None:
         """A region with the bound of its program over intervals; None if it has no plan below the target."""
-        nodes = self._nodes(long)
+        nodes = self._nodes(long, self.counts)
         if not nodes.any(axis=1).all() or known >= self.target:
             return None
         ticks, settled = known, short == long or self.memory.room(long) == self.memory.room(short)
@@ -162,7 +168,9 @@ class LadderSearch:
 
     def _regions(self) -> list[_Open]:
         """Regions that may hold plans faster than the target."""
-        least = min(self.limits.shortest_longest(count) for count in self.setting.counts)
+        if not self.counts:
+            return []
+        least = min(self.limits.shortest_longest(count) for count in self.counts)
         start, end = np.nonzero(self.costs.times <= self.most_time)
         most = int((end - start).max(initial=0))
         if least > most:
@@ -277,6 +285,6 @@ class LadderSearch:
     @property
     def all_arcs(self) -> int:
         """Chunks that limits on lengths and counts allow, by position."""
-        nodes = self._nodes(self.tables.steps)
+        nodes = self._nodes(self.tables.steps, self.setting.counts)
         possible = (self.costs.times < NEVER).astype(np.int64)
         return sum(int(nodes[j].astype(np.int64) @ possible @ nodes[j + 1]) for j in range(self.positions))
