@@ -21,8 +21,11 @@ from random_tables import random_instances
 from mocap_opt import load_instance
 from mocap_opt.bounds import Bound, Scope
 from mocap_opt.bounds.period import period_bounds
+from mocap_opt.bounds.period_partitions import cycle_time, room_in_time
+from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.instance import Instance
 from mocap_opt.replay.evaluation import assess_schedule
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.period_search import best_period
 from mocap_opt.stopping import Deadline
@@ -112,7 +115,7 @@ def test_two_per_cent_more_would_be_wrong() -> None:
         for limit in [case.lockstep if bound.scope is Scope.LOCKSTEP else case.reported]
         if limit >= 50 and bound.ticks * Fraction(102, 100) > limit
     }
-    assert near == {"compute_total", "link_load", "work_and_memory", "slots_and_memory"}
+    assert near == {"compute_total", "link_load", "work_and_memory", "slots_and_memory", "listed_partitions"}
 
 
 def test_memory_time_bounds_more_than_work() -> None:
@@ -183,3 +186,46 @@ def test_at_depth_two_a_queue_counts_half_of_each_chunk_and_its_send() -> None:
     bounds = {bound.name: bound.ticks for bound in period_bounds(tables)[0]}
     assert bounds["work_and_memory"] == 12
     assert bounds["link_load"] == 20
+
+
+def test_unlike_chunks_wait_for_each_other_at_depth_one() -> None:
+    taken, send = np.array([[10, 14], [10, 14]]), np.zeros((2, 2), dtype=np.int64)
+    assert [cycle_time(taken, send, depth) for depth in (1, 2)] == [28, 24]
+    # One long chunk of three at depth 2: from its start on stage 0 to its end on stage 1, then stage 0 may
+    # start the third chunk after it, which is the next long one.
+    assert cycle_time(np.array([[1, 1, 20], [1, 1, 20]]), np.zeros((2, 3), dtype=np.int64), 2) == 40
+
+
+def test_the_recursion_of_queues_is_that_of_the_event_replay() -> None:
+    rng = np.random.default_rng(3)
+    equal = 0
+    for _ in range(40):
+        depth, stages, steps = int(rng.integers(1, 4)), int(rng.integers(2, 5)), int(rng.integers(1, 6))
+        tables = make_tables(
+            stages=stages,
+            tokens=steps,
+            linear=rng.integers(1, 9, stages).tolist(),
+            quadratic=rng.integers(0, 3, stages).tolist(),
+            queue_depth=depth,
+            max_chunks=steps,
+        )
+        cuts = rng.choice(np.arange(1, steps), int(rng.integers(0, steps)), replace=False)
+        indices = np.array([0, *sorted(cuts.tolist()), steps])
+        plan = Schedule.of(tables, Plan(tuple(indices.tolist())), indices.size - 1)
+        found = assess_schedule(plan)
+        assert found.event.steady
+        taken = tables.tau(np.arange(stages)[:, None], indices[:-1], indices[1:])
+        send = least_sends(tables)[:, 0, np.diff(indices)]
+        bound = cycle_time(taken, send, depth)
+        assert bound <= found.event.period
+        equal += bound + 1 > found.event.period
+    assert equal >= 36
+
+
+def test_stages_that_do_not_fit_together_take_turns() -> None:
+    taken, held = np.array([[7, 5], [4, 9]]), np.array([[2, 4], [2, 4]])
+    # Room for two first chunks, or for a second one alone: 5 + 9 one after the other, then 7 beside 4.
+    assert room_in_time(taken, held, 4) == 21
+    # Only the second chunks exclude each other: 5 + 9, with 4 and 7 beside them.
+    assert room_in_time(taken, held, 6) == 14
+    assert room_in_time(taken, held, 8) == 0

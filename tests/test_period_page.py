@@ -55,5 +55,5 @@ def test_worked_example(solve) -> None:
 def test_page_names_every_bound() -> None:
     tables = make_tables(activation_bytes=1, link_rate=1, queue_depth=1)
     names = {bound.name for bound in period_bounds(tables)[0]}
-    assert names == {"compute_total", "link_load", "work_and_memory", "slots_and_memory"}
+    assert names == {"compute_total", "link_load", "work_and_memory", "slots_and_memory", "listed_partitions"}
     assert [name for name in names if f"`{name}`" not in PAGE] == []

@@ -18,6 +18,7 @@ from scipy.optimize import linprog
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import ForcedTraffic, pooled_chunks
+from mocap_opt.bounds.period_partitions import listed_partitions
 from mocap_opt.bounds.period_sums import FloatArray, PeriodSums, by_length, period_sums
 from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.formulations.presolve import free_bytes, pooled_room
@@ -48,6 +49,9 @@ SETTLED = 1e-5
 
 FORCING = 0.25
 """Part of the time left that weighing links and ports for forced traffic may take."""
+
+LISTING = 0.5
+"""Part of the time left that going through all partitions may take."""
 
 MOST_FORCED = 2**24
 """Chunks x stages x ranges up to which each range knows the traffic it forces."""
@@ -271,4 +275,5 @@ def period_bounds(
         if ticks:
             note = "minimised over partitions, counts and longest chunks"
             found.append(Bound(SCOPES[scope], ticks, scope, Evidence.SEARCH, note))
-    return found, by_slots
+    listed = None if deadline.expired else listed_partitions(tables, deadline.share(LISTING))
+    return [*found, *([] if listed is None else [listed])], by_slots

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.tables.cost_tables import Tables
 
 NEVER = 2**61
 """More than any cost, little enough that sums of two stay within int64."""
@@ -103,3 +105,19 @@ def cheapest_by_count(times: IntArray, counts: range) -> dict[int, int]:
     """
     layers = zip(range(1, max(counts, default=0) + 1), least_by_count(times), strict=False)
     return {count: int(row[-1]) for count, row in layers if count in counts and row[-1] < NEVER}
+
+
+def divisions(tables: Tables) -> Iterator[IntArray]:
+    """Every partition that keeps to counts and lengths, int64[chunks + 1], grid indices.
+
+    Parameters
+    ----------
+    tables : Tables
+    """
+    for count in tables.counts:
+        for cuts in combinations(range(1, tables.steps), count - 1):
+            indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
+            tail = np.zeros(count, dtype=np.int64)
+            tail[-1] = 1
+            if tables.length_allowed[tail, np.diff(indices)].all():
+                yield indices

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations, product
+from itertools import permutations, product
 from math import comb, factorial, prod
 
 import numpy as np
 
-from mocap_opt.arrays import IntArray
 from mocap_opt.errors import MocapError
+from mocap_opt.flow_shop.partitions import divisions
 from mocap_opt.replay.lockstep import LockstepReplay, SlotRows, run_lockstep, slot_rows
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.requests import Request
@@ -17,7 +17,6 @@ from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.stream_candidate import Rank, makespan_first
 from mocap_opt.stopping import AskedToStop, StoppedError, never
-from mocap_opt.tables.cost_tables import Tables
 
 MOST_SCHEDULES = 20_000
 """Orders x divisions x idle slots that are worth going through."""
@@ -137,17 +136,6 @@ def _worst(sequence: Schedule, slots: LockstepReplay) -> int:
     slowest = -(-(moved * share + int(slots.port_bytes.sum())) // min(rates))
     ends = sum(request.release for request in sequence) + slots.period
     return int(ends + 2 * sequence.slots * (slowest + 1))
-
-
-def divisions(tables: Tables) -> Iterator[IntArray]:
-    """Every division that keeps to counts and lengths, int64[chunks + 1], grid indices."""
-    for count in tables.counts:
-        for cuts in combinations(range(1, tables.steps), count - 1):
-            indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
-            tail = np.zeros(count, dtype=np.int64)
-            tail[-1] = 1
-            if tables.length_allowed[tail, np.diff(indices)].all():
-                yield indices
 
 
 def _priced(

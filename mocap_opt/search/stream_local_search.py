@@ -1,9 +1,10 @@
-"""Local search on sequences of requests: one thing changed at a time, lockstep judging."""
+"""Local search on sequences of requests: one thing changed at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,16 @@ TRIES = 20
 """Random moves tried for each move of a perturbation until one is feasible."""
 
 
+def lockstep_rank(candidate: Candidate) -> tuple[int, int]:
+    """Rank of a sequence in lockstep.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    """
+    return candidate.rank
+
+
 @dataclass(frozen=True, eq=False)
 class Moves:
     """What may be changed of the sequences of a stream.
@@ -42,7 +53,9 @@ class Moves:
     order_given: bool
     rng: np.random.Generator
 
-    def improve(self, start: Candidate, over: Callable[[], bool]) -> Candidate:
+    def improve(
+        self, start: Candidate, over: Callable[[], bool], rank: Callable[[Candidate], Any] = lockstep_rank
+    ) -> Candidate:
         """Local search: make one random move at a time and keep what is no worse.
 
         Parameters
@@ -50,21 +63,24 @@ class Moves:
         start : Candidate
         over : callable
             Checked between moves.
+        rank : callable
+            What makes one better than another, by default in lockstep.
 
         Returns
         -------
         Candidate
-            Never worse in lockstep; after 20 R + 40 moves without success.
+            Never of a worse rank; after 20 R + 40 moves without success.
         """
         best, misses, patience = start, 0, 20 * len(start.order) + 40
+        least = rank(best)
         while misses < patience and not over():
             made = self._moved(best)
-            if made is None or made.rank > best.rank:
+            if made is None or (found := rank(made)) > least:
                 misses += 1
                 continue
             # Equal ranks are taken, to cross plateaus, but count as misses.
-            misses = 0 if made.rank < best.rank else misses + 1
-            best = made
+            misses = 0 if found < least else misses + 1
+            best, least = made, found
         return best
 
     def perturb(self, start: Candidate, strength: int = 1) -> Candidate:

@@ -242,13 +242,31 @@ class StreamSearch(ScheduleSearch):
         return self.deadline.share(fraction).unless(lambda: self.closed)
 
     def offer(self, candidate: Candidate, source: str) -> bool:
-        """Verify a sequence, replay it event-driven, and keep it if it is better; return whether it is.
+        """Judge a sequence; return whether it is better than all before.
 
         Parameters
         ----------
         candidate : Candidate
         source : str
             What it came from, for the report.
+        """
+        before = self.rank
+        rank = self.judge(candidate, source)
+        return before is None or rank < before
+
+    def judge(self, candidate: Candidate, source: str) -> tuple[Fraction | int, ...]:
+        """Verify a sequence, replay it both ways and keep it if it is better.
+
+        Parameters
+        ----------
+        candidate : Candidate
+        source : str
+            What it came from, for the report.
+
+        Returns
+        -------
+        tuple of Fraction or int, ticks
+            The rank of its better replay.
 
         Raises
         ------
@@ -259,8 +277,8 @@ class StreamSearch(ScheduleSearch):
         if wrong:
             raise AssertionError(f"{source} made an infeasible sequence: {wrong[0]}")
         found = Assessment(run_lockstep(candidate.sequence), run_event(candidate.sequence))
-        if self.rank is not None and min(self.goal.ranks(found).values()) >= self.rank:
-            return False
-        self.best, self.found_by = found, source
-        self.tell(source)
-        return True
+        rank = min(self.goal.ranks(found).values())
+        if self.rank is None or rank < self.rank:
+            self.best, self.found_by = found, source
+            self.tell(source)
+        return rank

@@ -29,6 +29,9 @@ OWN_SHARE = 0.2
 IMPROVED = 4
 """Starts that a round of the local search improves, best first; each the best of its family and order."""
 
+REPLAYED = 4
+"""Local searches that end a round, judged by the replays: of the best sequence and of perturbed copies."""
+
 STALLED = 12
 """Perturbations in a row without a better sequence that end a round."""
 
@@ -39,7 +42,7 @@ def plan_stream(search: StreamSearch, *, seed: int = 0) -> None:
     For every order and family of divisions to start from, each request is divided so that no chunk is
     longer than a common trial; and every request gets the plan that is best for it alone.  A local
     search improves the best of these, then again and again a perturbed copy of the best sequence.  It
-    compares latencies in lockstep; its result is also run event-driven, and the better of both counts.
+    compares latencies in lockstep, and at the end of every round the better of both replays.
 
     Parameters
     ----------
@@ -148,6 +151,18 @@ def _improve(
             faster = search.offer(improved, "perturbed local search")
             best = improved if better or faster else best
             stalled = 0 if better or faster else stalled + 1
+        _improve_replayed(strength)
+
+    def _improve_replayed(strength: int) -> None:
+        """Improve the best sequence, then perturbed copies of it, by the better of both replays."""
+        for turn in range(REPLAYED):
+            if search.best is None or search.done():
+                return
+            start = Candidate.of(search.best.schedule, search.goal.ranked)
+            moves.improve(moves.perturb(start, strength) if turn else start, search.done, _replayed_rank)
+
+    def _replayed_rank(candidate: Candidate) -> tuple[Fraction | int, ...]:
+        return search.judge(candidate, "local search, replayed")
 
     def value() -> tuple[Fraction | int, ...] | float:
         return float("inf") if search.rank is None else search.rank
@@ -170,10 +185,10 @@ def _kinds(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:
 def _orders(
     requests: Sequence[Request], options: Sequence[Options], order_given: bool
 ) -> list[tuple[int, ...]]:
-    """Orders to start from: the given one; or by release, and dispatched by shortest and by longest work.
+    """Orders to start from: the given one; where it is free also by release, and dispatched by work.
 
-    Whenever the first stage is free, dispatching takes the request of the least (the most) work among
-    those released.
+    Whenever the first stage is free, dispatching takes the request of the least, or of the most, work
+    among those released.
     """
     numbers = tuple(range(len(requests)))
     if order_given:
@@ -183,7 +198,7 @@ def _orders(
         float(r.tables.tau(0, o[0].indices[:-1], o[0].indices[1:]).sum())
         for r, o in zip(requests, options, strict=True)
     ]
-    found = [by_release]
+    found = [by_release, numbers]
     for sign in (1, -1):
         left, order, now = list(by_release), [], 0.0
         while left:
