@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.schema import (
     Chunking,
     Costs,
@@ -170,7 +171,7 @@ def _stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
     """Require requests where the objective is about them, and one source of every figure."""
     requests = workload.requests
     if not requests:
-        if objective in ("stream", "mean-completion"):
+        if Objective(objective).record.of_requests:
             remedy = 'list them, as [{"tokens": "64k"}], or leave objective out'
             yield Problem("workload.requests", "none", f'requests, for objective "{objective}"', remedy)
         if workload.order != "given":

@@ -17,6 +17,7 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.objectives import OBJECTIVES, Objective
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.resolve import PRESETS, resolve
@@ -59,13 +60,8 @@ class Instance(Section):
         "causal",
         default="causal",
     )
-    objective: Annotated[
-        Literal["latency", "period", "stream", "mean-completion"],
-        *choice("latency", "period", "stream", "mean-completion"),
-    ] = field(
-        "what is minimised: the time to the first token, the time between identical requests without "
-        "end, the time until the last of workload.requests has left, or the mean over workload.requests of "
-        "the time from release to having left",
+    objective: Annotated[str, *choice(*(each.value for each in Objective))] = field(
+        "what is minimised: " + ", or ".join(record.meaning for record in OBJECTIVES.values()),
         "latency",
         default="latency",
     )

@@ -41,18 +41,24 @@ class Record:
     figure : str
         What is minimised: answers hold it as ``<figure>_s``, by execution as ``lockstep_<figure>_s`` and
         ``event_<figure>_s``.
+    meaning : str
+        What that is, in a phrase.
     module : str
         Who answers: its ``ANSWERER`` is a `mocap_opt.solving.answerer.Answerer`.
     honoured : Mapping of str to frozenset of str, or None
         By question, the options that are honoured; None: anything may be asked, with any option.
     answered : str
         What to ask instead where a question is refused.
+    of_requests : bool
+        Whether it is about ``workload.requests``.
     """
 
     figure: str
+    meaning: str
     module: str
     honoured: Mapping[str, frozenset[str]] | None = None
     answered: str = ""
+    of_requests: bool = False
 
     @property
     def words(self) -> str:
@@ -87,9 +93,10 @@ STREAM_ANSWERED = (
 )
 
 OBJECTIVES: Mapping[Objective, Record] = {
-    Objective.LATENCY: Record("latency", "mocap_opt.solving.latency"),
+    Objective.LATENCY: Record("latency", "the time to the first token", "mocap_opt.solving.latency"),
     Objective.PERIOD: Record(
         "period",
+        "the time between identical requests without end",
         "mocap_opt.solving.period",
         {
             **{name: options | {"solver", "solvers"} for name, options in STREAM_QUESTIONS.items()},
@@ -104,15 +111,19 @@ OBJECTIVES: Mapping[Objective, Record] = {
     ),
     Objective.STREAM: Record(
         "makespan",
+        "the time until the last of workload.requests has left",
         "mocap_opt.solving.stream",
         STREAM_QUESTIONS,
         STREAM_ANSWERED,
+        of_requests=True,
     ),
     Objective.MEAN_COMPLETION: Record(
         "mean_completion",
+        "the mean over workload.requests of the time from release to having left",
         "mocap_opt.solving.mean_completion",
         STREAM_QUESTIONS,
         STREAM_ANSWERED,
+        of_requests=True,
     ),
 }
 """The objectives; a new one is a row here and the module it names."""

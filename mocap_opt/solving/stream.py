@@ -272,8 +272,12 @@ class StreamAnswerer(Answerer):
         """The greatest bounds on the mean and on the completion of a rank, ticks, the goal's too."""
         given, needs, only = instance.workload.order == "given", StreamNeeds.of(requests), []
         if bound is not None and len(requests) == 1:
-            # The only request's completion is the makespan less its release.
-            only = [Fraction(bound.ticks - (0 if self.goal.from_release else requests[0].release))]
+            # What is minimised grows evenly with the only request's completion.
+            at_release, a_tick_later = (
+                self.goal.value(requests, self.goal.ranked(end, end))
+                for end in (Fraction(requests[0].release), Fraction(requests[0].release + 1))
+            )
+            only = [(bound.ticks - at_release) / (a_tick_later - at_release)]
         mean, slow = list(only), list(only)
         if needs is not None:
             mean.append(Fraction(completion_bounds(needs, given), len(requests)))
