@@ -147,6 +147,8 @@ def test_no_plan_beats_the_bound(tmp_path, monkeypatch):
 def test_lines_for_files_of_the_tree_find_their_place(tree):
     names = [name for name, _ in BLOCKS if not name.startswith(BESIDE)]
     assert {name for name in names if (ROOT / name).exists()} == {
+        "mocap_opt/instance/objectives.py",
+        "formulations/streams.md",
         "mocap_opt/baselines/registry.py",
         "formulations/heuristics.md",
         "mocap_opt/formulations/registry.py",
@@ -196,8 +198,25 @@ def in_tree(tree: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_programs_with_the_constraint_reach_the_optimum_under_it(tree):
-    assert "passed" in in_tree(tree, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_link_limit.py")
+def test_programs_reach_the_optimum_under_the_constraint_and_the_objective_is_answered(tree):
+    tests = ("tests/test_link_limit.py", "tests/test_makespan_and_completions.py")
+    assert "passed" in in_tree(tree, "-m", "pytest", "-p", "no:cacheprovider", *tests)
+    # Nothing but its row tells the command line of an objective.
+    data = json.loads(SLACK.read_text())
+    data |= {
+        "objective": "makespan-and-completions",
+        "workload": {"requests": [{"tokens": 4}, {"tokens": 1}]},
+    }
+    (tree / "stream.json").write_text(json.dumps(data))
+    asked = ("-m", "mocap_opt.cli", "compare", "stream.json", "--methods", "gpipe,joint", "--time-limit", "1")
+    first, joint = json.loads(in_tree(tree, *asked, "--json"))
+    assert joint["lower_bound_s"] <= joint["makespan_and_completions_s"] < first["makespan_and_completions_s"]
+
+
+def test_the_page_lists_the_files_of_the_objective():
+    listed = re.findall(r"^\| `([\w/.]+)` \| [^|]*\|$", PAGE.partition("### An objective")[2], re.MULTILINE)
+    section = PAGE.partition("### An objective")[2].partition("\n### ")[0]
+    assert {name for name, _ in FILE.findall(section)} == set(listed[:5])
 
 
 @pytest.mark.slow
