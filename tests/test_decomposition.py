@@ -21,7 +21,6 @@ from mocap_opt.formulations.benders import solve_decomposition
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import FAMILIES, build, closing, latency_at_home
-from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.pyomo_solution import attempt, run_program
 from mocap_opt.schedule.plan import Plan
@@ -139,7 +138,7 @@ def test_a_partition_without_homes_rules_out_no_partition_that_has_some() -> Non
     assert others > 20
 
 
-def test_cuts_of_a_solve_leave_an_optimum_or_are_no_better_than_the_bound(monkeypatch: Any) -> None:
+def test_cuts_of_a_solve_rule_out_no_partition_that_has_homes(monkeypatch: Any) -> None:
     kept: list[tuple[PartitionCut, ...]] = []
 
     def listening(tables: Tables, graph: Any = None, *, cuts: Any = (), without: Any = ()) -> Any:
@@ -148,8 +147,7 @@ def test_cuts_of_a_solve_leave_an_optimum_or_are_no_better_than_the_bound(monkey
 
     monkeypatch.setattr(benders, "HIGHS", replace(benders.HIGHS, build=listening))
     dominated = 0
-    for tables in random_instances(111, count=12):
-        best = brute_force(tables)
+    for tables in random_instances(111, count=30):
         kept.clear()
         solve_decomposition(tables)
         for cut in kept[-1] if kept else ():
@@ -157,12 +155,9 @@ def test_cuts_of_a_solve_leave_an_optimum_or_are_no_better_than_the_bound(monkey
                 if not cut.rules_out(padded(tables, marks)):
                     continue
                 held = tables.held_tokens(int(np.diff(marks).max()))
-                if cut.held is not None and held >= cut.held:
+                if held >= cut.held:
                     dominated += 1
                     assert next(feasible_homes(tables, marks), None) is None
-                elif cut.held is None and best is not None:
-                    placed = solve_kv_placement(tables, Plan(marks).grid_indices(tables), gap=0.0)
-                    assert placed.outcome.objective >= best.value
     assert dominated > 0
 
 
@@ -220,8 +215,8 @@ def test_a_family_left_out_changes_an_answer(family: str) -> None:
 
 def test_cuts_left_out_change_an_answer() -> None:
     tables = make_tables(**example()["tables"])
-    cuts = (PartitionCut((0, 1, 2, 3)), PartitionCut((0, 0, 1, 3)))
-    assert answer(tables, cuts=cuts)[1] == answer(tables, cuts=(cuts[0],))[1] == 62
+    cuts = (PartitionCut((0, 1, 2, 3), 1),)
+    assert answer(tables, cuts=cuts)[1] == 62
     assert answer(tables, ("cut_partitions",), cuts)[1] == answer(tables)[1] == 56
     assert answer(tables, cuts=(PartitionCut((0, 0, 1, 3), 1),))[1] == 68
 
@@ -235,12 +230,11 @@ def test_cuts_may_leave_nothing() -> None:
 def test_worked_example(monkeypatch: Any, module: Any) -> None:
     case = example()
     tables = make_tables(**case["tables"])
-    masters: list[int] = []
+    rounds: list[int] = []
 
     def listening(model: Any, *arguments: Any, **options: Any) -> Any:
         run = solvers.run(model, *arguments, **options)
-        if run.plan is not None:
-            masters.append(latency_at_home(tables, run.plan))
+        rounds.append(model.data.timing.latency(tables, run.plan))
         return run
 
     name = "HIGHS" if module is benders else "CPSAT"
@@ -251,7 +245,7 @@ def test_worked_example(monkeypatch: Any, module: Any) -> None:
     assert result.outcome.objective == case["optimum"]
     assert result.plan is not None
     assert list(result.plan.boundaries) in case["best_boundaries"]
-    assert masters == case["masters"]
+    assert rounds == case["rounds"]
 
 
 def test_fewer_arcs_of_the_callers_are_taken() -> None:
@@ -271,9 +265,11 @@ def test_fewer_arcs_of_the_callers_are_taken() -> None:
 
 def test_chunks_left_are_counted_and_too_many_are_not_modelled(monkeypatch: Any) -> None:
     tables = make_tables(**example()["tables"])
-    outcome = solve_decomposition(tables).outcome
-    # All but [0, 3), which takes 68 at position 2.
-    assert (outcome.arcs, outcome.all_arcs) == (6, 7)
+    first = solve_decomposition(tables)
+    assert (first.outcome.arcs, first.outcome.all_arcs) == (7, 7)
+    # From a plan of 64: all but [0, 3), which takes 68.
+    again = solve_decomposition(tables, first.plan)
+    assert (again.outcome.arcs, again.outcome.all_arcs) == (6, 7)
     monkeypatch.setattr(benders, "MOST_ARCS", 3)
     refused = solve_decomposition(tables).outcome
     assert refused.status is Status.UNKNOWN

@@ -13,16 +13,18 @@ from typing import Unpack
 import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.formulations import joint
 from mocap_opt.formulations.benders_state import RoundsState, Solvers
-from mocap_opt.formulations.chunk_graph import Arcs, chunk_graph
+from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import build, latency_at_home
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
-from mocap_opt.formulations.presolve import allowed_arcs
+from mocap_opt.formulations.presolve import MOST_NONZEROS, NONZEROS_PER_S, allowed_arcs, estimated_nonzeros
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt, attempt, check_start, conclude
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.highs import solve_lp
 from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
@@ -57,7 +59,12 @@ def _placed(tables: Tables, indices: IntArray, start: Plan | None, limits: Limit
     )
 
 
-HIGHS = Solvers(build, attempt, _placed, exact=False)
+def _build_whole(tables: Tables, graph: ChunkGraph) -> pyo.ConcreteModel | None:
+    """The joint program over the chunks of a graph (`Solvers.build_whole`)."""
+    return joint.build(tables, graph=graph)
+
+
+HIGHS = Solvers(build, _build_whole, attempt, _placed, exact=False)
 
 
 def solve_decomposition(
@@ -67,7 +74,7 @@ def solve_decomposition(
     arcs: Arcs | None = None,
     **options: Unpack[ProgramOptions],
 ) -> ProgramResult:
-    """Find boundaries and homes of least lockstep latency with HiGHS, one after the other.
+    """Find boundaries and homes of least lockstep latency with HiGHS, homes only as far as they matter.
 
     Parameters
     ----------
@@ -113,6 +120,8 @@ def solve_in_rounds(
     arcs = arcs or (lambda target: chunk_graph(tables, no_worse_than=target))
     search = RoundsState(tables, limits, arcs, solvers, limits.deterministic_limit)
     search.offer(start)
+    if search.upper is not None:
+        search.whole = latency_at_home(tables, search.plans[0]) < search.upper * (1 - limits.gap)
     while not search.closed and not search.stopped and _round(search):
         pass
     return _conclude(search)
@@ -127,37 +136,50 @@ def _round(search: RoundsState) -> bool:
     if search.left > MOST_ARCS:
         search.message = f"not built, {search.left:,} chunks are left, more than {MOST_ARCS:,}"
         return False
-    model = search.solvers.build(tables, graph, cuts=search.cuts)
+    whole = search.whole and _worth_building(search)
+    model = (
+        search.solvers.build_whole(tables, graph)
+        if whole
+        else search.solvers.build(tables, graph, cuts=search.cuts)
+    )
     if model is None:
         # Plans no worse than the best one would be left: only without one is the graph empty.
         search.prove(None, CHUNK_GRAPH)
         return False
-    limits = search.within(SHARE_OF_MASTER)
+    limits = search.within(1.0 if whole else SHARE_OF_MASTER)
     if not search.solvers.exact:
         _prove_root(search, model, limits.deadline)
     search.build_s += search.limits.deadline.elapsed_s - began
     if search.closed:
         return False
-    run = search.solvers.run(model, tables, _known(search, model), limits, check=pooled_violations)
+    if whole:
+        known = search.plans[-1] if search.plans else None
+        run = search.solvers.run(model, tables, known, limits, check=violations)
+        search.offer(run.plan)
+        _learn(search, run)
+        return False
+    run = search.solvers.run(model, tables, _known(search), limits, check=pooled_violations)
     _learn(search, run)
     if search.closed or search.stopped or run.plan is None or run.raw.stop is StopReason.ERROR:
         return False
-    _place(search, run.plan)
-    ended = run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
+    # Another round: with a cut, or with homes unless they make it too large.
+    another = _place(search, run.plan)
     _take_bound(search, run)
-    return ended and not search.stuck
+    return another and run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
 
 
-def _known(search: RoundsState, model: pyo.ConcreteModel) -> Plan | None:
-    """The best plan's boundaries, if they are among the master's."""
+def _worth_building(search: RoundsState) -> bool:
+    """Whether the joint program over the chunks left is small enough, and there is time to build it."""
+    left_s = search.limits.deadline.left_s
+    nonzeros = estimated_nonzeros(search.tables, arcs=search.left)
+    return nonzeros <= MOST_NONZEROS and nonzeros / NONZEROS_PER_S["highs"] < left_s
+
+
+def _known(search: RoundsState) -> Plan | None:
+    """The best plan's boundaries: it is feasible, so no cut rules them out."""
     if not search.plans:
         return None
-    marks = tuple(search.plans[-1].grid_indices(search.tables).tolist())
-    missing = model.data.chunks.count - len(marks) + 1
-    boundaries = (0,) * missing + marks
-    if any(cut.rules_out(boundaries) for cut in search.cuts):
-        return None
-    return Plan.from_arrays(search.tables, marks)
+    return Plan.from_arrays(search.tables, search.plans[-1].grid_indices(search.tables))
 
 
 def _prove_root(search: RoundsState, model: pyo.ConcreteModel, deadline: Deadline) -> None:
@@ -193,8 +215,11 @@ def _take_bound(search: RoundsState, run: Attempt) -> None:
         search.prove(run.bound, run.raw.solver if run.raw.exact else run.raw.confirmed_by)
 
 
-def _place(search: RoundsState, plan: Plan) -> None:
-    """Place the homes of a master's boundaries; cut these off unless they cost no more than it says."""
+def _place(search: RoundsState, plan: Plan) -> bool:
+    """Place the homes of a master's boundaries; whether another round may prove more.
+
+    Boundaries without homes are cut off; where homes cost more than the master says, they have to enter it.
+    """
     tables, indices = search.tables, plan.grid_indices(search.tables)
     alone = latency_at_home(tables, plan)
     known = next((each for each in search.plans if each.boundaries == plan.boundaries), None)
@@ -204,16 +229,14 @@ def _place(search: RoundsState, plan: Plan) -> None:
     search.build_s += placed.outcome.build_s
     search.offer(placed.plan)
     if placed.outcome.objective == alone:
-        return
+        return False
     positions = max(tables.counts)
     marks = (*([0] * (positions + 1 - indices.size)), *indices.tolist())
     if placed.outcome.status is Status.INFEASIBLE:
         search.cuts.append(PartitionCut(marks, tables.held_tokens(plan.longest)))
-        return
-    bound = placed.outcome.bound if placed.outcome.closes else None
-    floor = max(alone, int(bound or 0))
-    search.spared = floor if search.spared is None else min(search.spared, floor)
-    search.cuts.append(PartitionCut(marks))
+        return True
+    search.whole = True
+    return _worth_building(search)
 
 
 def _conclude(search: RoundsState) -> ProgramResult:
@@ -261,5 +284,4 @@ def _why(search: RoundsState, raw: SolveOutcome) -> StopReason:
     if raw.stop is StopReason.INFEASIBLE:
         # Without a second reading.
         return StopReason.UNCONFIRMED
-    # Homes that could not be placed in time keep a bound from rising.
-    return StopReason.TIME_LIMIT if search.stuck else raw.stop
+    return raw.stop

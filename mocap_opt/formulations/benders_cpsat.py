@@ -6,97 +6,32 @@ Mathematics: ``formulations/decomposition.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations import decomposition, joint_cpsat
+from mocap_opt.formulations import decomposition, joint, joint_cpsat
 from mocap_opt.formulations.benders import solve_in_rounds
 from mocap_opt.formulations.benders_state import Solvers
 from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph
+from mocap_opt.formulations.exact_rows import exact_rows
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.plan_cpsat import decisions
 from mocap_opt.formulations.plan_cpsat import read_plan as read_values
 from mocap_opt.formulations.pyomo_solution import Attempt, Check, conclude, read_plan, start_values
-from mocap_opt.formulations.rows import Family, Terms, TimeUnit
+from mocap_opt.formulations.rows import TimeUnit
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers import cpsat
-from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult, Progress
 from mocap_opt.tables.cost_tables import Tables
 
 NAMES = tuple(name for name, _ in decomposition.FAMILIES)
-
-
-@dataclass(frozen=True, eq=False)
-class ExactRows:
-    """The rows of a model's families as an integer program.
-
-    Attributes
-    ----------
-    program : IntegerProgram
-        Every variable is a decision.
-    variables : tuple of Pyomo variables
-        By index in the program.
-    """
-
-    program: IntegerProgram
-    variables: tuple[Any, ...]
-
-    def load(self, values: Sequence[int]) -> None:
-        """Set the model's variables to values by index."""
-        for variable, value in zip(self.variables, values, strict=True):
-            variable.set_value(value, skip_validation=True)
-
-
-def exact_rows(model: pyo.ConcreteModel, families: Sequence[Family]) -> ExactRows:
-    """Take the rows of families over a model whose times are whole ticks, before anything is scaled.
-
-    Parameters
-    ----------
-    model : ConcreteModel
-        With variables and objective; rows it may have already do not count.  A variable without an upper
-        limit is one that the objective presses down onto the rows in which it stands, alone of its kind.
-    families : sequence of Family
-    """
-    program, variables = IntegerProgram(), list(model.component_data_objects(pyo.Var))
-    known, pressed = pyo.ComponentMap(), set[int]()
-    for variable in variables:
-        lower, upper = variable.bounds
-        index = len(program.names)
-        # Not `decision`: fixed variables keep their place.
-        program.names.append(variable.name)
-        program.lower.append(int(lower))
-        program.upper.append(0 if upper is None else int(upper))
-        known[variable] = index
-        if upper is None:
-            pressed.add(index)
-
-    def affine(terms: Terms) -> Affine:
-        pairs = zip(terms.coefs, terms.variables, strict=True)
-        return total([(1, terms.constant), *((coef, Affine({known[each]: 1})) for coef, each in pairs)])
-
-    named: list[tuple[str, Affine, bool]] = []
-    for name, family in families:
-        for row in family(model):
-            left = affine(row.terms)
-            for v in pressed & left.terms.keys():
-                least = program.bounds(total([(1, left), (-left.terms[v], Affine({v: 1}))]))[0]
-                program.upper[v] = max(program.upper[v], -(least // left.terms[v]))
-            named.append((f"{name}[{row.index}]", left, row.equal))
-    for label, left, equal in named:
-        program.require(label, left, equality=equal)
-    objective = model.latency.expr
-    program.objective = affine(
-        Terms(0, [int(coef) for coef in objective.linear_coefs], list(objective.linear_vars))
-    )
-    return ExactRows(program, tuple(variables))
 
 
 def build(
@@ -109,7 +44,25 @@ def build(
     tables, graph, cuts
         As for `decomposition.build`.
     """
-    return decomposition.build(tables, graph, cuts=cuts, unit=TimeUnit(1, True), without=NAMES)
+    model = decomposition.build(tables, graph, cuts=cuts, unit=TimeUnit(1, True), without=NAMES)
+    if model is not None:
+        model.families = decomposition.FAMILIES
+    return model
+
+
+def build_whole(tables: Tables, graph: ChunkGraph) -> pyo.ConcreteModel | None:
+    """Declare the joint program over the chunks of a graph, likewise.
+
+    Parameters
+    ----------
+    tables : Tables
+    graph : ChunkGraph
+    """
+    names = [name for name, _ in joint.FAMILIES]
+    model = joint.build(tables, graph=graph, unit=TimeUnit(1, True), without=names)
+    if model is not None:
+        model.families = joint.FAMILIES
+    return model
 
 
 def attempt(
@@ -120,11 +73,11 @@ def attempt(
     Parameters
     ----------
     model : ConcreteModel
-        From `build`.
+        From `build` or `build_whole`.
     tables, start, limits, check
         As for `pyomo_solution.attempt`.
     """
-    rows = exact_rows(model, decomposition.FAMILIES)
+    rows = exact_rows(model, model.families)
     values = None
     if start is not None:
         given = start_values(model, tables, start)
@@ -181,7 +134,7 @@ def place(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits)
     )
 
 
-CPSAT = Solvers(build, attempt, place, exact=True)
+CPSAT = Solvers(build, build_whole, attempt, place, exact=True)
 
 
 def solve_decomposition(

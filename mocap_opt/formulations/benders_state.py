@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.formulations.chunk_graph import Arcs
+from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt
 from mocap_opt.formulations.slot_times import lockstep_latency
@@ -29,8 +29,10 @@ class Solvers:
     ----------
     build : callable
         Builds a master, with the parameters of `decomposition.build`.
+    build_whole : callable
+        From tables and a graph to the joint program over its chunks.
     run : callable
-        Runs it, with those of `pyomo_solution.attempt`.
+        Runs either, with the parameters of `pyomo_solution.attempt`.
     place : callable
         From tables, boundaries, a plan with them or None, and limits to the best homes.
     exact : bool
@@ -38,6 +40,7 @@ class Solvers:
     """
 
     build: Callable[..., pyo.ConcreteModel | None]
+    build_whole: Callable[[Tables, ChunkGraph], pyo.ConcreteModel | None]
     run: Callable[..., Attempt]
     place: Callable[[Tables, IntArray, Plan | None, Limits], ProgramResult]
     exact: bool
@@ -58,8 +61,8 @@ class RoundsState:
     plans : list of Plan
         Feasible, each better than those before.
     cuts : list of PartitionCut
-    spared : int or None, ticks
-        The least that partitions cut one by one have been proved to take.
+    whole : bool
+        Whether homes cost latency, so that they have to be decided with the boundaries.
     left : int
         Chunks that the last master had to choose from.
     """
@@ -74,7 +77,7 @@ class RoundsState:
     unconfirmed: int = 0
     upper: int | None = None
     cuts: list[PartitionCut] = field(default_factory=list)
-    spared: int | None = None
+    whole: bool = False
     left: int = 0
     message: str = ""
     infeasible: bool = False
@@ -101,7 +104,7 @@ class RoundsState:
         ----------
         bound : float or None, ticks
         """
-        known = [int(value) for value in (bound, self.upper, self.spared) if value is not None]
+        known = [int(value) for value in (bound, self.upper) if value is not None]
         return min(known, default=None)
 
     def prove(self, bound: int | None, by: str | None) -> None:
@@ -128,11 +131,6 @@ class RoundsState:
         """Whether nothing is left to prove: the gap is closed, or there is no plan."""
         gap = relative_gap(self.upper, self.lower)
         return self.infeasible or (gap is not None and gap <= self.limits.gap)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether partitions cut one by one keep the bound from rising."""
-        return self.spared is not None and self.spared <= self.lower
 
     def report(self, progress: Progress) -> bool:
         """Pass the progress of a run on; its incumbents are boundaries alone."""

@@ -239,7 +239,21 @@ def declare_boundaries(
     model.duration = pyo.Var(sorted(set(duration_class.tolist())), layers, domain=pyo.NonNegativeReals)
     model.message = pyo.Var(sorted(set(message_class[:-1].tolist())), layers, domain=pyo.NonNegativeReals)
     model.reserve = pyo.Var(range(len(levels)), domain=pyo.Binary)
-    return FreeChunks(model, tables, graph, time_unit, duration_class, message_class, levels, endless)
+    chunks = FreeChunks(model, tables, graph, time_unit, duration_class, message_class, levels, endless)
+    _limit_times(chunks)
+    return chunks
+
+
+def _limit_times(chunks: FreeChunks) -> None:
+    """Give chunk and message times an upper limit, so that duals not quite exact still prove something."""
+    model, unit = chunks.model, chunks.time_unit.ticks
+    for times, classes, cost in (
+        (model.duration, chunks.duration_class, chunks.tables.tau),
+        (model.message, chunks.message_class, partial(message_times, chunks.tables)),
+    ):
+        for (c, j), variable in times.items():
+            start, end = np.array([arc for arc in chunks.graph.arcs[j] if arc[1]] or [(0, 1)]).T
+            variable.setub(int(cost(int(np.flatnonzero(classes == c)[0]), start, end).max()) / unit)
 
 
 def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ Mathematics: ``formulations/decomposition.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,9 +114,8 @@ def cut_partitions(model: pyo.ConcreteModel) -> Iterator[Row]:
         terms = Terms(-1)
         for j, g in cut.others(chunks.graph.nodes):
             terms.add(1, model.boundary[j, g])
-        if cut.held is not None:
-            for level, held in enumerate(chunks.levels):
-                terms.add(int(held < cut.held), model.reserve[level])
+        for level, held in enumerate(chunks.levels):
+            terms.add(int(held < cut.held), model.reserve[level])
         yield Row(n, terms)
 
 
@@ -183,7 +181,10 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: 
     data = ModelData(tables, unit, chunks, ((),) * tables.stages, timing)
     model.data = data
     model.home = pyo.Var([])
-    longest, longest_message = _limit_times(chunks)
+    longest, longest_message = (
+        max((variable.ub for variable in times.values()), default=0.0)
+        for times in (model.duration, model.message)
+    )
     levels, message_levels = _alike(chunks)
     positions, slots = range(graph.layers), range(data.slots)
     weighted: list[tuple[int, Any]] = []
@@ -205,27 +206,6 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: 
         linear_vars=[each for _, each in weighted],
     )
     model.latency = pyo.Objective(expr=body)
-
-
-def _limit_times(chunks: FreeChunks) -> tuple[float, float]:
-    """Give chunk and message times an upper limit, so that duals not quite exact still prove something.
-
-    Returns
-    -------
-    float, float
-        The longest chunk and the longest message, in units of time.
-    """
-    model, unit = chunks.model, chunks.time_unit.ticks
-    longest = []
-    for times, classes, cost in (
-        (model.duration, chunks.duration_class, chunks.tables.tau),
-        (model.message, chunks.message_class, partial(message_times, chunks.tables)),
-    ):
-        for (c, j), variable in times.items():
-            start, end = np.array([arc for arc in chunks.graph.arcs[j] if arc[1]] or [(0, 1)]).T
-            variable.setub(int(cost(int(np.flatnonzero(classes == c)[0]), start, end).max()) / unit)
-        longest.append(max((variable.ub for variable in times.values()), default=0.0))
-    return longest[0], longest[1]
 
 
 def _alike(chunks: FreeChunks) -> tuple[bool, bool]:

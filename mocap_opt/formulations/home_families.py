@@ -79,6 +79,7 @@ def declare_lockstep(
     *,
     target: int | None = None,
     interval: int | None = None,
+    unit: TimeUnit | None = None,
 ) -> None:
     """Declare all variables and the objective of a lockstep program.
 
@@ -94,8 +95,10 @@ def declare_lockstep(
         Latency that plans must not exceed, ticks.
     interval : int, optional
         W, if requests come again without end.
+    unit : TimeUnit, optional
+        Of the times; the one that suits the target, or the horizon, unless given.
     """
-    time_unit = TimeUnit.for_horizon(horizon(tables) if target is None else target)
+    time_unit = unit or TimeUnit.for_horizon(horizon(tables) if target is None else target)
     chunks = declare_boundaries(model, tables, graph, time_unit, endless=interval is not None)
     data = ModelData(tables, time_unit, chunks, homes, lockstep_timing(interval), target, interval)
     declare_homes_and_times(model, data)

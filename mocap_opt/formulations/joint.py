@@ -11,7 +11,7 @@ from typing import Unpack
 import pyomo.environ as pyo
 
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES
-from mocap_opt.formulations.chunk_graph import chunk_graph
+from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
@@ -21,7 +21,7 @@ from mocap_opt.formulations.home_families import (
     possible_homes,
 )
 from mocap_opt.formulations.pyomo_solution import check_start
-from mocap_opt.formulations.rows import Family, add_families
+from mocap_opt.formulations.rows import Family, TimeUnit, add_families
 from mocap_opt.formulations.target_search import search_by_targets
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
@@ -40,7 +40,12 @@ FAMILIES: tuple[Family, ...] = (
 
 @without_collection
 def build(
-    tables: Tables, *, no_worse_than: int | None = None, without: Iterable[str] = ()
+    tables: Tables,
+    *,
+    no_worse_than: int | None = None,
+    graph: ChunkGraph | None = None,
+    unit: TimeUnit | None = None,
+    without: Iterable[str] = (),
 ) -> pyo.ConcreteModel | None:
     """Build the model.
 
@@ -49,6 +54,10 @@ def build(
     tables : Tables
     no_worse_than : int, optional
         Ticks: worse plans are not wanted, and chunks that only occur in such are left out.
+    graph : ChunkGraph, optional
+        The chunks that may stand at each position, where fewer than `chunk_graph` finds are enough.
+    unit : TimeUnit, optional
+        Of the times; the one that suits HiGHS, unless given.
     without : iterable of str
         Families to leave out, to see what they are good for.
 
@@ -57,11 +66,11 @@ def build(
     ConcreteModel or None
         None if no boundaries are allowed at all, so that there is nothing to model.
     """
-    graph = chunk_graph(tables, no_worse_than=no_worse_than)
+    graph = chunk_graph(tables, no_worse_than=no_worse_than) if graph is None else graph
     if graph.empty:
         return None
     model = pyo.ConcreteModel("joint")
-    declare_lockstep(model, tables, graph, possible_homes(tables), target=no_worse_than)
+    declare_lockstep(model, tables, graph, possible_homes(tables), target=no_worse_than, unit=unit)
     add_families(model, FAMILIES, without)
     return model
 

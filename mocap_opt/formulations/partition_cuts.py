@@ -8,24 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PartitionCut:
-    """Partitions that are left out.
+    """Partitions that are left out: all whose boundaries nowhere come before those of one without homes.
 
     Attributes
     ----------
     boundaries : tuple of int
         Grid indices p_0 .. p_M, empty chunks in front.
-    held : int or None
-        None: these boundaries alone are left out.  Otherwise all boundaries are that nowhere come before
-        them, if the queues hold at least so many tokens.
+    held : int
+        Tokens that the queues hold at least in what is left out.
     """
 
     boundaries: tuple[int, ...]
-    held: int | None = None
+    held: int
 
     def rules_out(self, boundaries: Sequence[int]) -> bool:
         """Whether a partition, grid indices p_0 .. p_M, is left out, at least with a large reserve."""
-        if self.held is None:
-            return tuple(boundaries) == self.boundaries
         return all(one >= other for one, other in zip(boundaries, self.boundaries, strict=True))
 
     def others(self, nodes: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
@@ -38,5 +35,5 @@ class PartitionCut:
         """
         for j, (mark, layer) in enumerate(zip(self.boundaries, nodes, strict=True)):
             for g in layer:
-                if g < mark if self.held is not None else g != mark:
+                if g < mark:
                     yield j, g

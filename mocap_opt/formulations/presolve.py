@@ -140,7 +140,7 @@ def pooled_room(tables: Tables, longest: int) -> int | None:
     return int((free // unit * unit).sum())
 
 
-def estimated_nonzeros(tables: Tables, solver: str = "highs") -> int:
+def estimated_nonzeros(tables: Tables, solver: str = "highs", arcs: int | None = None) -> int:
     """Non-zeros of the lockstep program (``formulations/joint.md``), counted family by family.
 
     Counted before anything is pruned by memory, and with every link row, so that it is rather too
@@ -152,13 +152,15 @@ def estimated_nonzeros(tables: Tables, solver: str = "highs") -> int:
     solver : str
         ``"highs"``: boundaries are binaries, and chunks the arcs between them.  ``"cpsat"``:
         boundaries are integers; a cell of a cost table counts like a non-zero.
+    arcs : int, optional
+        Chunks to choose from, if fewer than the limits allow.
     """
     chunks, steps, stages = min(tables.max_chunks, tables.steps), tables.steps, tables.stages
     durations, messages = _classes(tables)
     nonzeros = 2 * chunks * stages  # a slot's work and exchange, for each chunk in it
     if solver == "highs":
         # An arc stands in the rows of its start, its end, its times and the reserve.
-        nonzeros += allowed_arcs(tables) * (3 + durations + messages)
+        nonzeros += (allowed_arcs(tables) if arcs is None else arcs) * (3 + durations + messages)
         boundary = steps
     else:
         nonzeros += chunks * steps * (2 * durations + messages)
