@@ -13,6 +13,7 @@ from plugin_distribution import install
 
 from mocap_opt.cli import main
 from mocap_opt.solving import METHOD_NAMES
+from mocap_opt.solving.plain import PLAIN_METHODS
 
 ROOT = Path(__file__).parent.parent
 VARIABLE = "_MOCAP_OPT_COMPLETE"
@@ -35,7 +36,7 @@ def completed(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         ("mocap-opt so", ["plain,solve"]),
         ("mocap-opt study ta", ["plain,table"]),
         ("mocap-opt solve x.json --method moc", ["plain,mocap"]),
-        ("mocap-opt solve x.json --method plain-", ["plain,plain-highs", "plain,plain-cpsat"]),
+        ("mocap-opt solve x.json --method plain-", [f"plain,{name}" for name in PLAIN_METHODS]),
         ("mocap-opt solve x.json --time-", ["plain,--time-limit"]),
         ("mocap-opt compare x.json --methods gpipe,moc", ["plain,gpipe,mocap"]),
         ("mocap-opt compare x.json --methods mocap,moc", []),

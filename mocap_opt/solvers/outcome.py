@@ -13,8 +13,8 @@ RELATIVE_TOLERANCE = 1e-6
 """How far a bound in floating point may stand above the objective before it is called unsound."""
 
 
-EXACT_SOLVERS = frozenset({"cpsat"})
-"""Solvers that compute in whole numbers."""
+EXACT_SOLVERS = frozenset({"cpsat", "pyjobshop"})
+"""Solvers that compute in whole numbers; PyJobShop hands its models to CP-SAT."""
 
 
 class Status(Enum):

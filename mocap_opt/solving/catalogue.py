@@ -21,6 +21,7 @@ JOINT = {
 PLAIN = {
     "plain-highs": "the lockstep program as it stands, by HiGHS",
     "plain-cpsat": "the lockstep program as it stands, by CP-SAT",
+    "plain-pyjobshop": "the lockstep program with homes left out, modelled and solved by PyJobShop",
 }
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mocap_opt.bounds import Scope
+from mocap_opt.formulations.joint_pyjobshop import MOST_MODES, mode_count, solve_modes
 from mocap_opt.formulations.presolve import MOST_NONZEROS, estimated_building_s, estimated_nonzeros
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import Progress as SolverProgress
 from mocap_opt.solvers.outcome import SolveOutcome, Status, relative_gap
 from mocap_opt.solving.incumbent import Progress, SearchState
-from mocap_opt.solving.programs import proved_infeasible, solver_bound
+from mocap_opt.solving.programs import housed, proved_infeasible, solver_bound
 from mocap_opt.tables.cost_tables import Tables
 
 Listener = Callable[[SolverProgress], bool]
@@ -52,7 +53,19 @@ def _with_cpsat(state: SearchState, seed: int, listen: Listener) -> tuple[Plan |
     return plan, replace(result.outcome, build_s=built_s + result.outcome.build_s)
 
 
-PLAIN_METHODS: dict[str, Run] = {"plain-highs": _with_highs, "plain-cpsat": _with_cpsat}
+def _with_pyjobshop(state: SearchState, seed: int, listen: Listener) -> tuple[Plan | None, SolveOutcome]:
+    # A relaxation: homes are found afterwards.
+    plan, outcome = solve_modes(
+        state.tables, Limits(state.deadline.limit_s, state.gap, seed, state.threads, listen)
+    )
+    return (None if plan is None else housed(state, plan)), outcome
+
+
+PLAIN_METHODS: dict[str, Run] = {
+    "plain-highs": _with_highs,
+    "plain-cpsat": _with_cpsat,
+    "plain-pyjobshop": _with_pyjobshop,
+}
 
 
 def refusal(tables: Tables, method: str, time_limit_s: float = math.inf) -> str | None:
@@ -66,6 +79,10 @@ def refusal(tables: Tables, method: str, time_limit_s: float = math.inf) -> str 
         Programs that take longer to build are refused.
     """
     solver = method.removeprefix("plain-")
+    if method == "plain-pyjobshop":
+        modes = mode_count(tables)
+        over = modes > MOST_MODES
+        return f"{method}: refused, about {modes:,} modes, more than {MOST_MODES:,}" if over else None
     nonzeros, needed = estimated_nonzeros(tables, solver), estimated_building_s(tables, solver)
     if nonzeros > MOST_NONZEROS:
         return f"{method}: refused, about {nonzeros:,} non-zeros, more than {MOST_NONZEROS:,}"
