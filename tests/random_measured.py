@@ -32,11 +32,11 @@ def measured_times(random: Random, steps: int) -> dict[str, Any]:
     return {"lengths": lengths, "prefixes": prefixes, "seconds": seconds}
 
 
-def narrow_hub(data: dict[str, Any], hub: int, bandwidth: str) -> list[dict[str, Any]]:
+def narrow_hub(data: dict[str, Any], hub: int, bandwidth: str, columns: int = 4) -> list[dict[str, Any]]:
     """Every link of a stage's only die, at a low bandwidth."""
     ((row, column),) = layout(Instance.from_dict(data)).dies[hub]
     around = [(row, column + 1), (row + 1, column), (row, column - 1), (row - 1, column)]
-    inside = [(r, c) for r, c in around if 0 <= r < 5 and 0 <= c < 4]
+    inside = [(r, c) for r, c in around if 0 <= r < 5 and 0 <= c < columns]
     return [{"between": [[row, column], list(other)], "bandwidth": bandwidth} for other in inside]
 
 

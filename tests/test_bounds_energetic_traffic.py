@@ -13,6 +13,7 @@ from oracle import chunks_of, contention_free_price, feasible_homes, partitions,
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt.baselines import METHODS
+from mocap_opt.bounds.admission_gate import gated_path
 from mocap_opt.bounds.energetic_traffic import Windows, energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration
 from mocap_opt.bounds.heads_and_tails import Setting
@@ -123,7 +124,8 @@ def test_all_partitions_below_a_target_are_listed_once() -> None:
             indices = Plan(marks).grid_indices(tables)
             longest = max(b - a for a, b in chunks_of(marks))
             if memory.fits(indices, longest):
-                prices[tuple(indices.tolist())] = price_plan(tables, Plan(marks), contention_free_price)
+                price = price_plan(tables, Plan(marks), contention_free_price)
+                prices[tuple(indices.tolist())] = max(price, gated_path(memory, indices, setting.send))
         if not prices:
             continue
         target = sorted(prices.values())[len(prices) // 2]

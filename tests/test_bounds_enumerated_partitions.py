@@ -12,6 +12,7 @@ from oracle import brute_force, chunks_of, least_price, partitions
 from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 import mocap_opt
+from mocap_opt.bounds.admission_gate import gated_path
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.enumerated_partitions import (
     EnumeratedPartitions,
@@ -53,7 +54,9 @@ def fitting_paths(tables: Tables) -> dict[tuple[int, ...], int]:
     for marks in partitions(tables):
         indices = Plan(marks).grid_indices(tables)
         if memory.fits(indices, max(b - a for a, b in chunks_of(marks))):
-            found[tuple(indices.tolist())] = longest_path(tables, marks)
+            path = gated_path(memory, indices, Setting(tables).send)
+            assert path >= longest_path(tables, marks)
+            found[tuple(indices.tolist())] = path
     return found
 
 

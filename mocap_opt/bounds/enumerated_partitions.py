@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.admission_gate import gated_path
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
@@ -121,7 +122,9 @@ class PartitionEnumeration:
             if ending.ends[-1] == 0:
                 indices = np.array(ending.ends[::-1], dtype=np.int64)
                 if indices.size - 1 in self.tables.counts and self.memory.fits(indices, ending.longest):
-                    yield int(ending.paths[0][0]), indices
+                    path = gated_path(self.memory, indices, self.setting.send)
+                    if path < target:
+                        yield path, indices
             elif len(ending.ends) <= self.tables.max_chunks:
                 open_endings += self._longer(
                     ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
