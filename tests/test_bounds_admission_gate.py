@@ -76,7 +76,7 @@ def test_the_worked_example_of_the_page() -> None:
 
 
 def short_of_memory(seed: int, number: int) -> list[Tables]:
-    """Three unlike stages, the middle one fast, whose memories hold little more than the slot before the gate needs."""
+    """Three stages, the middle one fast; memories hold little more than the slot before the gate needs."""
     rng = np.random.default_rng(seed)
     found = []
     for n in range(number):
