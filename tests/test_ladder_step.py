@@ -40,6 +40,9 @@ def test_a_static_plan_is_proved_once_the_gap_is_closed() -> None:
     static = [bound for bound in answer.bounds if bound.scope is Scope.LOCKSTEP]
     assert [bound.name for bound in static] == ["ladder"]
     assert answer.tables.seconds(static[0].ticks) == pytest.approx(32.172050223, rel=1e-4)
+    assert answer.report.static_latency_s == pytest.approx(32.172050223)
+    assert answer.report.static_gap <= 1e-4
+    assert ("best static plan", "32.17 s") in answer.report.figure_texts
 
 
 def test_it_finds_better_static_plans_and_stops_there() -> None:
