@@ -127,7 +127,15 @@ def test_highs_hands_over_every_better_solution_in_order():
 @pytest.mark.parametrize("solver", Solver)
 def test_threads_are_passed_on_and_recorded(threads, solver):
     instance = load_instance(TINY)
-    found = solve(instance, "joint", solver=solver.value, execution="lockstep", threads=threads, gap=0.0)
+    found = solve(
+        instance,
+        "joint",
+        solver=solver.value,
+        execution="lockstep",
+        threads=threads,
+        gap=0.0,
+        only=["first_heuristics", "lockstep_program"],
+    )
     assert found.report.settings["threads"] == threads
     assert [run.threads for run in found.report.programs] == [threads]
 

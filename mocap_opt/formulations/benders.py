@@ -17,7 +17,7 @@ from mocap_opt.formulations import joint
 from mocap_opt.formulations.benders_state import RoundsState, Solvers
 from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
-from mocap_opt.formulations.decomposition import build, latency_at_home
+from mocap_opt.formulations.decomposition import build
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.presolve import MOST_NONZEROS, NONZEROS_PER_S, allowed_arcs, estimated_nonzeros
@@ -33,7 +33,7 @@ from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
-MOST_ARCS = 150_000
+MOST_ARCS = 30_000
 """Masters with more chunks to choose from are not built."""
 
 SHARE_OF_MASTER = 0.8
@@ -46,8 +46,18 @@ ROUNDING = Fraction(1, 2**52)
 """How far a coefficient of a row that was divided by its pivot may be from what it stands for, relatively."""
 
 
-def _placed(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits) -> ProgramResult:
-    """Homes by the placement program (`Solvers.place`)."""
+def place(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits) -> ProgramResult:
+    """Homes of least lockstep latency for given boundaries, by the placement program.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Grid indices, strictly increasing.
+    start : Plan or None
+        A feasible plan with these boundaries.
+    limits : Limits
+    """
     return solve_kv_placement(
         tables,
         indices,
@@ -64,7 +74,7 @@ def _build_whole(tables: Tables, graph: ChunkGraph) -> pyo.ConcreteModel | None:
     return joint.build(tables, graph=graph)
 
 
-HIGHS = Solvers(build, _build_whole, attempt, _placed, exact=False)
+HIGHS = Solvers(build, _build_whole, attempt, place, lockstep_latency, exact=False)
 
 
 def solve_decomposition(
@@ -121,7 +131,7 @@ def solve_in_rounds(
     search = RoundsState(tables, limits, arcs, solvers, limits.deterministic_limit)
     search.offer(start)
     if search.upper is not None:
-        search.whole = latency_at_home(tables, search.plans[0]) < search.upper * (1 - limits.gap)
+        search.whole = _at_home(search, search.plans[0]) < search.upper * (1 - limits.gap)
     while not search.closed and not search.stopped and _round(search):
         pass
     return _conclude(search)
@@ -175,6 +185,13 @@ def _worth_building(search: RoundsState) -> bool:
     return nonzeros <= MOST_NONZEROS and nonzeros / NONZEROS_PER_S["highs"] < left_s
 
 
+def _at_home(search: RoundsState, plan: Plan) -> int:
+    """Objective of a plan's boundaries if all KV stayed on its own stage, whether or not it fits there."""
+    return search.solvers.price(
+        search.tables, Plan.from_arrays(search.tables, plan.grid_indices(search.tables))
+    )
+
+
 def _known(search: RoundsState) -> Plan | None:
     """The best plan's boundaries: it is feasible, so no cut rules them out."""
     if not search.plans:
@@ -194,7 +211,9 @@ def _prove_root(search: RoundsState, model: pyo.ConcreteModel, deadline: Deadlin
         return
     proved = certified_bound(program, relaxed.row_duals, search.upper / unit, relative_error=ROUNDING)
     if proved is not None:
-        search.prove(max(0, -int(-proved * unit // 1)), CERTIFIED_BY)
+        # Cuts rest on the word of a solver, given twice.
+        by = f"{CERTIFIED_BY}, with cuts" if search.cuts else CERTIFIED_BY
+        search.prove(max(0, -int(-proved * unit // 1)), by)
 
 
 def _learn(search: RoundsState, run: Attempt) -> None:
@@ -221,14 +240,14 @@ def _place(search: RoundsState, plan: Plan) -> bool:
     Boundaries without homes are cut off; where homes cost more than the master says, they have to enter it.
     """
     tables, indices = search.tables, plan.grid_indices(search.tables)
-    alone = latency_at_home(tables, plan)
+    alone = _at_home(search, plan)
     known = next((each for each in search.plans if each.boundaries == plan.boundaries), None)
     limits = replace(search.within(SHARE_OF_HOMES), gap=0.0, callback=None)
     placed = search.solvers.place(tables, indices, known, limits)
     search.solve_s += placed.outcome.solve_s
     search.build_s += placed.outcome.build_s
     search.offer(placed.plan)
-    if placed.outcome.objective == alone:
+    if placed.plan is not None and search.solvers.price(tables, placed.plan) == alone:
         return False
     positions = max(tables.counts)
     marks = (*([0] * (positions + 1 - indices.size)), *indices.tolist())
@@ -257,7 +276,7 @@ def _conclude(search: RoundsState) -> ProgramResult:
         all_arcs=allowed_arcs(search.tables),
         message=search.message or raw.message,
     )
-    price = partial(lockstep_latency, search.tables)
+    price = partial(search.solvers.price, search.tables)
     if search.infeasible:
         raw = replace(
             raw,

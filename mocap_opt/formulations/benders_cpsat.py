@@ -134,7 +134,7 @@ def place(tables: Tables, indices: IntArray, start: Plan | None, limits: Limits)
     )
 
 
-CPSAT = Solvers(build, build_whole, attempt, place, exact=True)
+CPSAT = Solvers(build, build_whole, attempt, place, lockstep_latency, exact=True)
 
 
 def solve_decomposition(

@@ -14,7 +14,6 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt
-from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits
 from mocap_opt.solvers.outcome import ProgramResult, Progress, SolveOutcome, relative_gap
@@ -30,11 +29,13 @@ class Solvers:
     build : callable
         Builds a master, with the parameters of `decomposition.build`.
     build_whole : callable
-        From tables and a graph to the joint program over its chunks.
+        From tables and a graph to the program with homes over its chunks.
     run : callable
         Runs either, with the parameters of `pyomo_solution.attempt`.
     place : callable
         From tables, boundaries, a plan with them or None, and limits to the best homes.
+    price : callable
+        Exact objective of a plan, ticks.
     exact : bool
         Whether all this computes in whole numbers.  Otherwise the relaxation of a master is proved first.
     """
@@ -43,6 +44,7 @@ class Solvers:
     build_whole: Callable[[Tables, ChunkGraph], pyo.ConcreteModel | None]
     run: Callable[..., Attempt]
     place: Callable[[Tables, IntArray, Plan | None, Limits], ProgramResult]
+    price: Callable[[Tables, Plan], int]
     exact: bool
 
 
@@ -92,7 +94,7 @@ class RoundsState:
         """Keep a feasible plan if it is better than the best."""
         if plan is None:
             return
-        latency = lockstep_latency(self.tables, plan)
+        latency = self.solvers.price(self.tables, plan)
         if self.upper is None or latency < self.upper:
             self.upper = latency
             self.plans.append(plan)

@@ -6,7 +6,8 @@ the lockstep program (`boundary_families`, `home_families`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -14,9 +15,13 @@ import pyomo.environ as pyo
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import least_sends, stage_classes
+from mocap_opt.formulations.benders import place, solve_in_rounds
+from mocap_opt.formulations.benders_state import Solvers
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, declare_boundaries
-from mocap_opt.formulations.chunk_graph import chunk_graph
+from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
+from mocap_opt.formulations.chunk_partition import Memory, pooled_memory_has_room
 from mocap_opt.formulations.contention_free_terms import resources, schedule
+from mocap_opt.formulations.decomposition import cut_partitions
 from mocap_opt.formulations.home_families import (
     HOME_FAMILIES,
     declare_homes,
@@ -24,7 +29,8 @@ from mocap_opt.formulations.home_families import (
     kv_load,
     possible_homes,
 )
-from mocap_opt.formulations.pyomo_solution import check_start, no_plan, run_program
+from mocap_opt.formulations.partition_cuts import PartitionCut
+from mocap_opt.formulations.pyomo_solution import attempt
 from mocap_opt.formulations.resources import links, ports
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
 from mocap_opt.schedule.plan import Plan
@@ -137,6 +143,8 @@ def latency_covers_all(model: pyo.ConcreteModel) -> Iterator[Row]:
 FAMILIES: tuple[Family, ...] = (
     *(family for family in BOUNDARY_FAMILIES if family[0] != "message_takes_its_time"),
     *HOME_FAMILIES,
+    ("pooled_memory_has_room", pooled_memory_has_room),
+    ("cut_partitions", cut_partitions),
     ("sends_take_their_time", sends_take_their_time),
     ("chunk_durations", chunk_durations),
     ("own_kv_takes_time", own_kv_takes_time),
@@ -158,15 +166,27 @@ def _floored(
 
 @without_collection
 def build(
-    tables: Tables, *, no_worse_than: int | None = None, without: Iterable[str] = ()
+    tables: Tables,
+    graph: ChunkGraph | None = None,
+    *,
+    no_worse_than: int | None = None,
+    homes: bool = True,
+    cuts: Sequence[PartitionCut] = (),
+    without: Iterable[str] = (),
 ) -> pyo.ConcreteModel | None:
     """Build the model.
 
     Parameters
     ----------
     tables : Tables
+    graph : ChunkGraph, optional
+        The chunks that may stand at each position; all that memory and limits allow, unless given.
     no_worse_than : int, optional
         Contention-free latency of a known plan, ticks; it only sets the unit of time.
+    homes : bool
+        False leaves homes out and pools memory: the master of the decomposed program.
+    cuts : sequence of PartitionCut
+        Partitions to leave out.
     without : iterable of str
         Families to leave out, to see what they are good for.
 
@@ -175,13 +195,17 @@ def build(
     ConcreteModel or None
         None if no boundaries are allowed at all, so that there is nothing to model.
     """
-    graph = chunk_graph(tables)
+    graph = chunk_graph(tables) if graph is None else graph
     if graph.empty:
         return None
     model = pyo.ConcreteModel("contention_free")
     time_unit = TimeUnit.for_horizon(horizon(tables) if no_worse_than is None else no_worse_than)
     chunks = declare_boundaries(model, tables, graph, time_unit)
-    model.data = ModelData(tables, time_unit, chunks, possible_homes(tables), TIMING)
+    targets = possible_homes(tables) if homes else ((),) * tables.stages
+    model.data = ModelData(tables, time_unit, chunks, targets, TIMING)
+    model.memory, model.cuts = None if homes else Memory.POOLED, tuple(cuts)
+    if not all(row.terms.coefs for row in cut_partitions(model)):
+        return None
     declare_homes(model)
     _declare_times(model, model.data, least_sends(tables))
     add_families(model, FAMILIES, without)
@@ -230,12 +254,12 @@ def solve_contention_free(
     SolverUnavailableError
         If HiGHS cannot be loaded.
     """
-    limits = Limits(**options)
-    check_start(tables, start)
-    model = build(tables, no_worse_than=None if start is None else schedule(tables, start).latency)
-    if model is None:
-        return no_plan(limits, "no boundaries keep to the limits and fit in memory")
-    return run_program(model, tables, start, limits)
+    sends = least_sends(tables)
+
+    def arcs(target: int | None) -> ChunkGraph:
+        return chunk_graph(tables, no_worse_than=target, sends=sends)
+
+    return solve_in_rounds(ROUNDS, tables, start, arcs, Limits(**options))
 
 
 def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) -> Iterator[tuple[Any, int]]:
@@ -252,5 +276,19 @@ def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) 
     yield model.latency, times.latency
 
 
+def latency(tables: Tables, plan: Plan) -> int:
+    """Contention-free latency of a plan, ticks.
+
+    Parameters
+    ----------
+    tables : Tables
+    plan : Plan
+    """
+    return schedule(tables, plan).latency
+
+
 # A path adds up to four rows a chunk.
-TIMING = Timing(lambda tables, plan: schedule(tables, plan).latency, _values, rows_per_slot=4)
+TIMING = Timing(latency, _values, rows_per_slot=4)
+
+ROUNDS = Solvers(partial(build, homes=False), build, attempt, place, latency, exact=False)
+"""Master and homes of ``formulations/decomposition.md``, for any execution."""

@@ -12,6 +12,7 @@ from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import latency_at_home, not_congested
+from mocap_opt.solving.programs import DECOMPOSED_PROGRAM
 from mocap_opt.solving.report import covering
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
@@ -77,6 +78,8 @@ def no_energetic_traffic(search: JointSearch) -> str | None:
     """Why no partitions are ruled out by their traffic, in words."""
     if not can_be_enumerated(search.tables):
         return "too large for its partitions to be listed"
+    if search.state.execution is Execution.LOCKSTEP and search.awaits(DECOMPOSED_PROGRAM):
+        return "the decomposed program, which follows, proves more of static plans"
     return not_congested(search)
 
 

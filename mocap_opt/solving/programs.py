@@ -18,6 +18,7 @@ from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import EXACT_SOLVERS, ProgramResult, Progress, SolveOutcome, Status
+from mocap_opt.solvers.safe_dual import CERTIFIED_BY
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.report import covering
 from mocap_opt.stopping import StoppedError
@@ -184,6 +185,8 @@ def solver_evidence(outcome: SolveOutcome) -> Evidence:
     """What the bound of a run rests on."""
     if outcome.exact:
         return Evidence.SOLVER
+    if outcome.confirmed_by == CERTIFIED_BY:
+        return Evidence.LP_DUAL
     return Evidence.SOLVER_CONFIRMED if outcome.closes else Evidence.SOLVER_UNCONFIRMED
 
 
