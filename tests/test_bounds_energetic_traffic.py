@@ -69,7 +69,7 @@ def pipelines() -> list[Tables]:
             activation_bytes=activations,
         )
         for pages in ((1, 3), (2, 6), (2, 3, 6), (2, 2, 6), (3, 3, 3))
-        for rate in (1, 2, 3)
+        for rate in (1, 3)
         for tokens in (3, 4)
         for activations in (0, 3)
     ]

@@ -42,7 +42,7 @@ def fits_pool(tables: Tables, marks: tuple[int, ...]) -> bool:
 @pytest.mark.parametrize("seed", [51, pytest.param(52, marks=pytest.mark.slow)])
 def test_agrees_with_brute_force(seed: int) -> None:
     binding = 0
-    for tables in random_instances(seed, count=50):
+    for tables in random_instances(seed, count=30):
         for memory, best in (
             (Memory.POOLED, pooled_optimum(tables)),
             (Memory.LOCAL, getattr(local_optimum(tables), "value", None)),
@@ -58,7 +58,7 @@ def test_agrees_with_brute_force(seed: int) -> None:
 
 def test_joint_optimum_lies_between_the_two() -> None:
     strictly = 0
-    for tables in random_instances(53, count=40):
+    for tables in random_instances(53, count=25):
         best = brute_force(tables)
         pooled = solve_chunk_partition(tables, Memory.POOLED).outcome
         local = solve_chunk_partition(tables, Memory.LOCAL)
@@ -106,7 +106,7 @@ def test_starts_are_judged_by_the_memory_rule_in_force() -> None:
 
 def test_slack_memory_shrinks_the_chunks() -> None:
     # Attention grows with the prefix, so equal times need shrinking chunks.
-    tables = make_tables(4, 32, max_chunks=8, exact=True, linear=20, quadratic=2)
+    tables = make_tables(4, 24, max_chunks=6, exact=True, linear=20, quadratic=2)
     result = solve_chunk_partition(tables)
     assert result.outcome.status is Status.OPTIMAL
     assert result.indices is not None

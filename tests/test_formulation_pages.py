@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def test_the_page_on_bounds_lists_those_of_the_registry_in_order() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page("bounds").split("## ")[0], re.MULTILINE) == list(BOUNDS)
 
 
+@cache
 def code_of_the_package() -> dict[str, str]:
     """Text of every module by its name, and of the package of tables; of those of one name all texts."""
     texts: dict[str, str] = {}

@@ -88,10 +88,10 @@ def interrupt(name: str, number: signal.Signals, delay_s: float, folder: Path) -
     assert load_progress(log)[-1].latency_s == report["latency_s"]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_signal_at_a_random_moment_leaves_a_whole_answer(seed, tmp_path):
     rng = np.random.default_rng(seed)
-    interrupt("M-unequal", SIGNALS[seed % 2], float(rng.uniform(0, 4)), tmp_path)
+    interrupt("M-unequal", SIGNALS[seed % 2], float(rng.uniform(0, 2)), tmp_path)
 
 
 @pytest.mark.slow

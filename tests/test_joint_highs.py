@@ -55,7 +55,7 @@ def some_plans(tables: Tables, rng: np.random.Generator, tries: int) -> list[Pla
     return [plan for plan in plans if plan is not None]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_prices_are_those_of_the_replay(seed: int) -> None:
     rng = np.random.default_rng(seed)
     checked = 0

@@ -56,7 +56,7 @@ def test_it_stops_when_asked():
 
 
 @pytest.mark.parametrize("make_judge", [contention_free_judge, lockstep_judge])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed, make_judge):
     rng = np.random.default_rng(seed)
     seen = 0

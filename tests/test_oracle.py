@@ -142,7 +142,7 @@ def test_skipping_loses_nothing(price):
 @pytest.mark.parametrize("price", [lockstep_price, contention_free_price, least_price])
 def test_moving_a_page_away_never_makes_a_plan_cheaper(price):
     rng, dearer = np.random.default_rng(31), 0
-    for tables in random_instances(32, 150):
+    for tables in random_instances(32, 100):
         for marks in list(oracle.partitions(tables))[-3:]:
             homes, sizes = {}, oracle.pages_of(tables, marks)
             cost = price(tables, marks)
@@ -162,7 +162,7 @@ def test_moving_a_page_away_never_makes_a_plan_cheaper(price):
 
 def test_contention_free_is_never_above_lockstep():
     rng, strictly = np.random.default_rng(33), 0
-    for tables in [*random_instances(34, 150), *(random_tables(rng) for _ in range(8))]:
+    for tables in [*random_instances(34, 100), *(random_tables(rng) for _ in range(8))]:
         for _ in range(4):
             plan = random_plan(tables, rng, scatter=0.6)
             if plan is not None:
@@ -269,7 +269,7 @@ def test_descent_never_leaves_feasible_plans_nor_climbs():
 def test_more_memory_cures_every_instance_whose_lengths_allow_a_plan():
     # Where brute force finds no plan although lengths allow some, enough memory makes one.
     cured = 0
-    for tables in random_instances(48, 150):
+    for tables in random_instances(48, 100):
         if brute_force(tables) is None and set(oracle.partitions(tables)):
             assert brute_force(replace(tables, capacity=tables.capacity + 10**6)) is not None
             cured += 1

@@ -20,7 +20,7 @@ from random_tables import random_instances
 
 from mocap_opt import load_instance
 from mocap_opt.bounds import Bound, Scope
-from mocap_opt.bounds.period import period_bounds
+from mocap_opt.bounds.period import PartitionBound, period_bounds
 from mocap_opt.bounds.period_partitions import cycle_time, room_in_time
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.instance import Instance
@@ -44,21 +44,31 @@ class Solved:
 
 
 @cache
-def solved() -> list[Solved]:
+def bounds_of(number: int) -> tuple[list[Bound], dict[Scope, PartitionBound]]:
+    return period_bounds(instances()[number])
+
+
+QUICK = 120
+SIZES = pytest.mark.parametrize("count", [QUICK, pytest.param(COUNT, marks=pytest.mark.slow)])
+
+
+@cache
+def solved(count: int) -> list[Solved]:
     """Tiny instances with all their bounds, the best lockstep period and the best known of any execution."""
     cases = []
-    for number in range(COUNT):
+    for number in range(count):
         tables, found = instances()[number], optima(number)
         best = least(found)
         if best is not None:
             plans = [Schedule.of(tables, b.plan, b.slots) for b in found.values() if b is not None]
             reported = min(assess_schedule(plan).period for plan in plans)
-            cases.append(Solved(tables, period_bounds(tables)[0], best.value, reported))
+            cases.append(Solved(tables, bounds_of(number)[0], best.value, reported))
     return cases
 
 
-def test_no_optimum_beats_a_bound() -> None:
-    for case in solved():
+@SIZES
+def test_no_optimum_beats_a_bound(count: int) -> None:
+    for case in solved(count):
         for bound in case.bounds:
             limit = case.lockstep if bound.scope is Scope.LOCKSTEP else case.reported
             assert bound.ticks <= limit, (bound, case.tables.name)
@@ -66,8 +76,7 @@ def test_no_optimum_beats_a_bound() -> None:
 
 def test_bounds_by_spacing_hold_for_every_spacing() -> None:
     for number in range(60):
-        tables = instances()[number]
-        _, by_slots = period_bounds(tables)
+        tables, (_, by_slots) = instances()[number], bounds_of(number)
         for slots, known in optima(number).items():
             if known is not None:
                 bound = by_slots[Scope.LOCKSTEP].at(slots)
@@ -90,7 +99,8 @@ def test_no_random_or_locally_optimal_plan_beats_a_bound_in_either_replay() -> N
     assert checked >= 20
 
 
-def test_two_per_cent_more_would_be_wrong() -> None:
+@SIZES
+def test_two_per_cent_more_would_be_wrong(count: int) -> None:
     # A link that carries activations all the time, and a stage that does nothing but compute.
     busy = make_tables(
         stages=2,
@@ -110,7 +120,7 @@ def test_two_per_cent_more_would_be_wrong() -> None:
         extra.append(Solved(tables, period_bounds(tables)[0], best.lockstep.period, best.period))
     near = {
         bound.name
-        for case in [*solved(), *extra]
+        for case in [*solved(count), *extra]
         for bound in case.bounds
         for limit in [case.lockstep if bound.scope is Scope.LOCKSTEP else case.reported]
         if limit >= 50 and bound.ticks * Fraction(102, 100) > limit
@@ -132,7 +142,7 @@ def test_memory_time_bounds_more_than_work() -> None:
     assert (best.period, best.schedule.slots) == (80, 2)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
 def test_no_plan_of_a_tiny_instance_beats_a_bound_event_driven(count: int) -> None:
     rng = np.random.default_rng(count)
     steady = reached = 0

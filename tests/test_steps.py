@@ -124,7 +124,7 @@ def test_steps_together_keep_the_time_limit():
 
 @pytest.mark.parametrize("name", ["boundary_branching", "partition_enumeration", "traffic_proofs"])
 def test_a_bound_on_lockstep_is_no_premise_of_one_on_any_execution(name):
-    search = search_of("S-links", 10.0, execution=Execution.LOCKSTEP)
+    search = search_of("S-links", 3.0, execution=Execution.LOCKSTEP)
     state = search.state
     lockstep = state.best_lockstep.lockstep.latency
     state.add_bounds([Bound("joint", lockstep - 1, Scope.LOCKSTEP, Evidence.SOLVER)])

@@ -352,11 +352,12 @@ def test_csv_and_parquet_hold_every_row(tmp_path):
 
 def test_a_driver_killed_between_and_within_writes_loses_nothing_and_repeats_nothing(tmp_path):
     # Its runs are done in the driver itself: most of the time goes into starting processes.
-    calm, killed = written(tmp_path, SMALL, "calm"), written(tmp_path, SMALL, "killed")
+    text = SMALL.replace("[1, 2, 3, 4, 5]", "[1, 2, 3]")
+    calm, killed = written(tmp_path, text, "calm"), written(tmp_path, text, "killed")
     run_study(load_study(calm), Here())
     path = load_study(killed).results_path
     held: set[str] = set()
-    for way in ("cut", "kill", "cut"):
+    for way in ("cut", "kill"):
         size = path.stat().st_size if path.exists() else 20_000
         driver = start(killed, 1, cut_at=size + 6000 if way == "cut" else None, code=ALONE)
         if way == "kill":
@@ -368,7 +369,7 @@ def test_a_driver_killed_between_and_within_writes_loses_nothing_and_repeats_not
         assert held < now
         held = now
     tally = run_study(load_study(killed), Here())
-    assert (tally.before, tally.done) == (len(held), 20 - len(held))
+    assert (tally.before, tally.done) == (len(held), 12 - len(held))
     assert rows(killed) == rows(calm)
 
 

@@ -33,7 +33,7 @@ from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
-COUNT = 18
+COUNT = 12
 PLANS = 150
 """Plans of an instance that are replayed at most."""
 
@@ -217,7 +217,7 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("limit", [20.0, 10.0])
+@pytest.mark.parametrize("limit", [10.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_plans_without_a_search_come_before_bounds_and_searches(limit: float, monkeypatch) -> None:
     # Laying out and bounding takes a second each, a first plan a tenth, and a search never ends by itself.
     clock, searched = Clock(), []
