@@ -200,3 +200,11 @@ def test_a_slow_first_heuristic_does_not_cost_the_plan_of_a_quick_one(monkeypatc
     assert asked == [FIRST[0], AGAIN[0]]
     assert state.best_source == AGAIN[0]
     assert set(AGAIN) == set(FIRST)
+
+
+def test_in_lockstep_boundaries_get_exact_homes_wherever_kv_lives_away():
+    # S-unequal: traffic costs nothing, but whole pages of unlike stages leave greedy homes a page short.
+    step = step_named("placed_boundary_search")
+    assert step.unless(search_of("S-unequal", 60.0, execution=Execution.LOCKSTEP)) is None
+    assert "traffic costs" in step.unless(search_of("S-unequal", 60.0))
+    assert "at home" in step.unless(search_of("S-slack", 60.0, execution=Execution.LOCKSTEP))

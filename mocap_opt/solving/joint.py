@@ -145,7 +145,7 @@ STEPS: tuple[Step, ...] = (
         Raises.PLAN,
         0.4,
         placed_boundary_search,
-        "for small and medium instances where traffic costs the best plan latency",
+        "for small and medium instances where traffic costs latency, or in lockstep if KV lives away",
         no_placed_search,
         rounds=True,
     ),

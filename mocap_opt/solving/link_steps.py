@@ -9,7 +9,7 @@ from functools import partial
 from mocap_opt.homes.home_search import improve_homes, placement_program
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
-from mocap_opt.replay.evaluation import assess
+from mocap_opt.replay.evaluation import Execution, assess
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.boundary_judges import judge_for
 from mocap_opt.search.replayed_boundary_search import improve_boundaries
@@ -146,6 +146,9 @@ def no_placed_search(search: JointSearch) -> str | None:
     tables = search.tables
     if tables.stages**2 * tables.max_chunks > MOST_HOMES:
         return "too large for the placement program"
+    if search.state.execution is Execution.LOCKSTEP:
+        # Where memory is nearly full, whole pages decide which boundaries have homes.
+        return no_remote_homes(search)
     return not_congested(search)
 
 
