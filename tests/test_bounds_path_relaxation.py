@@ -9,6 +9,7 @@ from oracle import brute_force, least_price, price_plan
 from random_plans import descend, random_plan
 from random_tables import random_instances, random_tables
 
+from mocap_opt.bounds import multiplier_program
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.multiplier_program import PathProgram
@@ -339,3 +340,18 @@ def test_stops_when_asked_and_declines_large_instances():
     assert stopped is not None
     assert stopped.ticks < whole.ticks
     assert path_relaxation(tables, most_work=8 * 48 * 48 - 1) is None
+
+
+def test_paths_that_stay_on_slow_stages_alone_prove_as_much(monkeypatch):
+    slow = {"linear": [90, 130, 100, 130, 110, 130, 80], "quadratic": 3, "constant": 20}
+    tables = make_tables(7, 40, max_chunks=9, capacity=150, **slow)
+    pricer = pricer_of(tables)
+    region = whole_region(pricer, 7, 9)
+    every = MixtureSearch(pricer).value(region, PathProgram(pricer).weights(region))
+    monkeypatch.setattr(multiplier_program, "MOST_CELLS", 0)
+    program = PathProgram(pricer)
+    assert program.staying.tolist() == [0, 1, 5, 6]
+    few = MixtureSearch(pricer).value(region, program.weights(region))
+    assert every is not None
+    assert few is not None
+    assert abs(few - every) < 0.002 * every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -72,6 +72,21 @@ class FittedCosts:
             *_fit(tables.memory_side / unit, x, 1),
             *_fit(pricer.setting.send[:, 0, inside] / unit, x[inside], 1),
         )
+
+    def together(self, first: IntArray) -> FittedCosts:
+        """Costs of groups of stages that follow each other, as those of one stage each.
+
+        Parameters
+        ----------
+        first : int64[group]
+            First stage of every group, rising from 0.
+        """
+        sums = {
+            each.name: np.add.reduceat(getattr(self, each.name), first)
+            for each in fields(self)
+            if each.name != "unit"
+        }
+        return replace(self, **sums)
 
 
 def _fit(table: FloatArray, at: FloatArray, degree: int) -> FloatArray:

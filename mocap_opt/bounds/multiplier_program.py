@@ -35,6 +35,8 @@ _Cells = tuple[slice, slice]
 TANGENTS = 8
 #: Simplex iterations before the solver gives up.
 MOST_ITERATIONS = 100_000
+#: Stages x positions up to which paths may stay on every stage.
+MOST_CELLS = 1024
 #: Price of lacking room for a whole prompt's cache, in units of Phi's range; bounds prices of memory.
 SHORTAGE = 100.0
 
@@ -121,9 +123,16 @@ class MultiplierProgram(ABC):
         blocks = square[-1] + 1 + np.arange(region.positions)
         return boundary, square, blocks
 
-    def chunk_rows(self, region: PartitionRegion) -> ChunkTimeRows:
-        """Rows of the times of chunks in a region."""
-        return ChunkTimeRows(self.costs, region, self.pricer.tables.steps, self._columns(region))
+    def chunk_rows(self, region: PartitionRegion, costs: FittedCosts | None = None) -> ChunkTimeRows:
+        """Rows of the times of chunks in a region.
+
+        Parameters
+        ----------
+        region : PartitionRegion
+        costs : FittedCosts, optional
+            Of groups of stages; by default of the stages.
+        """
+        return ChunkTimeRows(costs or self.costs, region, self.pricer.tables.steps, self._columns(region))
 
     @cached_property
     def reads(self) -> bool:
@@ -223,11 +232,28 @@ class MultiplierProgram(ABC):
 
 @dataclass(frozen=True, eq=False)
 class PathProgram(MultiplierProgram):
-    """Paths through the grid of (stage, chunk): duals of the recursion of starts."""
+    """Paths through the grid of (stage, chunk): duals of the recursion of starts.
+
+    In large programs paths stay only on stages that are slower than all before or all after them: where a
+    path stays on another one, it may as well stay on a slower one before or after it.
+    """
+
+    @cached_property
+    def staying(self) -> IntArray:
+        """Stages on which paths stay, int64[group]: the first ones of groups."""
+        tables = self.pricer.tables
+        stages = np.arange(tables.stages)
+        if stages.size * max(tables.counts) <= MOST_CELLS:
+            return stages
+        work = tables.phi[:, -1] - tables.phi[:, 0]
+        before, after = np.maximum.accumulate(work), np.maximum.accumulate(work[::-1])[::-1]
+        kept = np.ones(stages.size, dtype=bool)
+        kept[1:-1] = (work[1:-1] > before[:-2]) | (work[1:-1] > after[2:])
+        return stages[kept]
 
     def time_columns(self, region: PartitionRegion) -> int:
         """One start for each cell, and the latency."""
-        return self.pricer.tables.stages * region.positions + 1
+        return self.staying.size * region.positions + 1
 
     def add_times(
         self, region: PartitionRegion, rows: Rows, objective: FloatArray
@@ -247,16 +273,20 @@ class PathProgram(MultiplierProgram):
         callable
             From duals and parts to a flow.
         """
-        stages, positions = self.pricer.tables.stages, region.positions
-        chunks, cells = self.chunk_rows(region), np.arange(stages * positions).reshape(stages, positions)
+        stages, positions, staying = self.pricer.tables.stages, region.positions, self.staying
+        shape = staying.size, positions
+        cells = np.arange(shape[0] * positions).reshape(shape)
         objective[cells.size] = 1.0
+        chunks, groups = self.chunk_rows(region), self.chunk_rows(region, self.costs.together(staying))
 
         def _add(at: _Cells, following: IntArray, *, sent: bool, memory: bool) -> slice:
             i, j = np.divmod(cells[at].ravel(), positions)
-            entries, side = chunks.tau(i, j, memory=memory)
             if sent:
-                sends, less = chunks.send(i, j)
+                entries, side = groups.tau(i, j, memory=memory)
+                sends, less = groups.send(i, j)
                 entries, side = entries + sends, side + less
+            else:
+                entries, side = chunks.tau(staying[i], j, memory=memory)
             entries = [*entries, (cells[at].ravel(), 1.0), (following.ravel(), -1.0)]
             return rows.add(entries, side)
 
@@ -267,15 +297,18 @@ class PathProgram(MultiplierProgram):
             down.append(_add((but_last, every), cells[1:], sent=True, memory=memory))
             right.append(_add((every, but_last), cells[:, 1:], sent=False, memory=memory))
         depth = self.pricer.tables.queue_depth
-        depth = positions if depth is None else min(depth, positions)
+        depth = positions if depth is None or shape[0] < stages else min(depth, positions)
         behind, ahead = cells[:-1, depth:].ravel(), cells[1:, : positions - depth].ravel()
         back = rows.add([(ahead, 1.0), (behind, -1.0)], np.zeros(behind.size))
-        return lambda duals, parts: flow_along(
-            np.sum([duals[part] for part in down], axis=0).reshape(stages - 1, positions),
-            np.sum([duals[part] for part in right], axis=0).reshape(stages, positions - 1),
-            duals[back].reshape(stages - 1, positions - depth),
-            parts,
-        )
+
+        def _flow(duals: FloatArray, parts: int) -> PathWeights:
+            stay = np.zeros((stages, positions - 1))
+            stay[staying] = np.sum([duals[part] for part in right], axis=0).reshape(shape[0], positions - 1)
+            leave = np.sum([duals[part] for part in down], axis=0).reshape(shape[0] - 1, positions)
+            leave = np.repeat(leave, np.diff(staying), axis=0)
+            return flow_along(leave, stay, duals[back].reshape(stages - 1, positions - depth), parts)
+
+        return _flow
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,8 +193,9 @@ class PartitionPricer:
             raise ValueError("expected lengths to be worth no more than the memory they take")
         # Chunk by chunk: all that depends on the length alone, on the start alone, on the end alone.
         tail = (np.arange(region.positions) == last).astype(np.int64)
-        by_length = np.einsum("ij,ijk->jk", nodes, tables.length_cost[:, tail])
-        by_length += np.einsum("ij,ijk->jk", flow.down, self.setting.send[:-1][:, tail])
+        by_length = nodes.T @ tables.length_cost[:, 0] + flow.down.T @ self.setting.send[:-1, 0]
+        by_length[last] = nodes[:, last] @ tables.length_cost[:, 1]
+        by_length[last] += flow.down[:, last] @ self.setting.send[:-1, 1]
         by_length += weights.length_prices[:, None] * tables.lengths[tail]
         by_start = nodes.T @ tables.prefix_cost
         per_class = np.zeros((self.classes.first.size, region.positions), dtype=np.int64)
