@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ class FittedCosts:
         first : int64[group]
             First stage of every group, rising from 0.
         """
-        sums = {
+        sums: dict[str, Any] = {
             each.name: np.add.reduceat(getattr(self, each.name), first)
             for each in fields(self)
             if each.name != "unit"
