@@ -257,7 +257,7 @@ class PricedPartitions:
             low, high = int(region.low[j + 1]), int(region.high[j + 1])
             reached = np.full(high + 1 - low, NEVER, dtype=np.int64)
             for first, after in _blocks(low, high):
-                costs, start = self._costs(j, first, after)
+                costs, start = self.costs(j, first, after)
                 if costs.size:
                     costs += values[-1][start : start + costs.shape[1]][::-1]
                     costs.min(axis=1, out=reached[first - low : after - low])
@@ -266,6 +266,84 @@ class PricedPartitions:
             reached[reached > NEVER // 2] = NEVER
             values.append(reached)
         return values
+
+    def onward(self) -> list[IntArray]:
+        """Least cost of the chunks from each boundary on, by position, over the boundary's interval."""
+        region = self.region
+        values = [np.zeros(1, dtype=np.int64)]
+        for j in range(region.positions - 1, -1, -1):
+            here = np.full(int(region.high[j] - region.low[j]) + 1, NEVER, dtype=np.int64)
+            low = int(region.low[j + 1])
+            for first, past in _blocks(low, int(region.high[j + 1])):
+                costs, start = self.costs(j, first, past)
+                if costs.size:
+                    costs += values[-1][first - low : past - low, None]
+                    window = here[start : start + costs.shape[1]]
+                    np.minimum(window, costs.min(axis=0)[::-1], out=window)
+            here[here > NEVER // 2] = NEVER
+            values.append(here)
+        return values[::-1]
+
+    def cheapest_chunk(self, j: int, before: IntArray, onward: IntArray) -> tuple[int, int, int]:
+        """The chunk at a position of least cost with what comes before and after it, and its ends.
+
+        Parameters
+        ----------
+        j : int
+        before : int64[boundary]
+            Least cost of the chunks before, over the interval of the position's boundary.
+        onward : int64[boundary]
+            Least cost of the chunks behind, over the next boundary's interval.
+
+        Returns
+        -------
+        cost : int
+            Parts of a tick; more than half of `NEVER` if there is none.
+        start, end : int
+            Grid indices.
+        """
+        best, low = (NEVER, -1, -1), int(self.region.low[j + 1])
+        for first, past in _blocks(low, int(self.region.high[j + 1])):
+            costs, start = self.costs(j, first, past)
+            if not costs.size:
+                continue
+            costs += before[start : start + costs.shape[1]][::-1]
+            costs += onward[first - low : past - low, None]
+            end, back = divmod(int(costs.argmin()), costs.shape[1])
+            top = int(self.region.low[j]) + start + costs.shape[1] - 1
+            best = min(best, (int(costs[end, back]), top - back, first + end))
+        return best
+
+    def previous(self, j: int, end: int, before: IntArray) -> int:
+        """Where the chunk at a position that ends at a boundary starts, for the least cost of all before.
+
+        Parameters
+        ----------
+        j : int
+        end : int
+            Grid index; some chunk ends there.
+        before : int64[boundary]
+            Least cost of the chunks before, over the interval of the position's boundary.
+        """
+        costs, start = self.costs(j, end, end + 1)
+        total = costs[0] + before[start : start + costs.shape[1]][::-1]
+        return int(self.region.low[j]) + start + costs.shape[1] - 1 - int(total.argmin())
+
+    def following(self, j: int, start: int, onward: IntArray) -> int:
+        """Where the chunk at a position that starts at a boundary ends, for the least cost of all behind.
+
+        Parameters
+        ----------
+        j : int
+        start : int
+            Grid index; some chunk starts there.
+        onward : int64[boundary]
+            Least cost of the chunks behind, over the next boundary's interval.
+        """
+        low, high = self.region.low.copy(), self.region.high.copy()
+        low[j] = high[j] = start
+        there = replace(self, region=replace(self.region, low=low, high=high))
+        return there.cheapest_chunk(j, np.zeros(1, dtype=np.int64), onward)[2]
 
     def below(self, before: list[IntArray], limit: int) -> PartitionRegion | None:
         """What is left of the region without boundaries and chunks that cost `limit` or more.
@@ -291,7 +369,7 @@ class PricedPartitions:
             origin, end_low, end_high = int(region.low[j]), int(region.low[j + 1]), int(region.high[j + 1])
             here = np.full(int(region.high[j]) + 1 - origin, NEVER, dtype=np.int64)
             for first, past in _blocks(end_low, end_high):
-                costs, start = self._costs(j, first, past)
+                costs, start = self.costs(j, first, past)
                 if not costs.size:
                     continue
                 window = slice(start, start + costs.shape[1])
@@ -314,7 +392,7 @@ class PricedPartitions:
             after = here
         return replace(region, low=low, high=high, starts=starts)
 
-    def _costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
+    def costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
         """Cost of the chunks at a position that end within a range, and the first start looked at.
 
         Parameters

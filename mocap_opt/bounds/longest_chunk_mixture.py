@@ -1,0 +1,269 @@
+"""Branch and bound on the time of the longest chunk, around mixtures of paths that cross the stages there.
+
+Statement and proof: ``formulations/bounds.md``, `longest_chunk_mixture`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.longest_chunk_paths import (
+    CrossingTimes,
+    LongestChunkRegion,
+    MarkedPartition,
+    cheapest_partitions,
+    longest_chunk_region,
+)
+from mocap_opt.bounds.longest_chunk_program import LongestChunkProgram, Point
+from mocap_opt.bounds.multiplier_program import MultiplierProgram
+from mocap_opt.bounds.partition_pricing import PartitionPricer
+from mocap_opt.bounds.path_relaxation import whole_region
+from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.lower_bound import Bound, Evidence, Scope
+from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.tables.cost_tables import Tables
+
+MOST_STEPS = 1024
+"""Grid steps up to which the times of all chunks are tabulated."""
+
+MOST_CELLS = 1024
+"""Stages x positions up to which a linear program takes well under a second."""
+
+NARROWEST = 0.0005
+"""Width of the first intervals of the longest chunk, relatively; each is twice as wide as the one below."""
+
+PROGRAMS = 40
+"""Linear programs for one interval before it is split."""
+
+SEEN = 8
+"""Partitions that every evaluation adds to the program."""
+
+MOST_CUTS = 600
+"""Partitions in a program; beyond, the half that bind least is dropped."""
+
+ENOUGH = 0.3
+"""Part of what a program promises that has to come true for weights to move farther."""
+
+LEAST_RADIUS, FIRST_RADIUS = 0.005, 0.1
+"""How far weights may move from the best ones, in parts of one: at least, and at first."""
+
+
+def longest_chunk_mixture(
+    tables: Tables,
+    *,
+    incumbent: int | None = None,
+    known: int = 0,
+    asked_to_stop: AskedToStop = never,
+    on_bound: Callable[[Bound], None] = lambda bound: None,
+) -> Bound | None:
+    """Bound any execution by paths that cross the stages at the longest chunk, for every time that takes.
+
+    Parameters
+    ----------
+    tables : Tables
+    incumbent : int or None, ticks
+        Latency of a known plan, rounded down: intervals that are proved to take that long are closed.  It
+        is no premise of the proof.
+    known : int, ticks
+        A bound on any execution known already.
+    asked_to_stop : callable
+        Checked between linear programs; the bound is valid whenever the search stops.
+    on_bound : callable
+        Called with every better bound.
+
+    Returns
+    -------
+    Bound or None
+        None if no plan keeps to count, lengths and pooled memory, the instance is too large, or nothing
+        above what is known was proved.
+    """
+    setting = Setting(tables)
+    counts = setting.counts
+    if (
+        not counts
+        or tables.steps > MOST_STEPS
+        or tables.stages * counts[-1] > MOST_CELLS
+        or tables.stages < 2
+    ):
+        return None
+    search = LongestChunkSearch(PartitionPricer(setting, PooledMemory.of(tables)), incumbent, asked_to_stop)
+    best: Bound | None = None
+    for value in search.values():
+        if value > max(known, 0 if best is None else best.ticks):
+            best = Bound("longest_chunk_mixture", value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, search.note)
+            on_bound(best)
+    return best
+
+
+@dataclass(order=True)
+class _Open:
+    """An interval of the longest chunk's time, and what is known of it."""
+
+    value: int
+    order: int
+    within: LongestChunkRegion = field(compare=False)
+    point: Point = field(compare=False)
+    seen: list[MarkedPartition] = field(compare=False)
+    solved: bool = field(compare=False)
+
+
+@dataclass(eq=False)
+class LongestChunkSearch:
+    """Best-first search over intervals of the longest chunk's time.
+
+    Attributes
+    ----------
+    pricer : PartitionPricer
+    incumbent : int or None, ticks
+        Intervals that take as long are closed.
+    asked_to_stop : callable
+        Checked between linear programs.
+    programs : int
+        Solved so far.
+    """
+
+    pricer: PartitionPricer
+    incumbent: int | None = None
+    asked_to_stop: AskedToStop = never
+    programs: int = 0
+    heap: list[_Open] = field(default_factory=list)
+    opened: int = 0
+    last: Point | None = None
+
+    @cached_property
+    def times(self) -> CrossingTimes:
+        """Times of all chunks on all stages together."""
+        return CrossingTimes(self.pricer)
+
+    @property
+    def note(self) -> str:
+        """How far the search went."""
+        return f"{self.opened} intervals, {len(self.heap)} left open"
+
+    def values(self) -> Iterator[int]:
+        """Search; yields what no plan is faster than, ticks, whenever that has been raised."""
+        counts = self.pricer.setting.counts
+        self.whole = whole_region(self.pricer, counts[0], counts[-1])
+        room = self.pricer.room(self.whole)
+        if room is None:
+            return
+        self.program = LongestChunkProgram(self.pricer, room)
+        start = self.program.point(MultiplierProgram(self.pricer).weights(self.whole).flow)
+        edges = self._edges()
+        for least, most in pairwise(edges):
+            self._open(least + 1, most, start, 0)
+        reached = 0
+        while self.heap and not self.asked_to_stop():
+            value = self.heap[0].value
+            if value > reached:
+                reached = value
+                yield value
+            least = heapq.heappop(self.heap)
+            if not least.solved:
+                self._solve(least)
+            elif not self._split(least):
+                return
+        if not self.heap and self.incumbent is not None:
+            yield self.incumbent
+
+    def _edges(self) -> list[int]:
+        """Ends of the first intervals, ticks: below the first no partition keeps to it."""
+        low, high = -1, int(self.times.by_end.max())
+        top = high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if longest_chunk_region(self.times, self.whole, 0, middle) is None:
+                low = middle
+            else:
+                high = middle
+        edges, width = [low], NARROWEST
+        while edges[-1] < top:
+            edges.append(min(top, edges[-1] + max(1, int(high * width))))
+            width *= 2
+        return edges
+
+    def _open(
+        self, least: int, most: int, point: Point, value: int, seen: Sequence[MarkedPartition] = ()
+    ) -> None:
+        """Evaluate the weights on an interval; keep it unless it is empty or closed."""
+        within = longest_chunk_region(self.times, self.whole, least, most)
+        if within is None:
+            return
+        found = cheapest_partitions(self.pricer, within, self.program.paths(point), SEEN)
+        if found is not None:
+            ticks, some = found
+            known = [partition for partition in seen if self._is_inside(partition, within)]
+            self._push(_Open(max(value, ticks), 0, within, point, [*known, *some], solved=False))
+
+    def _is_inside(self, partition: MarkedPartition, within: LongestChunkRegion) -> bool:
+        """Whether a partition with its longest chunk belongs to an interval."""
+        times = self.times.by_end[partition.boundaries[1:], partition.boundaries[:-1]]
+        return bool(times.max() <= within.most and times[partition.longest] >= within.least)
+
+    def _push(self, interval: _Open) -> None:
+        if self.incumbent is None or interval.value < self.incumbent:
+            self.opened += 1
+            interval.order = self.opened
+            heapq.heappush(self.heap, interval)
+
+    def _solve(self, interval: _Open) -> None:
+        """Improve the weights of an interval, within a radius that grows as long as that helps."""
+        program, point, value, seen = self.program, interval.point, interval.value, interval.seen
+        if self.last is not None:
+            # Weights of the interval before it are often better than those it was opened with.
+            found = cheapest_partitions(self.pricer, interval.within, program.paths(self.last), SEEN)
+            assert found is not None
+            seen = [*seen, *found[1]]
+            if found[0] > value:
+                point, value = self.last, found[0]
+        cuts, radius = [program.cut(partition) for partition in seen], FIRST_RADIUS
+        growing = program.growing()
+        program.add(growing, cuts)
+        for _ in range(PROGRAMS):
+            if self.asked_to_stop() or (self.incumbent is not None and value >= self.incumbent):
+                break
+            self.programs += 1
+            proposed = program.best(growing, point, radius)
+            if proposed is None:
+                break
+            trial, hoped = proposed
+            if hoped <= value + 1:
+                if radius >= 1.0:
+                    break
+                radius = min(1.0, 4 * radius)
+                continue
+            found = cheapest_partitions(self.pricer, interval.within, program.paths(trial), SEEN)
+            assert found is not None
+            ticks, more = found
+            good = ticks - value > ENOUGH * (hoped - value)
+            if ticks > value:
+                point, value = trial, ticks
+            added = [program.cut(partition) for partition in more]
+            program.add(growing, added)
+            seen, cuts = [*seen, *more], [*cuts, *added]
+            if len(cuts) > MOST_CUTS:
+                loose = np.sort(np.argsort([cut.at(point) for cut in cuts])[MOST_CUTS // 2 :])
+                growing.drop(loose)
+                kept = np.setdiff1d(np.arange(len(cuts)), loose).tolist()
+                seen, cuts = [seen[n] for n in kept], [cuts[n] for n in kept]
+            radius = min(1.0, 2 * radius) if good else max(LEAST_RADIUS, radius / 2)
+        self.last = point
+        self._push(_Open(value, 0, interval.within, point, seen, solved=True))
+
+    def _split(self, interval: _Open) -> bool:
+        """Halve an interval; False if it is a single time."""
+        least, most = interval.within.least, interval.within.most
+        if least >= most:
+            heapq.heappush(self.heap, interval)
+            return False
+        middle = (least + most) // 2
+        for part in ((least, middle), (middle + 1, most)):
+            self._open(*part, interval.point, interval.value, interval.seen)
+        return True
