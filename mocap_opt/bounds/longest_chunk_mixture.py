@@ -22,8 +22,9 @@ from mocap_opt.bounds.longest_chunk_paths import (
     longest_chunk_region,
 )
 from mocap_opt.bounds.longest_chunk_program import LongestChunkProgram, Point
-from mocap_opt.bounds.multiplier_program import MultiplierProgram
+from mocap_opt.bounds.multiplier_program import PathProgram
 from mocap_opt.bounds.partition_pricing import PartitionPricer
+from mocap_opt.bounds.partition_region import PathWeights
 from mocap_opt.bounds.path_relaxation import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.lower_bound import Bound, Evidence, Scope
@@ -155,7 +156,9 @@ class LongestChunkSearch:
         if room is None:
             return
         self.program = LongestChunkProgram(self.pricer, room)
-        start = self.program.point(MultiplierProgram(self.pricer).weights(self.whole).flow)
+        flow = PathProgram(self.pricer).weights(self.whole).flow
+        assert isinstance(flow, PathWeights)
+        start = self.program.point(flow)
         edges = self._edges()
         for least, most in pairwise(edges):
             self._open(least + 1, most, start, 0)
@@ -165,10 +168,10 @@ class LongestChunkSearch:
             if value > reached:
                 reached = value
                 yield value
-            least = heapq.heappop(self.heap)
-            if not least.solved:
-                self._solve(least)
-            elif not self._split(least):
+            lowest = heapq.heappop(self.heap)
+            if not lowest.solved:
+                self._solve(lowest)
+            elif not self._split(lowest):
                 return
         if not self.heap and self.incumbent is not None:
             yield self.incumbent

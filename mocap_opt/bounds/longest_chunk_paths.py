@@ -11,8 +11,9 @@ from functools import cached_property
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.bounds.partition_pricing import PartitionPricer, PricedPartitions
+from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.partition_region import Multipliers, PartitionRegion, StageWeights
+from mocap_opt.bounds.priced_partitions import PricedPartitions
 from mocap_opt.flow_shop.partitions import NEVER
 
 
