@@ -6,8 +6,8 @@ Statement and proof: ``formulations/bounds.md``, `longest_chunk_mixture`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ from mocap_opt.bounds.longest_chunk_paths import (
 from mocap_opt.bounds.longest_chunk_program import LongestChunkProgram, Point
 from mocap_opt.bounds.multiplier_program import PathProgram
 from mocap_opt.bounds.partition_pricing import PartitionPricer
-from mocap_opt.bounds.partition_region import PathWeights
+from mocap_opt.bounds.partition_region import PartitionRegion, PathWeights
 from mocap_opt.bounds.path_relaxation import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.lower_bound import Bound, Evidence, Scope
@@ -39,6 +39,9 @@ MOST_CELLS = 1024
 
 NARROWEST = 0.0005
 """Width of the first intervals of the longest chunk, relatively; each is twice as wide as the one below."""
+
+UNASKED, MOST_PROGRAMS = 200, 100_000
+"""Linear programs in all, without and with somebody to stop them."""
 
 PROGRAMS = 40
 """Linear programs for one interval before it is split."""
@@ -56,13 +59,20 @@ LEAST_RADIUS, FIRST_RADIUS = 0.005, 0.1
 """How far weights may move from the best ones, in parts of one: at least, and at first."""
 
 
+def is_small(tables: Tables) -> bool:
+    """Whether the times of all chunks can be tabulated, and a program takes well under a second.
+
+    Parameters
+    ----------
+    tables : Tables
+    """
+    counts = Setting(tables).counts
+    small = bool(counts) and tables.steps <= MOST_STEPS and tables.stages * counts[-1] <= MOST_CELLS
+    return small and tables.stages > 1
+
+
 def longest_chunk_mixture(
-    tables: Tables,
-    *,
-    incumbent: int | None = None,
-    known: int = 0,
-    asked_to_stop: AskedToStop = never,
-    on_bound: Callable[[Bound], None] = lambda bound: None,
+    tables: Tables, *, incumbent: int | None = None, asked_to_stop: AskedToStop = never
 ) -> Bound | None:
     """Bound any execution by paths that cross the stages at the longest chunk, for every time that takes.
 
@@ -70,37 +80,20 @@ def longest_chunk_mixture(
     ----------
     tables : Tables
     incumbent : int or None, ticks
-        Latency of a known plan, rounded down: intervals that are proved to take that long are closed.  It
-        is no premise of the proof.
-    known : int, ticks
-        A bound on any execution known already.
+        Latency of a known plan, rounded down.
     asked_to_stop : callable
         Checked between linear programs; the bound is valid whenever the search stops.
-    on_bound : callable
-        Called with every better bound.
 
     Returns
     -------
     Bound or None
-        None if no plan keeps to count, lengths and pooled memory, the instance is too large, or nothing
-        above what is known was proved.
+        None if no plan keeps to count, lengths and pooled memory, or the instance is too large.
     """
-    setting = Setting(tables)
-    counts = setting.counts
-    if (
-        not counts
-        or tables.steps > MOST_STEPS
-        or tables.stages * counts[-1] > MOST_CELLS
-        or tables.stages < 2
-    ):
+    if not is_small(tables):
         return None
-    search = LongestChunkSearch(PartitionPricer(setting, PooledMemory.of(tables)), incumbent, asked_to_stop)
-    best: Bound | None = None
-    for value in search.values():
-        if value > max(known, 0 if best is None else best.ticks):
-            best = Bound("longest_chunk_mixture", value, Scope.ANY_EXECUTION, Evidence.LP_DUAL, search.note)
-            on_bound(best)
-    return best
+    search = LongestChunkSearch.of(tables)
+    found = [None, *search.bounds(incumbent, asked_to_stop, UNASKED)]
+    return found[-1]
 
 
 @dataclass(order=True)
@@ -117,64 +110,106 @@ class _Open:
 
 @dataclass(eq=False)
 class LongestChunkSearch:
-    """Best-first search over intervals of the longest chunk's time.
+    """Best-first search over intervals of the longest chunk's time; it can be stopped, and go on.
 
     Attributes
     ----------
     pricer : PartitionPricer
     incumbent : int or None, ticks
         Intervals that take as long are closed.
-    asked_to_stop : callable
-        Checked between linear programs.
-    programs : int
-        Solved so far.
+    programs, opened : int
+        Linear programs solved so far, and intervals looked into.
+    ended : bool
+        Whether there is nothing left to prove.
     """
 
     pricer: PartitionPricer
     incumbent: int | None = None
-    asked_to_stop: AskedToStop = never
     programs: int = 0
-    heap: list[_Open] = field(default_factory=list)
     opened: int = 0
-    last: Point | None = None
+    ended: bool = False
+    _heap: list[_Open] = field(default_factory=list)
+    _last: Point | None = None
+
+    @classmethod
+    def of(cls, tables: Tables) -> LongestChunkSearch:
+        """Not begun yet."""
+        return cls(PartitionPricer(Setting(tables), PooledMemory.of(tables)))
 
     @cached_property
     def times(self) -> CrossingTimes:
         """Times of all chunks on all stages together."""
         return CrossingTimes(self.pricer)
 
-    @property
-    def note(self) -> str:
-        """How far the search went."""
-        return f"{self.opened} intervals, {len(self.heap)} left open"
-
-    def values(self) -> Iterator[int]:
-        """Search; yields what no plan is faster than, ticks, whenever that has been raised."""
+    @cached_property
+    def whole(self) -> PartitionRegion:
+        """All partitions."""
         counts = self.pricer.setting.counts
-        self.whole = whole_region(self.pricer, counts[0], counts[-1])
+        return whole_region(self.pricer, counts[0], counts[-1])
+
+    @cached_property
+    def ample(self) -> bool:
+        """Whether no partition lacks memory."""
+        room = self.pricer.room(replace(self.whole, short=self.whole.long))
+        need = self.pricer.memory.need(self.whole.high) // self.pricer.memory.unit
+        return room is not None and bool((need <= room).all())
+
+    @cached_property
+    def program(self) -> LongestChunkProgram:
+        """Finds weights; there is room in every memory."""
         room = self.pricer.room(self.whole)
-        if room is None:
-            return
-        self.program = LongestChunkProgram(self.pricer, room)
-        flow = PathProgram(self.pricer).weights(self.whole).flow
-        assert isinstance(flow, PathWeights)
-        start = self.program.point(flow)
-        edges = self._edges()
-        for least, most in pairwise(edges):
-            self._open(least + 1, most, start, 0)
-        reached = 0
-        while self.heap and not self.asked_to_stop():
-            value = self.heap[0].value
-            if value > reached:
-                reached = value
-                yield value
-            lowest = heapq.heappop(self.heap)
+        assert room is not None
+        return LongestChunkProgram(self.pricer, room)
+
+    def bounds(
+        self, incumbent: int | None, asked_to_stop: AskedToStop, most_programs: int = MOST_PROGRAMS
+    ) -> Iterator[Bound]:
+        """Search, and yield every better bound.
+
+        Parameters
+        ----------
+        incumbent : int or None, ticks
+            Latency of a known plan, rounded down: intervals that are proved to take as long are closed.  It
+            tells where to stop and is no premise of the proof.
+        asked_to_stop : callable
+            Checked between linear programs.
+        most_programs : int
+            Linear programs in all.
+
+        Yields
+        ------
+        Bound
+            On any execution, valid whenever the search stops.
+        """
+        self.incumbent, reached = incumbent, 0
+        if not self.opened and self.pricer.room(self.whole) is not None:
+            self._begin()
+        while self._heap and self.programs < most_programs and not asked_to_stop():
+            if self._heap[0].value > reached:
+                reached = self._heap[0].value
+                yield self._bound(reached)
+            lowest = heapq.heappop(self._heap)
             if not lowest.solved:
-                self._solve(lowest)
+                self._solve(lowest, asked_to_stop)
             elif not self._split(lowest):
-                return
-        if not self.heap and self.incumbent is not None:
-            yield self.incumbent
+                break
+        self.ended = not self._heap or (self._heap[0].solved and self._heap[0].within.is_single)
+        if self.opened and not self._heap and incumbent is not None and incumbent > reached:
+            yield self._bound(incumbent)
+
+    def _bound(self, ticks: int) -> Bound:
+        note = f"{self.opened} intervals of the longest chunk's time, {len(self._heap)} left open"
+        return Bound("longest_chunk_mixture", ticks, Scope.ANY_EXECUTION, Evidence.LP_DUAL, note)
+
+    def _begin(self) -> None:
+        """Open the first intervals with the best paths that do not know the longest chunk."""
+        weights = PathProgram(self.pricer).weights(self.whole)
+        assert isinstance(weights.flow, PathWeights)
+        point = self.program.point(weights.flow)
+        priced = self.pricer.price(self.whole, weights)
+        value = max(0, priced.ticks(priced.least_cost()))
+        for least, most in pairwise(self._edges()):
+            self._open(least + 1, most, point, value)
 
     def _edges(self) -> list[int]:
         """Ends of the first intervals, ticks: below the first no partition keeps to it."""
@@ -214,23 +249,23 @@ class LongestChunkSearch:
         if self.incumbent is None or interval.value < self.incumbent:
             self.opened += 1
             interval.order = self.opened
-            heapq.heappush(self.heap, interval)
+            heapq.heappush(self._heap, interval)
 
-    def _solve(self, interval: _Open) -> None:
+    def _solve(self, interval: _Open, asked_to_stop: AskedToStop) -> None:
         """Improve the weights of an interval, within a radius that grows as long as that helps."""
         program, point, value, seen = self.program, interval.point, interval.value, interval.seen
-        if self.last is not None:
+        if self._last is not None:
             # Weights of the interval before it are often better than those it was opened with.
-            found = cheapest_partitions(self.pricer, interval.within, program.paths(self.last), SEEN)
+            found = cheapest_partitions(self.pricer, interval.within, program.paths(self._last), SEEN)
             assert found is not None
             seen = [*seen, *found[1]]
             if found[0] > value:
-                point, value = self.last, found[0]
+                point, value = self._last, found[0]
         cuts, radius = [program.cut(partition) for partition in seen], FIRST_RADIUS
         growing = program.growing()
         program.add(growing, cuts)
         for _ in range(PROGRAMS):
-            if self.asked_to_stop() or (self.incumbent is not None and value >= self.incumbent):
+            if asked_to_stop() or (self.incumbent is not None and value >= self.incumbent):
                 break
             self.programs += 1
             proposed = program.best(growing, point, radius)
@@ -257,14 +292,14 @@ class LongestChunkSearch:
                 kept = np.setdiff1d(np.arange(len(cuts)), loose).tolist()
                 seen, cuts = [seen[n] for n in kept], [cuts[n] for n in kept]
             radius = min(1.0, 2 * radius) if good else max(LEAST_RADIUS, radius / 2)
-        self.last = point
+        self._last = point
         self._push(_Open(value, 0, interval.within, point, seen, solved=True))
 
     def _split(self, interval: _Open) -> bool:
         """Halve an interval; False if it is a single time."""
         least, most = interval.within.least, interval.within.most
-        if least >= most:
-            heapq.heappush(self.heap, interval)
+        if interval.within.is_single:
+            heapq.heappush(self._heap, interval)
             return False
         middle = (least + most) // 2
         for part in ((least, middle), (middle + 1, most)):

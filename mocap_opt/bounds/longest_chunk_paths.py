@@ -144,6 +144,11 @@ class LongestChunkRegion:
     most: int
     latest: IntArray
 
+    @property
+    def is_single(self) -> bool:
+        """Whether the interval is a single time."""
+        return self.least >= self.most
+
 
 def longest_chunk_region(
     times: CrossingTimes, region: PartitionRegion, least: int, most: int
@@ -161,6 +166,8 @@ def longest_chunk_region(
     earliest, latest = times.starts(least, most)
     low, high = region.low.copy(), region.high.copy()
     for j in range(region.positions - 1, -1, -1):
+        if low[j + 1] > high[j + 1]:
+            return None
         within = earliest[low[j + 1] : high[j + 1] + 1].min()
         low[j] = max(low[j], int(within) if low[j + 1] else 0)
     for j in range(region.positions):

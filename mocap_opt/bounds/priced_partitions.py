@@ -172,7 +172,8 @@ class PricedPartitions:
         """
         costs, start = self.costs(j, end, end + 1)
         total = costs[0] + before[start : start + costs.shape[1]][::-1]
-        return int(self.region.low[j]) + start + costs.shape[1] - 1 - int(total.argmin())
+        latest: int = int(self.region.low[j]) + start + costs.shape[1] - 1
+        return latest - int(total.argmin())
 
     def following(self, j: int, start: int, onward: IntArray) -> int:
         """Where the chunk at a position that starts at a boundary ends, for the least cost of all behind.

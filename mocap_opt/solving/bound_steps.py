@@ -8,6 +8,7 @@ from mocap_opt.bounds import Scope, best, branch_on_boundaries, lower_bounds, pr
 from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
+from mocap_opt.bounds.longest_chunk_mixture import LongestChunkSearch, is_small
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.incumbent import SearchState
@@ -145,6 +146,42 @@ def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
     search.branched = not asked_to_stop()
+
+
+def no_longest_chunk_mixture(search: JointSearch) -> str | None:
+    """Why paths that know the longest chunk are not mixed, in words."""
+    state, tables = search.state, search.tables
+    if alike(tables):
+        return "stages are alike"
+    if state.best is None:
+        return "no plan is known"
+    if state.execution is Execution.LOCKSTEP:
+        return "mixtures of slots prove more of static plans"
+    if not is_small(tables):
+        return "too large for the times of all chunks"
+    if latency_at_home(tables, state.best.plan) <= state.proved_anywhere:
+        return "the boundaries of the best plan alone take no longer than is proved"
+    search.longest_chunk = search.longest_chunk or LongestChunkSearch.of(tables)
+    if search.longest_chunk.ended:
+        return "it ran to its end"
+    return None if search.longest_chunk.ample else "memory binds: intervals of the boundaries prove more"
+
+
+def longest_chunk_mixture(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Raise the lower bound by paths that cross the stages at the longest chunk, for every time that takes.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives every better bound.
+    asked_to_stop : callable
+        Checked between linear programs; the search goes on from there in the next round.
+    """
+    state = search.state
+    assert state.best is not None
+    assert search.longest_chunk is not None
+    for found in search.longest_chunk.bounds(math.floor(state.best.latency), asked_to_stop):
+        state.add_bounds([found], found.name)
 
 
 def no_slot_branching(search: JointSearch) -> str | None:

@@ -7,8 +7,10 @@ from collections.abc import Collection
 from mocap_opt.solving.bound_steps import (
     boundary_branching,
     infeasibility_proof,
+    longest_chunk_mixture,
     no_branching,
     no_energetic_traffic,
+    no_longest_chunk_mixture,
     no_slot_branching,
     plan_known,
     quick_bounds,
@@ -177,6 +179,17 @@ STEPS: tuple[Step, ...] = (
         traffic_proofs,
         "for small instances where traffic costs latency",
         no_energetic_traffic,
+    ),
+    Step(
+        "longest_chunk_mixture",
+        "mixtures of paths that cross the stages at the longest chunk, for every time that takes",
+        Raises.BOUND,
+        0.5,
+        longest_chunk_mixture,
+        "for unlike stages where memory does not bind, unless lockstep counts",
+        no_longest_chunk_mixture,
+        share_without_programs=0.8,
+        rounds=True,
     ),
     Step(
         "boundary_branching",

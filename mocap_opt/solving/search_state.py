@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mocap_opt.bounds.ladder import Ladder
+from mocap_opt.bounds.longest_chunk_mixture import LongestChunkSearch
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.programs import Program
@@ -53,6 +54,8 @@ class JointSearch:
         Whether `boundary_branching` has run to its end.
     slots_branched : bool
         Whether `slot_branching` has.
+    longest_chunk : LongestChunkSearch or None
+        How far `longest_chunk_mixture` has come.
     ladder : Ladder or None
         What the ladder proved for the best static plan it knew.
     blocking_ladder : Ladder or None
@@ -73,6 +76,7 @@ class JointSearch:
     solver: str | None = None
     branched: bool = False
     slots_branched: bool = False
+    longest_chunk: LongestChunkSearch | None = None
     ladder: Ladder | None = None
     blocking_ladder: Ladder | None = None
     round: int = 0
