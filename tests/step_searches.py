@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cache
 
 from mocap_opt.baselines import METHODS
@@ -32,9 +33,15 @@ class TickingClock:
         return float(self.looks)
 
 
+AMPLE = " with ample memory"
+
+
 @cache
 def tables_of(name):
-    """Tables of a bench instance by its name, "S-slack at depth 1", say, for another depth of its queues."""
+    """Tables of a bench instance by its name, "S-slack at depth 1", say, or "S-unequal with ample memory"."""
+    if name.endswith(AMPLE):
+        tables = tables_of(name.removesuffix(AMPLE))
+        return replace(tables, capacity=tables.capacity * 20)
     name, _, depth = name.partition(" at depth ")
     instance = Instance.from_dict(make(name, 0))
     return build_tables(instance.replace(f"pipeline.queue_depth={depth}") if depth else instance)

@@ -72,7 +72,7 @@ def test_a_step_keeps_its_share_and_makes_nothing_worse(name):
         ran_within_its_share(
             name, search_of(instance, float(looks), TickingClock(), execution, started=started), looks
         )
-        for instance in ("S-links", "M-unequal", "S-slack at depth 1")
+        for instance in ("S-links", "M-unequal", "S-slack at depth 1", "S-unequal with ample memory")
         for looks in (40, 200)
     ]
     assert any(ran)

@@ -156,7 +156,13 @@ class LongestChunkProgram:
         return GrowingProgram(objective, self._order, np.zeros(self._order.shape[0]))
 
     def add(self, program: GrowingProgram, cuts: Sequence[Cut]) -> None:
-        """Let the cost be at most that of partitions."""
+        """Let the cost be at most that of partitions.
+
+        Parameters
+        ----------
+        program : GrowingProgram
+        cuts : sequence of Cut
+        """
         program.add(np.array([[*-cut.row, -1.0] for cut in cuts]), np.array([cut.constant for cut in cuts]))
 
     def best(self, program: GrowingProgram, centre: Point, radius: float) -> tuple[Point, float] | None:
