@@ -14,6 +14,7 @@ from random_tables import with_unlimited_rates
 from mocap_opt.bounds import Scope
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.formulations.presolve import slot_range
+from mocap_opt.homes.cyclic_distance import schedule_within_distance
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
@@ -21,7 +22,7 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.period_pricing import steady_period
-from mocap_opt.search.period_starts import starts
+from mocap_opt.search.period_starts import starts, starts_within_distance
 from mocap_opt.solving.period_search import PeriodSearch, best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
@@ -48,6 +49,23 @@ def test_homes_placed_in_a_cycle_fit() -> None:
         assert found is not None
         assert found.plan.homes
         assert schedule_violations(found) == []
+
+
+def test_homes_within_a_distance_keep_to_it() -> None:
+    tables = make_tables(
+        stages=4, tokens=8, max_chunks=4, token_bytes=1, capacity=[5, 5, 20, 20], queue_depth=1
+    )
+    indices = np.array([0, 2, 4, 6, 8])
+    # Memories 0 and 1 are short of three pages each.
+    assert schedule_within_distance(tables, indices, 4, 3, 0) is None
+    found = schedule_within_distance(tables, indices, 4, 0, 2)
+    assert found is not None
+    assert schedule_violations(found) == []
+    assert {home.memory - home.stage for home in found.plan.homes} <= {1, 2}
+    assert sum(home.pages for home in found.plan.homes) == 6
+    for periodic in starts_within_distance(tables, [found]):
+        assert schedule_violations(periodic) == []
+        assert periodic.plan.boundaries == found.plan.boundaries
 
 
 def test_the_estimate_is_the_replay_where_nothing_contends() -> None:

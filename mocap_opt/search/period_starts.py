@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mocap_opt.baselines.uniform import uniform_any_count
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
 from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.homes.cyclic_distance import schedule_within_distance
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
@@ -23,6 +24,15 @@ from mocap_opt.tables.cost_tables import Tables
 
 CAPS = (1.3, 1.6, 1.1, 2.0, 1.0, 1.45, 1.2, 1.8, 2.5, 3.0)
 """Longest chunk of a start, times that of equal chunks; in the order in which they are tried."""
+
+NEAR_BOUNDARIES = 8
+"""Starts whose homes are sought within distances."""
+
+NEAR_BACK = 3
+"""Stages by which such homes lie before their stage at most."""
+
+NEAR_ONWARD = 6
+"""Stages by which such homes lie after their stage at most."""
 
 MOST_COUNTS = 32
 """Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
@@ -142,3 +152,38 @@ def starts(
                 yield periodic, order
             if periodic is None or not periodic.plan.homes:
                 break
+
+
+def starts_within_distance(
+    tables: Tables, known: Sequence[Schedule], asked_to_stop: AskedToStop = never
+) -> Iterator[Schedule]:
+    """Known plans with homes of their own, for every distance back and onward along the pipeline.
+
+    Parameters
+    ----------
+    tables : Tables
+    known : sequence of Schedule
+        Best first; of those with the same boundaries and interval only one is tried.
+    asked_to_stop : callable
+        Checked before every distance.
+
+    Yields
+    ------
+    Schedule
+        Feasible.
+    """
+    seen: set[tuple[tuple[int, ...], int]] = set()
+    for periodic in known:
+        key = periodic.plan.boundaries, periodic.slots
+        if key in seen or not periodic.plan.homes:
+            continue
+        seen.add(key)
+        if len(seen) > NEAR_BOUNDARIES:
+            return
+        indices = periodic.plan.grid_indices(tables)
+        for back, onward in product(range(NEAR_BACK + 1), range(NEAR_ONWARD + 1)):
+            if asked_to_stop():
+                return
+            found = schedule_within_distance(tables, indices, periodic.slots, back, onward)
+            if found is not None:
+                yield found
