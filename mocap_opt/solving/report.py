@@ -151,11 +151,11 @@ FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "idle_slots": ("idle slots", str),
     "makespan_s": ("makespan", format_seconds),
     "mean_completion_s": ("mean completion", format_seconds),
-    "mean_lower_bound_s": ("  lower bound", format_seconds),
-    "mean_gap": ("  gap", format_percent),
+    "mean_lower_bound_s": ("mean bound", format_seconds),
+    "mean_gap": ("mean gap", format_percent),
     "p99_completion_s": ("p99 completion", format_seconds),
-    "p99_lower_bound_s": ("  lower bound", format_seconds),
-    "p99_gap": ("  gap", format_percent),
+    "p99_lower_bound_s": ("p99 bound", format_seconds),
+    "p99_gap": ("p99 gap", format_percent),
     "throughput_rps": ("throughput", lambda value: f"{value:.4g} requests/s"),
 }
 """What objectives report beside what they minimise: how it is called and written."""

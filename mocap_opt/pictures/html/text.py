@@ -171,7 +171,7 @@ STAGE_COLUMNS = (
     ("prefix", "prefix_bytes"),
     ("room for KV", "kv_room_bytes"),
     ("request's KV", "kv_bytes"),
-    ("peak of the fastest plan", "peak_memory_bytes"),
+    ("peak of the best plan", "peak_memory_bytes"),
     ("work", "work_s"),
     ("compute", "compute_s"),
     ("chunk costs", "chunk_costs_s"),

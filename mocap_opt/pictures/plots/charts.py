@@ -141,13 +141,14 @@ def bounds(
         ax.annotate(text, (0.01, 0.99), xycoords="axes fraction", va="top", fontsize=8, color="#555555")
     gap = next((p.gap for p in reversed(progress) if p.gap is not None), None)
     if gap is not None and plans and lower:
+        # Beside the axes: whatever moves last moves there.
         ax.annotate(
             f"gap {format_percent(gap)}",
-            (end, plans[-1][1] * scale),
-            xytext=(-6, 5),
+            (1, scale * (plans[-1][1] + lower[-1][1]) / 2),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(6, 0),
             textcoords="offset points",
-            ha="right",
-            va="bottom",
+            va="center",
             fontsize=9,
         )
     ax.grid(axis="y", color="#E5E5E5")
