@@ -10,10 +10,9 @@ import click
 from click.core import ParameterSource
 
 from mocap_opt.baselines.registry import built_in_name
-from mocap_opt.cli.answers import load_given_plan
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import complete_methods, file_argument, set_option, solve_options
-from mocap_opt.cli.outputs import load_progress, require_outputs
+from mocap_opt.cli.outputs import load_given_plan, load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.instance import Instance, load_instance

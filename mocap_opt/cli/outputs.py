@@ -1,4 +1,4 @@
-"""Places for results, refused before long work is done for them; logs line by line; lists of chunks."""
+"""Plans, logs and lists of chunks, read and written; places for results, refused early; exit codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from mocap_opt.errors import InputError, Problem
+from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import (
     parse_json,
     read_text,
@@ -26,9 +26,16 @@ from mocap_opt.files import (
     shown_path,
     source_name,
 )
+from mocap_opt.instance import Instance
+from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solving import Progress
+from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.schedule_file import load_schedule, save_schedule
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import Progress, Solution
+from mocap_opt.solving.api import answerer_of
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -275,3 +282,59 @@ def refuse_with_chunk_list(asked: bool, others: dict[str, bool]) -> None:
         raise InputError(
             [Problem("--chunk-list", f"{name} with it", "only one of the two") for name in found]
         )
+
+
+def load_given_plan(path: str, instance: Instance) -> Schedule:
+    """Read a plan of the kind that the instance's objective takes.
+
+    Parameters
+    ----------
+    path : str
+    instance : Instance
+
+    Raises
+    ------
+    InputError
+        If the file is not such a plan.
+    """
+    return load_schedule(path, lambda data: answerer_of(instance).read(data))
+
+
+def save_answer(path: str | None, answer: Solution, instance: Instance) -> None:
+    """Write the plan of an answer, if there is one and it is wanted.
+
+    Parameters
+    ----------
+    path : str or None
+        None: not wanted.
+    answer : Solution
+    instance : Instance
+    """
+    if path is None or answer.schedule is None:
+        return
+    if objective_of(instance) is Objective.LATENCY:
+        save_plan(path, answer.schedule.plan, instance.name, answer.tables)
+    else:
+        save_schedule(path, answer.schedule, instance.name, instance.fingerprint)
+
+
+def exit_code(answer: Solution) -> ExitCode:
+    """Exit code of an answer: a plan, a proof that there is none, or neither."""
+    if answer.report.status is Status.INFEASIBLE:
+        return ExitCode.INFEASIBLE
+    return ExitCode.NO_PLAN if answer.report.value_s is None else ExitCode.ANSWERED
+
+
+def exit_of_several(answered: bool, hopeless: Iterable[bool]) -> ExitCode:
+    """Exit code of answers to several variants or methods.
+
+    Parameters
+    ----------
+    answered : bool
+        Whether one of them has a plan.
+    hopeless : iterable of bool
+        Of each, whether it is proved to have none.
+    """
+    if answered:
+        return ExitCode.ANSWERED
+    return ExitCode.INFEASIBLE if all(hopeless) else ExitCode.NO_PLAN

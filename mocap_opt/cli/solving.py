@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from mocap_opt.cli import render
-from mocap_opt.cli.answers import exit_code, exit_of_several, load_given_plan, print_answer, save_answer
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import (
     MethodChoice,
@@ -28,15 +27,20 @@ from mocap_opt.cli.options import (
 )
 from mocap_opt.cli.outputs import (
     chunk_list_option,
+    exit_code,
+    exit_of_several,
+    load_given_plan,
     log_progress,
     print_chunk_list,
     refuse_with_chunk_list,
     require_outputs,
+    save_answer,
 )
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.instance.objectives import Objective, require_supported
+from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
@@ -59,6 +63,17 @@ def _trace(path: str | None, solution: Solution) -> None:
 def _refuse_both(gantt: bool, as_json: bool) -> None:
     if gantt and as_json:
         raise InputError([Problem("--gantt", "--json with it", "only one of the two")])
+
+
+def _print_answer(answer: Solution, as_json: bool, gantt: bool = False) -> ExitCode:
+    """Print an answer, of a single prompt also as a chart in letters."""
+    if as_json:
+        print_json(answer.report.to_dict())
+    else:
+        render.print_solution(answer)
+        if gantt and answer.assessment is not None:
+            render.print_gantt(view_run(answer.tables, answer.assessment.plan))
+    return exit_code(answer)
 
 
 @click.command("solve", short_help="find a plan and prove how good it is")
@@ -132,7 +147,7 @@ def _solve(
         return exit_code(answer)
     if show_steps and not as_json:
         render.print_steps(answer.report)
-    return print_answer(answer, as_json, gantt)
+    return _print_answer(answer, as_json, gantt)
 
 
 @click.command("evaluate", short_help="verify and replay a plan")
@@ -155,7 +170,7 @@ def _evaluate(
     require_supported(instance, "evaluate", command=True, trace=trace, gantt=gantt)
     answer = evaluate_plan(instance, load_given_plan(plan, instance))
     _trace(trace, answer)
-    return print_answer(answer, as_json, gantt)
+    return _print_answer(answer, as_json, gantt)
 
 
 @click.command("compare", short_help="methods side by side")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mocap_opt.cli.answers import exit_of_several
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import (
     MethodChoice,
@@ -18,7 +17,7 @@ from mocap_opt.cli.options import (
     set_option,
     time_limit_option,
 )
-from mocap_opt.cli.outputs import csv_text, require_outputs
+from mocap_opt.cli.outputs import csv_text, exit_of_several, require_outputs
 from mocap_opt.cli.render import console, seconds, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically

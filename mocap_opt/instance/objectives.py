@@ -44,7 +44,7 @@ class Record:
     meaning : str
         What that is, in a phrase.
     module : str
-        Who answers: its ``ANSWERER`` is a `mocap_opt.solving.answerer.Answerer`.
+        Who answers: its ``ANSWERER`` makes a `mocap_opt.solving.answerer.Answerer`.
     honoured : Mapping of str to frozenset of str, or None
         By question, the options that are honoured; None: anything may be asked, with any option.
     answered : str

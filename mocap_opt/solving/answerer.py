@@ -6,11 +6,11 @@ A new objective is a module with an `Answerer` called ``ANSWERER`` and a row of
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mocap_opt.bounds import Bound, Infeasibility, best
@@ -20,10 +20,10 @@ from mocap_opt.replay.evaluation import Assessment, Execution, assess_schedule
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.report import Report, covering, relative_gap
-from mocap_opt.solving.solution import Found, Settings, Solution, wanted_execution
+from mocap_opt.solving.solution import Found, Query, Settings, Solution, wanted_execution
 from mocap_opt.stopping import Deadline
+from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
@@ -37,51 +37,40 @@ BoundsFound = tuple[Tables, list[Bound], Infeasibility | None]
 
 
 class Answerer(ABC):
-    """Who answers the instances of one objective.
+    """Who answers one instance of an objective.
+
+    Parameters
+    ----------
+    instance : Instance
+    tables : Tables, optional
+        Of its only request, if already built.
 
     Attributes
     ----------
     objective : Objective
+    of_search : mapping
+        Figures that a search adds, as they are where none was made.
     """
 
     objective: Objective
-
     of_search: ClassVar[Mapping[str, Any]] = {}
-    """Figures that a search adds, as they are where none was made."""
+
+    def __init__(self, instance: Instance, tables: Tables | None = None) -> None:
+        self.instance = instance
+        self._tables = tables
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Of the only request."""
+        return build_tables(self.instance) if self._tables is None else self._tables
 
     @abstractmethod
-    def search(
-        self,
-        instance: Instance,
-        asked: Settings,
-        deadline: Deadline,
-        callback: Callable[[Progress], None] | None = None,
-        known: Solution | None = None,
-    ) -> Found:
-        """Look for a schedule and for bounds.
-
-        Parameters
-        ----------
-        instance : Instance
-        asked : Settings
-        deadline : Deadline
-            Of the time limit that is asked for.
-        callback : callable, optional
-            Told of every better value or bound; its ``latency_s`` is what is minimised.
-        known : Solution, optional
-            An earlier one of the same instance.
-        """
+    def search(self, query: Query) -> Found:
+        """Look for a schedule and for bounds."""
 
     @abstractmethod
-    def read(self, instance: Instance, plan: Any, tables: Tables | None) -> Schedule:
+    def read(self, plan: Any) -> Schedule:
         """Take a plan as users hand it in: as a schedule, or as what a plan file holds.
-
-        Parameters
-        ----------
-        instance : Instance
-        plan : Plan, Schedule or mapping
-        tables : Tables, optional
-            Of the instance, if already built.
 
         Raises
         ------
@@ -90,35 +79,12 @@ class Answerer(ABC):
         """
 
     @abstractmethod
-    def bounds_on(self, instance: Instance, schedule: Schedule) -> Sequence[Bound]:
-        """Bounds that need no plan and little time, ticks.
-
-        Parameters
-        ----------
-        instance : Instance
-        schedule : Schedule
-            Of its requests.
-        """
+    def quick_bounds(self) -> Sequence[Bound]:
+        """Bounds that need no plan and little time, as `value` counts."""
 
     @abstractmethod
-    def bound(
-        self,
-        instance: Instance,
-        deadline: Deadline,
-        *,
-        quick: bool = False,
-        on_note: Callable[[str], None] = lambda note: None,
-        on_bound: Callable[[str], None] = lambda name: None,
-    ) -> BoundsFound:
-        """Bound what is minimised, or prove that there is no plan; see `mocap_opt.solving.api.bound`.
-
-        Parameters
-        ----------
-        instance : Instance
-        deadline : Deadline
-        quick, on_note, on_bound
-            As there.
-        """
+    def bound(self, query: Query) -> BoundsFound:
+        """Bound what is minimised, or prove that there is no plan; see `mocap_opt.solving.api.bound`."""
 
     def value(self, found: Assessment, execution: Execution) -> Fraction | None:
         """What is minimised, in one execution, as the bounds count it; ticks, None where it is unknown.
@@ -136,100 +102,67 @@ class Answerer(ABC):
         known = {execution: value for execution, value in values.items() if value is not None}
         return min(known, key=lambda each: known[each])
 
-    def divisor(self, instance: Instance) -> int:
-        """By what reports divide what the bounds count; the number of requests where they say a mean."""
+    @property
+    def divisor(self) -> int:
+        """By what reports divide what `value` counts; the number of requests where they say a mean."""
         return 1
 
-    def figures(self, instance: Instance, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
+    def figures(self, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
         """What else the objective reports; every key also without a plan.
 
         Parameters
         ----------
-        instance : Instance
         found : Assessment or None
         bound : Bound or None
             The best one on what is minimised, in any execution.
         """
         return {}
 
-    def solve(
-        self,
-        instance: Instance,
-        asked: Settings,
-        *,
-        callback: Callable[[Progress], None] | None = None,
-        stop: threading.Event | None = None,
-        known: Solution | None = None,
-    ) -> Solution:
-        """Find a schedule and say how far from the best possible it is.
-
-        Parameters
-        ----------
-        instance, asked, callback, known
-            As for `search`.
-        stop : threading.Event, optional
-            Set it from outside to stop early with the best schedule so far.
-        """
-        deadline = Deadline(asked.time_limit_s, stop)
+    def solve(self, query: Query) -> Solution:
+        """Find a schedule and say how far from the best possible it is."""
+        asked = query.asked
         with memory_budget(asked.memory_budget_bytes):
-            found = self.search(instance, asked, deadline, callback, known)
+            found = self.search(query)
         method = "joint" if asked.method == "auto" else asked.method
-        schedule = None if found.best is None else _stamped(found.best.schedule, instance.fingerprint)
-        return self._answer(instance, found, schedule, deadline, method, asked)
+        schedule = None if found.best is None else _stamped(found.best.schedule, self.instance.fingerprint)
+        return self._answer(found, schedule, query.deadline, method, asked)
 
-    def evaluate(
-        self,
-        instance: Instance,
-        plan: Any,
-        *,
-        tables: Tables | None = None,
-        bounds: Sequence[Bound] | None = None,
-    ) -> Solution:
+    def evaluate(self, plan: Any, bounds: Sequence[Bound] | None = None) -> Solution:
         """Verify and replay a given plan, and set it against the bounds.
 
         Parameters
         ----------
-        instance : Instance
-        plan, tables
+        plan
             As for `read`.
         bounds : sequence of Bound, optional
             Known ones; by default those that need no plan are computed.
         """
-        deadline = Deadline()
-        schedule = self.read(instance, plan, tables)
+        deadline, own = Deadline(), self.instance.fingerprint
+        schedule = self.read(plan)
         broken = [str(each) for each in schedule_violations(schedule)]
-        if instance.workload.order == "given" and schedule.order != tuple(range(len(schedule))):
+        if self.instance.workload.order == "given" and schedule.order != tuple(range(len(schedule))):
             broken.insert(0, "the requests do not run in the order given")
-        if not broken and bounds is None:
-            bounds = self.bounds_on(instance, schedule)
-        made_for = {each.plan.fingerprint for each in schedule} - {None, instance.fingerprint}
-        notes = [
-            f"the plan was made for an instance with fingerprint {each}, not {instance.fingerprint}"
-            for each in sorted(filter(None, made_for))
-        ]
+        made_for = {each.plan.fingerprint for each in schedule} - {None, own}
         found = Found(
             tables=schedule.machine,
             best=None if broken else assess_schedule(schedule),
-            bounds=() if broken or bounds is None else bounds,
+            bounds=() if broken else self.quick_bounds() if bounds is None else bounds,
             infeasible=f"the plan breaks {len(broken)} rule(s)" if broken else None,
-            notes=notes,
+            notes=[
+                f"the plan was made for an instance with fingerprint {each}, not {own}"
+                for each in sorted(filter(None, made_for))
+            ],
         )
-        answer = self._answer(instance, found, schedule, deadline)
+        answer = self._answer(found, schedule, deadline)
         return replace(answer, report=replace(answer.report, violations=broken))
 
     def against(
-        self,
-        instance: Instance,
-        answer: Solution,
-        bounds: Sequence[Bound],
-        proof: str | None,
-        reason: str | None,
+        self, answer: Solution, bounds: Sequence[Bound], proof: str | None, reason: str | None
     ) -> Solution:
         """Set an answer against other bounds; for `mocap_opt.solving.comparison`.
 
         Parameters
         ----------
-        instance : Instance
         answer : Solution
         bounds : sequence of Bound
         proof : str or None
@@ -246,12 +179,11 @@ class Answerer(ABC):
         if answer.assessment is None and proof is not None and report.status is not Status.INFEASIBLE:
             report = replace(report, status=Status.INFEASIBLE, reason=proof)
         report = report if reason is None else replace(report, reason=reason)
-        judged = self._judged(instance, report, answer.tables, answer.assessment, bounds)
+        judged = self._judged(report, answer.tables, answer.assessment, bounds)
         return replace(answer, report=judged, bounds=tuple(bounds))
 
     def _answer(
         self,
-        instance: Instance,
         found: Found,
         schedule: Schedule | None,
         deadline: Deadline,
@@ -261,8 +193,8 @@ class Answerer(ABC):
         """Put what was found in seconds."""
         settings = {} if asked is None else asdict(asked)
         report = Report(
-            instance=instance.name,
-            fingerprint=instance.fingerprint,
+            instance=self.instance.name,
+            fingerprint=self.instance.fingerprint,
             objective=self.objective.value,
             method=method,
             status=Status.UNKNOWN if found.infeasible is None else Status.INFEASIBLE,
@@ -278,17 +210,12 @@ class Answerer(ABC):
             settings={name: value for name, value in settings.items() if name not in ("method", "solver")},
         )
         report = replace(report, versions={**report.versions, **found.versions})
-        report = self._judged(instance, report, found.tables, found.best, found.bounds)
+        report = self._judged(report, found.tables, found.best, found.bounds)
         report = replace(report, runtime_s=deadline.elapsed_s)
         return Solution(report, schedule, found.best, tuple(found.bounds), found.tables, tuple(found.trials))
 
     def _judged(
-        self,
-        instance: Instance,
-        report: Report,
-        tables: Tables,
-        found: Assessment | None,
-        bounds: Sequence[Bound],
+        self, report: Report, tables: Tables, found: Assessment | None, bounds: Sequence[Bound]
     ) -> Report:
         """Set a report's plan against bounds: its figures, the bounds that cover them, the gaps, the status.
 
@@ -300,10 +227,9 @@ class Answerer(ABC):
         wanted = wanted_execution(report.settings.get("execution", "best"))
         bounds = () if report.status is Status.INFEASIBLE else bounds
         anywhere, lockstep = best(bounds, covering(wanted)), best(bounds, covering(Execution.LOCKSTEP))
-        divisor = self.divisor(instance)
 
         def seconds(ticks: Fraction | int | None) -> float | None:
-            return None if ticks is None else tables.seconds(Fraction(ticks) / divisor)
+            return None if ticks is None else tables.seconds(Fraction(ticks) / self.divisor)
 
         judged: dict[str, Any] = {
             "lower_bound_s": None if anywhere is None else seconds(anywhere.ticks),
@@ -315,7 +241,7 @@ class Answerer(ABC):
             "lockstep_bound_evidence": None if lockstep is None else lockstep.evidence.value,
             "figures": {
                 **report.figures,
-                **self.figures(instance, found, best(bounds, covering(None))),
+                **self.figures(found, best(bounds, covering(None))),
             },
         }
         if found is None:

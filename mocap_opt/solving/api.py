@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.memory_budget import memory_budget
 from mocap_opt.schedule.inputs import as_instance
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.answerer import Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import check_limits, check_names, check_steps
 from mocap_opt.solving.programs import Solver
-from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Settings, Solution
+from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Query, Settings, Solution
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
     from mocap_opt.bounds import Bound
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
-    from mocap_opt.schedule.schedule import Schedule
 
 
-def answerer_of(instance: Instance) -> Answerer:
-    """Return who answers for the objective of an instance."""
-    return cast(Answerer, objective_of(instance).record.load())
+def answerer_of(instance: Instance, tables: Tables | None = None) -> Answerer:
+    """Return who answers an instance.
+
+    Parameters
+    ----------
+    instance : Instance
+    tables : Tables, optional
+        Of its only request, if already built.
+    """
+    return cast(Answerer, objective_of(instance).record.load()(instance, tables))
 
 
 def solve(
@@ -137,7 +144,9 @@ def solve(
         without=tuple(without),
         only=tuple(only),
     )
-    return answerer_of(instance).solve(instance, asked, callback=callback, stop=stop, known=known)
+    deadline = Deadline(asked.time_limit_s, stop)
+    query = Query(deadline=deadline, asked=asked, callback=callback, known=known)
+    return answerer_of(instance).solve(query)
 
 
 def evaluate(
@@ -172,7 +181,9 @@ def evaluate(
     """
     instance = as_instance(instance)
     require_supported(instance, "evaluate")
-    return answerer_of(instance).evaluate(instance, plan, tables=tables, bounds=bounds)
+    if tables is None and isinstance(plan, Schedule):
+        tables = plan.machine
+    return answerer_of(instance, tables).evaluate(plan, bounds)
 
 
 def bound(
@@ -215,14 +226,12 @@ def bound(
     """
     check_limits(0, None, time_limit_s=time_limit_s)
     deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)
+    query = Query(deadline=deadline, quick=quick, on_note=on_note, on_bound=on_bound)
     with memory_budget(memory_budget_bytes):
         if isinstance(instance, Tables):
-            answerer: Any = Objective.LATENCY.record.load()
-        else:
-            instance = as_instance(instance)
-            require_supported(instance, "bound")
-            answerer = answerer_of(instance)
-        found: BoundsFound = answerer.bound(
-            instance, deadline, quick=quick, on_note=on_note, on_bound=on_bound
-        )
-        return found
+            # Tables stand for a prompt; only its bounds are answered without an instance.
+            answerer: Answerer = Objective.LATENCY.record.load()(None, instance)
+            return answerer.bound(query)
+        instance = as_instance(instance)
+        require_supported(instance, "bound")
+        return answerer_of(instance).bound(query)

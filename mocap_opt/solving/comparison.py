@@ -116,7 +116,7 @@ def solve_with_each(
     proof = next((each.reason for each in reports if each.status is Status.INFEASIBLE), None)
     try:
         return [
-            answerer.against(instance, answer, bounds, proof, reason)
+            answerer.against(answer, bounds, proof, reason)
             for answer, reason in zip(answers, reasons, strict=True)
         ]
     except BoundBeatenError as error:

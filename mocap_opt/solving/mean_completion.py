@@ -6,6 +6,7 @@ differs from that of completion times from 0 on by the mean release, so that bot
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mocap_opt.bounds.mean_completion import mean_completion_bounds
@@ -28,4 +29,4 @@ def total_first(makespan: Any, total: Any) -> tuple[Any, Any]:
 GOAL = StreamGoal(Objective.MEAN_COMPLETION, total_first, mean_completion_bounds, from_release=True)
 """The sum of completions from release on; of equal ones the least makespan."""
 
-ANSWERER = StreamAnswerer(GOAL)
+ANSWERER = partial(StreamAnswerer, goal=GOAL)

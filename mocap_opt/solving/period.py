@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from mocap_opt.bounds import Bound, Infeasibility, prove_infeasible
 from mocap_opt.bounds.period import ROUNDS, period_bounds
@@ -12,7 +12,7 @@ from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.schedule_file import period_from_dict
 from mocap_opt.solving.answerer import Answerer, BoundsFound
-from mocap_opt.solving.incumbent import Progress, Trial
+from mocap_opt.solving.incumbent import Trial
 from mocap_opt.solving.methods import JOINT_METHODS
 from mocap_opt.solving.period_search import (
     NO_ROOM,
@@ -21,13 +21,9 @@ from mocap_opt.solving.period_search import (
     search_of_method,
     without_room,
 )
-from mocap_opt.solving.solution import Found, Settings, Solution
-from mocap_opt.stopping import STOPPED, Deadline
-from mocap_opt.tables import build_tables
-from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
-
-if TYPE_CHECKING:
-    from mocap_opt.instance import Instance
+from mocap_opt.solving.solution import Found, Query
+from mocap_opt.stopping import STOPPED
+from mocap_opt.tables.cost_tables import require_bounded_queues
 
 
 class PeriodAnswerer(Answerer):
@@ -36,27 +32,15 @@ class PeriodAnswerer(Answerer):
     objective = Objective.PERIOD
     of_search: ClassVar[Mapping[str, Any]] = {"methods": []}
 
-    def search(
-        self,
-        instance: Instance,
-        asked: Settings,
-        deadline: Deadline,
-        callback: Callable[[Progress], None] | None = None,
-        known: Solution | None = None,
-    ) -> Found:
-        """Find a periodic plan of least period, or repeat a heuristic's plan; see `Answerer.search`.
-
-        Parameters
-        ----------
-        instance, asked, deadline, callback, known
-            As there.
+    def search(self, query: Query) -> Found:
+        """Find a periodic plan of least period, or repeat a heuristic's plan.
 
         Raises
         ------
         InputError
             If queues are unbounded, or there is no such method.
         """
-        tables = build_tables(instance)
+        asked, deadline, callback, tables = query.asked, query.deadline, query.callback, self.tables
         if asked.method in JOINT_METHODS:
             search = best_period(
                 tables,
@@ -84,63 +68,35 @@ class PeriodAnswerer(Answerer):
             figures={"methods": [_method_row(method) for method in search.methods]},
         )
 
-    def read(self, instance: Instance, plan: Any, tables: Tables | None) -> Schedule:
-        """Take a schedule with an interval, or a plan file with ``slots``; see `Answerer.read`.
+    def read(self, plan: Any) -> Schedule:
+        """Take a schedule with an interval, or a plan file with ``slots``; see `Answerer.read`."""
+        return period_from_dict(plan, self.tables)
 
-        Parameters
-        ----------
-        instance, plan, tables
-            As there.
-        """
-        return period_from_dict(plan, build_tables(instance) if tables is None else tables)
+    def quick_bounds(self) -> Sequence[Bound]:
+        """Bounds over all spacings; see `Answerer.quick_bounds`."""
+        return period_bounds(self.tables)[0]
 
-    def bounds_on(self, instance: Instance, schedule: Schedule) -> Sequence[Bound]:
-        """Bounds over all spacings; see `Answerer.bounds_on`.
-
-        Parameters
-        ----------
-        instance, schedule
-            As there.
-        """
-        return period_bounds(schedule.machine)[0]
-
-    def bound(
-        self,
-        instance: Instance,
-        deadline: Deadline,
-        *,
-        quick: bool = False,
-        on_note: Callable[[str], None] = lambda note: None,
-        on_bound: Callable[[str], None] = lambda name: None,
-    ) -> BoundsFound:
-        """Bound the period over all spacings, or prove that no plan exists; see `Answerer.bound`.
-
-        Parameters
-        ----------
-        instance, deadline, on_note, on_bound
-            As there.
-        quick : bool
-            Weights are not sharpened.
-        """
-        tables = build_tables(instance)
+    def bound(self, query: Query) -> BoundsFound:
+        """Bound the period over all spacings; quickly, weights are not sharpened; see `Answerer.bound`."""
+        tables = self.tables
         require_bounded_queues(tables)
-        on_bound("bounds on the period")
-        impossible = prove_infeasible(tables, deadline)
+        query.on_bound("bounds on the period")
+        impossible = prove_infeasible(tables, query.deadline)
         found: list[Bound] = []
         if impossible is None:
-            found, by_slots = period_bounds(tables, deadline, 0 if quick else ROUNDS)
+            found, by_slots = period_bounds(tables, query.deadline, 0 if query.quick else ROUNDS)
             if without_room(by_slots):
                 found, impossible = [], Infeasibility(None, None, 0, NO_ROOM)
-        if deadline.expired:
-            on_note(STOPPED)
+        if query.deadline.expired:
+            query.on_note(STOPPED)
         return tables, sorted(found, key=lambda each: each.ticks), impossible
 
-    def figures(self, instance: Instance, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
+    def figures(self, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
         """Rate, latency of a request, slots; see `Answerer.figures`.
 
         Parameters
         ----------
-        instance, found, bound
+        found, bound
             As there.
         """
         return _figures(found)
@@ -181,4 +137,4 @@ def _trial(method: MethodPeriod) -> Trial:
     return Trial(method.name, found.value_in(Execution.LOCKSTEP), found.value_in(Execution.EVENT))
 
 
-ANSWERER = PeriodAnswerer()
+ANSWERER = PeriodAnswerer

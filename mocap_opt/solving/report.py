@@ -143,7 +143,7 @@ class StepRun:
 
 FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "static_latency_s": ("best static plan", format_seconds),
-    "static_gap": ("  gap", format_percent),
+    "static_gap": ("static gap", format_percent),
     "requests": ("requests", str),
     "requests_per_s": ("requests per s", lambda value: f"{value:.5g}"),
     "request_latency_s": ("each takes", format_seconds),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,9 @@ from mocap_opt.bounds import Bound
 from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.solving.incumbent import Trial
+from mocap_opt.solving.incumbent import Progress, Trial
 from mocap_opt.solving.report import ProgramRun, Report, StepRun
+from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 EXECUTIONS = ("best", "lockstep")
@@ -40,6 +41,34 @@ class Settings:
     memory_budget_bytes: int | None = None
     without: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is asked about an instance, and who is told how it goes.
+
+    Attributes
+    ----------
+    deadline : Deadline
+        Of the time limit asked for.
+    asked : Settings
+    callback : callable or None
+        Told of every better value or bound; its ``latency_s`` is what is minimised.
+    known : Solution or None
+        An earlier one of the same instance.
+    quick : bool
+        Leave out bounds that need a solver.
+    on_note, on_bound : callable
+        Told of bounds that are left out or cut short, and of every bound that is begun, by its name.
+    """
+
+    deadline: Deadline
+    asked: Settings = Settings()
+    callback: Callable[[Progress], None] | None = None
+    known: Solution | None = None
+    quick: bool = False
+    on_note: Callable[[str], None] = lambda note: None
+    on_bound: Callable[[str], None] = lambda name: None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.baselines.registry import find_method
@@ -23,9 +24,9 @@ from mocap_opt.solving.answerer import NOT_FOUND, Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import JOINT_METHODS
 from mocap_opt.solving.schedule_search import MAKESPAN, StreamGoal, StreamSearch
-from mocap_opt.solving.solution import Found, Settings, Solution
+from mocap_opt.solving.solution import Found, Query
 from mocap_opt.solving.stream_planner import plan_stream
-from mocap_opt.stopping import STOPPED, Deadline, never
+from mocap_opt.stopping import STOPPED, Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
@@ -59,49 +60,46 @@ class StreamAnswerer(Answerer):
         What is minimised.
     """
 
-    def __init__(self, goal: StreamGoal) -> None:
+    def __init__(
+        self, instance: Instance, tables: Tables | None = None, *, goal: StreamGoal = MAKESPAN
+    ) -> None:
+        super().__init__(instance, tables)
         self.goal = goal
         self.objective = goal.objective
+        self.order_given = instance.workload.order == "given"
 
-    def search(
-        self,
-        instance: Instance,
-        asked: Settings,
-        deadline: Deadline,
-        callback: Callable[[Progress], None] | None = None,
-        known: Solution | None = None,
-    ) -> Found:
-        """Bound, then plan all requests together, or run a heuristic's plans; see `Answerer.search`.
+    @cached_property
+    def requests(self) -> tuple[Request, ...]:
+        """In the order of the instance."""
+        return build_requests(self.instance)
+
+    def search(self, query: Query) -> Found:
+        """Bound, then plan all requests together, or run a heuristic's plans.
 
         Short streams are solved exactly in lockstep as well as searched; the better of both sequences is
         taken.
-
-        Parameters
-        ----------
-        instance, asked, deadline, callback, known
-            As there.
 
         Raises
         ------
         InputError
             As `mocap_opt.schedule.requests.build_requests`, or if there is no such method.
         """
-        requests = build_requests(instance)
-        if len(requests) == 1:
-            return self._search_one(instance, requests[0], asked, deadline, callback)
+        asked, deadline = query.asked, query.deadline
+        if len(self.requests) == 1:
+            return self._search_one(query)
         heuristic = None if asked.method in JOINT_METHODS else find_method(asked.method)
         search = StreamSearch(
-            requests,
-            instance.workload.order == "given",
-            instance.fingerprint,
+            self.requests,
+            self.order_given,
+            self.instance.fingerprint,
             deadline=deadline,
             gap=asked.gap,
-            callback=callback,
+            callback=query.callback,
             threads=asked.threads,
             goal=self.goal,
         )
         search.begin(f"bounds on the {self.objective.record.words}")
-        search.add_bounds(self.goal.bounds(requests, search.order_given, deadline.share(BOUNDING)))
+        search.add_bounds(self.goal.bounds(self.requests, self.order_given, deadline.share(BOUNDING)))
         reason = _search(search, asked.seed) if heuristic is None else _repeat(search, heuristic)
         return Found(
             tables=search.machine,
@@ -113,15 +111,9 @@ class StreamAnswerer(Answerer):
             notes=search.notes,
         )
 
-    def _search_one(
-        self,
-        instance: Instance,
-        request: Request,
-        asked: Settings,
-        deadline: Deadline,
-        callback: Callable[[Progress], None] | None,
-    ) -> Found:
+    def _search_one(self, query: Query) -> Found:
         """Solve a stream of one request as a prompt; all times begin at its release."""
+        (request,), callback = self.requests, query.callback
         later_s = 0.0 if self.goal.from_release else request.tables.seconds(request.release)
 
         def tell(news: Progress) -> None:
@@ -131,7 +123,7 @@ class StreamAnswerer(Answerer):
             relative = None if None in later or not later[0] else (later[0] - (later[1] or 0.0)) / later[0]
             callback(replace(news, latency_s=later[0], bound_s=later[1], gap=relative))
 
-        found = latency.ANSWERER.search(alone(instance, 0), asked, deadline, tell)
+        found = latency.ANSWERER(alone(self.instance, 0)).search(replace(query, callback=tell))
         best = None
         if found.best is not None:
             best = assess_schedule(Schedule((request.scheduled(found.best.plan, 0, 0),)))
@@ -141,63 +133,35 @@ class StreamAnswerer(Answerer):
             best=best,
             bounds=self.goal.of_one(request, found.bounds),
             trials=(),
+            figures={},
         )
 
-    def read(self, instance: Instance, plan: Any, tables: Tables | None) -> Schedule:
-        """Take a sequence of the requests; see `Answerer.read`.
+    def read(self, plan: Any) -> Schedule:
+        """Take a sequence of the requests; see `Answerer.read`."""
+        return plan if isinstance(plan, Schedule) else stream_from_dict(plan, self.requests)
 
-        Parameters
-        ----------
-        instance, plan, tables
-            As there.
-        """
-        return plan if isinstance(plan, Schedule) else stream_from_dict(plan, build_requests(instance))
+    def quick_bounds(self) -> Sequence[Bound]:
+        """Bounds on what is minimised, of one request those of its latency; see `Answerer.quick_bounds`."""
+        return self._bounds(Query(deadline=Deadline()))
 
-    def bounds_on(self, instance: Instance, schedule: Schedule) -> Sequence[Bound]:
-        """Bounds on what is minimised, of one request those of its latency; see `Answerer.bounds_on`.
+    def _bounds(self, query: Query) -> list[Bound]:
+        if len(self.requests) > 1:
+            return self.goal.bounds(self.requests, self.order_given, query.deadline)
+        (request,) = self.requests
+        return self.goal.of_one(request, lower_bounds(request.tables, query.quick, query.deadline))
 
-        Parameters
-        ----------
-        instance, schedule
-            As there.
-        """
-        requests = _requests(schedule)
-        if len(requests) == 1:
-            return self.goal.of_one(requests[0], lower_bounds(requests[0].tables))
-        return self.goal.bounds(requests, instance.workload.order == "given", never)
-
-    def bound(
-        self,
-        instance: Instance,
-        deadline: Deadline,
-        *,
-        quick: bool = False,
-        on_note: Callable[[str], None] = lambda note: None,
-        on_bound: Callable[[str], None] = lambda name: None,
-    ) -> BoundsFound:
-        """Bound what is minimised; a request without a plan alone has none here; see `Answerer.bound`.
-
-        Parameters
-        ----------
-        instance, deadline, quick, on_note, on_bound
-            As there.
-        """
-        requests = build_requests(instance)
-        tables = requests[0].tables
-        for request in {id(request.tables): request for request in requests}.values():
-            impossible = prove_infeasible(request.tables, deadline)
+    def bound(self, query: Query) -> BoundsFound:
+        """Bound what is minimised; a request without a plan alone has none here; see `Answerer.bound`."""
+        tables = self.requests[0].tables
+        for request in {id(request.tables): request for request in self.requests}.values():
+            impossible = prove_infeasible(request.tables, query.deadline)
             if impossible is not None:
                 message = f"request {request.name}: {impossible.message}"
                 return tables, [], replace(impossible, message=message)
-        on_bound(f"bounds on the {self.objective.record.words}")
-        if len(requests) == 1:
-            found = self.goal.of_one(requests[0], lower_bounds(tables, quick, deadline))
-        else:
-            found = self.goal.bounds(requests, instance.workload.order == "given", deadline)
-        divisor = self.divisor(instance)
-        found = [replace(each, ticks=each.ticks // divisor) for each in found]
-        if deadline.expired:
-            on_note(STOPPED)
+        query.on_bound(f"bounds on the {self.objective.record.words}")
+        found = [replace(each, ticks=each.ticks // self.divisor) for each in self._bounds(query)]
+        if query.deadline.expired:
+            query.on_note(STOPPED)
         return tables, sorted(found, key=lambda each: each.ticks), None
 
     def value(self, found: Assessment, execution: Execution) -> Fraction:
@@ -208,29 +172,30 @@ class StreamAnswerer(Answerer):
         found, execution
             As there.
         """
-        return self.goal.value(_requests(found.schedule), self.goal.ranks(found)[execution])
+        return self.goal.value(self.requests, self.goal.ranks(found)[execution])
 
-    def divisor(self, instance: Instance) -> int:
+    @property
+    def divisor(self) -> int:
         """The number of requests where a mean is minimised; see `Answerer.divisor`."""
-        return len(instance.workload.requests) if self.goal.from_release else 1
+        return len(self.requests) if self.goal.from_release else 1
 
-    def figures(self, instance: Instance, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
+    def figures(self, found: Assessment | None, bound: Bound | None) -> dict[str, Any]:
         """Makespan, completions and throughput, and every request; see `Answerer.figures`.
 
         Parameters
         ----------
-        instance, found, bound
+        found, bound
             As there.
         """
-        count, figure = len(instance.workload.requests), self.objective.record.figure
+        count, figure = len(self.requests), self.objective.record.figure
         made: dict[str, Any] = {"requests": count, **dict.fromkeys(FIGURES), "completions": []}
         if found is not None:
-            made |= self._figures(instance, found, bound)
+            made |= self._figures(found, bound)
         # What is minimised stands among the report's own fields.
         return {name: value for name, value in made.items() if not name.endswith(f"{figure}_s")}
 
-    def _figures(self, instance: Instance, found: Assessment, bound: Bound | None) -> dict[str, Any]:
-        schedule, requests = found.schedule, _requests(found.schedule)
+    def _figures(self, found: Assessment, bound: Bound | None) -> dict[str, Any]:
+        schedule = found.schedule
         seconds, count = schedule.machine.seconds, len(schedule)
         made: dict[str, Any] = {}
         released = sum(request.release for request in schedule)
@@ -246,7 +211,7 @@ class StreamAnswerer(Answerer):
         waited = [end - request.release for end, request in zip(ends, schedule, strict=True)]
         rank = -(-count * PERCENTILE.numerator // PERCENTILE.denominator)
         mean, slow = sum(waited, Fraction(0)) / count, sorted(waited)[rank - 1]
-        others = self._other_bounds(instance, requests, bound, rank)
+        others = self._other_bounds(bound, rank)
         for name, value, least in zip(("mean", "p99"), (mean, slow), others, strict=True):
             made[f"{name}_lower_bound_s"] = None if least is None else seconds(least)
             made[f"{name}_gap"] = None if least is None or not value else float(1 - least / value)
@@ -266,11 +231,9 @@ class StreamAnswerer(Answerer):
             ],
         }
 
-    def _other_bounds(
-        self, instance: Instance, requests: Sequence[Request], bound: Bound | None, rank: int
-    ) -> list[Fraction | None]:
+    def _other_bounds(self, bound: Bound | None, rank: int) -> list[Fraction | None]:
         """The greatest bounds on the mean and on the completion of a rank, ticks, the goal's too."""
-        given, needs, only = instance.workload.order == "given", StreamNeeds.of(requests), []
+        requests, needs, only = self.requests, StreamNeeds.of(self.requests), []
         if bound is not None and len(requests) == 1:
             # What is minimised grows evenly with the only request's completion.
             at_release, a_tick_later = (
@@ -280,19 +243,11 @@ class StreamAnswerer(Answerer):
             only = [(bound.ticks - at_release) / (a_tick_later - at_release)]
         mean, slow = list(only), list(only)
         if needs is not None:
-            mean.append(Fraction(completion_bounds(needs, given), len(requests)))
-            slow.append(Fraction(ranked_bound(needs, given, rank)))
+            mean.append(Fraction(completion_bounds(needs, self.order_given), len(requests)))
+            slow.append(Fraction(ranked_bound(needs, self.order_given, rank)))
         if bound is not None and self.goal.from_release:
             mean.append(Fraction(bound.ticks, len(requests)))
         return [max(mean, default=None), max(slow, default=None)]
-
-
-def _requests(schedule: Schedule) -> tuple[Request, ...]:
-    """The requests of a stream in the order of the instance."""
-    return tuple(
-        Request(each.tables, each.release, each.name)
-        for each in sorted(schedule, key=lambda each: each.number)
-    )
 
 
 def _search(search: StreamSearch, seed: int) -> str:
@@ -362,4 +317,4 @@ def _refute(search: StreamSearch) -> None:
             return
 
 
-ANSWERER = StreamAnswerer(MAKESPAN)
+ANSWERER = StreamAnswerer

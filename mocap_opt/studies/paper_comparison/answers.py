@@ -22,7 +22,7 @@ from mocap_opt.schedule.requests import build_requests
 from mocap_opt.schedule.schedule import Schedule, identical_requests
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving.api import evaluate, solve
+from mocap_opt.solving.api import answerer_of, solve
 from mocap_opt.solving.period_search import best_period, period_of_method
 from mocap_opt.solving.report import Report
 from mocap_opt.stopping import Deadline
@@ -157,7 +157,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
     instance, method, time_limit_s
         As for `answer_period`.
     """
-    requests = build_requests(instance)
+    requests, judge = build_requests(instance), answerer_of(instance)
     tables = requests[0].tables
     found: list[tuple[str, Report]] = []
     reasons: list[str] = []
@@ -166,7 +166,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
         if sequence is None:
             reasons.append(reason)
         else:
-            found.append((name, evaluate(instance, sequence).report))
+            found.append((name, judge.evaluate(sequence).report))
     if method == JOINT:
         planned = solve(instance, time_limit_s=time_limit_s).report
         if planned.value_s is not None:
@@ -176,7 +176,7 @@ def answer_run(instance: Instance, method: str, time_limit_s: float) -> dict[str
             if endless is not None:
                 periodic = endless.schedule
                 sequence = identical_requests(tables, periodic.plan, len(requests), periodic.slots)
-                found.append(("period", evaluate(instance, sequence).report))
+                found.append(("period", judge.evaluate(sequence).report))
     known = [(report.value_s, name, report) for name, report in found if report.value_s is not None]
     if not known:
         return answer(Status.UNKNOWN, reason=reasons[0] if method != JOINT else "no sequence was found")
