@@ -24,7 +24,7 @@ from mocap_opt.questions.tradeoffs.pareto import latency_and_period
 from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, sweep
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import METHOD_NAMES, comparison, solve
+from mocap_opt.solving import METHOD_NAMES, answerer, comparison, solve
 from mocap_opt.solving import latency as driver
 from mocap_opt.solving import methods as solving_methods
 from mocap_opt.solving.incumbent import Progress
@@ -311,7 +311,7 @@ def test_what_is_one_for_all_methods_of_an_instance_is_made_once(name, monkeypat
 
         monkeypatch.setattr(module, work, counting)
 
-    count(driver, "build_tables")
+    count(answerer, "build_tables")
     count(driver, "infeasible_verdict")
     count(solving_methods, "add_quick_bounds")
     methods = ["gpipe", "uniform", "terapipe", "mocap"]

@@ -195,7 +195,7 @@ def test_rows_survive_their_csv(tmp_path):
     ("old", "new", "message"),
     [
         ("quantity", "quality", r"bad\.csv: expected all columns, got no column quantity"),
-        (",8.0,", ",eight,", r'bad\.csv, line 2, value: expected a number above 0, got "eight"'),
+        (",8.0,", ",eight,", r'bad\.csv, line 2, value: expected a number, got "eight"'),
         (",mocap,", ",mocha,", r'method: expected one of .*"mocha" \(did you mean "mocap"\?\)'),
         ("b,m,", "a,m,", r"bad\.csv, line 7: expected each question once, got the same as line 2"),
         ("latency,,", "latency,3,", r"line 2, requests: expected a whole number of requests for a run"),

@@ -129,7 +129,9 @@ def _problem(error: ErrorDetails, root: type[BaseModel], prefix: Loc) -> Problem
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "string_type": "a text",
     "bool_type": "true or false",

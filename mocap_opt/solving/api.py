@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from mocap_opt.instance import Instance
@@ -116,21 +117,6 @@ def solve(
     SolverUnavailableError
         If the solver asked for cannot be loaded.
     """
-    instance = as_instance(instance)
-    require_supported(
-        instance,
-        "solve",
-        method=method,
-        solver=solver,
-        execution=execution,
-        deterministic_limit=deterministic_limit,
-        without=without,
-        only=only,
-        known=known,
-    )
-    check_names(("execution", execution, EXECUTIONS), ("solver", solver, ("auto", *Solver)))
-    check_steps(method, without, only)
-    check_limits(seed, threads, time_limit_s=time_limit_s, deterministic_limit=deterministic_limit, gap=gap)
     asked = Settings(
         method=method,
         solver=solver,
@@ -144,9 +130,19 @@ def solve(
         without=tuple(without),
         only=tuple(only),
     )
-    deadline = Deadline(asked.time_limit_s, stop)
-    query = Query(deadline=deadline, asked=asked, callback=callback, known=known)
+    instance = as_instance(instance)
+    _check(instance, asked, known)
+    query = Query(deadline=Deadline(asked.time_limit_s, stop), asked=asked, callback=callback, known=known)
     return answerer_of(instance).solve(query)
+
+
+def _check(instance: Instance, asked: Settings, known: Solution | None) -> None:
+    """Refuse names, steps and limits that are none, and what means nothing for the objective."""
+    require_supported(instance, "solve", **asdict(asked), known=known)
+    check_names(("execution", asked.execution, EXECUTIONS), ("solver", asked.solver, ("auto", *Solver)))
+    check_steps(asked.method, asked.without, asked.only)
+    limits = {"time_limit_s": asked.time_limit_s, "deterministic_limit": asked.deterministic_limit}
+    check_limits(asked.seed, asked.threads, **limits, gap=asked.gap)
 
 
 def evaluate(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mocap_opt.bounds import BOUNDS, QUICK, Bound, affordable_bound, lower_bounds, prove_infeasible
+from mocap_opt.bounds import BOUNDS, QUICK, Bound, affordable_bound, best, lower_bounds, prove_infeasible
 from mocap_opt.instance.objectives import Objective
+from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.inputs import as_plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.answerer import Answerer, BoundsFound
@@ -15,6 +16,7 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.methods import METHOD_NAMES, run_method
 from mocap_opt.solving.plugin_methods import find_plugin_method
 from mocap_opt.solving.remedies import infeasible_verdict
+from mocap_opt.solving.report import covering, relative_gap
 from mocap_opt.solving.solution import Found, Query, wanted_execution
 
 BOUND_SHARE = 0.4
@@ -93,6 +95,16 @@ class LatencyAnswerer(Answerer):
                     query.on_note(f"{name}: stopped after its share of the time")
             state.add_bounds([] if found is None else [found])
         return self.tables, sorted(state.bounds, key=lambda each: each.ticks), impossible
+
+
+def _static(state: SearchState) -> dict[str, float | None]:
+    """The best plan in lockstep, whichever execution counts, against the bounds on lockstep."""
+    found = state.best_lockstep
+    if found is None:
+        return {"static_latency_s": None, "static_gap": None}
+    latency = found.lockstep.latency
+    known = best(state.bounds, covering(Execution.LOCKSTEP))
+    return {"static_latency_s": state.tables.seconds(latency), "static_gap": relative_gap(latency, known)}
 
 
 ANSWERER = LatencyAnswerer

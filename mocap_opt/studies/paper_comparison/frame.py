@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-import math
+import io
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_text, source_name
+from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, show
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.studies.execution import FAILED, Outcome
@@ -59,10 +62,6 @@ TOLERANCE = 1e-4
 """A value this close to its bound counts as optimal, as in every run of the study."""
 
 DIGITS = 9
-
-
-_WHOLE = re.compile(r"[0-9]{1,15}", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,40})?(?:e[+-]?[0-9]{1,3})?", re.ASCII)
 
 
 class BoundBeatenError(AssertionError):
@@ -141,128 +140,97 @@ def _judge(rows: list[dict[str, Any]]) -> None:
         row["status"] = (Status.OPTIMAL if gap <= TOLERANCE else Status.FEASIBLE).value
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("mocap", "text", {"expected": "a printable text", "remedy": REMEDY})
+    return text
+
+
+def _one_of(names: Sequence[str]) -> Any:
+    """The type of a cell that holds one of some names."""
+
+    def known(cell: str) -> str:
+        if cell not in names:
+            context = {"expected": "one of " + ", ".join(names), "remedy": close_to(cell, names) or REMEDY}
+            raise PydanticCustomError("mocap", "name", context)
+        return cell
+
+    return Annotated[str, AfterValidator(known)]
+
+
+_TEXT = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
+_COUNT = Annotated[int, Field(gt=0, lt=10**15)]
+_POSITIVE = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_CELLS: Mapping[str, Any] = {
+    **dict.fromkeys(COLUMNS, (_TEXT, ...)),
+    **dict.fromkeys(("stages", "dies_per_stage", "batch", "max_chunks"), (_COUNT, ...)),
+    **dict.fromkeys(("tokens", "found_by", "reason"), (_TEXT | None, ...)),
+    **dict.fromkeys(("requests", "chunks"), (_COUNT | None, ...)),
+    **dict.fromkeys(("value", "bound"), (_POSITIVE | None, ...)),
+    "gap": (Annotated[float, Field(ge=0, le=1)] | None, ...),
+    "method": (_one_of(METHODS), ...),
+    "quantity": (_one_of(QUANTITIES), ...),
+    "status": (_one_of((*(status.value for status in Status), FAILED)), ...),
+}
+_ROW = create_model("_ROW", **_CELLS)
+
+
 def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the CSV that `mocap-opt reproduce` wrote.
+    """Read the CSV that `mocap-opt reproduce` wrote; other columns are left out.
 
     Raises
     ------
     InputError
-        If there is no such file, or as `parse_rows`.
+        If there is no such file, or listing every column that is missing and every cell that is wrong,
+        with its line.
     """
     import pandas as pd  # noqa: PLC0415 - slow to load
 
-    rows = parse_rows(read_text(path), source_name(path), COLUMNS)
-    return typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-
-
-def parse_rows(text: str, source: str, columns: Iterable[str]) -> list[dict[str, Any]]:
-    """Read rows; an empty cell is None.
-
-    Parameters
-    ----------
-    text : str
-    source : str
-        Where it comes from, for messages.
-    columns : iterable of str
-        Those wanted; others are left out.
-
-    Raises
-    ------
-    InputError
-        Listing every column that is missing and every cell that is wrong, with its line.
-    """
-    lines = _lines(text, source)
-    _, head = next(lines, (0, []))
-    found = [
-        Problem(source, f"no column {name}" if name not in head else f"{name} twice", "all columns", REMEDY)
-        for name in columns
-        if head.count(name) != 1
-    ]
-    if found:
-        raise InputError(found)
+    source = source_name(path)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
     seen: dict[tuple[Any, ...], int] = {}
-    for number, cells in lines:
-        if len(problems) > MOST_PROBLEMS:
-            break
-        place = f"{source}, line {number}"
-        if len(cells) != len(head):
-            problems.append(Problem(place, f"{len(cells)} fields", f"{len(head)}, as in the header"))
-            continue
-        given = dict(zip(head, cells, strict=True))
-        row = {name: _cell(name, given[name], place, problems) for name in columns}
-        if (row["requests"] is None) == (row["quantity"] == "run"):
-            expected = "a whole number of requests for a run, nothing for other quantities"
-            problems.append(Problem(f"{place}, requests", show(given["requests"]), expected, REMEDY))
-        question = tuple(row[name] for name in ("instance", "quantity", "requests", "method"))
-        if question in seen:
-            problems.append(Problem(place, f"the same as line {seen[question]}", "each question once"))
-        seen.setdefault(question, number)
-        rows.append(row)
+    try:
+        head = list(reader.fieldnames or ())
+        for name in COLUMNS:
+            if head.count(name) != 1:
+                found = f"{name} twice" if name in head else f"no column {name}"
+                problems.append(Problem(source, found, "all columns", REMEDY))
+        for cells in () if problems else reader:
+            row = _checked(cells, f"{source}, line {reader.line_num}", problems)
+            question = tuple(row.get(name) for name in (*GROUP, "method"))
+            if row and question in seen:
+                found = f"the same as line {seen[question]}"
+                problems.append(Problem(f"{source}, line {reader.line_num}", found, "each question once"))
+            seen.setdefault(question, reader.line_num)
+            rows.append(row)
+            if len(problems) > MOST_PROBLEMS:
+                break
+    except csv.Error as error:
+        place = f"{source}, line {reader.line_num}"
+        problems.append(Problem(place, str(error), "fields separated by commas", REMEDY))
     if not rows and not problems:
         problems.append(Problem(source, "no row", "rows below the header", REMEDY))
     if problems:
         raise InputError(capped(problems, source))
-    return rows
+    return typed(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _lines(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            place = f"{source}, line {reader.line_num}"
-            raise InputError([Problem(place, str(error), "fields separated by commas", REMEDY)]) from None
-        if cells is None:
-            return
-        if cells:
-            yield reader.line_num, cells
-
-
-def _text(cell: str) -> str | None:
-    return cell if cell and len(cell) <= 1000 and cell.isprintable() else None
-
-
-def _whole(cell: str) -> int | None:
-    return int(cell) if _WHOLE.fullmatch(cell) and int(cell) > 0 else None
-
-
-def _positive(cell: str) -> float | None:
-    value = float(cell) if _NUMBER.fullmatch(cell) else 0.0
-    return value if 0 < value < math.inf else None
-
-
-def _share(cell: str) -> float | None:
-    value = float(cell) if _NUMBER.fullmatch(cell) else 2.0
-    return value if value <= 1 else None
-
-
-def _one_of(names: Sequence[str]) -> Callable[[str], str | None]:
-    return lambda cell: cell if cell in names else None
-
-
-_STATUSES = (*(status.value for status in Status), FAILED)
-_NAMES: Mapping[str, Sequence[str]] = {"method": METHODS, "quantity": QUANTITIES, "status": _STATUSES}
-_COUNTS = ("stages", "dies_per_stage", "batch", "max_chunks", "requests", "chunks")
-_KINDS: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    **{name: (_one_of(names), "one of " + ", ".join(names)) for name, names in _NAMES.items()},
-    **dict.fromkeys(_COUNTS, (_whole, "a whole number above 0")),
-    "value": (_positive, "a number above 0"),
-    "bound": (_positive, "a number above 0"),
-    "gap": (_share, "a number from 0 to 1"),
-}
-_OPTIONAL = frozenset({"tokens", "requests", "value", "bound", "gap", "chunks", "found_by", "reason"})
-
-
-def _cell(name: str, cell: str, place: str, problems: list[Problem]) -> Any:
-    """Value of a cell; None with a problem noted if it is wrong."""
-    if not cell and name in _OPTIONAL:
-        return None
-    read, expected = _KINDS.get(name, (_text, "a printable text of at most 1000 characters"))
-    value = read(cell)
-    if value is None:
-        remedy = close_to(cell, _NAMES.get(name, ())) or REMEDY
-        problems.append(Problem(f"{place}, {name}", show(cell), expected, remedy))
-    return value
+def _checked(cells: dict[str | Any, Any], place: str, problems: list[Problem]) -> dict[str, Any]:
+    """A row's values, an empty cell None; empty with its problems noted if something is wrong."""
+    if None in cells or None in cells.values():
+        problems.append(Problem(place, "another number of fields", "as many as in the header"))
+        return {}
+    try:
+        row: dict[str, Any] = _ROW.model_validate(
+            {name: cell or None for name, cell in cells.items()}
+        ).model_dump()
+    except ValidationError as error:
+        wrong = from_validation(error, _ROW)
+        problems += [Problem(f"{place}, {p.path}", p.found, p.expected, p.remedy or REMEDY) for p in wrong]
+        return {}
+    if (row["requests"] is None) == (row["quantity"] == "run"):
+        expected = "a whole number of requests for a run, nothing for other quantities"
+        problems.append(Problem(f"{place}, requests", show(cells["requests"]), expected, REMEDY))
+    return row
