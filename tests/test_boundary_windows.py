@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from builders import make_tables
 from contention_free_oracle import contention_free_latency
 from oracle import brute_force, lockstep_price
-from random_tables import random_instances
+from random_tables import random_instances, random_tables
 
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import chunk_graph as graphs
 from mocap_opt.formulations import contention_free_cpsat, joint_cpsat
 from mocap_opt.formulations.chunk_graph import windows_within
+from mocap_opt.formulations.slot_times import message_table, message_times
 from mocap_opt.solvers import cpsat
 from mocap_opt.solvers.limits import Limits
 
@@ -55,3 +57,13 @@ def test_no_windows_for_graphs_that_take_long(monkeypatch: pytest.MonkeyPatch) -
     assert windows_within(tables, 10**6) is not None
     monkeypatch.setattr(graphs, "MOST_ARCS", 4 * 9**2 - 1)
     assert windows_within(tables, 10**6) is None
+
+
+def test_the_table_of_messages_holds_the_times_of_all_chunks():
+    rng = np.random.default_rng(12)
+    for _ in range(10):
+        tables = random_tables(rng)
+        a, b = np.triu_indices(tables.steps + 1, 1)
+        stages = np.arange(tables.stages)[:, None]
+        by_length = message_table(tables)[:, (b == tables.steps).astype(int), b - a]
+        assert np.array_equal(by_length, message_times(tables, stages, a, b))

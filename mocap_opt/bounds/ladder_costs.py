@@ -13,7 +13,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.partitions import NEVER
-from mocap_opt.formulations.slot_times import message_times, slot_times
+from mocap_opt.formulations.slot_times import message_table, slot_times
 from mocap_opt.lower_bound import Scope
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables.cost_tables import Tables
@@ -60,14 +60,8 @@ class LadderCosts:
     @cached_property
     def message(self) -> IntArray:
         """Least time of a chunk's activations over the senders, int64[2, G + 1], by ``[tail, k]``."""
-        tables, steps = self.tables, self.tables.steps
-        least = np.zeros((2, steps + 1), dtype=np.int64)
-        senders = np.arange(tables.stages - 1)[:, None]
-        if senders.size:
-            lengths = np.arange(1, steps + 1)
-            inner = message_times(tables, senders, 0, lengths[:-1])
-            last = message_times(tables, senders, steps - lengths, steps)
-            least[0, 1:steps], least[1, 1:] = inner.min(axis=0), last.min(axis=0)
+        senders = message_table(self.tables)[:-1]
+        least: IntArray = senders.min(axis=0) if senders.size else np.zeros_like(self.tables.send[0])
         return least
 
     def further_messages(self, lengths: slice) -> int:

@@ -16,7 +16,7 @@ from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.chunk_graph import ChunkGraph
 from mocap_opt.formulations.presolve import page_unit
 from mocap_opt.formulations.rows import Family, Row, Terms, TimeUnit
-from mocap_opt.formulations.slot_times import message_times
+from mocap_opt.formulations.slot_times import message_table, message_times
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -223,7 +223,7 @@ def declare_boundaries(
     a, b = np.triu_indices(points.size, 1)
     stages = np.arange(tables.stages)[:, None]
     duration_class = stage_classes(tables.tau(stages, a, b))
-    message_class = stage_classes(message_times(tables, stages, a, b))
+    message_class = stage_classes(message_table(tables))
     held = {
         tables.held_tokens(int(tables.grid[b] - tables.grid[a]), endless=endless)
         for layer in graph.arcs

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.formulations.presolve import free_bytes, pooled_bytes
-from mocap_opt.formulations.slot_times import message_times
+from mocap_opt.formulations.slot_times import message_table
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables.cost_tables import Tables
 
@@ -86,12 +86,10 @@ class _Pruning:
         a, b = np.triu_indices(points, 1)
         times = np.zeros((tables.stages, points, points), dtype=np.int64)
         sends = np.zeros_like(times)
+        by_length = message_table(tables) if self.least_sends is None else self.least_sends
         for i in range(tables.stages):
             times[i, a, b] = tables.tau(i, a, b)
-            if self.least_sends is None:
-                sends[i, a, b] = message_times(tables, i, a, b)
-            else:
-                sends[i, a, b] = self.least_sends[i, (b == tables.steps).astype(np.int64), b - a]
+            sends[i, a, b] = by_length[i, (b == tables.steps).astype(np.int64), b - a]
         self.first = times[0] + sends[0] if self.least_sends is None else times[0]
         self.last = times[-1]
         self.through = (times + sends).sum(axis=0)

@@ -140,3 +140,22 @@ def message_times(tables: Tables, stage: npt.ArrayLike, start: npt.ArrayLike, en
             busy = np.array(-(-size // rates[e]), dtype=np.int64) + tables.hop_ticks[sender, sender + 1]
             ticks[mine] = np.maximum(ticks[mine], busy)
     return np.where(i < tables.stages - 1, ticks, 0)
+
+
+def message_table(tables: Tables) -> IntArray:
+    """`message_times` of all chunks, which depend on their lengths alone.
+
+    Parameters
+    ----------
+    tables : Tables
+
+    Returns
+    -------
+    int64[stage, 2, G + 1], ticks
+        By ``[stage, tail, k]`` like ``tables.send``; 0 where no chunk has that length.
+    """
+    stage, lengths = np.arange(tables.stages)[:, None], np.arange(1, tables.steps + 1)
+    times = np.zeros((tables.stages, 2, tables.steps + 1), dtype=np.int64)
+    times[:, 0, 1:-1] = message_times(tables, stage, 0, lengths[:-1])
+    times[:, 1, 1:] = message_times(tables, stage, tables.steps - lengths, tables.steps)
+    return times
