@@ -18,6 +18,7 @@ from mocap_opt.formulations.benders_state import RoundsState, Solvers
 from mocap_opt.formulations.chunk_graph import Arcs, ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import pooled_violations
 from mocap_opt.formulations.decomposition import build
+from mocap_opt.formulations.home_families import possible_homes
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.presolve import MOST_NONZEROS, NONZEROS_PER_S, allowed_arcs, estimated_nonzeros
@@ -30,7 +31,6 @@ from mocap_opt.solvers.limits import Limits, ProgramOptions
 from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopReason
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
-from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_ARCS = 30_000
@@ -146,23 +146,16 @@ def _round(search: RoundsState) -> bool:
     if search.left > MOST_ARCS:
         search.message = f"not built, {search.left:,} chunks are left, more than {MOST_ARCS:,}"
         return False
-    whole = search.whole and _worth_building(search)
-    model = (
-        search.solvers.build_whole(tables, graph)
-        if whole
-        else search.solvers.build(tables, graph, cuts=search.cuts)
-    )
+    model = _model(search, graph)
     if model is None:
         # Plans no worse than the best one would be left: only without one is the graph empty.
         search.prove(None, CHUNK_GRAPH)
         return False
-    limits = search.within(1.0 if whole else SHARE_OF_MASTER)
-    if not search.solvers.exact:
-        _prove_root(search, model, limits.deadline)
     search.build_s += search.limits.deadline.elapsed_s - began
     if search.closed:
         return False
-    if whole:
+    limits = search.within(1.0 if search.whole else SHARE_OF_MASTER)
+    if search.whole:
         known = search.plans[-1] if search.plans else None
         run = search.solvers.run(model, tables, known, limits, check=violations)
         search.offer(run.plan)
@@ -176,6 +169,31 @@ def _round(search: RoundsState) -> bool:
     another = _place(search, run.plan)
     _take_bound(search, run)
     return another and run.raw.stop in (StopReason.OPTIMAL, StopReason.GAP_REACHED)
+
+
+def _model(search: RoundsState, graph: ChunkGraph) -> pyo.ConcreteModel | None:
+    """A master, or the program with homes where traffic counts; None if nothing is left.
+
+    Traffic counts where homes have cost latency, or raise what the relaxation proves.
+    """
+    tables, solvers = search.tables, search.solvers
+    search.whole = search.whole and _worth_building(search)
+    if not search.whole:
+        master = solvers.build(tables, graph, cuts=search.cuts)
+        if master is None or solvers.exact:
+            return master
+        _prove_root(search, master)
+        if search.cuts or search.closed or search.upper is None or not _worth_building(search):
+            return master
+        if not any(possible_homes(tables)):
+            return master
+    before = search.lower
+    whole = solvers.build_whole(tables, graph)
+    if whole is None or solvers.exact:
+        return whole
+    _prove_root(search, whole)
+    search.whole = search.whole or search.lower > before * (1 + search.limits.gap)
+    return whole if search.whole else master
 
 
 def _worth_building(search: RoundsState) -> bool:
@@ -199,13 +217,16 @@ def _known(search: RoundsState) -> Plan | None:
     return Plan.from_arrays(search.tables, search.plans[-1].grid_indices(search.tables))
 
 
-def _prove_root(search: RoundsState, model: pyo.ConcreteModel, deadline: Deadline) -> None:
-    """Bound the master by the duals of its linear relaxation, in exact arithmetic."""
+def _prove_root(search: RoundsState, model: pyo.ConcreteModel) -> None:
+    """Bound a program by the duals of its linear relaxation, in exact arithmetic."""
     if search.upper is None:
         return
     program, unit = compile_model(model).program, model.data.time_unit.ticks
     relaxed = solve_lp(
-        program, time_limit_s=deadline.limit_s, seed=search.limits.seed, threads=search.limits.threads
+        program,
+        time_limit_s=search.limits.deadline.share(SHARE_OF_MASTER).limit_s,
+        seed=search.limits.seed,
+        threads=search.limits.threads,
     )
     if relaxed.row_duals is None:
         return
