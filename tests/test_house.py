@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def module_of(path: Path) -> str:
 
 
 SOURCES = {module_of(path): path for path in sorted((ROOT / "mocap_opt").rglob("*.py"))}
-TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in SOURCES.items()}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
 
 
 def floor_of(module: str) -> str:
@@ -41,7 +46,7 @@ def floor_of(module: str) -> str:
 def imported(module: str) -> set[str]:
     """Modules of the package that one imports when it runs, wherever the import stands."""
     found: set[str] = set()
-    pending: list[ast.AST] = [TREES[module]]
+    pending: list[ast.AST] = [tree_of(module)]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -60,7 +65,8 @@ def imported(module: str) -> set[str]:
 def undescribed() -> list[str]:
     """Public functions and methods of two or more parameters whose docstring has no section about them."""
     found = []
-    for module, tree in TREES.items():
+    for module in SOURCES:
+        tree = tree_of(module)
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
                 continue
