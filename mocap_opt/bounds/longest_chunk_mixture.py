@@ -130,6 +130,8 @@ class LongestChunkSearch:
     ended: bool = False
     _heap: list[_Open] = field(default_factory=list)
     _last: Point | None = None
+    _root: tuple[Point, int] | None = None
+    _unopened: list[tuple[int, int]] | None = None
 
     @classmethod
     def of(cls, tables: Tables) -> LongestChunkSearch:
@@ -182,8 +184,19 @@ class LongestChunkSearch:
             On any execution, valid whenever the search stops.
         """
         self.incumbent, reached = incumbent, 0
-        if not self.opened and self.pricer.room(self.whole) is not None:
-            self._begin()
+        if self._root is None:
+            if self.pricer.room(self.whole) is None:
+                self.ended = True
+                return
+            self._root = self._solved_without_longest()
+            reached = self._root[1]
+            yield self._bound(reached)
+        self._unopened = list(pairwise(self._edges())) if self._unopened is None else self._unopened
+        while self._unopened:
+            if asked_to_stop():
+                return
+            least, most = self._unopened.pop()
+            self._open(least + 1, most, *self._root)
         while self._heap and self.programs < most_programs and not asked_to_stop():
             if self._heap[0].value > reached:
                 reached = self._heap[0].value
@@ -194,22 +207,19 @@ class LongestChunkSearch:
             elif not self._split(lowest):
                 break
         self.ended = not self._heap or (self._heap[0].solved and self._heap[0].within.is_single)
-        if self.opened and not self._heap and incumbent is not None and incumbent > reached:
+        if self.ended and not self._heap and incumbent is not None and incumbent > reached:
             yield self._bound(incumbent)
 
     def _bound(self, ticks: int) -> Bound:
         note = f"{self.opened} intervals of the longest chunk's time, {len(self._heap)} left open"
         return Bound("longest_chunk_mixture", ticks, Scope.ANY_EXECUTION, Evidence.LP_DUAL, note)
 
-    def _begin(self) -> None:
-        """Open the first intervals with the best paths that do not know the longest chunk."""
+    def _solved_without_longest(self) -> tuple[Point, int]:
+        """Weights of the best paths that do not know the longest chunk, and what they prove, ticks."""
         weights = PathProgram(self.pricer).weights(self.whole)
         assert isinstance(weights.flow, PathWeights)
-        point = self.program.point(weights.flow)
         priced = self.pricer.price(self.whole, weights)
-        value = max(0, priced.ticks(priced.least_cost()))
-        for least, most in pairwise(self._edges()):
-            self._open(least + 1, most, point, value)
+        return self.program.point(weights.flow), max(0, priced.ticks(priced.least_cost()))
 
     def _edges(self) -> list[int]:
         """Ends of the first intervals, ticks: below the first no partition keeps to it."""
