@@ -9,6 +9,8 @@ from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
 from mocap_opt.bounds.longest_chunk_mixture import LongestChunkSearch, is_small
+from mocap_opt.bounds.state_space import MOST_WORK as STATE_SPACE_WORK
+from mocap_opt.bounds.state_space import state_space
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.incumbent import SearchState
@@ -101,6 +103,38 @@ def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         asked_to_stop=asked_to_stop,
         incumbent=math.floor(state.best.latency),
         known=state.proved_anywhere,
+    )
+    if found is not None:
+        state.add_bounds([found], found.name)
+
+
+def no_state_space(search: JointSearch) -> str | None:
+    """Why the state-space relaxation is not looked at (again), in words."""
+    best, tables = search.state.best, search.tables
+    if tables.stages * (tables.steps + 1) ** 2 * tables.max_chunks > STATE_SPACE_WORK:
+        return "too large for a table of all chunks at all positions"
+    if best is None:
+        return "no plan is known"
+    return None
+
+
+def state_space_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Raise the lower bound by the state-space relaxation, aimed at the best plan.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives the bound.
+    asked_to_stop : callable
+        Checked at every position of every pass.
+    """
+    state = search.state
+    assert state.best is not None
+    found = state_space(
+        search.tables,
+        incumbent=math.floor(state.best.latency),
+        known=state.proved_anywhere or 0,
+        asked_to_stop=asked_to_stop,
     )
     if found is not None:
         state.add_bounds([found], found.name)

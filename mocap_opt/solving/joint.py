@@ -12,9 +12,11 @@ from mocap_opt.solving.bound_steps import (
     no_energetic_traffic,
     no_longest_chunk_mixture,
     no_slot_branching,
+    no_state_space,
     plan_known,
     quick_bounds,
     slot_branching,
+    state_space_bound,
     traffic_proofs,
 )
 from mocap_opt.solving.boundary_steps import (
@@ -84,6 +86,15 @@ STEPS: tuple[Step, ...] = (
         "where stages are alike and queues hold one chunk",
         no_blocking_ladder,
         rounds=True,
+    ),
+    Step(
+        "state_space",
+        "the recursion over boundaries, stage by stage the least of all ways to them",
+        Raises.BOUND,
+        0.2,
+        state_space_bound,
+        "for small and medium instances",
+        no_state_space,
     ),
     Step(
         "partition_enumeration",

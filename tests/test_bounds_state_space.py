@@ -1,0 +1,76 @@
+"""The state-space relaxation: by hand, against brute force, and where it is sharper than mixtures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import make_tables
+from oracle import brute_force, least_price
+from random_tables import random_instances
+from varied_instances import varied_instance
+
+from mocap_opt.bounds.crossing import crossing
+from mocap_opt.bounds.path_relaxation import path_relaxation
+from mocap_opt.bounds.state_space import state_space
+from mocap_opt.instance import Instance
+from mocap_opt.lower_bound import Scope
+from mocap_opt.tables import build_tables
+
+
+def test_the_worked_example_of_the_page() -> None:
+    tables = make_tables(2, 4, max_chunks=2, exact=True, linear=[1, 2])
+    best, bound = brute_force(tables, least_price), state_space(tables)
+    assert best is not None
+    assert best.value == 10
+    assert bound is not None
+    assert (bound.ticks, bound.scope) == (10, Scope.ANY_EXECUTION)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(31, 60), pytest.param(32, 1000, marks=pytest.mark.slow)])
+def test_no_optimum_beats_it_and_it_is_often_reached(seed: int, number: int) -> None:
+    plans = reached = 0
+    for n, drawn in enumerate(random_instances(seed, number)):
+        tables = replace(drawn, queue_depth=(1, 2, None)[n % 3])
+        best = brute_force(tables, least_price)
+        if best is None:
+            continue
+        plans += 1
+        alone = state_space(tables)
+        assert alone is not None
+        aimed = state_space(tables, incumbent=math.floor(best.value))
+        above = state_space(tables, incumbent=math.floor(best.value) + 10)
+        ticks = max(bound.ticks for bound in (alone, aimed, above) if bound is not None)
+        assert ticks <= best.value, tables.name
+        reached += ticks * 1.02 > best.value  # two per cent more would be wrong
+    assert reached > plans / 2 > 0
+
+
+def test_queues_never_lower_it() -> None:
+    higher = 0
+    for drawn in random_instances(33, 60):
+        tables = replace(drawn, working_bytes=np.zeros_like(drawn.working_bytes))
+        short, deep = (state_space(replace(tables, queue_depth=depth)) for depth in (1, None))
+        if short is None or deep is None:
+            continue
+        # Prices of memory come from programs of their own: a tick is theirs.
+        assert short.ticks >= deep.ticks - 1
+        higher += short.ticks > deep.ticks
+    assert higher >= 5
+
+
+def test_knows_ragged_measured_times_that_mixtures_cannot_see() -> None:
+    tables = build_tables(Instance.from_dict(varied_instance(2)))
+    bounds = [find(tables) for find in (crossing, path_relaxation, state_space)]
+    ticks = [bound.ticks for bound in bounds if bound is not None]
+    assert len(ticks) == 3
+    assert ticks[2] > 1.1 * max(ticks[:2])
+
+
+def test_large_and_hopeless_instances_are_declined_and_stopping_proves_nothing_wrong() -> None:
+    assert state_space(make_tables(2, 8, static=5, capacity=4)) is None
+    assert state_space(make_tables(2, 2000)) is None
+    tables = make_tables(3, 12, max_chunks=4, quadratic=1)
+    assert state_space(tables, asked_to_stop=lambda: True) is None
