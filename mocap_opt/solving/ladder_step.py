@@ -45,7 +45,7 @@ def ladder(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         Checked by the bound, and between partitions.
     """
     state = search.state
-    if state.execution is not Execution.LOCKSTEP:
+    if state.execution is not Execution.LOCKSTEP and state.deterministic_limit is None:
         # Static plans are beside the point, which other steps need the time for.
         asked_to_stop = state.deadline.share(ASIDE)
     better = True

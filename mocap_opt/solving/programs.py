@@ -128,9 +128,9 @@ def run_program(
         # other program is itself a relaxation and may lie below such a bound.
         known["lower_bound"] = proved.ticks
     if program is DECOMPOSED_PROGRAM:
-        known["arcs"] = partial(
-            lockstep_graph, state.tables, asked_to_stop=state.deadline.share(SHARE_OF_ARCS)
-        )
+        # Under a deterministic limit no clock but that of the whole work decides what is left.
+        share = SHARE_OF_ARCS if state.deterministic_limit is None else 1.0
+        known["arcs"] = partial(lockstep_graph, state.tables, asked_to_stop=state.deadline.share(share))
     limits: dict[str, Any] = {} if state.threads is None else {"threads": state.threads}
     if state.deterministic_limit is not None:
         limits = {"deterministic_limit": state.deterministic_limit, "threads": 1}
