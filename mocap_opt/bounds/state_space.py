@@ -14,9 +14,10 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.multiplier_program import program_for
-from mocap_opt.bounds.partition_pricing import PartitionPricer, PricedPartitions
+from mocap_opt.bounds.partition_pricing import PartitionPricer
 from mocap_opt.bounds.path_relaxation import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.priced_partitions import PricedPartitions
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
@@ -49,6 +50,8 @@ class StateSpace:
     ----------
     priced : PricedPartitions
         Of all partitions: what boundaries cost because of memory, in parts of a tick.
+    sends : int64[stage, 2, G + 1], ticks
+        Least sends by ``[stage, tail, k]``.
     asked_to_stop : callable
         Asked at every position.
     alive : bool[position, start, end]
@@ -56,6 +59,7 @@ class StateSpace:
     """
 
     priced: PricedPartitions
+    sends: IntArray
     asked_to_stop: AskedToStop = never
     alive: npt.NDArray[np.bool_] = field(init=False)
 
@@ -72,7 +76,7 @@ class StateSpace:
     @property
     def tables(self) -> Tables:
         """The instance."""
-        return self.priced.pricer.tables
+        return self.priced.tables
 
     @cached_property
     def times(self) -> tuple[IntArray, IntArray]:
@@ -83,7 +87,7 @@ class StateSpace:
         work, send = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         stage, tail = np.arange(tables.stages)[:, None], (b == tables.steps).astype(np.int64)
         work[:, a, b] = tables.tau(stage, a, b) * parts
-        send[:, a, b] = self.priced.pricer.setting.send[stage, tail, b - a] * parts
+        send[:, a, b] = self.sends[stage, tail, b - a] * parts
         return work, send
 
     def _onward(self, j: int, after: IntArray) -> list[IntArray]:
@@ -237,13 +241,13 @@ def state_space(
     weights = program_for(pricer).weights(region)
     weights = replace(weights, length_prices=np.zeros_like(weights.length_prices))
     priced = pricer.price(region, weights)
-    best = max(known, StateSpace(priced, asked_to_stop).least())
+    best = max(known, StateSpace(priced, setting.send, asked_to_stop).least())
     stride = max(1, int(RISE * best))
     for _ in range(MOST_TARGETS):
         target = best + stride if incumbent is None else min(best + stride, incumbent)
         if target <= best or asked_to_stop():
             break
-        proved = StateSpace(priced, asked_to_stop).prove(target)
+        proved = StateSpace(priced, setting.send, asked_to_stop).prove(target)
         best = max(best, proved)
         stride = 2 * stride if proved >= target else stride // 3
     if best <= known:
