@@ -12,6 +12,8 @@ from command_line import run
 import mocap_opt
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.studies.execution import perform
+from mocap_opt.studies.tasks import Settings, Task
 
 TINY = Path(__file__).parent.parent / "instances" / "tiny-slack.json"
 BOUNDED = "pipeline.queue_depth=2"
@@ -124,6 +126,22 @@ def test_a_study_takes_every_objective(tmp_path: Path, capsys: pytest.CaptureFix
     code, _, err = run("study", "run", study, capsys=capsys)
     assert code == 2
     assert "execution: expected no such option" in err
+
+
+def test_threads_reach_every_objective_in_studies_too(
+    instance: Instance, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mocap_opt.solve(instance, threads=2, time_limit_s=1.0).report.settings["threads"] == 2
+    given: list[int | None] = []
+
+    def solve(*arguments: Any, **options: Any) -> Any:
+        given.append(options["threads"])
+        return mocap_opt.solve(*arguments, **options)
+
+    monkeypatch.setattr("mocap_opt.studies.execution.solve", solve)
+    settings = Settings("gpipe", "auto", "best", 0, 1.0, 1e-4, 2)
+    outcome = perform(Task("latency", instance.to_dict(), "one", instance.fingerprint, {}, settings))
+    assert (outcome.failed, given) == (False, [2]), outcome.row
 
 
 def test_a_sweep_of_a_stream_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

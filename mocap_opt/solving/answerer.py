@@ -21,7 +21,7 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_memory, schedule_violations
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.report import Report, covering, relative_gap
-from mocap_opt.solving.solution import Found, Query, Settings, Solution, wanted_execution
+from mocap_opt.solving.solution import Found, Query, Solution, SolveOptions, wanted_execution
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -188,7 +188,7 @@ class Answerer(ABC):
         schedule: Schedule | None,
         deadline: Deadline,
         method: str | None = None,
-        asked: Settings | None = None,
+        asked: SolveOptions | None = None,
     ) -> Solution:
         """Put what was found in seconds."""
         settings = {} if asked is None else asdict(asked)

@@ -20,7 +20,7 @@ from mocap_opt.solving.answerer import Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import check_limits, check_names, check_steps
 from mocap_opt.solving.programs import Solver
-from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Query, Settings, Solution
+from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Query, Solution, SolveOptions
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
@@ -117,7 +117,7 @@ def solve(
     SolverUnavailableError
         If the solver asked for cannot be loaded.
     """
-    asked = Settings(
+    asked = SolveOptions(
         method=method,
         solver=solver,
         execution=execution,
@@ -136,7 +136,7 @@ def solve(
     return answerer_of(instance).solve(query)
 
 
-def _check(instance: Instance, asked: Settings, known: Solution | None) -> None:
+def _check(instance: Instance, asked: SolveOptions, known: Solution | None) -> None:
     """Refuse names, steps and limits that are none, and what means nothing for the objective."""
     require_supported(instance, "solve", **asdict(asked), known=known)
     check_names(("execution", asked.execution, EXECUTIONS), ("solver", asked.solver, ("auto", *Solver)))

@@ -27,7 +27,7 @@ def wanted_execution(name: str) -> Execution | None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SolveOptions:
     """What a solve is asked for; see `mocap_opt.solving.api.solve`."""
 
     method: str = "auto"
@@ -51,7 +51,7 @@ class Query:
     ----------
     deadline : Deadline
         Of the time limit asked for.
-    asked : Settings
+    asked : SolveOptions
     callback : callable or None
         Told of every better value or bound; its ``latency_s`` is what is minimised.
     known : Solution or None
@@ -63,7 +63,7 @@ class Query:
     """
 
     deadline: Deadline
-    asked: Settings = Settings()
+    asked: SolveOptions = SolveOptions()
     callback: Callable[[Progress], None] | None = None
     known: Solution | None = None
     quick: bool = False

@@ -73,6 +73,11 @@ class StreamAnswerer(Answerer):
         """In the order of the instance."""
         return build_requests(self.instance)
 
+    @cached_property
+    def needs(self) -> StreamNeeds | None:
+        """What the requests need at least, for bounds on completions; None if one has no plan."""
+        return StreamNeeds.of(self.requests)
+
     def search(self, query: Query) -> Found:
         """Bound, then plan all requests together, or run a heuristic's plans.
 
@@ -233,7 +238,7 @@ class StreamAnswerer(Answerer):
 
     def _other_bounds(self, bound: Bound | None, rank: int) -> list[Fraction | None]:
         """The greatest bounds on the mean and on the completion of a rank, ticks, the goal's too."""
-        requests, needs, only = self.requests, StreamNeeds.of(self.requests), []
+        requests, needs, only = self.requests, self.needs, []
         if bound is not None and len(requests) == 1:
             # What is minimised grows evenly with the only request's completion.
             at_release, a_tick_later = (
