@@ -17,6 +17,7 @@ from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.search import boundary_moves
 from mocap_opt.search.boundary_judges import contention_free_judge, lockstep_judge
 from mocap_opt.search.boundary_moves import BoundaryMoves, count_moves, shift_moves
 from mocap_opt.search.boundary_slp import boundary_slp_plans
@@ -75,6 +76,18 @@ def test_moves_keep_to_the_limits_and_screening_never_overestimates(seed, make_j
                 assert price <= judge.price(moved, home)
                 seen += 1
     assert seen > 300
+
+
+def test_moves_are_sampled_by_the_rows_that_are_priced(monkeypatch):
+    tables = make_tables(4, 64, linear=3, max_chunks=8)
+    indices, rng = np.arange(0, 65, 8), np.random.default_rng(0)
+    every = {tuple(marks) for marks in shift_moves(tables, indices, rng).boundaries.tolist()}
+    monkeypatch.setattr(boundary_moves, "MOST_ENTRIES", 4 * 8 * 10)
+    few = shift_moves(tables, indices, rng).boundaries.tolist()
+    more = shift_moves(tables, indices, rng, rows=1).boundaries.tolist()
+    assert 0 < len(few) <= 10 < len(more) <= 40 < len(every)
+    assert {tuple(marks) for marks in [*few, *more]} <= every
+    assert lockstep_judge(tables).rows == 2
 
 
 def test_the_lockstep_screen_adds_up_slots():

@@ -33,10 +33,13 @@ class Judge:
     price : callable
         Takes grid indices of boundaries and int64[stage, chunk, memory], pages away from their stage; returns
         ticks.
+    rows : int
+        Rows of times that `screen` prices for every chunk.
     """
 
     screen: Callable[[BoundaryMoves], IntArray]
     price: Callable[[IntArray, IntArray], int]
+    rows: int
 
     def of(self, tables: Tables, plan: Plan) -> int:
         """Price of a plan, ticks.
@@ -64,7 +67,7 @@ def judge_for(tables: Tables, execution: Execution | None) -> Judge:
 
 def contention_free_judge(tables: Tables) -> Judge:
     """Judge by `contention_free_makespan`, screened without KV traffic and with unbounded queues."""
-    return Judge(partial(screen, tables), partial(contention_free_makespan, tables))
+    return Judge(partial(screen, tables), partial(contention_free_makespan, tables), tables.stages)
 
 
 def screen(tables: Tables, moves: BoundaryMoves) -> IntArray:
@@ -116,7 +119,7 @@ def lockstep_judge(tables: Tables) -> Judge:
     def _priced(indices: IntArray, pages: IntArray) -> int:
         return replay_lockstep(tables, Plan.from_arrays(tables, indices, pages)).latency
 
-    return Judge(_screened, _priced)
+    return Judge(_screened, _priced, len(alike) + len(sends))
 
 
 def _like_neighbours(stages: int, parts: list[IntArray]) -> list[tuple[int, int]]:

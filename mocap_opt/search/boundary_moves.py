@@ -15,7 +15,7 @@ from mocap_opt.flow_shop.chunk_lengths import within_limits
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_ENTRIES = 4_000_000
-"""Largest stages x chunks x moves priced at once; more moves are sampled."""
+"""Largest rows of times x chunks x moves priced at once; more moves are sampled."""
 
 PERTURBED = 3
 """Runs that a perturbation of strength 1 shifts at most."""
@@ -73,7 +73,9 @@ class BoundaryMoves:
         return found
 
 
-def shift_moves(tables: Tables, indices: IntArray, rng: np.random.Generator) -> BoundaryMoves:
+def shift_moves(
+    tables: Tables, indices: IntArray, rng: np.random.Generator, rows: int | None = None
+) -> BoundaryMoves:
     """Shift each run of inner boundaries by each step.
 
     Parameters
@@ -83,6 +85,8 @@ def shift_moves(tables: Tables, indices: IntArray, rng: np.random.Generator) -> 
         Grid indices of the boundaries.
     rng : numpy.random.Generator
         Draws the sample where there are more moves than `MOST_ENTRIES` allows.
+    rows : int, optional
+        Rows of times that are priced for every chunk; by default one for each stage.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def shift_moves(tables: Tables, indices: IntArray, rng: np.random.Generator) -> 
     run, step = (
         axis.ravel() for axis in np.meshgrid(np.arange(first.size), np.arange(steps.size), indexing="ij")
     )
-    most = max(1, MOST_ENTRIES // (tables.stages * chunks))
+    most = max(1, MOST_ENTRIES // ((rows or tables.stages) * chunks))
     if run.size > most:
         kept = np.sort(rng.choice(run.size, most, replace=False))
         run, step = run[kept], step[kept]

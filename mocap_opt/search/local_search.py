@@ -87,7 +87,7 @@ def _best_move(
     asked_to_stop: AskedToStop,
 ) -> tuple[IntArray, IntArray, int] | None:
     """The first move, in the order of their screened prices, that improves the price."""
-    neighbourhoods = [shift_moves(tables, indices, rng), *count_moves(tables, indices)]
+    neighbourhoods = [shift_moves(tables, indices, rng, judge.rows), *count_moves(tables, indices)]
     promising: list[tuple[int, int, int]] = []
     for n, moves in enumerate(neighbourhoods):
         if moves.size == 0:

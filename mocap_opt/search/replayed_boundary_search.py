@@ -92,7 +92,7 @@ def _moves(tables: Tables, plan: Plan, judge: Judge, rng: np.random.Generator) -
     indices = plan.grid_indices(tables)
     moves: list[tuple[int, IntArray]] = []
     here = BoundaryMoves.of(indices[None])
-    for some in (here, shift_moves(tables, indices, rng), *count_moves(tables, indices)):
+    for some in (here, shift_moves(tables, indices, rng, judge.rows), *count_moves(tables, indices)):
         if some.size:
             moves += zip(judge.screen(some).tolist(), some.boundaries, strict=True)
     return sorted(moves, key=lambda move: move[0])
