@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mocap_opt import load_instance, solve
 from mocap_opt.bounds import Scope
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.steps import run_steps
+from mocap_opt.stopping import StoppedError
 
 INSTANCES = Path(__file__).parent.parent / "instances"
 STEP = step_named("ladder")
@@ -69,3 +71,16 @@ def test_what_it_left_open_it_leaves_until_there_is_a_better_plan() -> None:
 def test_unlike_stages_and_unknown_plans_have_no_ladder() -> None:
     assert STEP.obstacle(search_of("S-unequal", 60.0)) == "stages are unlike"
     assert STEP.obstacle(search_of("S-slack", 60.0, started=False)) == "no plan is known"
+
+
+def test_what_did_not_end_in_its_share_is_not_tried_again() -> None:
+    search = search_of("M-tight", 60.0, execution=Execution.LOCKSTEP)
+    with pytest.raises(StoppedError, match="stopped"):
+        STEP.run(search, after_first_look())
+    assert STEP.obstacle(search) == "it took more than its share of the time"
+
+
+def after_first_look() -> Callable[[], bool]:
+    """Ask to stop from the second time on."""
+    left = iter([False])
+    return lambda: next(left, True)

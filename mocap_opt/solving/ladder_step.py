@@ -29,6 +29,8 @@ def no_ladder(search: JointSearch) -> str | None:
         return "no plan is known"
     if search.state.lockstep_closed():
         return "the best static plan is proved"
+    if search.ladder_stopped:
+        return "it took more than its share of the time"
     if known is not None and known.target == found.lockstep.latency:
         return "the best static plan is the one it knows"
     return None
@@ -51,7 +53,11 @@ def ladder(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     better = True
     while better and not asked_to_stop() and not state.lockstep_closed():
         assert state.best_lockstep is not None
-        found = climb(state.tables, state.best_lockstep.lockstep.latency, asked_to_stop)
+        try:
+            found = climb(state.tables, state.best_lockstep.lockstep.latency, asked_to_stop)
+        finally:
+            # Later shares are smaller.
+            search.ladder_stopped = asked_to_stop()
         if found is None:
             return
         search.ladder = found

@@ -58,6 +58,8 @@ class JointSearch:
         How far `longest_chunk_mixture` has come.
     ladder : Ladder or None
         What the ladder proved for the best static plan it knew.
+    ladder_stopped : bool
+        Whether it did not end in its share of the time.
     blocking_ladder : Ladder or None
         What the ladder on any execution proved for the best plan it knew.
     round : int
@@ -78,6 +80,7 @@ class JointSearch:
     slots_branched: bool = False
     longest_chunk: LongestChunkSearch | None = None
     ladder: Ladder | None = None
+    ladder_stopped: bool = False
     blocking_ladder: Ladder | None = None
     round: int = 0
 
