@@ -240,7 +240,8 @@ def test_no_partition_is_ruled_out_twice_and_no_target_fails_twice(monkeypatch) 
         return found
 
     monkeypatch.setattr(Windows, "ruled_out", ruled_out)
-    found = energetic_traffic(build_tables(Instance.from_dict(make("S-links", 0))))
+    instance = Instance.from_dict(make("S-links", 0)).replace("chunking.max_chunks=6")
+    found = energetic_traffic(build_tables(instance))
     assert found is not None
     assert len(failed) >= 2
     # Between what was proved and what failed lies a thousandth of what was known before at most.
