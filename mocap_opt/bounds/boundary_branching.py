@@ -9,6 +9,7 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -144,11 +145,9 @@ def _fits(pricer: PartitionPricer, boundaries: IntArray, room: IntArray) -> bool
 
 #: What the bound is called, by what it holds for.
 BRANCHING = {Scope.ANY_EXECUTION: "boundary_branching", Scope.LOCKSTEP: "slot_branching"}
-#: Linear programs in all, and for the first target, fewer if they are large; twice as many whenever targets
-#: came too close.
+#: Linear programs in all, and for the first target; twice as many whenever targets came too close.
 MOST_PROGRAMS = 100_000
 FIRST_PROGRAMS = 100
-FIRST_LARGE_PROGRAMS = 30
 #: Stages x positions up to which the bound is worth its time unasked, and programs it may take then.
 MOST_CELLS = 1024
 UNASKED = 20
@@ -157,8 +156,11 @@ ROUNDS = 4
 WORTHWHILE = 0.2
 #: Large programs are solved for counts and longest chunks no farther apart than this, relatively.
 WIDE = 0.5
-#: How far targets lie from the bound to the latency missed, halfway or, where programs are large, nearer.
-HALF, QUARTER = 2, 4
+#: The longest chunk is split until it is so much better known than the count: it says more of the room.
+LENGTHS_FIRST = 4
+#: How far targets lie from the bound to the latency missed: halfway or, where programs are large and there
+#: is time for few targets, farther; what is proved of a target that is missed counts as well.
+HALF, MOST = Fraction(1, 2), Fraction(3, 4)
 #: Targets are too close when one part in so many lies between them.
 FINE = 5000
 
@@ -243,12 +245,12 @@ def branch_on_boundaries(
     fine = aim // FINE
     best: Bound | None = None
     large = tables.stages * setting.counts[-1] > MOST_CELLS
-    reached, missed, programs = known, aim, FIRST_LARGE_PROGRAMS if large else FIRST_PROGRAMS
-    part = QUARTER if large else HALF
+    reached, missed, programs = known, aim, FIRST_PROGRAMS
+    part = MOST if large else HALF
     while reached < aim and search.programs < most_programs and not asked_to_stop():
         if missed - reached <= fine:
             missed, programs = aim, 2 * programs
-        target = aim if aim - reached <= fine else reached + max(1, (missed - reached) // part)
+        target = aim if aim - reached <= fine else reached + max(1, int((missed - reached) * part))
         value = search.prove(target, min(programs, most_programs - search.programs), reached)
         if value > reached:
             reached = value
@@ -372,7 +374,7 @@ class BoundarySearch:
         """Halve the counts, the lengths of the longest chunk, or the interval of a boundary."""
         region, value, weights = parent.region, parent.value, parent.weights
         counts, lengths = self._shares(region)
-        if region.optional and counts >= lengths:
+        if region.optional and counts >= LENGTHS_FIRST * lengths:
             for fewest, most in halves_of_counts(region):
                 part = whole_region(self.pricer, fewest, most)
                 part = replace(part, short=max(part.short, region.short), long=min(part.long, region.long))
