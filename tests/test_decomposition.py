@@ -270,6 +270,8 @@ def test_chunks_left_are_counted_and_too_many_are_not_modelled(monkeypatch: Any)
     # From a plan of 64: all but [0, 3), which takes 68.
     again = solve_decomposition(tables, first.plan)
     assert (again.outcome.arcs, again.outcome.all_arcs) == (6, 7)
+    assert again.outcome.rows
+    assert again.outcome.columns
     monkeypatch.setattr(benders, "MOST_ARCS", 3)
     refused = solve_decomposition(tables).outcome
     assert refused.status is Status.UNKNOWN

@@ -228,6 +228,10 @@ def _prove_root(search: RoundsState, model: pyo.ConcreteModel) -> None:
         seed=search.limits.seed,
         threads=search.limits.threads,
     )
+    # What calls this counts all its time as building.
+    search.solve_s += relaxed.solve_s
+    search.build_s -= relaxed.solve_s
+    search.size = program.rows, program.columns, program.nonzeros
     if relaxed.row_duals is None:
         return
     proved = certified_bound(program, relaxed.row_duals, search.upper / unit, relative_error=ROUNDING)
@@ -283,10 +287,14 @@ def _conclude(search: RoundsState) -> ProgramResult:
     """Put all rounds together."""
     limits = search.limits
     name = "cpsat" if search.solvers.exact else "highs"
-    raw = search.last or SolveOutcome(name, Status.UNKNOWN, StopReason.OPTIMAL)
+    rows, columns, nonzeros = search.size or (None, None, None)
+    proved = SolveOutcome(
+        name, Status.UNKNOWN, StopReason.OPTIMAL, rows=rows, columns=columns, nonzeros=nonzeros
+    )
+    raw = search.last or proved
     raw = replace(
         raw,
-        build_s=search.build_s,
+        build_s=max(0.0, search.build_s),
         solve_s=search.solve_s,
         nodes=search.nodes,
         time_limit_s=limits.time_limit_s,

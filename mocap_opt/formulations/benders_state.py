@@ -67,6 +67,8 @@ class RoundsState:
         Whether homes cost latency, so that they have to be decided with the boundaries.
     left : int
         Chunks that the last master had to choose from.
+    size : tuple of int or None
+        Rows, columns and non-zeros of the last program whose relaxation was solved.
     """
 
     tables: Tables
@@ -81,6 +83,7 @@ class RoundsState:
     cuts: list[PartitionCut] = field(default_factory=list)
     whole: bool = False
     left: int = 0
+    size: tuple[int, int, int] | None = None
     message: str = ""
     infeasible: bool = False
     stopped: bool = False
