@@ -15,6 +15,8 @@ from varied_instances import varied_instance
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.path_relaxation import path_relaxation
 from mocap_opt.bounds.state_space import state_space
+from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
+from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.instance import Instance
 from mocap_opt.lower_bound import Scope
 from mocap_opt.tables import build_tables
@@ -67,6 +69,17 @@ def test_knows_ragged_measured_times_that_mixtures_cannot_see() -> None:
     ticks = [bound.ticks for bound in bounds if bound is not None]
     assert len(ticks) == 3
     assert ticks[2] > 1.1 * max(ticks[:2])
+
+
+def test_a_partition_it_likes_takes_what_it_proves_where_the_relaxation_is_exact() -> None:
+    tables, liked = build_tables(Instance.from_dict(varied_instance(14))), []
+    bound = state_space(tables, on_partition=liked.append)
+    assert bound is not None
+    paths = []
+    for boundaries in liked:
+        work, send = chunk_times(tables, boundaries, least_sends(tables))
+        paths.append(flow_shop_makespan(work, send, tables.queue_depth))
+    assert min(paths) == bound.ticks
 
 
 def test_large_and_hopeless_instances_are_declined_and_stopping_proves_nothing_wrong() -> None:

@@ -5,6 +5,7 @@ Statement and proof: ``formulations/bounds.md``, `state_space`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -173,6 +174,27 @@ class StateSpace:
             before = reached
         return int(self.alive.sum())
 
+    def cheapest(self, left: list[IntArray]) -> IntArray | None:
+        """A partition that the relaxation likes, int64[chunks + 1], grid indices; None if there is none.
+
+        Parameters
+        ----------
+        left : list of int64[start, stage]
+            From `backward`.
+        """
+        region, boundaries = self.priced.region, [0]
+        for j in range(region.positions):
+            after = np.minimum(left[j + 1] + self._paid(j)[:, None], NEVER)
+            here = boundaries[-1]
+            cost = np.max([way[here] for way in self._onward(j, after)], axis=0)
+            end = int(cost.argmin())
+            skipped = int(left[j + 1][0].max()) if j < region.optional and here == 0 else NEVER
+            if min(int(cost[end]), skipped) >= NEVER:
+                return None
+            if cost[end] < skipped:
+                boundaries.append(end)
+        return np.array(boundaries, dtype=np.int64)
+
     def least(self) -> int:
         """Ticks that no plan is faster than; 0 if asked to stop."""
         try:
@@ -180,13 +202,15 @@ class StateSpace:
         except StoppedError:
             return 0
 
-    def prove(self, target: int) -> int:
+    def prove(self, target: int, on_partition: Callable[[IntArray], object] = lambda found: None) -> int:
         """Delete chunks that no plan faster than a target has; ticks that no plan is faster than.
 
         Parameters
         ----------
         target : int, ticks
             Any number.
+        on_partition : callable
+            Told of a partition that may be faster, if the target is not proved.
         """
         limit, proved = (target - 1) * self.priced.parts + self.priced.room_value + 1, 0
         size = int(self.alive.sum())
@@ -200,6 +224,9 @@ class StateSpace:
                 before, size = size, self.delete(left, limit)
                 if size > (1 - WORTHWHILE) * before:
                     break
+            found = self.cheapest(self.backward())
+            if found is not None:
+                on_partition(found)
         except StoppedError:
             pass
         return proved
@@ -211,6 +238,7 @@ def state_space(
     incumbent: int | None = None,
     known: int = 0,
     asked_to_stop: AskedToStop = never,
+    on_partition: Callable[[IntArray], object] = lambda found: None,
 ) -> Bound | None:
     """Bound any execution by the state-space relaxation.
 
@@ -223,6 +251,8 @@ def state_space(
         A bound on any execution known already.
     asked_to_stop : callable
         Asked often; what was proved until then stands.
+    on_partition : callable
+        Told of partitions near the bound, int64[chunks + 1], grid indices; they need not fit.
 
     Returns
     -------
@@ -247,7 +277,7 @@ def state_space(
         target = best + stride if incumbent is None else min(best + stride, incumbent)
         if target <= best or asked_to_stop():
             break
-        proved = StateSpace(priced, setting.send, asked_to_stop).prove(target)
+        proved = StateSpace(priced, setting.send, asked_to_stop).prove(target, on_partition)
         best = max(best, proved)
         stride = 2 * stride if proved >= target else stride // 3
     if best <= known:

@@ -13,9 +13,10 @@ from mocap_opt.bounds.state_space import MOST_WORK as STATE_SPACE_WORK
 from mocap_opt.bounds.state_space import state_space
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import latency_at_home, not_congested
-from mocap_opt.solving.programs import DECOMPOSED_PROGRAM
+from mocap_opt.solving.programs import DECOMPOSED_PROGRAM, housed
 from mocap_opt.solving.report import covering
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
@@ -119,25 +120,31 @@ def no_state_space(search: JointSearch) -> str | None:
 
 
 def state_space_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Raise the lower bound by the state-space relaxation, aimed at the best plan.
+    """Raise the lower bound by the state-space relaxation, and offer the partitions it likes with homes.
 
     Parameters
     ----------
     search : JointSearch
-        Must have a plan.  Its state receives the bound.
+        Must have a plan.  Its state receives the bound and plans.
     asked_to_stop : callable
-        Checked at every position of every pass.
+        Checked at every position of every pass, and between partitions.
     """
     state = search.state
     assert state.best is not None
+    liked: dict[tuple[int, ...], None] = {}
     found = state_space(
         search.tables,
         incumbent=math.floor(state.best.latency),
         known=state.proved_anywhere or 0,
         asked_to_stop=asked_to_stop,
+        on_partition=lambda boundaries: liked.setdefault(tuple(state.tables.grid[boundaries].tolist())),
     )
     if found is not None:
         state.add_bounds([found], found.name)
+    for boundaries in reversed(liked):
+        if asked_to_stop():
+            break
+        state.offer(housed(state, Plan(boundaries)), "state space", record=False)
 
 
 def programs_first(search: JointSearch) -> str | None:

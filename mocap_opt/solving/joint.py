@@ -89,8 +89,8 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "state_space",
-        "the recursion over boundaries, stage by stage the least of all ways to them",
-        Raises.BOUND,
+        "the recursion over boundaries, least stage by stage; seeks homes for the partitions it likes",
+        Raises.BOTH,
         0.2,
         state_space_bound,
         "for small and medium instances",
