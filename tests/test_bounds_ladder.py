@@ -17,6 +17,7 @@ from random_tables import TINY_PAIR, TINY_TRIPLE, random_tables
 
 from mocap_opt import build_tables, load_instance
 from mocap_opt.bounds import ladder_search
+from mocap_opt.bounds.blocking_ladder import blocking_ladder
 from mocap_opt.bounds.ladder import Ladder, climb, ladder, lockstep_graph
 from mocap_opt.flow_shop.arc_set import ArcSet
 from mocap_opt.flow_shop.chunk_times import alike
@@ -239,3 +240,32 @@ def test_a_program_walks_through_the_chunks_of_the_ladder() -> None:
         assert lockstep_graph(tables, latency).arcs == chunk_graph(tables, no_worse_than=latency).arcs
     stopped = lockstep_graph(make_tables(3, 6), 1000, lambda: True)
     assert stopped.arcs == chunk_graph(make_tables(3, 6), no_worse_than=1000).arcs
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_few_stages_leave_no_further_slots(stages: int) -> None:
+    # One stage has no further slot, two have none for messages: chunks may take all the time there is.
+    rng = np.random.default_rng(stages)
+    checked = 0
+    for _ in range(25):
+        tables = make_tables(
+            stages,
+            int(rng.integers(2, 8)),
+            max_chunks=int(rng.integers(1, 4)),
+            linear=int(rng.integers(1, 9)),
+            quadratic=int(rng.integers(0, 3)),
+            constant=int(rng.integers(0, 20)),
+            capacity=rng.integers(4, 14, stages).tolist(),
+            working_bytes=int(rng.integers(0, 2)),
+            queue_depth=1,
+            activation_bytes=int(rng.integers(0, 3)),
+            link_rate=2,
+            hop=int(rng.integers(0, 3)),
+        )
+        best = brute_force(tables)
+        if best is not None:
+            checked += 1
+            for bound in (ladder(tables), blocking_ladder(tables)):
+                assert bound is None or bound.ticks <= best.value
+            assert not lockstep_graph(tables, int(best.value)).empty
+    assert checked > 8

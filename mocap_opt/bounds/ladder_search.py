@@ -110,8 +110,9 @@ class LadderSearch:
         self.counts = list(works)
         self.optional = self.positions - min(works, default=self.positions)
         left = target - 1 - min(works.values(), default=target)
-        # The longest chunk of a plan faster than the target has to fit into N - 1 further slots.
-        self.most_time = left // self.costs.ascent if self.costs.ascent else left
+        # The longest chunk of a plan faster than the target has to fit into N - 1 further slots; where there
+        # are none, it is a part of the work.
+        self.most_time = left // self.costs.ascent if self.costs.ascent else target - 1
         longest = int(self.times.max(initial=1))
         fewest = min(works, default=1)
         self.memory = LadderMemory(self.tables, self.costs, self.positions, fewest, longest, target)
