@@ -234,7 +234,14 @@ def test_the_checker_agrees_on_random_plans():
     assert remote > 80
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+# The checker is plain Python: every other large instance is enough in the usual run.
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[] if "tiny" in file.stem or n % 2 else pytest.mark.slow, id=file.stem)
+        for n, file in enumerate(SHIPPED)
+    ],
+)
 def test_the_checker_agrees_on_shipped_instances(file):
     tables, rng = build_tables(load_instance(file)), np.random.default_rng(1)
     plan = random_plan(tables, rng, scatter=0.1)
