@@ -21,8 +21,14 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
 from mocap_opt.tables.cost_tables import Tables
 
-MOST_CELLS = 4_096
+MOST_CELLS = 16_384
 """Stages x chunks x memories up to which the linear program takes some hundredths of a second."""
+
+WHOLE_S = 1.0
+"""Seconds that whole pages may take."""
+
+WHOLE_GAP = 0.05
+"""Gap at which whole pages are taken as they are."""
 
 FARTHER = 0.02
 """What a page costs more for each stage farther away."""
@@ -96,18 +102,24 @@ def _fewest_away(
     )
     away = np.abs(stage - memory)
     solve: Any = linprog  # sparse matrices are fine, whatever the stubs say
-    answer = solve(
-        np.where(away > 0, 1 + FARTHER * away, 0.0),
-        A_ub=held,
-        b_ub=np.floor(free.reshape(-1) / unit),
-        A_eq=each,
-        b_eq=produced.reshape(-1).astype(np.float64),
-    )
-    if answer.x is None:
-        return None
     pages = np.zeros((stages, chunks, stages), dtype=np.int64)
-    pages[stage, chunk, memory] = np.round(answer.x)
-    if not np.array_equal(pages.sum(axis=2), produced):
+    # Mostly pages come out whole; where stages' pages are of unlike sizes they may have to be asked for.
+    for whole in (0, 1):
+        answer = solve(
+            np.where(away > 0, 1 + FARTHER * away, 0.0),
+            A_ub=held,
+            b_ub=np.floor(free.reshape(-1) / unit),
+            A_eq=each,
+            b_eq=produced.reshape(-1).astype(np.float64),
+            integrality=whole,
+            options={"time_limit": WHOLE_S, "mip_rel_gap": WHOLE_GAP} if whole else {},
+        )
+        if answer.x is None:
+            return None
+        pages[stage, chunk, memory] = np.round(answer.x)
+        if np.array_equal(pages.sum(axis=2), produced) and np.abs(answer.x - np.round(answer.x)).max() < 1e-6:
+            break
+    else:
         return None
     pages[np.arange(stages), :, np.arange(stages)] = 0
     return pages
