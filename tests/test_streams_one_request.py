@@ -62,8 +62,11 @@ def test_it_is_answered_as_the_prompt_is(count: int) -> None:
         assert report.makespan_s == pytest.approx(alone.latency_s + later, rel=1e-12)
         assert report.lower_bound_s == pytest.approx(alone.lower_bound_s + later, rel=1e-12)
         assert report.mean_completion_s == pytest.approx(alone.latency_s, rel=1e-12)
-        assert report.mean_gap == pytest.approx(alone.gap, abs=1e-12)
-        assert report.p99_gap == pytest.approx(alone.gap, abs=1e-12)
+        assert alone.gap is not None
+        assert report.mean_gap is not None
+        # A solve stops once its gap is reached; a report asks a few more bounds.
+        assert report.mean_gap <= alone.gap + 1e-12
+        assert report.p99_gap == pytest.approx(report.mean_gap, abs=1e-12)
         assert stream.schedule is not None
         assert list(stream.schedule.requests[0].plan.boundaries) == alone.boundaries
     assert found >= 0.5 * count

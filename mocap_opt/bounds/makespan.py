@@ -12,15 +12,21 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.makespan_memory import SUBTICKS, jobs, least_over_ranges, weighed_costs
 from mocap_opt.bounds.one_machine import Job, ends_in_order, least_latest_delivery, least_sum_of_ends
-from mocap_opt.bounds.registry import lower_bounds
+from mocap_opt.bounds.registry import BOUNDS, lower_bounds
 from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.lower_bound import Bound, Evidence, Scope, best
 from mocap_opt.schedule.requests import Request
-from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
+from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
-NOT_ALONE = ("path_relaxation",)
-"""Quick bounds on the latency of a request alone that take too long for a stream of many."""
+CLOSED = ("stage_work", "streaming", "crossing", "crossing_pooled_memory")
+"""Bounds on the latency of a request alone that are quick for any of many."""
+
+THOROUGH = ("path_relaxation", "enumerated_partitions")
+"""Those that are asked as well where requests are few and small."""
+
+THOROUGH_SIZE = 2**22
+"""Chunks x steps^2 of all unlike requests up to which they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +80,32 @@ class LeastTimes:
             totals[i] = [total.at(boundaries) for boundaries in least]
         ends = LeastTotal.of(tables, limits, counts, 0, stages - 1)
         crossing = -(-totals[1:].sum(axis=0) // np.array(counts, dtype=np.int64))
-        alone = best(lower_bounds(tables, True, asked_to_stop, NOT_ALONE), {Scope.ANY_EXECUTION})
-        latency = 0 if alone is None else alone.ticks
         head = setting.heads_and_tails.head[:, [b[1] for b in least]].min(axis=1)
-        work = totals.min(axis=1)
         tail = setting.heads_and_tails.tail[:, last].min(axis=1)
-        tail[0] = max(int(tail[0]), latency - int(work[0]))
-        if stages > 1:
-            head[-1] = max(int(head[-1]), latency - int(work[-1]))
         path = np.array([ends.at(boundaries) for boundaries in least], dtype=np.int64)
-        return cls(head, work, tail, path, crossing.astype(np.int64), latency)
+        times = cls(head, totals.min(axis=1), tail, path, crossing.astype(np.int64), 0)
+        return times.with_latency(tables, CLOSED, asked_to_stop)
+
+    def with_latency(self, tables: Tables, names: Sequence[str], asked_to_stop: AskedToStop) -> LeastTimes:
+        """The same with what further bounds say of the latency.
+
+        Parameters
+        ----------
+        tables : Tables
+        names : sequence of str
+            Of the bounds, see `mocap_opt.bounds.BOUNDS`.
+        asked_to_stop : callable
+            Once it says so, they end with what they have.
+        """
+        without = [name for name in BOUNDS if name not in names]
+        found = best(lower_bounds(tables, False, asked_to_stop, without), {Scope.ANY_EXECUTION})
+        if found is None or found.ticks <= self.latency:
+            return self
+        head, tail = self.head.copy(), self.tail.copy()
+        tail[0] = max(int(tail[0]), found.ticks - int(self.work[0]))
+        if tables.stages > 1:
+            head[-1] = max(int(head[-1]), found.ticks - int(self.work[-1]))
+        return replace(self, head=head, tail=tail, latency=found.ticks)
 
 
 def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[LeastTimes] | None:
@@ -100,10 +122,14 @@ def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never)
     StoppedError
         If asked to stop.
     """
-    known: dict[int, LeastTimes | None] = {}
-    for request in requests:
-        if id(request.tables) not in known:
-            known[id(request.tables)] = LeastTimes.of(request.tables, asked_to_stop)
+    kinds = {id(request.tables): request.tables for request in requests}
+    known = {key: LeastTimes.of(tables, asked_to_stop) for key, tables in kinds.items()}
+    size = sum(max(tables.counts, default=0) * tables.steps**2 for tables in kinds.values())
+    late = asked_to_stop.share(0.5) if isinstance(asked_to_stop, Deadline) else asked_to_stop
+    for key, tables in kinds.items() if size <= THOROUGH_SIZE else ():
+        times = known[key]
+        if times is not None and not late():
+            known[key] = times.with_latency(tables, THOROUGH, late)
     found = [known[id(request.tables)] for request in requests]
     return None if None in found else [each for each in found if each is not None]
 
