@@ -18,7 +18,7 @@ MOST_ENTRIES = 4_000_000
 """Largest rows of times x chunks x moves priced at once; more moves are sampled."""
 
 PERTURBED = 3
-"""Runs that a perturbation of strength 1 shifts at most."""
+"""Runs that a perturbation shifts at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def count_moves(tables: Tables, indices: IntArray) -> list[BoundaryMoves]:
     return [BoundaryMoves.of(moves[within_limits(tables, moves)]) for moves in found]
 
 
-def perturbed(tables: Tables, indices: IntArray, rng: np.random.Generator, strength: int = 1) -> IntArray:
+def perturbed(tables: Tables, indices: IntArray, rng: np.random.Generator) -> IntArray:
     """Shift a few random runs of inner boundaries, by the average length of a chunk at most.
 
     Parameters
@@ -158,8 +158,6 @@ def perturbed(tables: Tables, indices: IntArray, rng: np.random.Generator, stren
     indices : int64[chunks + 1]
         Grid indices of the boundaries.
     rng : numpy.random.Generator
-    strength : int
-        Times `PERTURBED` runs are shifted at most.
 
     Returns
     -------
@@ -170,7 +168,7 @@ def perturbed(tables: Tables, indices: IntArray, rng: np.random.Generator, stren
     if chunks < 2:
         return moved
     most = int(rng.integers(1, max(1, tables.steps // chunks) + 1))
-    for _ in range(int(rng.integers(1, strength * PERTURBED + 1))):
+    for _ in range(int(rng.integers(1, PERTURBED + 1))):
         first, last = sorted(rng.integers(1, chunks, 2).tolist())
         last = first if rng.random() < 0.5 else last
         moved[first : last + 1] += int(rng.integers(-most, most + 1))

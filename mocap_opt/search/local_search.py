@@ -25,11 +25,11 @@ from mocap_opt.tables.cost_tables import Tables
 PLACED = 24
 """Moves that get homes before the search gives up on a neighbourhood."""
 
-FRUITLESS = 48
+FRUITLESS = 96
 """Perturbations in a row without a better plan after which the iterated search ends."""
 
-STEADY = 12
-"""Perturbations without a better plan after which their strength grows by one."""
+TOLERATED = 1.0005
+"""Factor up to which the search goes on from a plan that is worse than the best."""
 
 
 def improve(
@@ -125,7 +125,7 @@ def iterate(
     seed: int = 0,
     asked_to_stop: AskedToStop = never,
 ) -> Plan:
-    """Iterated local search: perturb the best boundaries, improve, and keep what is not worse.
+    """Iterated local search: perturb the best boundaries, improve, and go on from what is hardly worse.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def iterate(
     at, fruitless = plan, 0
     while fruitless < FRUITLESS and not asked_to_stop():
         fruitless += 1
-        moved = perturbed(tables, at.grid_indices(tables), rng, 1 + fruitless // STEADY)
+        moved = perturbed(tables, at.grid_indices(tables), rng)
         if not within_limits(tables, moved) or pooled_shortage(tables, moved) is not None:
             continue
         pages = greedy(tables, moved).pages
@@ -161,7 +161,7 @@ def iterate(
         draw = int(rng.integers(2**32))
         found = (improve(tables, start, judge=judge, seed=draw, asked_to_stop=asked_to_stop) or [start])[0]
         ticks = judge.of(tables, found)
-        if ticks <= latency:
+        if ticks <= latency * TOLERATED:
             at = found
         if ticks < latency:
             best, latency, fruitless = found, ticks, 0
