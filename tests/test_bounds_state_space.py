@@ -14,7 +14,7 @@ from varied_instances import varied_instance
 
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.path_relaxation import path_relaxation
-from mocap_opt.bounds.state_space import state_space
+from mocap_opt.bounds.state_space import is_affordable, state_space
 from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.instance import Instance
@@ -84,6 +84,11 @@ def test_a_partition_it_likes_takes_what_it_proves_where_the_relaxation_is_exact
 
 def test_large_and_hopeless_instances_are_declined_and_stopping_proves_nothing_wrong() -> None:
     assert state_space(make_tables(2, 8, static=5, capacity=4)) is None
-    assert state_space(make_tables(2, 2000)) is None
+    large = make_tables(2, 2000, max_chunks=40)
+    assert state_space(large) is None
+    # Those that leave all partitions room are looked at where the time is limited.
+    assert not is_affordable(large)
+    assert is_affordable(large, limited=True)
+    assert not is_affordable(make_tables(2, 2000, max_chunks=40, token_bytes=1, capacity=1900), limited=True)
     tables = make_tables(3, 12, max_chunks=4, quadratic=1)
     assert state_space(tables, asked_to_stop=lambda: True) is None

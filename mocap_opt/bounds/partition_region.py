@@ -134,25 +134,6 @@ class SlotWeights:
                 raise ValueError("expected at most the whole of every slot")
 
 
-@dataclass(frozen=True, eq=False)
-class StageWeights:
-    """Parts of a chunk's time on each stage, wherever they come from: what they prove is shown there.
-
-    Attributes
-    ----------
-    parts : int
-        Parts of a tick.
-    nodes : int64[stage, position]
-        Parts of the time on a stage.
-    down : int64[stage - 1, position]
-        Parts of the send to the next stage.
-    """
-
-    parts: int
-    nodes: IntArray
-    down: IntArray
-
-
 def _by_slot(shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Sum over the cells of each slot, number[slot]."""
     slot = np.add.outer(np.arange(shares.shape[0]), np.arange(shares.shape[1]))
@@ -238,7 +219,7 @@ class Multipliers:
 
     Attributes
     ----------
-    flow : PathWeights, SlotWeights or StageWeights
+    flow : PathWeights or SlotWeights
         Paths, for any execution, or stages by slot, for lockstep.
     slot_prices : int64[slot]
         Price of a unit of pooled memory by slot, parts of a tick; none negative.
@@ -249,7 +230,7 @@ class Multipliers:
         How far partitions that the program mixes lie apart at each boundary: a hint where to split.
     """
 
-    flow: PathWeights | SlotWeights | StageWeights
+    flow: PathWeights | SlotWeights
     slot_prices: IntArray
     length_prices: IntArray
     scatter: FloatArray | None = None

@@ -11,7 +11,6 @@ from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
 from mocap_opt.bounds.ladder import ladder
-from mocap_opt.bounds.longest_chunk_mixture import longest_chunk_mixture
 from mocap_opt.bounds.path_relaxation import path_relaxation, slot_mixture
 from mocap_opt.bounds.stage_work import stage_work
 from mocap_opt.bounds.state_space import state_space
@@ -30,7 +29,6 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "crossing_pooled_memory": crossing_pooled_memory,
         "path_relaxation": path_relaxation,
         "boundary_branching": boundary_branching,
-        "longest_chunk_mixture": longest_chunk_mixture,
         "slot_mixture": slot_mixture,
         "slot_branching": slot_branching,
         "state_space": state_space,

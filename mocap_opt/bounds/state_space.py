@@ -24,11 +24,11 @@ from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
-MOST_CELLS = 2**22
-"""Stages x steps^2 up to which all chunk times are tabulated."""
-
 MOST_WORK = 2**27
 """Stages x positions x steps^2 up to which a round takes a few seconds at most."""
+
+MOST_AMPLE_WORK = 2**30
+"""The same where memory does not bind and somebody limits the time: then nothing proves as much."""
 
 MOST_ROUNDS = 12
 """Times that chunks are deleted for one target."""
@@ -232,9 +232,32 @@ class StateSpace:
         return proved
 
 
+def is_affordable(tables: Tables, *, limited: bool = False) -> bool:
+    """Whether the instance is small enough for tables of all chunks at all positions.
+
+    Parameters
+    ----------
+    tables : Tables
+    limited : bool
+        Whether somebody limits the time: then larger ones are, if no partition lacks memory.
+    """
+    counts = Setting(tables).counts
+    work = tables.stages * (tables.steps + 1) ** 2 * max(counts, default=0)
+    if not counts or work <= MOST_WORK:
+        return bool(counts)
+    if not limited or work > MOST_AMPLE_WORK:
+        return False
+    pricer = PartitionPricer(Setting(tables), PooledMemory.of(tables))
+    region = whole_region(pricer, counts[0], counts[-1])
+    room = pricer.room(replace(region, short=region.long))
+    need = pricer.memory.need(region.high) // pricer.memory.unit
+    return room is not None and bool((need <= room).all())
+
+
 def state_space(
     tables: Tables,
     *,
+    limited: bool = False,
     incumbent: int | None = None,
     known: int = 0,
     asked_to_stop: AskedToStop = never,
@@ -245,6 +268,8 @@ def state_space(
     Parameters
     ----------
     tables : Tables
+    limited : bool
+        As of `is_affordable`.
     incumbent : int or None, ticks
         Latency of a known plan, rounded down: no higher target is tried.  It is no premise of the proof.
     known : int, ticks
@@ -260,10 +285,9 @@ def state_space(
         None if no plan keeps to count, lengths and pooled memory, the instance is too large, or nothing
         above what is known was proved.
     """
-    setting = Setting(tables)
-    cells = tables.stages * (tables.steps + 1) ** 2
-    if not setting.counts or cells > MOST_CELLS or cells * setting.counts[-1] > MOST_WORK:
+    if not is_affordable(tables, limited=limited):
         return None
+    setting = Setting(tables)
     pricer = PartitionPricer(setting, PooledMemory.of(tables))
     region = whole_region(pricer, setting.counts[0], setting.counts[-1])
     if pricer.room(region) is None or asked_to_stop():

@@ -8,9 +8,7 @@ from mocap_opt.bounds import Scope, best, branch_on_boundaries, lower_bounds, pr
 from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
-from mocap_opt.bounds.longest_chunk_mixture import LongestChunkSearch, is_small
-from mocap_opt.bounds.state_space import MOST_WORK as STATE_SPACE_WORK
-from mocap_opt.bounds.state_space import state_space
+from mocap_opt.bounds.state_space import is_affordable, state_space
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
@@ -111,11 +109,12 @@ def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 def no_state_space(search: JointSearch) -> str | None:
     """Why the state-space relaxation is not looked at (again), in words."""
-    best, tables = search.state.best, search.tables
-    if tables.stages * (tables.steps + 1) ** 2 * tables.max_chunks > STATE_SPACE_WORK:
+    if not is_affordable(search.tables, limited=True):
         return "too large for a table of all chunks at all positions"
-    if best is None:
+    if search.state.best is None:
         return "no plan is known"
+    if search.state_space_latency == search.state.best_latency:
+        return "it ran to its end for the best plan"
     return None
 
 
@@ -127,13 +126,16 @@ def state_space_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     search : JointSearch
         Must have a plan.  Its state receives the bound and plans.
     asked_to_stop : callable
-        Checked at every position of every pass, and between partitions.
+        Checked at every position of every pass, and between partitions; unless time ended it,
+        `state_space_latency` is set.
     """
     state = search.state
     assert state.best is not None
+    latency = state.best_latency
     liked: dict[tuple[int, ...], None] = {}
     found = state_space(
         search.tables,
+        limited=True,
         incumbent=math.floor(state.best.latency),
         known=state.proved_anywhere or 0,
         asked_to_stop=asked_to_stop,
@@ -145,6 +147,7 @@ def state_space_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         if asked_to_stop():
             break
         state.offer(housed(state, Plan(boundaries)), "state space", record=False)
+    search.state_space_latency = None if asked_to_stop() else latency
 
 
 def programs_first(search: JointSearch) -> str | None:
@@ -187,42 +190,6 @@ def boundary_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
     search.branched = not asked_to_stop()
-
-
-def no_longest_chunk_mixture(search: JointSearch) -> str | None:
-    """Why paths that know the longest chunk are not mixed, in words."""
-    state, tables = search.state, search.tables
-    if alike(tables):
-        return "stages are alike"
-    if state.best is None:
-        return "no plan is known"
-    if state.execution is Execution.LOCKSTEP:
-        return "mixtures of slots prove more of static plans"
-    if not is_small(tables):
-        return "too large for the times of all chunks"
-    if latency_at_home(tables, state.best.plan) <= state.proved_anywhere:
-        return "the boundaries of the best plan alone take no longer than is proved"
-    search.longest_chunk = search.longest_chunk or LongestChunkSearch.of(tables)
-    if search.longest_chunk.ended:
-        return "it ran to its end"
-    return None if search.longest_chunk.ample else "memory binds: intervals of the boundaries prove more"
-
-
-def longest_chunk_mixture(search: JointSearch, asked_to_stop: AskedToStop) -> None:
-    """Raise the lower bound by paths that cross the stages at the longest chunk, for every time that takes.
-
-    Parameters
-    ----------
-    search : JointSearch
-        Must have a plan.  Its state receives every better bound.
-    asked_to_stop : callable
-        Checked between linear programs; the search goes on from there in the next round.
-    """
-    state = search.state
-    assert state.best is not None
-    assert search.longest_chunk is not None
-    for found in search.longest_chunk.bounds(math.floor(state.best.latency), asked_to_stop):
-        state.add_bounds([found], found.name)
 
 
 def no_slot_branching(search: JointSearch) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from mocap_opt.bounds.ladder import Ladder
-from mocap_opt.bounds.longest_chunk_mixture import LongestChunkSearch
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.programs import Program
@@ -54,8 +54,8 @@ class JointSearch:
         Whether `boundary_branching` has run to its end.
     slots_branched : bool
         Whether `slot_branching` has.
-    longest_chunk : LongestChunkSearch or None
-        How far `longest_chunk_mixture` has come.
+    state_space_latency : Fraction or None
+        Latency of the best plan, ticks, with which `state_space` has run to its end.
     ladder : Ladder or None
         What the ladder proved for the best static plan it knew.
     ladder_stopped : bool
@@ -78,7 +78,7 @@ class JointSearch:
     solver: str | None = None
     branched: bool = False
     slots_branched: bool = False
-    longest_chunk: LongestChunkSearch | None = None
+    state_space_latency: Fraction | None = None
     ladder: Ladder | None = None
     ladder_stopped: bool = False
     blocking_ladder: Ladder | None = None
