@@ -40,7 +40,7 @@ RISE = 0.02
 """The first target lies this part above what is proved."""
 
 MOST_TARGETS = 12
-"""Targets that are tried: farther away after one that is proved, nearer after one that is not."""
+"""Targets that are tried: farther away after one that is proved, halfway back after one that is not."""
 
 
 @dataclass(eq=False)
@@ -296,14 +296,15 @@ def state_space(
     weights = replace(weights, length_prices=np.zeros_like(weights.length_prices))
     priced = pricer.price(region, weights)
     best = max(known, StateSpace(priced, setting.send, asked_to_stop).least())
-    stride = max(1, int(RISE * best))
+    stride, missed = max(1, int(RISE * best)), None
     for _ in range(MOST_TARGETS):
         target = best + stride if incumbent is None else min(best + stride, incumbent)
         if target <= best or asked_to_stop():
             break
         proved = StateSpace(priced, setting.send, asked_to_stop).prove(target, on_partition)
         best = max(best, proved)
-        stride = 2 * stride if proved >= target else stride // 3
+        missed = missed if proved >= target else target
+        stride = 2 * stride if missed is None else (missed - best) // 2
     if best <= known:
         return None
     return Bound("state_space", best, Scope.ANY_EXECUTION, Evidence.SEARCH, "boundaries one by one")
