@@ -174,10 +174,7 @@ def boundary_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bo
     asked_to_stop : callable
         As of `branch_on_boundaries`.
     """
-    counts = Setting(tables).counts
-    if not counts or tables.stages * counts[-1] > MOST_CELLS:
-        return None
-    return branch_on_boundaries(tables, most_programs=UNASKED, asked_to_stop=asked_to_stop)
+    return _unasked(tables, Scope.ANY_EXECUTION, asked_to_stop)
 
 
 def slot_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
@@ -189,12 +186,14 @@ def slot_branching(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound 
     asked_to_stop : callable
         As of `branch_on_boundaries`.
     """
+    return _unasked(tables, Scope.LOCKSTEP, asked_to_stop)
+
+
+def _unasked(tables: Tables, scope: Scope, asked_to_stop: AskedToStop) -> Bound | None:
     counts = Setting(tables).counts
     if not counts or tables.stages * counts[-1] > MOST_CELLS:
         return None
-    return branch_on_boundaries(
-        tables, scope=Scope.LOCKSTEP, most_programs=UNASKED, asked_to_stop=asked_to_stop
-    )
+    return branch_on_boundaries(tables, scope=scope, most_programs=UNASKED, asked_to_stop=asked_to_stop)
 
 
 def branch_on_boundaries(
@@ -240,7 +239,7 @@ def branch_on_boundaries(
     except StoppedError:
         return None
     search = BoundarySearch(PartitionPricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
-    whole = crossing(tables, asked_to_stop)
+    whole = crossing(tables, asked_to_stop) if incumbent is None else None
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
     best: Bound | None = None

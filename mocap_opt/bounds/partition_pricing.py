@@ -114,11 +114,19 @@ class PartitionPricer:
 
     def ample(self, region: PartitionRegion) -> bool:
         """Whether no partition of the region lacks room, or the longest chunk does not change the room."""
-        most, least = self.room(region), self.room(replace(region, short=region.long))
+        most, least = self.room(region), self.least_room(region)
         if most is None or least is None:
             return False
-        need = self.memory.need(region.high) // self.memory.unit
-        return bool((need <= least).all()) or np.array_equal(least, most)
+        return self.fits_all(region) or np.array_equal(least, most)
+
+    def least_room(self, region: PartitionRegion) -> IntArray | None:
+        """As `room`, for the longest chunk that the region allows."""
+        return self.room(replace(region, short=region.long))
+
+    def fits_all(self, region: PartitionRegion) -> bool:
+        """Whether no partition of the region lacks room."""
+        least = self.least_room(region)
+        return least is not None and bool((self.memory.need(region.high) // self.memory.unit <= least).all())
 
     def price(self, region: PartitionRegion, weights: Multipliers) -> PricedPartitions:
         """Tabulate what a mixture asks for chunks and boundaries of a region.

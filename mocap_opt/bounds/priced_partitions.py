@@ -102,7 +102,7 @@ class PricedPartitions:
             low, high = int(region.low[j + 1]), int(region.high[j + 1])
             reached = np.full(high + 1 - low, NEVER, dtype=np.int64)
             for first, after in _blocks(low, high):
-                costs, start = self.costs(j, first, after)
+                costs, start = self._costs(j, first, after)
                 if costs.size:
                     costs += values[-1][start : start + costs.shape[1]][::-1]
                     costs.min(axis=1, out=reached[first - low : after - low])
@@ -136,7 +136,7 @@ class PricedPartitions:
             origin, end_low, end_high = int(region.low[j]), int(region.low[j + 1]), int(region.high[j + 1])
             here = np.full(int(region.high[j]) + 1 - origin, NEVER, dtype=np.int64)
             for first, past in _blocks(end_low, end_high):
-                costs, start = self.costs(j, first, past)
+                costs, start = self._costs(j, first, past)
                 if not costs.size:
                     continue
                 window = slice(start, start + costs.shape[1])
@@ -159,7 +159,7 @@ class PricedPartitions:
             after = here
         return replace(region, low=low, high=high, starts=starts)
 
-    def costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
+    def _costs(self, j: int, first_end: int, after_end: int) -> tuple[IntArray, int]:
         """Cost of the chunks at a position that end within a range, and the first start looked at.
 
         Parameters

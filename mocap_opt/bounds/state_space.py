@@ -55,24 +55,25 @@ class StateSpace:
         Least sends by ``[stage, tail, k]``.
     asked_to_stop : callable
         Asked at every position.
-    alive : bool[position, start, end]
-        Chunks that are left.
+    allowed, alive : bool[position, start, end]
+        Chunks that limits on lengths and counts allow, and those that are left.
     """
 
     priced: PricedPartitions
     sends: IntArray
     asked_to_stop: AskedToStop = never
+    allowed: npt.NDArray[np.bool_] = field(init=False)
     alive: npt.NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Leave the chunks that limits on lengths and counts allow."""
+        """Leave all chunks that are allowed."""
         region, tables = self.priced.region, self.tables
         point = np.arange(tables.steps + 1)
         length = point[None, :] - point[:, None]
         tail = (point == tables.steps).astype(np.int64)[None, :]
         allowed = (length > 0) & tables.length_allowed[tail, np.maximum(length, 0)]
         inside = (point >= region.low[:, None]) & (point <= region.high[:, None])
-        self.alive = allowed & inside[:-1, :, None] & inside[1:, None, :]
+        self.allowed = self.alive = allowed & inside[:-1, :, None] & inside[1:, None, :]
 
     @property
     def tables(self) -> Tables:
@@ -83,7 +84,7 @@ class StateSpace:
     def times(self) -> tuple[IntArray, IntArray]:
         """Work and least send of every chunk, two int64[stage, start, end], parts of a tick; 0 for none."""
         tables, parts = self.tables, self.priced.parts
-        a, b = np.nonzero(self.alive.any(axis=0))
+        a, b = np.nonzero(self.allowed.any(axis=0))
         shape = tables.stages, tables.steps + 1, tables.steps + 1
         work, send = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         stage, tail = np.arange(tables.stages)[:, None], (b == tables.steps).astype(np.int64)
@@ -195,15 +196,20 @@ class StateSpace:
                 boundaries.append(end)
         return np.array(boundaries, dtype=np.int64)
 
+    @cached_property
+    def whole(self) -> list[IntArray]:
+        """`backward` with all chunks left."""
+        return self.backward()
+
     def least(self) -> int:
-        """Ticks that no plan is faster than; 0 if asked to stop."""
+        """Ticks that no plan is faster than, with all chunks left; 0 if asked to stop."""
         try:
-            return self.priced.ticks(int(self.backward()[0][0].max()))
+            return self.priced.ticks(int(self.whole[0][0].max()))
         except StoppedError:
             return 0
 
     def prove(self, target: int, on_partition: Callable[[IntArray], object] = lambda found: None) -> int:
-        """Delete chunks that no plan faster than a target has; ticks that no plan is faster than.
+        """Delete chunks, of all, that no plan faster than a target has; ticks that no plan is faster than.
 
         Parameters
         ----------
@@ -213,10 +219,11 @@ class StateSpace:
             Told of a partition that may be faster, if the target is not proved.
         """
         limit, proved = (target - 1) * self.priced.parts + self.priced.room_value + 1, 0
+        self.alive = self.allowed.copy()
         size = int(self.alive.sum())
         try:
-            for _ in range(MOST_ROUNDS):
-                left = self.backward()
+            for n in range(MOST_ROUNDS):
+                left = self.backward() if n else self.whole
                 cost = int(left[0][0].max())
                 proved = target if cost >= limit else max(proved, self.priced.ticks(cost))
                 if proved >= target:
@@ -249,9 +256,7 @@ def is_affordable(tables: Tables, *, limited: bool = False) -> bool:
         return False
     pricer = PartitionPricer(Setting(tables), PooledMemory.of(tables))
     region = whole_region(pricer, counts[0], counts[-1])
-    room = pricer.room(replace(region, short=region.long))
-    need = pricer.memory.need(region.high) // pricer.memory.unit
-    return room is not None and bool((need <= room).all())
+    return pricer.fits_all(region)
 
 
 def state_space(
@@ -295,13 +300,14 @@ def state_space(
     weights = program_for(pricer).weights(region)
     weights = replace(weights, length_prices=np.zeros_like(weights.length_prices))
     priced = pricer.price(region, weights)
-    best = max(known, StateSpace(priced, setting.send, asked_to_stop).least())
+    space = StateSpace(priced, setting.send, asked_to_stop)
+    best = max(known, space.least())
     stride, missed = max(1, int(RISE * best)), None
     for _ in range(MOST_TARGETS):
         target = best + stride if incumbent is None else min(best + stride, incumbent)
         if target <= best or asked_to_stop():
             break
-        proved = StateSpace(priced, setting.send, asked_to_stop).prove(target, on_partition)
+        proved = space.prove(target, on_partition)
         best = max(best, proved)
         missed = missed if proved >= target else target
         stride = 2 * stride if missed is None else (missed - best) // 2
