@@ -135,19 +135,25 @@ Tick = Annotated[
 ]
 
 
-def _read_queue(value: object) -> int | str:
-    if value == "unbounded":
-        return "unbounded"
-    if isinstance(value, str):
-        raise refuse('a whole number of chunks or "unbounded"')
-    return int(_reader(None, 1, 10_000, False, True)(value))
+def _number_or(word: str, low: float, high: float, noun: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Read a whole number, or one word that stands for none."""
+
+    def read(value: object) -> int | str:
+        if value == word:
+            return word
+        if isinstance(value, str):
+            raise refuse(f'{noun} or "{word}"')
+        return int(_reader(None, low, high, False, True)(value))
+
+    schema = {"anyOf": [_number_schema(None, low, high, False, True), {"const": word}]}
+    return BeforeValidator(read), WithJsonSchema(schema)
 
 
 QueueDepth = Annotated[
-    int | Literal["unbounded"],
-    BeforeValidator(_read_queue),
-    WithJsonSchema({"anyOf": [_number_schema(None, 1, 10_000, False, True), {"const": "unbounded"}]}),
+    int | Literal["unbounded"], *_number_or("unbounded", 1, 10_000, "a whole number of chunks")
 ]
+StagesOrAuto = Annotated[int | Literal["auto"], *_number_or("auto", 1, 512, "a whole number")]
+CountOrAuto = Annotated[int | Literal["auto"], *_number_or("auto", 1, 10_000, "a whole number")]
 
 
 def _read_precision(value: object) -> float:
@@ -196,13 +202,17 @@ Label = Annotated[str, *_text(200)]
 Description = Annotated[str, *_text(10_000)]
 
 
-def choice(*options: str | int) -> tuple[BeforeValidator, WithJsonSchema]:
-    """Read one of a few words (or numbers)."""
+def choice(*options: str | int | None) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Read one of a few words (or numbers, or null)."""
 
     def read(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, (str, int)) or value not in options:
-            listed = [f'"{option}"' if isinstance(option, str) else str(option) for option in options]
-            raise refuse(" or ".join(listed), close_to(value, [str(option) for option in options]))
+        known = value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+        if not known or value not in options:
+            listed = [
+                f'"{option}"' if isinstance(option, str) else str(option or "null") for option in options
+            ]
+            words = [str(option) for option in options if option is not None]
+            raise refuse(" or ".join(listed), close_to(value, words))
         return value
 
     return BeforeValidator(read), WithJsonSchema({"enum": list(options)})

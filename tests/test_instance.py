@@ -34,6 +34,8 @@ def test_defaults() -> None:
             "dies_per_stage": 4,
             "layers": "balanced",
             "placement": "boustrophedon",
+            "degrees": None,
+            "spare_dies": "idle",
             "queue_depth": 2,
             "staging_per_die": 2**26,
         },

@@ -2,6 +2,7 @@
 
 from mocap_opt.instance.instance import VERSION, Instance, json_schema, load_instance
 from mocap_opt.instance.models import MODELS
+from mocap_opt.instance.pipeline import Pipeline, StageLayout
 from mocap_opt.instance.schema import (
     Chunking,
     Coefficients,
@@ -10,7 +11,6 @@ from mocap_opt.instance.schema import (
     Measured,
     MeasuredTimes,
     ModelSpec,
-    Pipeline,
     PrecisionSpec,
     Roofline,
     StageCoefficients,
@@ -36,6 +36,7 @@ __all__ = [
     "Roofline",
     "SlowLink",
     "StageCoefficients",
+    "StageLayout",
     "WaferSpec",
     "Workload",
     "json_schema",

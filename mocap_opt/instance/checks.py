@@ -8,12 +8,12 @@ from typing import Any
 
 from mocap_opt.errors import Problem
 from mocap_opt.instance.objectives import Objective
+from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
 from mocap_opt.instance.schema import (
     Chunking,
     Costs,
     Measured,
     ModelSpec,
-    Pipeline,
     PrecisionSpec,
     Roofline,
     Workload,
@@ -22,11 +22,7 @@ from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.wafer.spec import WaferSpec
 from mocap_opt.wafer.topology import neighbours
 
-MAX_DIES = 4096
 MAX_REQUESTS = 10_000
-MAX_TABLE_CELLS = 2**23
-MAX_HOME_CELLS = 2**26
-MAX_SHARE_CELLS = 2**27
 
 
 def _heads_divide(model: ModelSpec) -> Iterator[Problem]:
@@ -61,7 +57,7 @@ def _dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
     """Require that dead dies lie on the wafer, each named once."""
     seen: set[tuple[int, int]] = set()
     for n, die in enumerate(wafer.dead_dies):
-        yield from _on_wafer(wafer, die, f"wafer.dead_dies[{n}]")
+        yield from die_on_wafer(wafer, die, f"wafer.dead_dies[{n}]")
         if die in seen:
             yield Problem(f"wafer.dead_dies[{n}]", str(list(die)), "each die once", "remove it")
         seen.add(die)
@@ -69,7 +65,7 @@ def _dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:
 
 def _some_die_lives(wafer: WaferSpec) -> Iterator[Problem]:
     """Refuse a wafer whose dies are all dead."""
-    if living_dies(wafer) == 0:
+    if wafer.living_dies == 0:
         yield Problem("wafer.dead_dies", "all of them", "at least one living die", "remove some")
 
 
@@ -80,7 +76,7 @@ def _links_exist(wafer: WaferSpec) -> Iterator[Problem]:
     seen: dict[frozenset[tuple[int, int]], str] = {}
     for path, (a, b) in listed:
         here = frozenset((a, b))
-        if b not in neighbours(wafer.topology, wafer.rows, wafer.cols, a) or not _inside(wafer, a):
+        if b not in neighbours(wafer.topology, wafer.rows, wafer.cols, a) or not wafer.holds(a):
             remedy = (
                 "a switch links no two dies; list the die under wafer.dead_dies"
                 if wafer.topology == "switch"
@@ -196,81 +192,12 @@ def _stream_consistent(workload: Workload, objective: str) -> Iterator[Problem]:
         yield Problem("workload.requests", f"{len(requests):,} requests", expected, "plan them in parts")
 
 
-def _stages_have_layers(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
-    """Require a layer for every stage."""
-    if pipeline.stages > model.layers:
-        expected = f"at most model.layers ({model.layers})"
-        yield Problem("pipeline.stages", str(pipeline.stages), expected, "lower it")
-
-
-def _layers_add_up(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
-    """Require that listed layers cover the model, one number per stage."""
-    if isinstance(pipeline.layers, str):
-        return
-    yield from _one_per_stage("pipeline.layers", len(pipeline.layers), pipeline)
-    if sum(pipeline.layers) != model.layers:
-        expected = f"numbers that add up to model.layers ({model.layers})"
-        yield Problem("pipeline.layers", f"a sum of {sum(pipeline.layers)}", expected, 'or write "balanced"')
-
-
 def _precisions_listed(model: ModelSpec, precision: PrecisionSpec) -> Iterator[Problem]:
     """Require one number per layer in a list of bytes of weights."""
     listed = precision.weights
     if isinstance(listed, tuple) and len(listed) != model.layers:
         expected = f"one number, or one for each of model.layers ({model.layers})"
         yield Problem("precision.weights", f"{len(listed)} numbers", expected, "give precision.weights")
-
-
-def _dies_listed(pipeline: Pipeline) -> Iterator[Problem]:
-    """Require one number per stage in a list of dies per stage."""
-    if not isinstance(pipeline.dies_per_stage, int):
-        yield from _one_per_stage("pipeline.dies_per_stage", len(pipeline.dies_per_stage), pipeline)
-
-
-def _placement_listed(pipeline: Pipeline) -> Iterator[Problem]:
-    """Require that an explicit placement gives every stage as many dies as it has."""
-    if isinstance(pipeline.placement, str):
-        return
-    yield from _one_per_stage("pipeline.placement", len(pipeline.placement), pipeline)
-    for i, (placed, wanted) in enumerate(zip(pipeline.placement, pipeline.dies, strict=False)):
-        if len(placed) != wanted:
-            expected = f"{wanted} dies, as pipeline.dies_per_stage says"
-            yield Problem(f"pipeline.placement[{i}]", f"{len(placed)}", expected, "list that many")
-
-
-def _placement_on_living_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
-    """Require that an explicit placement uses living dies of the wafer, each once."""
-    if isinstance(pipeline.placement, str):
-        return
-    dead, used = set(wafer.dead_dies), dict[tuple[int, int], str]()
-    for i, stage in enumerate(pipeline.placement):
-        for n, die in enumerate(stage):
-            path = f"pipeline.placement[{i}][{n}]"
-            yield from _on_wafer(wafer, die, path)
-            if die in dead:
-                yield Problem(path, f"{list(die)}, which is dead", "a living die", "choose another")
-            if die in used:
-                yield Problem(
-                    path, f"{list(die)}, used at {used[die]}", "a die of no other place", "choose another"
-                )
-            used.setdefault(die, path)
-
-
-def _enough_dies(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
-    """Require living dies for all stages."""
-    wanted, living = sum(pipeline.dies), living_dies(wafer)
-    if wanted > living:
-        path = "pipeline.stages" if isinstance(pipeline.dies_per_stage, int) else "pipeline.dies_per_stage"
-        found = f"{wanted} dies wanted"
-        yield Problem(
-            path, found, f"at most {living}, the living dies", "use fewer stages or fewer dies per stage"
-        )
-
-
-def _costs_listed(pipeline: Pipeline, costs: Costs) -> Iterator[Problem]:
-    """Require one entry per stage in a list of coefficients or measured times."""
-    if not isinstance(costs, Roofline) and isinstance(costs.stages, tuple):
-        yield from _one_per_stage("costs.stages", len(costs.stages), pipeline)
 
 
 def _attention_counted_once(costs: Costs, attention: str) -> Iterator[Problem]:
@@ -304,49 +231,6 @@ def _lattices_are_whole(costs: Costs) -> Iterator[Problem]:
                 yield Problem(f"{path}.seconds[{n}]", found, expected, "add or remove some")
 
 
-def _tables_fit(
-    pipeline: Pipeline, wafer: WaferSpec, workload: Workload, chunking: Chunking
-) -> Iterator[Problem]:
-    """Refuse instances whose tables would not fit in a computer's memory."""
-    stages, steps = pipeline.stages, -(-workload.tokens // chunking.quantum)
-    if stages * (steps + 1) > MAX_TABLE_CELLS:
-        expected = f"a grid of at most {MAX_TABLE_CELLS // stages:,} steps for {stages} stages"
-        yield Problem("chunking.quantum", f"{steps:,} steps", expected, "raise it")
-    if stages**2 * min(chunking.max_chunks, steps) > MAX_HOME_CELLS:
-        expected = f"at most {MAX_HOME_CELLS // stages**2:,} for {stages} stages"
-        yield Problem("chunking.max_chunks", str(chunking.max_chunks), expected, "lower it")
-    dies = wafer.rows * wafer.cols
-    if dies > MAX_DIES:
-        yield Problem("wafer.rows", f"{dies:,} dies", f"at most {MAX_DIES:,} dies", "lower rows or cols")
-    links = dies * (2 if wafer.topology == "switch" else 4)
-    if links * stages**2 > MAX_SHARE_CELLS:
-        expected = f"links x stages^2 of at most {MAX_SHARE_CELLS:,}"
-        yield Problem(
-            "pipeline.stages", f"{links:,} links x {stages}^2", expected, "use fewer stages or dies"
-        )
-
-
-def living_dies(wafer: WaferSpec) -> int:
-    """Count the dies that work."""
-    return wafer.rows * wafer.cols - len({die for die in wafer.dead_dies if _inside(wafer, die)})
-
-
-def _inside(wafer: WaferSpec, die: tuple[int, int]) -> bool:
-    return die[0] < wafer.rows and die[1] < wafer.cols
-
-
-def _on_wafer(wafer: WaferSpec, die: tuple[int, int], path: str) -> Iterator[Problem]:
-    if not _inside(wafer, die):
-        expected = f"a die of the {wafer.rows} x {wafer.cols} wafer"
-        yield Problem(path, str(list(die)), expected, f"the last is [{wafer.rows - 1}, {wafer.cols - 1}]")
-
-
-def _one_per_stage(path: str, found: int, pipeline: Pipeline) -> Iterator[Problem]:
-    if found != pipeline.stages:
-        expected = f"one entry for each of the {pipeline.stages} stages"
-        yield Problem(path, f"{found} entries", expected, "add or remove entries, or change pipeline.stages")
-
-
 CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("model",), _heads_divide),
     (("model",), _feed_forward_given),
@@ -360,17 +244,10 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("chunking",), _shortest_below_longest),
     (("chunking", "workload"), _prompt_divides),
     (("workload", "objective"), _stream_consistent),
-    (("model", "pipeline"), _stages_have_layers),
-    (("model", "pipeline"), _layers_add_up),
+    *PIPELINE_CHECKS,
     (("model", "precision"), _precisions_listed),
-    (("pipeline",), _dies_listed),
-    (("pipeline",), _placement_listed),
-    (("pipeline", "wafer"), _placement_on_living_dies),
-    (("pipeline", "wafer"), _enough_dies),
-    (("pipeline", "costs"), _costs_listed),
     (("costs", "attention"), _attention_counted_once),
     (("costs",), _lattices_are_whole),
-    (("pipeline", "wafer", "workload", "chunking"), _tables_fit),
 )
 
 

@@ -11,25 +11,19 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.layout_checks import layout_problems
 from mocap_opt.instance.objectives import OBJECTIVES, Objective
 from mocap_opt.instance.overrides import apply_overrides
+from mocap_opt.instance.pipeline import Pipeline, StageLayout
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.resolve import PRESETS, resolve
-from mocap_opt.instance.schema import (
-    Chunking,
-    Costs,
-    ModelSpec,
-    Pipeline,
-    PrecisionSpec,
-    Roofline,
-    Workload,
-)
+from mocap_opt.instance.schema import Chunking, Costs, ModelSpec, PrecisionSpec, Roofline, Workload
 from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
 from mocap_opt.quantities import Description, Name, Section, Share, Tick, choice, field
 from mocap_opt.wafer.spec import WaferSpec
@@ -71,6 +65,8 @@ class Instance(Section):
         unit="s",
         default=None,
     )
+
+    _free: Instance | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -126,21 +122,50 @@ class Instance(Section):
         """
         return Instance.from_dict(apply_overrides(self.to_dict(), overrides))
 
+    def with_layout(self, choice: StageLayout) -> Instance:
+        """Return the instance with one of the layouts that it allows, decided; its fingerprint stays.
+
+        Raises
+        ------
+        InputError
+            Listing every reason why the layout is not one of the instance's.
+        """
+        if problems := layout_problems(self, choice):
+            raise InputError(capped(problems, "layout"))
+        if not self.pipeline.free:
+            return self
+        decided = self.model_copy(update={"pipeline": self.pipeline.with_layout(choice)})
+        decided._free = self
+        return decided
+
+    @property
+    def decided(self) -> StageLayout | None:
+        """The layout that `with_layout` decided; None where the instance gives it or leaves it open."""
+        placed, layers = self.pipeline.placement, self.pipeline.layers
+        if self._free is None or isinstance(placed, str) or isinstance(layers, str):
+            return None
+        return StageLayout(placed, layers)
+
     @property
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of everything that means something.
 
         Names and descriptions are left out, and different ways of writing the same (null or one
         quantum for the page, one number or a list for the dies, a default written out, the order
-        of dead parts) count as the same.
+        of dead parts) count as the same.  One whose layout was decided by `with_layout` has that of the
+        instance that left it open.
         """
+        if self._free is not None:
+            return self._free.fingerprint
         # Without defaults, so that a field added later leaves the fingerprints of older files alone.
         content: dict[str, Any] = json.loads(self.model_dump_json(exclude_defaults=True))
         for labelled in (content, content["model"], content["wafer"]):
             labelled.pop("name", None)
             labelled.pop("description", None)
         content["chunking"]["page"] = self.chunking.page_tokens
-        content["pipeline"]["dies_per_stage"] = list(self.pipeline.dies)
+        content["pipeline"].update(self.pipeline.canonical)
+        if self.pipeline.degree_rule == ("divide-heads" if self.pipeline.free else "any"):
+            content["pipeline"].pop("degrees", None)
         wafer = content["wafer"]
         wafer["dead_dies"] = sorted(wafer.get("dead_dies", []))
         wafer["dead_links"] = sorted(sorted(ends) for ends in wafer.get("dead_links", []))
@@ -153,7 +178,6 @@ class Instance(Section):
         """Describe the instance by its sizes, on a few lines."""
         model, wafer, chunking, work = self.model, self.wafer, self.chunking, self.workload
         steps = -(-work.tokens // chunking.quantum)
-        dies = sorted(set(self.pipeline.dies))
         flops, memory = units.format_flops(wafer.die.flops), units.format_bytes(wafer.die.memory_bytes)
         cached = units.format_tokens(work.cached_prefix)
         quantum, page = units.format_tokens(chunking.quantum), units.format_tokens(chunking.page_tokens)
@@ -162,8 +186,7 @@ class Instance(Section):
             f"{model.heads} heads on {_kept(model)}",
             "wafer": f"{wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} dies, "
             f"{flops} and {memory} each, links of {units.format_bandwidth(wafer.link.bandwidth)}",
-            "pipeline": f"{self.pipeline.stages} stages of {' to '.join(map(str, dies[:1] + dies[1:][-1:]))} "
-            f"{'die' if dies == [1] else 'dies'}",
+            "pipeline": str(self.pipeline),
             "stream": f"{len(work.requests)} requests, order {work.order}, of at most "
             f"{units.format_tokens(work.tokens)} tokens",
             "prompt": f"{units.format_tokens(work.tokens)} tokens"

@@ -15,11 +15,9 @@ from pydantic.config import JsonDict
 from mocap_opt import units
 from mocap_opt.quantities import (
     Batch,
-    BytesOrZero,
     Chunks,
     Count,
     Description,
-    Die,
     Efficiency,
     Elapsed,
     Flag,
@@ -28,10 +26,8 @@ from mocap_opt.quantities import (
     Label,
     Nonnegative,
     Precision,
-    QueueDepth,
     Seconds,
     Section,
-    Stages,
     Tokens,
     TokensOrZero,
     Width,
@@ -120,51 +116,6 @@ class PrecisionSpec(Section):
         if self.embedding is not None:
             return self.embedding
         return max(self.weights) if isinstance(self.weights, tuple) else self.weights
-
-
-_StageDies = Annotated[
-    Annotated[Count, Tag("<one>")] | Annotated[tuple[Count, ...], Tag("<list>")], Discriminator(by_shape)
-]
-_Layers = Annotated[
-    Annotated[Literal["balanced"], *choice("balanced"), Tag("<one>")]
-    | Annotated[tuple[Count, ...], Tag("<list>")],
-    Discriminator(by_shape),
-]
-_Placement = Annotated[
-    Annotated[Literal["boustrophedon"], *choice("boustrophedon"), Tag("<one>")]
-    | Annotated[tuple[tuple[Die, ...], ...], Tag("<list>")],
-    Discriminator(by_shape),
-]
-
-
-class Pipeline(Section):
-    """How the model is cut into stages and where they lie."""
-
-    stages: Stages = field("number of pipeline stages", 14)
-    dies_per_stage: _StageDies = field(
-        "dies of every stage, or a list with one number per stage; its tensor-parallel degree", 4, default=1
-    )
-    layers: _Layers = field(
-        '"balanced", or a list with the layers of each stage', "balanced", default="balanced"
-    )
-    placement: _Placement = field(
-        '"boustrophedon" (row by row, every other row backwards), or a list with the dies of each stage',
-        "boustrophedon",
-        default="boustrophedon",
-    )
-    queue_depth: QueueDepth = field(
-        'chunks sent or in flight to a stage and not started there, at most; or "unbounded"', 2, default=2
-    )
-    staging_per_die: BytesOrZero = field(
-        "buffer for KV streamed from elsewhere, per die", "64 MiB", unit="bytes", default=64 * 2**20
-    )
-
-    @property
-    def dies(self) -> tuple[int, ...]:
-        """Dies of each stage."""
-        if isinstance(self.dies_per_stage, int):
-            return (self.dies_per_stage,) * self.stages
-        return self.dies_per_stage
 
 
 class StreamRequest(Section):

@@ -114,8 +114,7 @@ def _changes(instance: Instance) -> Iterator[tuple[str, str]]:
             break
     pipeline, wafer = instance.pipeline, instance.wafer
     if isinstance(pipeline.dies_per_stage, int) and pipeline.placement == "boustrophedon":
-        living = wafer.rows * wafer.cols - len(wafer.dead_dies)
-        width = living // pipeline.stages
+        width = wafer.living_dies // pipeline.count
         if width > pipeline.dies_per_stage:
             yield f"{width} dies per stage", f"pipeline.dies_per_stage={width}"
 

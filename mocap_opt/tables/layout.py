@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mocap_opt.wafer.placement import balanced_layers, check_connected, place_on_snake
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.wafer.placement import balanced_layers, check_connected, place_on_snake, ranks
 from mocap_opt.wafer.routing import Shares, link_shares
 from mocap_opt.wafer.topology import Die, Topology, build_topology
 
 if TYPE_CHECKING:
-    from mocap_opt.instance import Instance
+    from mocap_opt.instance import Instance, Pipeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,9 @@ class Layout:
         Living dies and links.
     dies : tuple of tuple of Die
         Dies of each stage, in the order of their tensor-parallel ranks.
+    ranks : tuple of tuple of Die
+        Those of them that compute and exchange data, as many as the stage's tensor-parallel degree; the
+        others add their memory only.
     layers : tuple of range
         Model layers of each stage, counted from 0.
     unused : tuple of Die
@@ -34,6 +38,7 @@ class Layout:
 
     topology: Topology
     dies: tuple[tuple[Die, ...], ...]
+    ranks: tuple[tuple[Die, ...], ...]
     layers: tuple[range, ...]
     unused: tuple[Die, ...]
     shares: Shares
@@ -54,13 +59,14 @@ def layout(instance: Instance) -> Layout:
         reach each other.
     """
     pipeline = instance.pipeline
+    pipeline.require_fixed()
     topology = build_topology(instance.wafer)
-    dies = (
-        place_on_snake(topology, pipeline.dies) if isinstance(pipeline.placement, str) else pipeline.placement
-    )
+    dies = _placed(topology, pipeline)
     check_connected(topology, dies)
+    heads = instance.model.heads
+    computing = tuple(ranks(topology, owned, pipeline.degree(len(owned), heads)) for owned in dies)
     counts = (
-        balanced_layers(instance.model.layers, pipeline.stages)
+        balanced_layers(instance.model.layers, pipeline.count)
         if isinstance(pipeline.layers, str)
         else pipeline.layers
     )
@@ -69,7 +75,18 @@ def layout(instance: Instance) -> Layout:
     return Layout(
         topology=topology,
         dies=dies,
+        ranks=computing,
         layers=tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True)),
         unused=tuple(die for die in topology.dies if die not in owned),
-        shares=link_shares(topology, dies),
+        shares=link_shares(topology, computing),
     )
+
+
+def _placed(topology: Topology, pipeline: Pipeline) -> tuple[tuple[Die, ...], ...]:
+    """Dies of each stage."""
+    if isinstance(pipeline.placement, tuple):
+        return pipeline.placement
+    if pipeline.placement == "path":
+        remedy = 'write "boustrophedon", or list the dies of each stage'
+        raise InputError([Problem("pipeline.placement", '"path"', "a placement that is known here", remedy)])
+    return place_on_snake(topology, pipeline.dies)

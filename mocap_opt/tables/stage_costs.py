@@ -108,7 +108,7 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
     """
     layers = layout.layers[stage]
     batch, prefix = instance.workload.batch, instance.workload.cached_prefix
-    speed = len(layout.dies[stage]) * exact(instance.wafer.die.flops) * exact(costs.efficiency)
+    speed = len(layout.ranks[stage]) * exact(instance.wafer.die.flops) * exact(costs.efficiency)
     linear = linear_flops(instance.model, layers) * batch / speed
     pair = attention_flops(instance.model, layers) * batch / speed
     nothing = Fraction(0)
@@ -196,7 +196,7 @@ def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fracti
         Of `instance`.
     stage : int
     """
-    model, d = instance.model, len(layout.dies[stage])
+    model, d = instance.model, len(layout.ranks[stage])
     if model.latent is None:
         elements = 2 * model.head_dim * d * -(-model.kv_heads // d)
     else:
@@ -223,7 +223,7 @@ def working_bytes(instance: Instance, layout: Layout, stage: int) -> int:
         Of `instance`.
     stage : int
     """
-    d = len(layout.dies[stage])
+    d = len(layout.ranks[stage])
     elements = 2 * instance.model.hidden * d + 2 * feed_forward_width(instance.model)
     return whole(
         elements * exact(instance.precision.activations) * instance.workload.batch, Rounding.UP, "activations"
@@ -250,7 +250,7 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
         Of `instance`.
     stage : int
     """
-    dies = layout.dies[stage]
+    dies = layout.ranks[stage]
     d = len(dies)
     if d == 1:
         return Fraction(0), Fraction(0)

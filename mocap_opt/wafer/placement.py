@@ -49,6 +49,28 @@ def place_on_snake(topology: Topology, sizes: Sequence[int]) -> tuple[tuple[Die,
     return tuple(stages)
 
 
+def ranks(topology: Topology, dies: Sequence[Die], degree: int) -> tuple[Die, ...]:
+    """Return the dies of a stage that compute; the others add memory only.
+
+    The first die, then again and again the earliest one that a living link joins to those taken: the
+    first `degree` dies where they form one piece.
+
+    Parameters
+    ----------
+    topology : Topology
+    dies : sequence of Die
+        Of the stage, one piece.
+    degree : int
+        How many compute, at most ``len(dies)``.
+    """
+    if degree == len(dies):
+        return tuple(dies)
+    taken = [dies[0]]
+    while len(taken) < degree:
+        taken.append(next(die for die in dies if die not in taken and topology.connected((*taken, die))))
+    return tuple(die for die in dies if die in taken)
+
+
 def check_connected(topology: Topology, stages: Sequence[Sequence[Die]]) -> None:
     """Make sure that every stage is one piece.
 

@@ -70,6 +70,15 @@ class WaferSpec(Section):
         default=(),
     )
 
+    def holds(self, die: tuple[int, int]) -> bool:
+        """Whether the wafer has such a die, dead or alive."""
+        return die[0] < self.rows and die[1] < self.cols
+
+    @property
+    def living_dies(self) -> int:
+        """How many dies work."""
+        return self.rows * self.cols - len({die for die in self.dead_dies if self.holds(die)})
+
 
 TERA = 10**12
 GIGA = 10**9

@@ -172,7 +172,7 @@ class _Search:
         """
         for overrides in layout_choices(instance) if layouts else [()]:
             laid_out = instance.replace(*overrides) if overrides else instance
-            shape = laid_out.pipeline.stages, laid_out.pipeline.dies[0], laid_out.chunking.max_chunks
+            shape = laid_out.pipeline.count, laid_out.pipeline.dies[0], laid_out.chunking.max_chunks
             self.waiting.append(_Waiting(Variant(overrides, *shape, None, None)))
         for each, late in self._shares(tuple(self.waiting), LOOKING, "layout", 1.0):
             first = each is self.waiting[0]

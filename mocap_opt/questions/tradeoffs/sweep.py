@@ -19,7 +19,7 @@ from mocap_opt.files import read_json
 from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.instance.overrides import apply_overrides
-from mocap_opt.instance.schema import Pipeline
+from mocap_opt.instance.pipeline import Pipeline
 from mocap_opt.questions.max_context.upper_bounds import path_bound
 from mocap_opt.solving import Progress, Solution, solve
 from mocap_opt.stopping import Deadline
@@ -118,8 +118,10 @@ def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     Raises
     ------
     InputError
-        If the instance lays its stages out by hand, which says nothing about other layouts.
+        If the instance lays its stages out by hand, which says nothing about other layouts, or leaves
+        something open.
     """
+    instance.pipeline.require_fixed()
     pipeline, wafer = instance.pipeline, instance.wafer
     by_hand = {
         "pipeline.layers": pipeline.layers != "balanced",
@@ -133,7 +135,7 @@ def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     ]
     if problems:
         raise InputError(problems)
-    dies = wafer.rows * wafer.cols - len(wafer.dead_dies)
+    dies = wafer.living_dies
     shapes = [
         (stages, width)
         for width in range(1, dies + 1)
@@ -188,6 +190,7 @@ def sweep(
     """
     if not (chunks or layouts):
         raise InputError([Problem("sweep", "nothing to vary", "--chunks auto or --layout auto")])
+    instance.pipeline.require_fixed()
     kinds: list[Sequence[tuple[str, ...]]] = []
     if layouts:
         kinds.append(layout_choices(instance))
@@ -232,7 +235,7 @@ def _by_bound(
     for number, overrides in enumerate(variants):
         variant = instance.replace(*overrides)
         if deadline.expired:
-            shape = (variant.pipeline.stages, variant.pipeline.dies[0], variant.chunking.max_chunks)
+            shape = (variant.pipeline.count, variant.pipeline.dies[0], variant.chunking.max_chunks)
             choices.append(Choice(overrides, *shape, None))
             continue
         begin(f"bound {number + 1} of {len(variants)}")
@@ -241,7 +244,7 @@ def _by_bound(
         except InputError:
             # Living dies may not form connected stages of this size: not a layout of this wafer.
             continue
-        shape = (variant.pipeline.stages, variant.pipeline.dies[0], variant.chunking.max_chunks)
+        shape = (variant.pipeline.count, variant.pipeline.dies[0], variant.chunking.max_chunks)
         if prove_infeasible(tables, deadline) is not None:
             choices.append(Choice(overrides, *shape, None, outcome="infeasible"))
             continue
