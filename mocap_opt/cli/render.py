@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -261,7 +262,11 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def print_bounds(
-    name: str, rows: Sequence[dict[str, Any]], reason: str | None, notes: Sequence[str] = ()
+    name: str,
+    rows: Sequence[dict[str, Any]],
+    reason: str | None,
+    notes: Sequence[str] = (),
+    refined: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Print bounds, weakest first, or why the instance is infeasible.
 
@@ -274,6 +279,8 @@ def print_bounds(
     reason : str or None
         Why the instance is infeasible; None if that is not proved.
     notes : sequence of str
+    refined : mapping
+        What `bound --json` says of finer grids; empty where there is nothing to say.
     """
     out = console()
     if reason is not None:
@@ -287,6 +294,10 @@ def print_bounds(
             Text(row["bound_name"]), seconds(row["lower_bound_s"]), row["bound_scope"], row["bound_evidence"]
         )
     out.print(table)
+    if refined:
+        value, unknown = refined["refinement_bound_s"], refined["refinement_unknown"]
+        known = f"at least {seconds(value)}" if unknown is None else f"not known: {unknown}"
+        out.print(Text(f"on any finer grid, in any number of chunks: {known}"))
     for note in notes:
         out.print(Text(f"note  {note}"))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mocap_opt.bounds.refinement import Refinement, refinement
 from mocap_opt.cli import render
 from mocap_opt.cli.live import Line, follow
 from mocap_opt.cli.options import (
@@ -273,6 +274,13 @@ def _bound(
         for b in bounds
     ]
     reason = None if impossible is None else impossible.message
+    refined: dict[str, Any] = {}
+    if instance.objective == Objective.LATENCY.value:
+        found = refinement(instance, tables) if impossible is None else Refinement(reason=reason)
+        refined = {
+            "refinement_bound_s": None if found.bound is None else tables.seconds(found.bound.ticks),
+            "refinement_unknown": found.reason,
+        }
     if as_json:
         print_json(
             {
@@ -281,11 +289,12 @@ def _bound(
                 "status": Status.UNKNOWN.value if impossible is None else Status.INFEASIBLE.value,
                 "reason": reason,
                 "bounds": rows,
+                **refined,
                 "notes": notes,
             }
         )
     else:
-        render.print_bounds(instance.name, rows, reason, notes)
+        render.print_bounds(instance.name, rows, reason, notes, refined)
     return ExitCode.ANSWERED if impossible is None else ExitCode.INFEASIBLE
 
 

@@ -51,15 +51,25 @@ def least_sends(tables: Tables) -> IntArray:
     least[-1] = 0
     lengths = tables.lengths.astype(object)  # Python integers: bytes x share may leave 64 bits
     for i in range(tables.stages - 1):
-        factors = (
-            Fraction(int(part) * int(tables.activation_bytes[i]), tables.share_denominator * int(rate))
-            for part, rate in zip(tables.share[:, i, i + 1], tables.link_rate, strict=True)
-        )
-        slowest = max(factors, default=Fraction(0))
+        slowest = send_per_token(tables, i)
         exact = int(tables.hop_ticks[i, i + 1]) + lengths * slowest.numerator // slowest.denominator
         least[i] = np.minimum(least[i], exact.astype(np.int64))
     least[:, :, 0] = 0
     return least
+
+
+def send_per_token(tables: Tables, stage: int) -> Fraction:
+    """Ticks that a token's activations take on the slowest link from a stage to the next, exact.
+
+    Parameters
+    ----------
+    tables : Tables
+    stage : int
+        Not the last one.
+    """
+    carried = zip(tables.share[:, stage, stage + 1].tolist(), tables.link_rate.tolist(), strict=True)
+    slowest = max((Fraction(part, rate) for part, rate in carried), default=Fraction(0))
+    return slowest * int(tables.activation_bytes[stage]) / tables.share_denominator
 
 
 def stage_classes(*parts: IntArray) -> IntArray:

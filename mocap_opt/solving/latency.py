@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from mocap_opt.bounds import BOUNDS, QUICK, Bound, affordable_bound, best, lower_bounds, prove_infeasible
+from mocap_opt.bounds.refinement import Refinement, refinement
 from mocap_opt.instance.objectives import Objective
-from mocap_opt.replay.evaluation import Execution
+from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.schedule.inputs import as_plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.answerer import Answerer, BoundsFound
@@ -16,8 +18,10 @@ from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.methods import METHOD_NAMES, run_method
 from mocap_opt.solving.plugin_methods import find_plugin_method
 from mocap_opt.solving.remedies import infeasible_verdict
-from mocap_opt.solving.report import covering, relative_gap
-from mocap_opt.solving.solution import Found, Query, wanted_execution
+from mocap_opt.solving.report import Report, covering, relative_gap
+from mocap_opt.solving.solution import Found, Query, Solution, wanted_execution
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.units import format_percent
 
 BOUND_SHARE = 0.4
 """Part of the time left that each bound may take in `LatencyAnswerer.bound`."""
@@ -64,6 +68,44 @@ class LatencyAnswerer(Answerer):
             figures=_static(state),
             versions={} if plugin is None else plugin.versions,
         )
+
+    def solve(self, query: Query) -> Solution:
+        """Find a plan; see `Answerer.solve`.  Says so where the plan uses every chunk allowed."""
+        answer = super().solve(query)
+        tables, found = answer.tables, answer.assessment
+        most = tables.max_chunks
+        if found is None or tables.exact_chunks or not len(found.plan.boundaries) - 1 == most < tables.steps:
+            return answer
+        more = refinement(self.instance, tables, same_grid=True)
+        saves, reason = self._saves(answer.report, found, more)
+        known = "more could save at most " + format_percent(saves)
+        worth = known if reason is None else "it is not known what more could save"
+        note = f"the plan uses all {most} chunks of chunking.max_chunks; on the same grid {worth}"
+        report = replace(answer.report, notes=[*answer.report.notes, note])
+        return replace(answer, report=report)
+
+    def _judged(
+        self, report: Report, tables: Tables, found: Assessment | None, bounds: Sequence[Bound]
+    ) -> Report:
+        """Set a report's plan against bounds, and against what no plan on any finer grid beats."""
+        report = super()._judged(report, tables, found, bounds)
+        saves, reason = self._saves(report, found, self._refinement)
+        bound = None if self._refinement.bound is None else tables.seconds(self._refinement.bound.ticks)
+        known = {"refinement_bound_s": bound, "refinement_saves": saves, "refinement_unknown": reason}
+        return replace(report, figures={**report.figures, **known})
+
+    @cached_property
+    def _refinement(self) -> Refinement:
+        return refinement(self.instance, self.tables)
+
+    def _saves(
+        self, report: Report, found: Assessment | None, refined: Refinement
+    ) -> tuple[float | None, str | None]:
+        """Part of the reported latency that a refinement could save at most, or why it is not known."""
+        if found is None or report.execution is None:
+            return None, refined.reason or "there is no plan to compare with"
+        latency = self.value(found, Execution(report.execution)) or 0
+        return relative_gap(latency, refined.bound), refined.reason
 
     def read(self, plan: Any) -> Schedule:
         """Take a plan, or a schedule of one; see `Answerer.read`."""

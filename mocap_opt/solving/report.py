@@ -144,6 +144,11 @@ class StepRun:
 FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "static_latency_s": ("best static plan", format_seconds),
     "static_gap": ("static gap", format_percent),
+    "refinement_saves": (
+        "refinement",
+        lambda part: f"a finer grid and more chunks could save at most {format_percent(part)}",
+    ),
+    "refinement_unknown": ("refinement", lambda reason: f"not known: {reason}"),
     "requests": ("requests", str),
     "requests_per_s": ("requests per s", lambda value: f"{value:.5g}"),
     "request_latency_s": ("each takes", format_seconds),

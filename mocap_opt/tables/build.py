@@ -128,7 +128,7 @@ def _compute_tables(
     """
     if instance.costs.kind == "measured":
         return measured_tables(instance, laid_out.stages, tick, grid, lengths)
-    times = [_stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
+    times = [stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
 
     def _rounded(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
         scaled = [tuple(c / tick for c in polynomial) for polynomial in polynomials]
@@ -172,8 +172,17 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
     }
 
 
-def _stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
-    """Return a stage's compute times, from the roofline or from coefficients."""
+def stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
+    """Return a stage's compute times, from the roofline or from coefficients, exact, in seconds.
+
+    Parameters
+    ----------
+    instance : Instance
+        Whose times are not measured.
+    laid_out : Layout
+        Of `instance`.
+    stage : int
+    """
     costs = instance.costs
     if costs.kind == "roofline":
         return roofline_times(instance, costs, laid_out, stage)
@@ -196,12 +205,23 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
     """
     if instance.costs.kind != "roofline":
         return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
-    moved: list[Polynomial] = []
-    for i, layers in enumerate(laid_out.layers):
-        kappa = kv_bytes_per_token(instance, laid_out, i)
-        weights = layer_weight_bytes(instance, layers)
-        moved.append((weights + kappa * instance.workload.cached_prefix, kappa))
+    moved = [own_bytes(instance, laid_out, i) for i in range(laid_out.stages)]
     return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
+
+
+def own_bytes(instance: Instance, laid_out: Layout, stage: int) -> Polynomial:
+    """Weights + kappa (P + b) of one stage of a roofline, exact, by the chunk's end b.
+
+    Parameters
+    ----------
+    instance : Instance
+    laid_out : Layout
+        Of `instance`.
+    stage : int
+    """
+    kappa = kv_bytes_per_token(instance, laid_out, stage)
+    weights = layer_weight_bytes(instance, laid_out.layers[stage])
+    return (weights + kappa * instance.workload.cached_prefix, kappa)
 
 
 def _sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
