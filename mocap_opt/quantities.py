@@ -88,7 +88,6 @@ Chunks = Annotated[int, *_number(None, 1, 4096, whole=True)]
 Side = Annotated[int, *_number(None, 1, 1024, whole=True)]
 Batch = Annotated[int, *_number(None, 1, 1_000_000, whole=True)]
 # The least values are far below any machine's; nearer to 0, quotients would overflow.
-Efficiency = Annotated[float, *_number(None, 1e-6, 1)]
 Tokens = Annotated[int, *_number(Unit.TOKENS, 1, 2**30, whole=True)]
 TokensOrZero = Annotated[int, *_number(Unit.TOKENS, 0, 2**30, whole=True)]
 FractionalTokens = Annotated[float, *_number(Unit.TOKENS, 0, 2**30)]
@@ -99,6 +98,30 @@ Flops = Annotated[float, *_number(Unit.FLOPS, 1, 1e21)]
 Seconds = Annotated[float, *_number(Unit.SECONDS, 0, 1000)]
 Elapsed = Annotated[float, *_number(Unit.SECONDS, 0, 1000, above=True)]
 Instant = Annotated[float, *_number(Unit.SECONDS, 0, 10_000_000)]
+
+
+def _read_efficiency(value: object) -> float | dict[int, float]:
+    read = _reader(None, 1e-6, 1, False, False)
+    if not isinstance(value, dict):
+        return float(read(value))
+    degrees = [str(degree) for degree in value]
+    if not degrees or not all(d.isdecimal() and d.isascii() and 0 < int(d[:9]) <= 10_000 for d in degrees):
+        raise refuse('a number, or one by degree such as {"1": 0.6, "8": 0.45}')
+    return {int(degree): float(read(part)) for degree, part in sorted(value.items(), key=lambda e: int(e[0]))}
+
+
+_EFFICIENCY = _number_schema(None, 1e-6, 1, False, False)
+_BY_DEGREE: dict[str, Any] = {
+    "type": "object",
+    "propertyNames": {"pattern": "^[1-9][0-9]{0,4}$"},
+    "additionalProperties": _EFFICIENCY,
+    "minProperties": 1,
+}
+Efficiency = Annotated[
+    float | dict[int, float],
+    BeforeValidator(_read_efficiency),
+    WithJsonSchema({"anyOf": [_EFFICIENCY, _BY_DEGREE]}),
+]
 
 
 def _read_share(value: object) -> float:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.text import Text
 
 from mocap_opt.cli import render
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
-from mocap_opt.cli.outputs import require_outputs
+from mocap_opt.cli.outputs import load_given_plan, require_outputs
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import source_name, write_text_atomically
 from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
-from mocap_opt.schedule.instance_summary import overview
+from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview
+from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
 from mocap_opt.solving import STEPS
@@ -47,12 +49,15 @@ Examples:
 def _check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
     """Check the instance FILE; list every problem with its place, value and remedy."""
     instance = load_instance(file, overrides)
-    if instance.workload.requests:
+    said: dict[str, Any] = {"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True}
+    if instance.pipeline.free:
+        said["open"] = open_questions(instance)
+    elif instance.workload.requests:
         build_requests(instance)
     else:
         build_tables(instance)
     if as_json:
-        print_json({"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True})
+        print_json(said)
     else:
         click.echo(f"{source_name(file)}: ok\n{instance}")
     return ExitCode.ANSWERED
@@ -60,12 +65,25 @@ def _check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
 
 @click.command("show", short_help="sizes, defaults, where memory and time go")
 @file_argument
+@click.argument("plan", required=False, type=click.Path(path_type=str))
 @set_option
 @json_option
-def _show(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
-    """Show the instance FILE: sizes, every default, and where memory and time go."""
+def _show(file: str, plan: str | None, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+    """Show the instance FILE: sizes, every default, and where memory and time go.
+
+    With a PLAN, reserves and times are those of its chunks and, where the instance leaves its pipeline
+    open, of its layout.  Without one an open instance shows what there is to decide.
+    """
     instance = load_instance(file, overrides)
-    sections = overview(instance)
+    if plan is None:
+        sections = {"open": open_questions(instance)} if instance.pipeline.free else overview(instance)
+    else:
+        schedule = load_given_plan(plan, instance)
+        instance = decided(instance, schedule)
+        longest = max(schedule, key=lambda request: request.tables.tokens)
+        sections = overview(instance, longest.plan.boundaries)
+    note = efficiency_note(instance)
+    sections |= {"notes": [note]} if note else {}
     if as_json:
         print_json({"instance": instance.to_dict(), "fingerprint": instance.fingerprint, **sections})
     else:

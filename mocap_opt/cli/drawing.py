@@ -15,11 +15,13 @@ from mocap_opt.cli.options import complete_methods, file_argument, set_option, s
 from mocap_opt.cli.outputs import load_given_plan, load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
-from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance import Instance, StageLayout, load_instance
 from mocap_opt.instance.objectives import objective_of, require_supported
 from mocap_opt.optional_dependencies import require
 from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.plan_layout import decided
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve_with_each
 from mocap_opt.solving.api import evaluate, solve
 from mocap_opt.solving.plugin_methods import plugin_names
@@ -119,7 +121,7 @@ def _plot(
     else:
         view = _view(instance, plans[0] if plans else None, execution, options)
         if kind == "mesh":
-            figure = plots.mesh_figure(layout(instance), view)
+            figure = plots.mesh_figure(layout(decided(instance, view.schedule)), view)
         else:
             figure = (plots.gantt_figure if kind == "gantt" else plots.memory_figure)(view)
     plots.save_figure(figure, out)
@@ -196,8 +198,9 @@ def _answers(
     if plans:
         found: list[tuple[str, Solution]] = []
         for path in plans:
-            known = next((answer.bounds for _, answer in found if answer.bounds), None)
-            answer = evaluate(instance, load_given_plan(path, instance), bounds=known)
+            schedule = load_given_plan(path, instance)
+            known = next((answer.bounds for _, answer in found if _alike(answer, schedule)), None)
+            answer = evaluate(instance, schedule, bounds=known)
             found.append((source_name(path), answer))
         return found
     names = [name.strip() for name in methods.split(",") if name.strip()]
@@ -213,6 +216,16 @@ def _answers(
         ),
     )
     return list(zip(names, answers, strict=True))
+
+
+def _alike(answer: Solution, schedule: Schedule) -> bool:
+    """Whether an answer has bounds, and they are those of a schedule's layout."""
+    judged = answer.schedule
+    return bool(answer.bounds) and judged is not None and _layout_of(judged) == _layout_of(schedule)
+
+
+def _layout_of(schedule: Schedule) -> StageLayout | None:
+    return schedule.requests[0].plan.layout
 
 
 @click.command("report", short_help="a one-file HTML report")

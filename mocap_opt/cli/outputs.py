@@ -31,6 +31,7 @@ from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.schedule_file import load_schedule, save_schedule
 from mocap_opt.solvers.outcome import Status
@@ -297,7 +298,7 @@ def load_given_plan(path: str, instance: Instance) -> Schedule:
     InputError
         If the file is not such a plan.
     """
-    return load_schedule(path, lambda data: answerer_of(instance).read(data))
+    return load_schedule(path, lambda data: answerer_of(decided(instance, data)).read(data))
 
 
 def save_answer(path: str | None, answer: Solution, instance: Instance) -> None:

@@ -19,6 +19,7 @@ from mocap_opt.instance.overrides import fields
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.run_view import RunView
 from mocap_opt.replay.evaluation import Execution
+from mocap_opt.schedule.instance_summary import dies_text
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import Solution, wanted_execution
 from mocap_opt.solving.report import Report, covering, relative_gap
@@ -314,7 +315,12 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     out = console()
     out.print(Text(str(instance)), style="bold")
     out.print(pairs(fields(instance)))
+    for note in sections.get("notes", ()):
+        out.print(Text(f"note  {note}"))
     out.print()
+    if "open" in sections:
+        out.print(pairs(_open_rows(sections["open"])))
+        return
     memory = titled("Memory")
     for header in (
         "stage",
@@ -336,12 +342,14 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
         memory.add_row(
             str(row["stage"]),
             str(row["layers"]),
-            str(len(row["dies"])),
+            dies_text(row),
             *(decimal_bytes(row[f"{s}_bytes"]) for s in sizes),
         )
         times = ("work_s", "compute_s", "chunk_costs_s", "send_s")
         work.add_row(str(row["stage"]), *(seconds(row[t]) for t in times), str(row["memory_bound_chunks"]))
     out.print(memory)
+    if any("degree" in row for row in sections["stages"]):
+        out.print("dies a+b: a compute, b are memory only")
     pressure = sections["memory_pressure"]
     if pressure is not None:
         out.print(f"the request's KV is {format_percent(pressure)} of the room for it, all stages together")
@@ -349,4 +357,22 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
         out.print(f"dies without a stage: {sections['unused_dies']}")
     out.print()
     out.print(work)
-    out.print(f"with equal chunks of {sections['sizes']['equal_chunk_tokens']} tokens")
+    sizes = sections["sizes"]
+    chunks = (
+        "equal chunks of {equal_chunk_tokens}"
+        if "equal_chunk_tokens" in sizes
+        else ("the plan's chunks, the longest of {longest_chunk_tokens}")
+    )
+    out.print(f"with {chunks.format_map(sizes)} tokens")
+
+
+def _open_rows(left: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is left to be decided, as a table of two columns."""
+    counts = left["stages"]
+    listed = f"{counts[0]} to {counts[-1]}" if len(counts) > 3 else " or ".join(map(str, counts))
+    return [
+        ("to be decided", ", ".join(f"pipeline.{name}" for name in left["fields"])),
+        ("numbers of stages", listed),
+        ("degrees", " ".join(map(str, left["degrees"]))),
+        ("living dies", str(left["living_dies"])),
+    ]

@@ -41,16 +41,18 @@ def layout_problems(instance: Instance, choice: StageLayout) -> list[Problem]:
         return [Problem("layout.layers", found, "at least one stage, and one number for each")]
     sections = {key: getattr(instance, key) for key in type(instance).model_fields}
     broken = across({**sections, "pipeline": instance.pipeline.with_layout(choice)})
-    broken = [Problem(_placed(each.path), each.found, each.expected, each.remedy) for each in broken]
+    broken = [_in_layout(each) for each in broken]
     broken += _not_among(instance.pipeline, choice)
     broken += _not_as_ruled(instance, choice) if not broken else ()
     return broken
 
 
-def _placed(path: str) -> str:
-    """Where a layout says what a field of a pipeline says."""
-    field = next((field for field in _PLACES if path.startswith(field)), "")
-    return _PLACES.get(field, "") + path.removeprefix(field)
+def _in_layout(problem: Problem) -> Problem:
+    """A problem of a pipeline, where a layout says what the pipeline's field says."""
+    path, found = problem.path, problem.found
+    for field, place in _PLACES.items():
+        path, found = path.replace(field, place), found.replace(field, place)
+    return Problem(path, found, problem.expected, "choose another layout")
 
 
 def _not_among(pipeline: Pipeline, choice: StageLayout) -> Iterator[Problem]:
@@ -88,5 +90,4 @@ def _not_as_ruled(instance: Instance, choice: StageLayout) -> Iterator[Problem]:
                 expected = 'the dies of pipeline.placement "boustrophedon"'
                 yield Problem("layout.dies", "other dies", expected, 'write pipeline.placement "auto"')
     except InputError as error:
-        for each in error.problems:
-            yield Problem(_placed(each.path), each.found, each.expected, each.remedy)
+        yield from map(_in_layout, error.problems)

@@ -155,4 +155,6 @@ def plain(value: Any) -> str:
         return ", ".join(each if n == 1 else f"{each} x{n}" for each, n in runs) or ", ".join(listed)
     if isinstance(value, BaseModel):
         return ", ".join(f"{key} {each}" for key, each in fields(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {plain(each)}" for key, each in value.items())
     return str(value)

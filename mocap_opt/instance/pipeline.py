@@ -52,6 +52,7 @@ _Degrees = Annotated[
 
 LAYOUT_FIELDS = ("stages", "dies_per_stage", "layers", "placement")
 """Fields of a pipeline that may be left open."""
+_EXAMPLES = dict(zip(LAYOUT_FIELDS, ("14", "4", "balanced", "boustrophedon"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Pipeline(Section):
             if len(left) > 1:
                 expected += f" (open as well: {', '.join(left[1:])})"
             remedy = (
-                "give it, such as --set pipeline.stages=14, or a plan that holds a layout where one is read"
+                f"--set pipeline.{left[0]}={_EXAMPLES[left[0]]}, or a plan with a layout where one is read"
             )
             raise InputError([Problem(f"pipeline.{left[0]}", show(getattr(self, left[0])), expected, remedy)])
 

@@ -7,6 +7,8 @@ them out.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import log
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Tag, model_validator
@@ -208,7 +210,11 @@ class Roofline(Section):
         "how costs are given", "roofline", default="roofline"
     )
     efficiency: Efficiency = field(
-        "part of the peak speed that matrix products and attention reach", 0.5, default=0.5
+        "part of the peak speed that matrix products and attention reach; or a table by tensor-parallel "
+        "degree, linear in the logarithm of the degree between entries and constant beyond them",
+        0.5,
+        {"1": 0.6, "2": 0.57, "4": 0.5, "8": 0.41},
+        default=0.5,
     )
     overhead: Seconds = field("fixed time of a chunk on a stage", "20 us", unit="s", default=20e-6)
     half_efficiency_tokens: FractionalTokens = field(
@@ -220,6 +226,18 @@ class Roofline(Section):
     prefix_cost: Seconds = field(
         "time every chunk pays on every stage per token before it", "1 ns", unit="s per token", default=0.0
     )
+
+    def efficiency_at(self, degree: int) -> Fraction:
+        """Efficiency of a stage of this tensor-parallel degree; interpolated ones have nine decimals."""
+        if not isinstance(self.efficiency, dict):
+            return units.exact(self.efficiency)
+        known = sorted(self.efficiency)
+        below = max((entry for entry in known if entry <= degree), default=known[0])
+        above = min((entry for entry in known if entry >= degree), default=known[-1])
+        low, high = self.efficiency[below], self.efficiency[above]
+        if low == high:
+            return units.exact(low)
+        return units.exact(round(low + (high - low) * log(degree / below) / log(above / below), 9))
 
 
 class StageCoefficients(Section):

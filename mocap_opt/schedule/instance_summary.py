@@ -12,6 +12,9 @@ from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout, layout
 
+WIDE = 4
+"""From this tensor-parallel degree on engines lose efficiency that one number hides."""
+
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
 
@@ -32,7 +35,8 @@ def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dic
     -------
     dict
         ``sizes``, ``stages`` (a list of one dict per stage, bytes and seconds), ``unused_dies`` and
-        ``memory_pressure``: the KV of the whole request over the room for it, all stages together.
+        ``memory_pressure``: the KV of the whole request over the room for it, all stages together.  Stages
+        also have a ``degree`` where some own more dies than compute.
 
     Raises
     ------
@@ -45,6 +49,8 @@ def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dic
     cuts = _equal_cuts(tables) if boundaries is None else np.searchsorted(tables.grid, boundaries)
     longest = int(np.diff(tables.grid[cuts]).max())
     rows = [_stage_row(tables, laid_out, i, cuts, longest) for i in range(tables.stages)]
+    if laid_out.ranks != laid_out.dies:
+        rows = [{**row, "degree": len(ranks)} for row, ranks in zip(rows, laid_out.ranks, strict=True)]
     room = sum(max(0, row["kv_room_bytes"]) for row in rows)
     need = sum(row["kv_bytes"] for row in rows)
     return {
@@ -63,6 +69,56 @@ def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dic
         "unused_dies": [list(die) for die in laid_out.unused],
         "memory_pressure": need / room if room else None,
     }
+
+
+def open_questions(instance: Instance) -> dict[str, Any]:
+    """What an instance leaves to be decided.
+
+    Returns
+    -------
+    dict
+        ``fields`` (names of those that are open), ``stages`` (numbers to choose from), ``degrees``
+        (those that a stage may have) and ``living_dies``.
+    """
+    pipeline, living = instance.pipeline, instance.wafer.living_dies
+    counts = pipeline.counts(instance.model.layers, living)
+    each = pipeline.dies_per_stage
+    given = pipeline.given_dies or ((each,) if isinstance(each, int) else ())
+    sizes = given or range(1, living - counts[0] + 2)
+    return {
+        "fields": list(pipeline.open_fields),
+        "stages": list(counts),
+        "degrees": sorted({pipeline.degree(dies, instance.model.heads) for dies in sizes} - {0}),
+        "living_dies": living,
+    }
+
+
+def efficiency_note(instance: Instance) -> str | None:
+    """What one number for the efficiency of all degrees means for wide stages; None where it does not matter.
+
+    Parameters
+    ----------
+    instance : Instance
+        Told of those that choose dies or degrees: there the efficiency of wide stages decides.
+    """
+    pipeline, costs = instance.pipeline, instance.costs
+    if costs.kind != "roofline" or isinstance(costs.efficiency, dict):
+        return None
+    if not pipeline.free and pipeline.degrees is None:
+        return None
+    widest = max(open_questions(instance)["degrees"])
+    if widest < WIDE:
+        return None
+    return (
+        f"costs.efficiency is {costs.efficiency:g} at every degree: {widest} dies compute {widest} times as "
+        'fast as one, which flatters wide stages; a table by degree, {"1": 0.6, "8": 0.41}, would not'
+    )
+
+
+def dies_text(row: dict[str, Any]) -> str:
+    """How many dies a stage owns; as a sum where some of them are memory only."""
+    owned, degree = len(row["dies"]), row.get("degree", len(row["dies"]))
+    return str(owned) if degree == owned else f"{degree}+{owned - degree}"
 
 
 def _equal_cuts(tables: Tables) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.instance.pipeline import StageLayout
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -46,11 +47,14 @@ class Plan:
         The non-local homes, sorted, at most one per (stage, chunk, memory).
     fingerprint : str or None
         Fingerprint of the instance the plan was made for.
+    layout : StageLayout or None
+        Dies and layers of every stage, of a plan for an instance that leaves them open.
     """
 
     boundaries: tuple[int, ...]
     homes: tuple[Home, ...] = ()
     fingerprint: str | None = None
+    layout: StageLayout | None = None
 
     @property
     def chunks(self) -> int:

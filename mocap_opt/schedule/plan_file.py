@@ -6,6 +6,10 @@
      "boundaries": [0, 4096, 8192],
      "homes": [{"stage": 0, "chunk": 1, "memory": 2, "tokens": 1024}]}
 
+Of an instance that leaves its pipeline open, a plan also holds the dies and the layers of every stage,
+``"layout": {"dies": [[[0, 0], [0, 1]], [[0, 2]]], "layers": [5, 3]}``, and the fingerprint is that of the
+open instance.
+
 ``tokens`` of a home are pages times the page, so a partial page at the end of the prompt counts
 as a whole one.  Whether a plan keeps to the instance's counts, lengths and memories is for
 :mod:`mocap_opt.schedule.verify` to say; what is refused here cannot be read as a plan of the instance.
@@ -27,13 +31,14 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.plan_layout import layout_in, with_compact
 from mocap_opt.tables.cost_tables import Tables
 
 VERSION = 1
 # A home takes about 60 bytes: room for 64 stages and 1024 chunks with a few homes each.
 MAX_BYTES = 64 * 2**20
 
-_KEYS = ("version", "kind", "instance", "fingerprint", "boundaries", "homes")
+_KEYS = ("version", "kind", "instance", "fingerprint", "layout", "boundaries", "homes")
 _HOME_KEYS = ("stage", "chunk", "memory", "tokens")
 
 
@@ -277,11 +282,18 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
         read.problem("kind", show(data["kind"]), '"plan"')
     read.text(data, "instance")
     fingerprint = read.text(data, "fingerprint")
+    layout = None
+    try:
+        layout = layout_in(data)
+    except InputError as error:
+        read.problems += error.problems
+    if layout is not None and layout.stages != tables.stages:
+        read.problem("layout.dies", f"{layout.stages} stages", f"{tables.stages}, as the instance has")
     boundaries = read.boundaries(data["boundaries"]) if "boundaries" in data else None
     homes = read.homes(data.get("homes", []), boundaries)
     if read.problems or boundaries is None:
         raise InputError(capped(read.problems, "plan"))
-    return Plan(boundaries, homes, fingerprint)
+    return Plan(boundaries, homes, fingerprint, layout)
 
 
 def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
@@ -300,6 +312,7 @@ def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
         "kind": "plan",
         "instance": name,
         "fingerprint": plan.fingerprint,
+        **({} if plan.layout is None else {"layout": plan.layout.to_dict()}),
         "boundaries": list(plan.boundaries),
         "homes": [
             {
@@ -364,7 +377,7 @@ def save_plan(path: str | os.PathLike[str], plan: Plan, name: str, tables: Table
     data = plan_to_dict(plan, name, tables)
     # One home a line: such files are compared with one another.
     homes = ",".join(f"\n    {json.dumps(home)}" for home in data.pop("homes"))
-    head = json.dumps({**data, "boundaries": None}, indent=2).removesuffix("null\n}")
+    head = with_compact({**data, "boundaries": None}, "layout").removesuffix("null\n}")
     closing = "\n  ]" if homes else "]"
     write_text_atomically(
         path, f'{head}{json.dumps(data["boundaries"])},\n  "homes": [{homes}{closing}\n}}\n'

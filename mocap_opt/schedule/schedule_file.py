@@ -15,17 +15,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.schedule.plan_file import MAX_BYTES, VERSION, naming, plan_from_dict, plan_to_dict
+from mocap_opt.schedule.plan_layout import layout_in, with_compact
 from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.tables.cost_tables import Tables
 
-_KEYS = ("version", "kind", "instance", "fingerprint", "requests")
+_KEYS = ("version", "kind", "instance", "fingerprint", "layout", "requests")
 _ENTRY = ("request", "slot", "boundaries", "homes")
 
 
@@ -45,7 +47,14 @@ def schedule_to_dict(schedule: Schedule, name: str, fingerprint: str | None) -> 
         plan = plan_to_dict(request.plan, name, request.tables)
         cut = {key: plan[key] for key in ("boundaries", "homes")}
         entries.append({"request": request.number, "slot": request.slot, **cut})
-    head = {"version": VERSION, "kind": "sequence", "instance": name, "fingerprint": fingerprint}
+    head: dict[str, Any] = {
+        "version": VERSION,
+        "kind": "sequence",
+        "instance": name,
+        "fingerprint": fingerprint,
+    }
+    if (layout := schedule.requests[0].plan.layout) is not None:
+        head["layout"] = layout.to_dict()
     return {**head, "requests": entries}
 
 
@@ -114,6 +123,11 @@ def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Sc
         found = f"{len(entries)} entries" if isinstance(entries, list) else show(entries)
         problems.append(Problem("requests", found, f"a list with the {len(requests)} requests, each once"))
         raise InputError(capped(problems, "plan"))
+    layout = None
+    try:
+        layout = layout_in(data)
+    except InputError as error:
+        problems += error.problems
     scheduled: list[ScheduledRequest] = []
     for n, entry in enumerate(entries):
         try:
@@ -122,6 +136,8 @@ def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Sc
             problems += error.problems
     if problems:
         raise InputError(capped(problems, "plan"))
+    if layout is not None:
+        scheduled = [replace(each, plan=replace(each.plan, layout=layout)) for each in scheduled]
     return Schedule(tuple(scheduled))
 
 
@@ -182,5 +198,5 @@ def save_schedule(
     data = schedule_to_dict(schedule, name, fingerprint)
     key = "homes" if schedule.endless else "requests"
     lines = ",".join(f"\n    {json.dumps(entry)}" for entry in data.pop(key))
-    head = json.dumps(data, indent=2).removesuffix("\n}")
+    head = with_compact(data, "layout").removesuffix("\n}")
     write_text_atomically(path, f'{head},\n  "{key}": [{lines}\n  ]\n}}\n')

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 NOT_FOUND = "no feasible plan was found"
 """Why there is no plan where nothing more is known."""
 
+ONE_LAYOUT = "the bounds are those of the plan's layout: another layout may be better"
+"""What a given plan of an instance that leaves its pipeline open is judged against."""
+
 BoundsFound = tuple[Tables, list[Bound], Infeasibility | None]
 """Tables of the first request, bounds on what is minimised, and the proof that there is no plan."""
 
@@ -124,7 +127,7 @@ class Answerer(ABC):
         with memory_budget(asked.memory_budget_bytes):
             found = self.search(query)
         method = "joint" if asked.method == "auto" else asked.method
-        schedule = None if found.best is None else _stamped(found.best.schedule, self.instance.fingerprint)
+        schedule = None if found.best is None else _stamped(found.best.schedule, self.instance)
         return self._answer(found, schedule, query.deadline, method, asked)
 
     def evaluate(self, plan: Any, bounds: Sequence[Bound] | None = None) -> Solution:
@@ -151,7 +154,8 @@ class Answerer(ABC):
             notes=[
                 f"the plan was made for an instance with fingerprint {each}, not {own}"
                 for each in sorted(filter(None, made_for))
-            ],
+            ]
+            + ([ONE_LAYOUT] if self.instance.decided is not None else []),
         )
         answer = self._answer(found, schedule, deadline)
         return replace(answer, report=replace(answer.report, violations=broken))
@@ -279,11 +283,10 @@ class Answerer(ABC):
         return replace(report, **judged)
 
 
-def _stamped(schedule: Schedule, fingerprint: str) -> Schedule:
-    """The schedule with the instance's fingerprint in every plan."""
-    return replace(
-        schedule,
-        requests=tuple(
-            replace(each, plan=replace(each.plan, fingerprint=fingerprint)) for each in schedule.requests
-        ),
+def _stamped(schedule: Schedule, instance: Instance) -> Schedule:
+    """The schedule with the instance's fingerprint, and the layout it was decided to have, in every plan."""
+    own, layout = instance.fingerprint, instance.decided
+    requests = (
+        replace(each, plan=replace(each.plan, fingerprint=own, layout=layout)) for each in schedule.requests
     )
+    return replace(schedule, requests=tuple(requests))

@@ -15,6 +15,7 @@ from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.memory_budget import memory_budget
 from mocap_opt.schedule.inputs import as_instance
+from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.answerer import Answerer, BoundsFound
 from mocap_opt.solving.incumbent import Progress
@@ -159,7 +160,8 @@ def evaluate(
     instance : Instance or mapping
     plan : Plan, Schedule or mapping
         What the objective wants; a mapping is what a plan file holds.  May have been made for another
-        instance if the sizes fit; the notes then say so.
+        instance if the sizes fit; the notes then say so.  Where the instance leaves its pipeline open,
+        the plan holds the layout that it is judged in.
     tables : Tables, optional
         Of the only request of `instance`, if already built.
     bounds : sequence of Bound, optional
@@ -177,6 +179,7 @@ def evaluate(
     """
     instance = as_instance(instance)
     require_supported(instance, "evaluate")
+    instance = decided(instance, plan)
     if tables is None and isinstance(plan, Schedule):
         tables = plan.machine
     return answerer_of(instance, tables).evaluate(plan, bounds)

@@ -108,7 +108,8 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
     """
     layers = layout.layers[stage]
     batch, prefix = instance.workload.batch, instance.workload.cached_prefix
-    speed = len(layout.ranks[stage]) * exact(instance.wafer.die.flops) * exact(costs.efficiency)
+    degree = len(layout.ranks[stage])
+    speed = degree * exact(instance.wafer.die.flops) * costs.efficiency_at(degree)
     linear = linear_flops(instance.model, layers) * batch / speed
     pair = attention_flops(instance.model, layers) * batch / speed
     nothing = Fraction(0)

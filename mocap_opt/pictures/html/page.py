@@ -11,6 +11,7 @@ from typing import Any
 from bokeh.embed import components
 from bokeh.resources import Resources
 
+from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import objective_of
 from mocap_opt.instance.overrides import fields, plain
@@ -36,6 +37,7 @@ from mocap_opt.pictures.palette import (
 )
 from mocap_opt.replay.activity import Activity
 from mocap_opt.schedule.instance_summary import overview
+from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.solving.solution import Solution
 from mocap_opt.tables.layout import layout
 
@@ -78,10 +80,12 @@ def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> 
         One HTML document that needs nothing else: no network, no other file.
     """
     name, best = _best(answers)
+    whole, instance = instance, _laid_out(instance, answers)
     sections = overview(instance, best.report.boundaries)
     whose = "equal chunks, as many as the instance allows"
     if best.report.boundaries is not None:
         whose = f"the chunks of the best plan, {name}"
+    about_dies = " Dies a+b: a compute, b are memory only." if "degree" in sections["stages"][0] else ""
     scenes = make_scenes(answers)
     library, pictures = _pictures(instance, scenes) if scenes else ("", _nothing(answers))
     body = [
@@ -97,9 +101,9 @@ def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> 
         text.chunks_table(answers),
         "<h2>Stages</h2>",
         text.stages_table(sections["stages"], best.report.peak_memory_bytes),
-        f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}</p>',
+        f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}{about_dies}</p>',
         '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
-        text.pairs(fields(instance), "instance"),
+        text.pairs(fields(whole), "instance"),
         "</div><div><h2>Sizes</h2>",
         text.pairs(text.sizes(sections["sizes"]), "sizes"),
         "<h2>Settings</h2>",
@@ -111,6 +115,24 @@ def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> 
     ]
     title = escape(f"{instance.name} - mocap-opt")
     return PAGE.format(title=title, style=_resource("page.css"), library=library, body="\n".join(body))
+
+
+def _laid_out(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> Instance:
+    """The instance with the layout of the plans, if it leaves one open.
+
+    Raises
+    ------
+    InputError
+        If they have different layouts: one wafer and one set of memories is drawn.
+    """
+    if not instance.pipeline.free:
+        return instance
+    schedules = [answer.schedule for _, answer in answers if answer.schedule is not None]
+    if len({schedule.requests[0].plan.layout for schedule in schedules}) > 1:
+        raise InputError(
+            [Problem("PLAN", "plans of different layouts", "plans of one", "write one report each")]
+        )
+    return decided(instance, schedules[0]) if schedules else instance
 
 
 def _figures(name: str, best: Solution) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.overrides import plain
 from mocap_opt.pictures.palette import byte_unit, time_unit
+from mocap_opt.schedule.instance_summary import dies_text
 from mocap_opt.solving.solution import Solution
 from mocap_opt.units import format_chunks, format_percent, format_seconds
 
@@ -195,7 +196,7 @@ def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -
     headers = [("stage", True), ("dies", True), ("layers", True)]
     columns: list[list[Cell]] = [
         [("stage", str(row["stage"]), row["stage"]) for row in full],
-        [("dies", str(len(row["dies"])), len(row["dies"])) for row in full],
+        [("dies", dies_text(row), len(row["dies"])) for row in full],
         [("layers", str(row["layers"]), row["layers"]) for row in full],
     ]
     for name, key in STAGE_COLUMNS:

@@ -1,0 +1,111 @@
+"""Degrees an engine can run: what the dies of a stage beyond its degree add, and efficiency by degree."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toy_instances import preset, toy
+
+from mocap_opt.errors import InputError
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.layout import layout
+
+# Two heads: of three dies two compute.
+ODD = toy(pipeline={"dies_per_stage": 3, "degrees": "divide-heads"})
+
+
+def test_tables_by_hand():
+    # Boustrophedon: stage 0 on 0,0 0,1 0,2; stage 1 on 0,3 1,2 1,3.  The die 1,2 hangs on 1,3 alone.
+    assert layout(ODD).ranks == (((0, 0), (0, 1)), ((0, 3), (1, 3)))
+    tables = build_tables(ODD)
+    # Two layers on two dies of 0.5 FLOP/ns: 448 x + 16 x (x + 1).
+    assert tables.phi.tolist() == [[0, 2112, 4736, 6240]] * 2
+    # Overhead 20; four all-reduces of 8 bytes a token: 4 x 2 x 10 + 4 x 8 l.
+    assert tables.length_cost[0, 0].tolist() == [100, 228, 356, 484]
+    assert tables.port_rate.tolist() == [2, 2]
+    # One KV head, a copy on each of the two: 2 layers x 2 x 2 x 2 x 2 bytes = 32 a token.
+    assert tables.page_bytes.tolist() == [64, 64]
+    assert tables.working_bytes.tolist() == [64, 64]
+    # All three dies hold memory and a staging buffer.
+    assert tables.capacity.tolist() == [3 * 10**6] * 2
+    assert tables.staging.tolist() == [300, 300]
+    # 0,0 > 0,3 and 0,1 > 1,3, half each.
+    carried = dict(
+        zip(tables.links, (tables.share[:, 0, 1] / tables.share_denominator).tolist(), strict=True)
+    )
+    assert {link: part for link, part in carried.items() if part} == {
+        "0,0>0,1": 0.5,
+        "0,1>0,2": 1.0,
+        "0,2>0,3": 1.0,
+        "0,3>1,3": 0.5,
+    }
+
+
+@pytest.mark.parametrize(("dies", "degrees"), [(3, "divide-heads"), (4, [1, 2]), (4, [1, 3]), (3, "any")])
+def test_dies_beyond_the_degree_are_memory_and_nothing_else(dies, degrees):
+    """A second reading: the ranks alone, as a pipeline of their own, on dies with more memory."""
+    instance = toy(pipeline={"dies_per_stage": dies, "degrees": degrees})
+    computing = layout(instance).ranks
+    fewer = [
+        d
+        for d in range(1, dies + 1)
+        if degrees == "any" or (2 % d == 0 if degrees == "divide-heads" else d in degrees)
+    ]
+    assert [len(ranks) for ranks in computing] == [fewer[-1]] * 2
+    alone = toy(pipeline={"dies_per_stage": len(computing[0]), "placement": computing})
+    found, known = build_tables(instance), build_tables(alone)
+    for field in dataclasses.fields(found):
+        value, other = getattr(found, field.name), getattr(known, field.name)
+        if field.name in ("capacity", "staging"):
+            assert (value * len(computing[0])).tolist() == (other * dies).tolist()
+        elif isinstance(value, np.ndarray):
+            assert np.array_equal(value, other), field.name
+        else:
+            assert value == other, field.name
+
+
+def test_degree_is_the_largest_that_fits():
+    pipeline = preset("gpt3-175b", "watos-c3", 8, 7, pipeline={"degrees": "divide-heads"}).pipeline
+    for dies in range(1, 57):
+        divisors = [degree for degree in range(1, dies + 1) if 96 // degree * degree == 96]
+        assert pipeline.degree(dies, 96) == divisors[-1]
+    listed = pipeline.model_copy(update={"degrees": (8, 2)})
+    assert [listed.degree(dies, 96) for dies in (1, 2, 7, 8, 30)] == [0, 2, 2, 8, 8]
+
+
+def test_stages_without_any_degree_are_refused():
+    with pytest.raises(
+        InputError, match=r"pipeline.dies_per_stage: expected enough for one of pipeline.degr"
+    ):
+        toy(pipeline={"degrees": [2, 4]})
+
+
+def test_one_efficiency_equals_a_table_of_it():
+    one, table = (
+        toy(pipeline={"dies_per_stage": 3}, costs={"efficiency": given})
+        for given in (0.41, {"1": 0.41, "8": 0.41})
+    )
+    for field in dataclasses.fields(build_tables(one)):
+        assert np.array_equal(
+            getattr(build_tables(one), field.name), getattr(build_tables(table), field.name)
+        )
+
+
+def test_efficiency_between_entries_is_linear_in_the_logarithm():
+    costs = toy(costs={"efficiency": {"8": 0.4, "2": 0.6}}).costs
+    found = [float(costs.efficiency_at(degree)) for degree in (1, 2, 4, 8, 16)]
+    assert found == [0.6, 0.6, 0.5, 0.4, 0.4]
+    # log2(3 / 2) / log2(8 / 2) = 0.2924812504 of the way down.
+    assert float(costs.efficiency_at(3)) == 0.54150375
+    slow = toy(pipeline={"dies_per_stage": 2}, costs={"efficiency": {"1": 0.5, "2": 0.25}})
+    assert build_tables(slow).phi.tolist() == build_tables(toy()).phi.tolist()
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"0": 0.5}, {"two": 0.5}, {"1": 1.5}, {"1": "0.5"}, {"1.5": 0.5}, [0.5]]
+)
+def test_efficiencies_that_are_refused(given):
+    with pytest.raises(InputError, match=r"costs.efficiency: expected"):
+        toy(costs={"efficiency": given})
