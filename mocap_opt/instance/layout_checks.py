@@ -9,7 +9,8 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.checks import across
 from mocap_opt.instance.pipeline import Pipeline, StageLayout
 from mocap_opt.messages import show
-from mocap_opt.wafer.placement import balanced_layers, check_connected, place_on_snake
+from mocap_opt.wafer.path import PLACEMENTS
+from mocap_opt.wafer.placement import balanced_layers, check_connected
 from mocap_opt.wafer.topology import build_topology
 
 if TYPE_CHECKING:
@@ -80,14 +81,15 @@ def _not_among(pipeline: Pipeline, choice: StageLayout) -> Iterator[Problem]:
 
 
 def _not_as_ruled(instance: Instance, choice: StageLayout) -> Iterator[Problem]:
-    """Require stages of one piece each, and in boustrophedon order where the pipeline says so."""
+    """Require stages of one piece each, and in the places of the rule that the pipeline names."""
     topology = build_topology(instance.wafer)
     try:
         check_connected(topology, choice.dies)
-        if instance.pipeline.placement == "boustrophedon":
-            placed = place_on_snake(topology, [len(stage) for stage in choice.dies])
+        rule = instance.pipeline.placement
+        if isinstance(rule, str) and rule in PLACEMENTS:
+            placed = PLACEMENTS[rule](topology, [len(stage) for stage in choice.dies])
             if choice.dies != placed:
-                expected = 'the dies of pipeline.placement "boustrophedon"'
+                expected = f"the dies of pipeline.placement {show(rule)}"
                 yield Problem("layout.dies", "other dies", expected, 'write pipeline.placement "auto"')
     except InputError as error:
         yield from map(_in_layout, error.problems)

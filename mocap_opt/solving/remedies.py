@@ -113,7 +113,7 @@ def _changes(instance: Instance) -> Iterator[tuple[str, str]]:
             yield f"KV cache in {name}", f"precision.kv={size:g}"
             break
     pipeline, wafer = instance.pipeline, instance.wafer
-    if isinstance(pipeline.dies_per_stage, int) and pipeline.placement == "boustrophedon":
+    if isinstance(pipeline.dies_per_stage, int) and isinstance(pipeline.placement, str):
         width = wafer.living_dies // pipeline.count
         if width > pipeline.dies_per_stage:
             yield f"{width} dies per stage", f"pipeline.dies_per_stage={width}"

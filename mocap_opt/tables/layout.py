@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mocap_opt.errors import InputError, Problem
-from mocap_opt.wafer.placement import balanced_layers, check_connected, place_on_snake, ranks
+from mocap_opt.wafer.path import PLACEMENTS
+from mocap_opt.wafer.placement import balanced_layers, check_connected, ranks
 from mocap_opt.wafer.routing import Shares, link_shares
 from mocap_opt.wafer.topology import Die, Topology, build_topology
 
@@ -86,7 +86,4 @@ def _placed(topology: Topology, pipeline: Pipeline) -> tuple[tuple[Die, ...], ..
     """Dies of each stage."""
     if isinstance(pipeline.placement, tuple):
         return pipeline.placement
-    if pipeline.placement == "path":
-        remedy = 'write "boustrophedon", or list the dies of each stage'
-        raise InputError([Problem("pipeline.placement", '"path"', "a placement that is known here", remedy)])
-    return place_on_snake(topology, pipeline.dies)
+    return PLACEMENTS[pipeline.placement](topology, pipeline.dies)

@@ -7,14 +7,14 @@ change the colour, so where dead dies leave the colours unequal by more than one
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
 from mocap_opt.errors import InputError, Problem, SolverUnavailableError
 from mocap_opt.stopping import signals_wait
-from mocap_opt.wafer.placement import snake
+from mocap_opt.wafer.placement import place_on_snake, snake
 from mocap_opt.wafer.topology import Die, Topology
 
 EFFORT = 2.0
@@ -104,6 +104,13 @@ def runs_along(path: Sequence[Die], sizes: Sequence[int]) -> tuple[tuple[Die, ..
     """
     left = iter(path)
     return tuple(tuple(sorted(next(left) for _ in range(size))) for size in sizes)
+
+
+PLACEMENTS: Mapping[str, Callable[[Topology, Sequence[int]], tuple[tuple[Die, ...], ...]]] = {
+    "boustrophedon": place_on_snake,
+    "path": place_on_path,
+}
+"""Rules that lay stages of given sizes out, by their names in ``pipeline.placement``."""
 
 
 def _longest_run(topology: Topology, path: Sequence[Die]) -> tuple[Die, ...]:

@@ -125,7 +125,7 @@ def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     pipeline, wafer = instance.pipeline, instance.wafer
     by_hand = {
         "pipeline.layers": pipeline.layers != "balanced",
-        "pipeline.placement": pipeline.placement != "boustrophedon",
+        "pipeline.placement": not isinstance(pipeline.placement, str),
         "costs.kind": instance.costs.kind != "roofline",
     }
     problems = [
@@ -334,4 +334,4 @@ def _only_too_large(pipeline: Any) -> bool:
         read = Pipeline.model_validate({"stages": 1, **pipeline})
     except (ValidationError, InputError):
         return False
-    return read.layers == "balanced" and read.placement == "boustrophedon"
+    return read.layers == "balanced" and isinstance(read.placement, str)
