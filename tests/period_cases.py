@@ -16,6 +16,7 @@ from mocap_opt.homes.greedy import home_orders
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import smallest_interval
+from mocap_opt.search.period_homes import InOrder
 from mocap_opt.search.period_local_search import improve
 from mocap_opt.tables.cost_tables import Tables
 
@@ -64,7 +65,7 @@ def _adversaries() -> Iterator[tuple[Tables, Schedule]]:
             periodic = smallest_interval(tables, plan)
             if periodic is not None:
                 if turn == 3 and number % 2:
-                    periodic, _ = improve(tables, periodic, home_orders(tables)[0], rng=rng)
+                    periodic, _ = improve(tables, periodic, InOrder(home_orders(tables)[0]), rng=rng)
                 yield tables, periodic
 
 

@@ -13,16 +13,18 @@ from random_tables import with_unlimited_rates
 
 from mocap_opt.bounds import Scope
 from mocap_opt.bounds.period import period_bounds
+from mocap_opt.flow_shop.chunk_times import chunk_times
 from mocap_opt.formulations.presolve import slot_range
-from mocap_opt.homes.cyclic_distance import schedule_within_distance
+from mocap_opt.homes.cyclic_reach import schedule_within_reach
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.replay.steady_state import run_steady
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations
+from mocap_opt.search.period_homes import WithinReach, harmless_homes, housed
 from mocap_opt.search.period_local_search import improve, perturb
-from mocap_opt.search.period_pricing import steady_period
-from mocap_opt.search.period_starts import starts, starts_within_distance
+from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
+from mocap_opt.search.period_starts import starts, starts_within_reach
 from mocap_opt.solving.period_search import PeriodSearch, best_period
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
@@ -52,21 +54,50 @@ def test_homes_placed_in_a_cycle_fit() -> None:
         assert schedule_violations(found) == []
 
 
-def test_homes_within_a_distance_keep_to_it() -> None:
+def test_homes_within_reach_keep_to_it() -> None:
     tables = make_tables(
         stages=4, tokens=8, max_chunks=4, token_bytes=1, capacity=[5, 5, 20, 20], queue_depth=1
     )
     indices = np.array([0, 2, 4, 6, 8])
+    before = np.arange(4)[:, None] - np.arange(4)
+
+    def found(reach: np.ndarray) -> Schedule | None:
+        return schedule_within_reach(tables, indices, 4, np.repeat(reach[:, None], 4, axis=1))
+
     # Memories 0 and 1 are short of three pages each.
-    assert schedule_within_distance(tables, indices, 4, 3, 0) is None
-    found = schedule_within_distance(tables, indices, 4, 0, 2)
-    assert found is not None
-    assert schedule_violations(found) == []
-    assert {home.memory - home.stage for home in found.plan.homes} <= {1, 2}
-    assert sum(home.pages for home in found.plan.homes) == 6
-    for periodic in starts_within_distance(tables, [found]):
+    assert found(before >= 0) is None
+    near = found((before <= 0) & (before >= -2))
+    assert near is not None
+    assert schedule_violations(near) == []
+    assert {home.memory - home.stage for home in near.plan.homes} <= {1, 2}
+    assert sum(home.pages for home in near.plan.homes) == 6
+    reached = [periodic for periodic, _ in starts_within_reach(tables, [near])]
+    assert reached
+    for periodic in reached:
         assert schedule_violations(periodic) == []
-        assert periodic.plan.boundaries == found.plan.boundaries
+        assert periodic.plan.boundaries == near.plan.boundaries
+
+
+def test_no_harmless_homes_make_a_chunk_wait() -> None:
+    rng = np.random.default_rng(17)
+    away = 0
+    for number in range(12):
+        tables = tight(rng, number)
+        indices = np.array([0, *sorted(rng.choice(np.arange(1, 24), 7, replace=False).tolist()), 24])
+        for back in range(3):
+            slots = 8 + number % 2
+            reach = harmless_homes(tables, indices, slots, back)
+            work, send = (each[None] for each in chunk_times(tables, indices))
+            base = steady_periods(tables, work, send, Residence.within(4, 8, back), slots)
+            # All of them at once, and a few at a time.
+            for part in (1.0, 0.5, 0.2):
+                brings = reach & (rng.random(reach.shape) < part)
+                residence = Residence(brings, brings.any(axis=1))
+                away += int(brings.sum())
+                assert steady_periods(tables, work, send, residence, slots) <= base
+            found = housed(tables, indices, slots, WithinReach(back))
+            assert found is None or schedule_violations(found) == []
+    assert away >= 500
 
 
 def test_the_estimate_is_the_replay_where_nothing_contends() -> None:
@@ -129,14 +160,16 @@ def test_local_search_never_worsens_and_keeps_to_the_memory_rows() -> None:
     better = away = 0
     for number in range(6):
         tables = tight(rng, number)
-        for periodic, order in list(starts(tables))[:8]:
+        known = [periodic for periodic, _ in starts(tables)]
+        reached = list(starts_within_reach(tables, known))[:2]
+        for periodic, rule in [*list(starts(tables))[:8], *reached]:
             before = steady_period(tables, periodic.plan, periodic.slots)
-            found, estimate = improve(tables, periodic, order, rng=rng)
+            found, estimate = improve(tables, periodic, rule, rng=rng)
             assert schedule_violations(found) == []
             assert estimate == steady_period(tables, found.plan, found.slots) <= before
             better += estimate < before
             away += bool(found.plan.homes)
-            perturbed = perturb(tables, found, order, rng)
+            perturbed = perturb(tables, found, rule, rng)
             assert perturbed is None or schedule_violations(perturbed[0]) == []
     assert better >= 5
     assert away >= 5

@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
+from mocap_opt.homes.greedy import pooled_fit
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.boundary_moves import count_moves, shift_moves
+from mocap_opt.search.period_homes import HomeRule, InOrder, assumed_residence, housed, varied
 from mocap_opt.search.period_pricing import Residence, steady_period, steady_periods
 from mocap_opt.tables.cost_tables import Tables
 
 BATCH = 250_000
 """Moves x stages x chunks priced at once."""
 
-PLACED = 24
-"""Moves that get homes before the search gives up on a neighbourhood."""
+PLACED, PROGRAMS = 24, 6
+"""Moves that get homes before the search gives up on a neighbourhood: greedy ones, by linear programs."""
 
 PERTURBED = 3
 """Boundaries that a perturbation of strength 1 moves at most; each moves by as many grid steps at most."""
@@ -32,7 +33,7 @@ PERTURBED = 3
 def improve(
     tables: Tables,
     periodic: Schedule,
-    order: IntArray,
+    rule: HomeRule,
     *,
     rng: np.random.Generator,
     asked_to_stop: Callable[[], bool] = lambda: False,
@@ -44,8 +45,8 @@ def improve(
     tables : Tables
     periodic : Schedule
         Feasible.  Idle slots are kept.
-    order : int64[stage, memory]
-        In which order memories are asked for room, see `mocap_opt.homes.greedy.cyclic_homes`.
+    rule : HomeRule
+        Finds the homes of neighbours.
     rng : numpy.random.Generator
         For sampling moves where there are too many.
     asked_to_stop : callable
@@ -60,7 +61,7 @@ def improve(
     """
     best, value = periodic, steady_period(tables, periodic.plan, periodic.slots)
     while not asked_to_stop():
-        step = _better(tables, best, value, order, rng, asked_to_stop)
+        step = _better(tables, best, value, rule, rng, asked_to_stop)
         if step is None:
             break
         best, value = step
@@ -68,16 +69,16 @@ def improve(
 
 
 def perturb(
-    tables: Tables, periodic: Schedule, order: IntArray, rng: np.random.Generator, strength: int = 1
-) -> tuple[Schedule, IntArray] | None:
-    """Perturb a plan: move a few boundaries at random, sometimes change the interval or the order of homes.
+    tables: Tables, periodic: Schedule, rule: HomeRule, rng: np.random.Generator, strength: int = 1
+) -> tuple[Schedule, HomeRule] | None:
+    """Perturb a plan: move a few boundaries at random, sometimes change the interval or the rule of homes.
 
     Parameters
     ----------
     tables : Tables
     periodic : Schedule
         Feasible.
-    order : int64[stage, memory]
+    rule : HomeRule
         As for `improve`.
     rng : numpy.random.Generator
     strength : int
@@ -86,52 +87,44 @@ def perturb(
     Returns
     -------
     periodic : Schedule
-    order : int64[stage, memory]
+    rule : HomeRule
         None instead of both if the result finds no homes.
     """
     indices = periodic.plan.grid_indices(tables).copy()
     chunks, slots = indices.size - 1, periodic.slots
-    draw = rng.random()
-    if draw < 0.1:
-        orders = home_orders(tables)
-        order = orders[int(rng.integers(len(orders)))]
-    elif draw < 0.4:
-        order = order.copy()
-        order[int(rng.integers(tables.stages))] = rng.permutation(tables.stages)
-    elif draw < 0.5:
+    rule = varied(tables, rule, rng)
+    if rng.random() < 0.1:
         slots = int(np.clip(slots + rng.integers(-1, 2), chunks, chunks + tables.stages - 1))
     if chunks > 1:
         count = int(rng.integers(1, strength * PERTURBED + 1))
         most = max(1, min(PERTURBED, tables.steps // (4 * chunks)))
         np.add.at(indices, rng.integers(1, chunks, count), rng.integers(-most, most + 1, count))
-    found = periodic_schedule(tables, indices, slots, order)
-    return None if found is None else (found, order)
+    found = housed(tables, indices, slots, rule)
+    return None if found is None else (found, rule)
 
 
 def _better(
     tables: Tables,
     best: Schedule,
     value: float,
-    order: IntArray,
+    rule: HomeRule,
     rng: np.random.Generator,
     asked_to_stop: Callable[[], bool],
 ) -> tuple[Schedule, float] | None:
     """The first neighbour, in the order of the screened prices, with a better estimate."""
     indices = best.plan.grid_indices(tables)
-    residence = Residence.of(tables, indices, best.plan.remote_pages(tables))
     promising: list[tuple[float, IntArray]] = []
     for some in (shift_moves(tables, indices, rng), *count_moves(tables, indices)):
         moves = some.boundaries
         slots = best.idle + moves.shape[1] - 1
         moves = moves[pooled_fit(tables, moves, slots)] if moves.size else moves
-        same = moves.shape[1] == indices.size
-        prices = screen(tables, moves, residence if same else None, slots)
+        prices = screen(tables, moves, assumed_residence(tables, best, moves.shape[1] - 1, rule), slots)
         promising += [(float(prices[m]), moves[m]) for m in np.flatnonzero(prices < value)]
     promising.sort(key=lambda priced: priced[0])
-    for _, moved in promising[:PLACED]:
+    for _, moved in promising[: PLACED if isinstance(rule, InOrder) else PROGRAMS]:
         if asked_to_stop():
             return None
-        found = periodic_schedule(tables, moved, best.idle + moved.size - 1, order)
+        found = housed(tables, moved, best.idle + moved.size - 1, rule)
         if found is None:
             continue
         estimate = steady_period(tables, found.plan, found.slots)

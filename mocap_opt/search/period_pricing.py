@@ -57,6 +57,19 @@ class Residence:
         brings[own, 0, own] |= tables.prefix_bytes > 0
         return cls(brings, np.asarray(brings.any(axis=1)))
 
+    @classmethod
+    def within(cls, stages: int, chunks: int, back: int) -> Residence:
+        """Every stage's memory holds its own KV and that of the stages after it, up to a distance.
+
+        Parameters
+        ----------
+        stages, chunks : int
+        back : int
+            Stages by which KV lives before its stage at most.
+        """
+        before = np.arange(stages)[:, None] - np.arange(stages)[None, :]
+        return cls(np.repeat((before == 0)[:, None], chunks, axis=1), (before >= 0) & (before <= back))
+
 
 def steady_periods(
     tables: Tables, work: IntArray, send: IntArray, residence: Residence, slots: int
@@ -77,6 +90,25 @@ def steady_periods(
     -------
     float64[plan], ticks
     """
+    starts = steady_starts(tables, work, send, residence, slots)
+    ends = starts[-1, :, -1] + work[:, -1, -1]
+    half = ends.shape[0] // 2
+    return np.asarray((ends[-1] - ends[half - 1]) / (ends.shape[0] - half))
+
+
+def steady_starts(
+    tables: Tables, work: IntArray, send: IntArray, residence: Residence, slots: int
+) -> IntArray:
+    """Starts of all chunks of the requests that `steady_periods` runs, int64[stage, request, chunk, plan].
+
+    Parameters
+    ----------
+    tables : Tables
+    work, send : int64[plan, stage, chunk], ticks
+    residence : Residence
+    slots : int
+        W, at least the chunks.
+    """
     plans, stages, chunks = work.shape
     depth = tables.queue_depth or chunks
     count = SETTLING + 2 * -(-2 * stages // chunks)
@@ -88,7 +120,6 @@ def steady_periods(
     # Column 0 is a start at time 0, for chunks that no queue holds back.
     start = np.zeros((stages + 1, count * chunks + 1, plans), dtype=np.int64)
     freed = np.zeros((stages, plans), dtype=np.int64)
-    ends = np.zeros((count, plans), dtype=np.int64)
     for stage, chunk, number, ahead, leaving in _timetable(stages, chunks, slots, count, depth):
         begin = np.maximum(done[stage + 1], done[stage] + sent[stage, chunk])
         if brings is not None:
@@ -103,26 +134,23 @@ def steady_periods(
                 np.maximum(begin[at], start[stage[at] + 1, ahead[at]], out=begin[at])
                 start[stage[at], number[at] + 1] = begin[at]
         done[stage + 1] = begin + takes[stage, chunk]
-        for i, request in leaving:
+        for i in leaving:
             freed[holds[i]] = np.maximum(freed[holds[i]], done[i + 1])
-            if i == stages - 1:
-                ends[request] = done[stages]
-    half = count // 2
-    return np.asarray((ends[-1] - ends[half - 1]) / (count - half))
+    return start[:-1, 1:].reshape(stages, count, chunks, plans)
 
 
 @lru_cache(maxsize=64)
 def _timetable(
     stages: int, chunks: int, slots: int, count: int, depth: int
-) -> tuple[tuple[IntArray, IntArray, IntArray, IntArray, tuple[tuple[int, int], ...]], ...]:
+) -> tuple[tuple[IntArray, IntArray, IntArray, IntArray, tuple[int, ...]], ...]:
     """What runs in every slot of so many requests, and what a full queue makes it wait for.
 
     Returns
     -------
     stage, chunk, number, ahead : int64[running]
         Chunks are numbered over all requests; the next stage has to start chunk number `ahead` - 1 first.
-    leaving : tuple of (stage, request)
-        Whose last chunk runs.
+    leaving : tuple of int
+        Stages that work on a request's last chunk.
     """
     found = []
     for t in range((count - 1) * slots + chunks + stages - 1):
@@ -136,7 +164,7 @@ def _timetable(
         stage, request, chunk = (np.array(axis) for axis in zip(*active, strict=True))
         number = request * chunks + chunk
         ahead = np.where(stage + 1 < stages, np.maximum(number - depth + 1, 0), 0)
-        leaving = tuple((i, r) for i, r, j in active if j == chunks - 1)
+        leaving = tuple(i for i, _, j in active if j == chunks - 1)
         found.append((stage, chunk, number, ahead, leaving))
     return tuple(found)
 

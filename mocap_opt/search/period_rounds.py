@@ -8,15 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
-from mocap_opt.arrays import IntArray
 from mocap_opt.replay.evaluation import Assessment
+from mocap_opt.replay.steady_state import EventPeriod
 from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.search.period_homes import HomeRule, WithinReach, housed
 from mocap_opt.search.period_local_search import improve, perturb
 from mocap_opt.search.rounds import run_rounds
 from mocap_opt.tables.cost_tables import Tables
 
-Start = tuple[float, Schedule, IntArray]
-"""The estimate of a plan, the plan, and the order of homes it was made with."""
+Start = tuple[float, Schedule, HomeRule]
+"""The estimate of a plan, the plan, and the rule its homes were made with."""
 
 IMPROVED = 16
 """Starts that a round improves by local search."""
@@ -32,6 +33,10 @@ REMEMBERED = 10_000
 
 NEAR = Fraction(101, 100)
 """Plans estimated below so many times the best period are replayed: the estimate leaves out contention."""
+
+
+VARIANTS = 4
+"""Other homes tried where requests come ever closer to a period but never repeat."""
 
 
 class Judge(Protocol):
@@ -73,8 +78,8 @@ class Rounds:
         self._search, self._rng = search, np.random.default_rng(seed)
         first: dict[tuple[int, bytes], Start] = {}
         for start in starts:
-            first.setdefault((start[1].plan.chunks, start[2].tobytes()), start)
-        # The best of every count and order come first, the others after them.
+            first.setdefault((start[1].plan.chunks, start[2].key), start)
+        # The best of every count and rule come first, the others after them.
         leading = set(map(id, first.values()))
         self._waiting = [*first.values(), *(start for start in starts if id(start) not in leading)]
         self._kept: list[Start] = []
@@ -124,7 +129,7 @@ class Rounds:
 
         Perturbations of a small plan come back to the same starts, whose results are remembered.
         """
-        search, key = self._search, (start[1], start[2].tobytes())
+        search, key = self._search, (start[1], start[2].key)
         reached = self._reached.get(key)
         if reached is None:
             found, estimate = improve(
@@ -136,8 +141,21 @@ class Rounds:
                     self._reached.clear()
                 self._reached[key] = reached
         if reached[0] < NEAR * self._period():
-            search.judge(reached[1], "local search")
+            self._judge(reached)
         return reached
+
+    def _judge(self, reached: Start) -> None:
+        """Replay a plan; if it is not proved to repeat, and may be better, with other homes too."""
+        search, rule = self._search, reached[2]
+        indices, slots = reached[1].plan.grid_indices(search.tables), reached[1].slots
+        found: Schedule | None = reached[1]
+        for _ in range(VARIANTS):
+            event = None if found is None else search.judge(found, "local search").event
+            if not isinstance(event, EventPeriod) or event.steady or event.estimate >= self._period():
+                return
+            if not isinstance(rule, WithinReach) or search.done():
+                return
+            found = housed(search.tables, indices, slots, rule, self._rng)
 
 
 def _estimate(start: Start) -> float:

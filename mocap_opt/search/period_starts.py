@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import chain, product
+from itertools import chain
 
 import numpy as np
 
@@ -14,25 +14,24 @@ from mocap_opt.baselines.uniform import uniform_any_count
 from mocap_opt.chunking.bottleneck_partition import min_max_partition
 from mocap_opt.chunking.longest_chunk_time import BottleneckTimes
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
-from mocap_opt.homes.cyclic_distance import schedule_within_distance
 from mocap_opt.homes.greedy import home_orders, periodic_schedule, pooled_fit
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import schedule_violations, smallest_interval
+from mocap_opt.search.period_homes import HomeRule, InOrder, WithinReach, housed
+from mocap_opt.search.period_local_search import screen
+from mocap_opt.search.period_pricing import Residence
 from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
 CAPS = (1.3, 1.6, 1.1, 2.0, 1.0, 1.45, 1.2, 1.8, 2.5, 3.0)
 """Longest chunk of a start, times that of equal chunks; in the order in which they are tried."""
 
-NEAR_BOUNDARIES = 8
-"""Starts whose homes are sought within distances."""
+FARTHEST_BACK = 3
+"""Stages by which homes that make no one wait otherwise lie before their stage at most."""
 
-NEAR_BACK = 3
-"""Stages by which such homes lie before their stage at most."""
-
-NEAR_ONWARD = 6
-"""Stages by which such homes lie after their stage at most."""
+WITHIN_REACH = 12
+"""Starts with such homes."""
 
 MOST_COUNTS = 32
 """Counts of chunks that starts are made for; more are sampled evenly in their logarithm."""
@@ -119,8 +118,8 @@ def _even_times(tables: Tables, asked_to_stop: AskedToStop) -> Iterator[IntArray
 
 def starts(
     tables: Tables, plans: Sequence[Plan] = (), asked_to_stop: AskedToStop = never
-) -> Iterator[tuple[Schedule, IntArray]]:
-    """Periodic plans to start from, each with the order in which its homes were found.
+) -> Iterator[tuple[Schedule, HomeRule]]:
+    """Periodic plans to start from, each with the rule by which its homes were found.
 
     Every boundaries of `starting_boundaries` with every order of `home_orders`, each at the least W at
     which homes are found.
@@ -136,8 +135,7 @@ def starts(
     Yields
     ------
     periodic : Schedule
-    order : int64[stage, memory]
-        In which order memories are asked for room.
+    rule : HomeRule
     """
     orders = home_orders(tables)
     for indices in starting_boundaries(tables, plans, asked_to_stop):
@@ -149,41 +147,52 @@ def starts(
             tried = (periodic_schedule(tables, indices, slots, order) for slots in spacings)
             periodic = next((found for found in tried if found is not None), None)
             if periodic is not None:
-                yield periodic, order
+                yield periodic, InOrder(order)
             if periodic is None or not periodic.plan.homes:
                 break
 
 
-def starts_within_distance(
+def starts_within_reach(
     tables: Tables, known: Sequence[Schedule], asked_to_stop: AskedToStop = never
-) -> Iterator[Schedule]:
-    """Known plans with homes of their own, for every distance back and onward along the pipeline.
+) -> Iterator[tuple[Schedule, HomeRule]]:
+    """Known plans' boundaries with homes that make no one wait longer than a distance back does.
+
+    All boundaries are priced with every distance first; homes are sought in the order of these prices.
 
     Parameters
     ----------
     tables : Tables
     known : sequence of Schedule
-        Best first; of those with the same boundaries and interval only one is tried.
+        Those without homes away have no need of others.
     asked_to_stop : callable
-        Checked before every distance.
+        Checked before homes are sought.
 
     Yields
     ------
-    Schedule
+    periodic : Schedule
         Feasible.
+    rule : HomeRule
     """
-    seen: set[tuple[tuple[int, ...], int]] = set()
+    unlike: dict[int, dict[bytes, IntArray]] = {}
     for periodic in known:
-        key = periodic.plan.boundaries, periodic.slots
-        if key in seen or not periodic.plan.homes:
-            continue
-        seen.add(key)
-        if len(seen) > NEAR_BOUNDARIES:
+        if periodic.plan.homes:
+            indices = periodic.plan.grid_indices(tables)
+            unlike.setdefault(indices.size - 1, {})[indices.tobytes()] = indices
+    priced: list[tuple[float, int, IntArray]] = []
+    for chunks, same in unlike.items():
+        moves = np.array(list(same.values()))
+        moves = moves[pooled_fit(tables, moves, chunks)]
+        for back in range(min(FARTHEST_BACK, tables.stages - 1) + 1) if moves.size else ():
+            prices = screen(tables, moves, Residence.within(tables.stages, chunks, back), chunks)
+            priced += [(price, back, cut) for price, cut in zip(prices.tolist(), moves, strict=True)]
+    found: set[bytes] = set()
+    for _, back, indices in sorted(priced, key=lambda each: each[:2]):
+        if len(found) == WITHIN_REACH or asked_to_stop():
             return
-        indices = periodic.plan.grid_indices(tables)
-        for back, onward in product(range(NEAR_BACK + 1), range(NEAR_ONWARD + 1)):
-            if asked_to_stop():
-                return
-            found = schedule_within_distance(tables, indices, periodic.slots, back, onward)
-            if found is not None:
-                yield found
+        if indices.tobytes() in found:
+            continue
+        rule = WithinReach(back)
+        near = housed(tables, indices, indices.size - 1, rule)
+        if near is not None:
+            found.add(indices.tobytes())
+            yield near, rule

@@ -19,9 +19,10 @@ from mocap_opt.replay.lockstep import run_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import smallest_interval
+from mocap_opt.search.period_homes import HomeRule, InOrder
 from mocap_opt.search.period_pricing import steady_period
 from mocap_opt.search.period_rounds import Rounds, Start
-from mocap_opt.search.period_starts import periodic_plan_of_method, starts, starts_within_distance
+from mocap_opt.search.period_starts import periodic_plan_of_method, starts, starts_within_reach
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import plan_alone
@@ -48,8 +49,8 @@ BOUNDING = 0.4
 STARTING = 0.4
 """Part of the time left that making starts may take."""
 
-DISTANCES = 0.2
-"""Part of the time left that homes within distances along the pipeline may take."""
+REACHING = 0.2
+"""Part of the time left that starts with homes that make no one wait may take."""
 
 PROGRAM_SIZE = 600
 """Stages x positions x grid steps up to which the lockstep program is solved for every W."""
@@ -158,16 +159,16 @@ class PeriodSearch(ScheduleSearch):
         """
         known = [found.schedule for found in self.judged]
         # Known plans keep their homes; their chunks get homes in the cycle as well.
-        order = home_orders(self.tables)[0]
-        made = ((periodic, order) for periodic in known)
+        nearest: HomeRule = InOrder(home_orders(self.tables)[0])
+        made = ((periodic, nearest) for periodic in known)
         chunks = [*(periodic.plan for periodic in known), *plans]
-        for periodic, asked in chain(made, starts(self.tables, chunks, self.deadline.share(STARTING))):
+        for periodic, rule in chain(made, starts(self.tables, chunks, self.deadline.share(STARTING))):
             estimate = steady_period(self.tables, periodic.plan, periodic.slots)
-            self._starts.append((estimate, periodic, asked))
-        self._starts.sort(key=lambda start: start[0])
+            self._starts.append((estimate, periodic, rule))
         found = [periodic for _, periodic, _ in self._starts]
-        for periodic in starts_within_distance(self.tables, found, self.deadline.share(DISTANCES)):
-            self._starts.append((steady_period(self.tables, periodic.plan, periodic.slots), periodic, order))
+        for periodic, rule in starts_within_reach(self.tables, found, self.deadline.share(REACHING)):
+            estimate = steady_period(self.tables, periodic.plan, periodic.slots)
+            self._starts.append((estimate, periodic, rule))
         self._starts.sort(key=lambda start: start[0])
         found = [periodic for _, periodic, _ in self._starts]
         lockstep = sorted(found, key=lambda p: run_lockstep(p).period)

@@ -33,11 +33,18 @@ WHOLE_GAP = 0.05
 FARTHER = 0.02
 """What a page costs more for each stage farther away."""
 
+DRAWN = 0.5
+"""What a page costs more at most where that is drawn."""
 
-def schedule_within_distance(
-    tables: Tables, indices: IntArray, slots: int, back: int, onward: int
+
+def schedule_within_reach(
+    tables: Tables,
+    indices: IntArray,
+    slots: int,
+    reach: npt.NDArray[np.bool_],
+    rng: np.random.Generator | None = None,
 ) -> Schedule | None:
-    """Boundaries with as few pages as possible away from home, none beyond a distance.
+    """Boundaries with as few pages as possible away from home, none where it may not live.
 
     Parameters
     ----------
@@ -46,8 +53,10 @@ def schedule_within_distance(
         Grid indices.
     slots : int
         W, at least the chunks.
-    back, onward : int
-        How many stages before, and after, a stage its KV may live at most.
+    reach : bool[stage, chunk, memory]
+        Where KV may live.
+    rng : numpy.random.Generator, optional
+        Draws which memories are dearer; without it farther ones are.
 
     Returns
     -------
@@ -60,8 +69,7 @@ def schedule_within_distance(
     free = room(tables, indices, interval=slots)
     if (free < 0).any():
         return None
-    distance = np.arange(stages)[:, None] - np.arange(stages)[None, :]
-    pages = _fewest_away(tables, indices, free, (distance <= back) & (-distance <= onward))
+    pages = _fewest_away(tables, indices, free, reach, rng)
     if pages is None:
         return None
     found = Schedule.of(tables, Plan.from_arrays(tables, indices, pages), slots)
@@ -69,7 +77,11 @@ def schedule_within_distance(
 
 
 def _fewest_away(
-    tables: Tables, indices: IntArray, free: IntArray, near: npt.NDArray[np.bool_]
+    tables: Tables,
+    indices: IntArray,
+    free: IntArray,
+    reach: npt.NDArray[np.bool_],
+    rng: np.random.Generator | None,
 ) -> IntArray | None:
     """Pages away from home, int64[stage, chunk, memory]; None if no whole ones are found.
 
@@ -80,12 +92,12 @@ def _fewest_away(
         Grid indices.
     free : int64[memory, slot], bytes
         For KV, in each slot of an interval.
-    near : bool[stage, memory]
-        Where KV may live.
+    reach : bool[stage, chunk, memory]
+    rng : numpy.random.Generator or None
     """
     (stages, slots), chunks = free.shape, indices.size - 1
     produced = np.tile(np.diff(tables.pages[indices]), (stages, 1))
-    stage, chunk, memory = np.nonzero(np.repeat(near[:, None, :], chunks, axis=1))
+    stage, chunk, memory = np.nonzero(reach)
     alive = [
         (k * slots + np.arange(i + j, i + chunks) % slots)
         for i, j, k in zip(stage, chunk, memory, strict=True)
@@ -101,12 +113,13 @@ def _fewest_away(
         shape=(stages * chunks, stage.size),
     )
     away = np.abs(stage - memory)
+    dearer = FARTHER * away if rng is None else rng.random(away.size) * DRAWN
     solve: Any = linprog  # sparse matrices are fine, whatever the stubs say
     pages = np.zeros((stages, chunks, stages), dtype=np.int64)
     # Mostly pages come out whole; where stages' pages are of unlike sizes they may have to be asked for.
     for whole in (0, 1):
         answer = solve(
-            np.where(away > 0, 1 + FARTHER * away, 0.0),
+            np.where(away > 0, 1 + dearer, 0.0),
             A_ub=held,
             b_ub=np.floor(free.reshape(-1) / unit),
             A_eq=each,
