@@ -90,6 +90,19 @@ Batch = Annotated[int, *_number(None, 1, 1_000_000, whole=True)]
 # The least values are far below any machine's; nearer to 0, quotients would overflow.
 Tokens = Annotated[int, *_number(Unit.TOKENS, 1, 2**30, whole=True)]
 TokensOrZero = Annotated[int, *_number(Unit.TOKENS, 0, 2**30, whole=True)]
+
+
+def _read_tokens_or_auto(value: object) -> int:
+    """Read a number of tokens; 0 stands for one that a rule picks."""
+    return 0 if value == "auto" else int(_reader(Unit.TOKENS, 1, 2**30, False, True)(value))
+
+
+_TOKENS_SCHEMA = _number_schema(Unit.TOKENS, 1, 2**30, False, True)["anyOf"]
+TokensOrAuto = Annotated[
+    int,
+    BeforeValidator(_read_tokens_or_auto),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, *_TOKENS_SCHEMA]}),
+]
 FractionalTokens = Annotated[float, *_number(Unit.TOKENS, 0, 2**30)]
 Bytes = Annotated[int, *_number(Unit.BYTES, 0, 10**15, above=True, whole=True)]
 BytesOrZero = Annotated[int, *_number(Unit.BYTES, 0, 10**15, whole=True)]

@@ -19,11 +19,12 @@ from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.errors import InputError
 from mocap_opt.flow_shop.partitions import cheapest_by_count
 from mocap_opt.instance import Instance
+from mocap_opt.instance.grid import MOST_RESIDUALS
 from mocap_opt.questions.max_context.instance_family import LengthFamily
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
-from mocap_opt.tables.measured import MOST_CELLS, largest_envelope
+from mocap_opt.tables.measured import largest_envelope
 
 LENGTHS, PREFIXES = [1024, 2048, 4096], [0, 4096, 8192]
 TIMES = [[0.010, 0.030, 0.040], [0.018, 0.040, 0.064], [0.034, 0.080, 0.120]]
@@ -140,7 +141,7 @@ def test_chunks_outside_the_measurements_are_refused(changes: dict[str, Any], me
 
 def test_a_grid_too_fine_for_a_residual_is_refused() -> None:
     instance = measured(workload={"tokens": "8k"}, chunking={"max_chunks": 2, "quantum": 1, "longest": "8k"})
-    assert MOST_CELLS < 2 * 8193**2
+    assert MOST_RESIDUALS < 2 * 8193**2
     with pytest.raises(InputError, match=r"chunking\.quantum: expected at most 2,8\d\d steps for 2 stages"):
         build_tables(instance)
 

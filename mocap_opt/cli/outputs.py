@@ -314,9 +314,9 @@ def save_answer(path: str | None, answer: Solution, instance: Instance) -> None:
     if path is None or answer.schedule is None:
         return
     if objective_of(instance) is Objective.LATENCY:
-        save_plan(path, answer.schedule.plan, instance.name, answer.tables)
+        save_plan(path, answer.schedule.plan, instance.name, answer.tables, instance.grid_by_rule)
     else:
-        save_schedule(path, answer.schedule, instance.name, instance.fingerprint)
+        save_schedule(path, answer.schedule, instance.name, instance.fingerprint, instance.grid_by_rule)
 
 
 def exit_code(answer: Solution) -> ExitCode:

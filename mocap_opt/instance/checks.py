@@ -124,8 +124,14 @@ def _shortest_below_longest(chunking: Chunking) -> Iterator[Problem]:
         yield Problem("chunking.shortest", str(chunking.shortest), expected, "lower it, or raise longest")
 
 
-def _prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
-    """Require that some division of every prompt keeps to the count and to the limits."""
+def prompt_divides(chunking: Chunking, workload: Workload) -> Iterator[Problem]:
+    """Require that some division of every prompt keeps to the count and to the limits.
+
+    Parameters
+    ----------
+    chunking : Chunking
+    workload : Workload
+    """
     requests = [request.tokens for request in workload.requests]
     for tokens in dict.fromkeys(requests or [workload.tokens]):
         yield from _length_divides(chunking, tokens)
@@ -242,7 +248,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("wafer",), _switch_is_one_row),
     (("chunking",), _page_divides_quantum),
     (("chunking",), _shortest_below_longest),
-    (("chunking", "workload"), _prompt_divides),
+    (("chunking", "workload"), prompt_divides),
     (("workload", "objective"), _stream_consistent),
     *PIPELINE_CHECKS,
     (("model", "precision"), _precisions_listed),

@@ -17,13 +17,22 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.grid import with_grid
 from mocap_opt.instance.layout_checks import layout_problems
 from mocap_opt.instance.objectives import OBJECTIVES, Objective
 from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.pipeline import Pipeline, StageLayout
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.resolve import PRESETS, resolve
-from mocap_opt.instance.schema import Chunking, Costs, ModelSpec, PrecisionSpec, Roofline, Workload
+from mocap_opt.instance.schema import (
+    AUTO_QUANTUM,
+    Chunking,
+    Costs,
+    ModelSpec,
+    PrecisionSpec,
+    Roofline,
+    Workload,
+)
 from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
 from mocap_opt.quantities import Description, Name, Section, Share, Tick, choice, field
 from mocap_opt.wafer.spec import WaferSpec
@@ -67,10 +76,14 @@ class Instance(Section):
     )
 
     _free: Instance | None = PrivateAttr(default=None)
+    _grid_by_rule: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         # Not a ValueError, so pydantic lets it through with all its problems.
+        if self.chunking.quantum == AUTO_QUANTUM:
+            expected = "a number of tokens where an instance is made of sections"
+            raise InputError([Problem("chunking.quantum", '"auto"', expected, "use Instance.from_dict")])
         if problems := across({key: getattr(self, key) for key in type(self).model_fields}):
             raise InputError(problems)
         return self
@@ -96,11 +109,14 @@ class Instance(Section):
             raise InputError([Problem("kind", show(data["kind"]), "an instance", "it has no key kind")])
         given = {key: value for key, value in data.items() if key != "$schema"}
         resolved, failed, problems = resolve(given, Path(base_dir or "."))
-        sections, invalid = _validate(resolved, failed)
+        given_sections, invalid = _validate(resolved, failed)
+        sections = with_grid(given_sections)
         problems += invalid + across(sections)
         if problems:
             raise InputError(capped(problems, "instance"))
-        return cls(**sections)
+        instance = cls(**sections)
+        instance._grid_by_rule = given_sections["chunking"].quantum == AUTO_QUANTUM
+        return instance
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in plain figures, defaults included, as JSON holds it; `from_dict` reads it back."""
@@ -145,6 +161,12 @@ class Instance(Section):
         if self._free is None or isinstance(placed, str) or isinstance(layers, str):
             return None
         return StageLayout(placed, layers)
+
+    @property
+    def grid_by_rule(self) -> dict[str, int] | None:
+        """Quantum and page, tokens, where the quantum was left to the rule; variants keep them as given."""
+        chunking = self.chunking
+        return {"quantum": chunking.quantum, "page": chunking.page_tokens} if self._grid_by_rule else None
 
     @property
     def fingerprint(self) -> str:
@@ -193,7 +215,7 @@ class Instance(Section):
             + (f" after {cached} cached" if work.cached_prefix else "")
             + f", batch {work.batch}",
             "chunks": f"{'exactly' if chunking.exact else 'at most'} {chunking.max_chunks}, "
-            f"{steps:,} steps of {quantum} tokens, pages of {page}",
+            f"{steps:,} steps of {quantum} tokens{' by rule' if self._grid_by_rule else ''}, pages of {page}",
         }
         del rows["prompt" if work.requests else "stream"]
         lines = [f"  {key:<8}  {value}" for key, value in rows.items()]

@@ -31,6 +31,7 @@ from mocap_opt.quantities import (
     Seconds,
     Section,
     Tokens,
+    TokensOrAuto,
     TokensOrZero,
     Width,
     WidthOrZero,
@@ -172,13 +173,20 @@ class Workload(Section):
         return {**data, "tokens": longest}
 
 
+AUTO_QUANTUM = 0
+"""Stands for the quantum that a rule picks, until `mocap_opt.instance.grid` has picked it."""
+
+
 class Chunking(Section):
     """Which divisions of the prompt are allowed."""
 
     max_chunks: Chunks = field("the most chunks a plan may use", 32)
     exact: Flag = field("whether a plan must use exactly max_chunks", True, default=False)
-    quantum: Tokens = field(
-        "boundaries are multiples of this, except the last", 1024, unit="tokens", default=1024
+    quantum: TokensOrAuto = field(
+        'boundaries are multiples of this, except the last; "auto": by a rule',
+        1024,
+        unit="tokens",
+        default=1024,
     )
     page: Tokens | None = field(
         "KV is placed in pages of this size, which divides quantum; null: one quantum",

@@ -10,6 +10,7 @@ Of an instance that leaves its pipeline open, a plan also holds the dies and the
 ``"layout": {"dies": [[[0, 0], [0, 1]], [[0, 2]]], "layers": [5, 3]}``, and the fingerprint is that of the
 open instance.
 
+Where a rule picked the grid of the instance, ``"quantum"`` and ``"page"`` say which it was, tokens.
 ``tokens`` of a home are pages times the page, so a partial page at the end of the prompt counts
 as a whole one.  Whether a plan keeps to the instance's counts, lengths and memories is for
 :mod:`mocap_opt.schedule.verify` to say; what is refused here cannot be read as a plan of the instance.
@@ -38,7 +39,8 @@ VERSION = 1
 # A home takes about 60 bytes: room for 64 stages and 1024 chunks with a few homes each.
 MAX_BYTES = 64 * 2**20
 
-_KEYS = ("version", "kind", "instance", "fingerprint", "layout", "boundaries", "homes")
+_GRID_KEYS = ("quantum", "page")
+_KEYS = ("version", "kind", "instance", "fingerprint", "layout", *_GRID_KEYS, "boundaries", "homes")
 _HOME_KEYS = ("stage", "chunk", "memory", "tokens")
 
 
@@ -262,7 +264,8 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     Parameters
     ----------
     data : mapping
-        What a plan file holds: version, kind, boundaries and homes in tokens; optional name and fingerprint.
+        What a plan file holds: version, kind, boundaries and homes in tokens; optional name, fingerprint
+        and grid.
     tables : Tables
         Of the instance: tokens, quantum, page, stages.
 
@@ -281,6 +284,9 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     if "kind" in data and data["kind"] != "plan":
         read.problem("kind", show(data["kind"]), '"plan"')
     read.text(data, "instance")
+    for key in (key for key in _GRID_KEYS if key in data):
+        if (size := read.tokens(data[key], key)) is not None and size < 1:
+            read.problem(key, show(data[key]), "at least 1 token")
     fingerprint = read.text(data, "fingerprint")
     layout = None
     try:
@@ -296,7 +302,9 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     return Plan(boundaries, homes, fingerprint, layout)
 
 
-def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
+def plan_to_dict(
+    plan: Plan, name: str, tables: Tables, grid: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Return a plan of the instance called `name` as JSON holds it; `plan_from_dict` reads it back.
 
     Parameters
@@ -306,6 +314,8 @@ def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
         The instance's name, for people who read the file.
     tables : Tables
         Of the instance, for the tokens of a page.
+    grid : mapping, optional
+        `Instance.grid_by_rule`, written along.
     """
     return {
         "version": VERSION,
@@ -313,6 +323,7 @@ def plan_to_dict(plan: Plan, name: str, tables: Tables) -> dict[str, Any]:
         "instance": name,
         "fingerprint": plan.fingerprint,
         **({} if plan.layout is None else {"layout": plan.layout.to_dict()}),
+        **(grid or {}),
         "boundaries": list(plan.boundaries),
         "homes": [
             {
@@ -357,7 +368,13 @@ def naming(place: str) -> Iterator[None]:
         raise InputError(found) from None
 
 
-def save_plan(path: str | os.PathLike[str], plan: Plan, name: str, tables: Tables) -> None:
+def save_plan(
+    path: str | os.PathLike[str],
+    plan: Plan,
+    name: str,
+    tables: Tables,
+    grid: Mapping[str, int] | None = None,
+) -> None:
     """Write a plan file, whole or not at all.
 
     Parameters
@@ -368,13 +385,15 @@ def save_plan(path: str | os.PathLike[str], plan: Plan, name: str, tables: Table
         The instance's name, for people who find the file.
     tables : Tables
         The instance's, for the size of a page.
+    grid : mapping, optional
+        `Instance.grid_by_rule`, written along.
 
     Raises
     ------
     InputError
         If the place cannot be written.
     """
-    data = plan_to_dict(plan, name, tables)
+    data = plan_to_dict(plan, name, tables, grid)
     # One home a line: such files are compared with one another.
     homes = ",".join(f"\n    {json.dumps(home)}" for home in data.pop("homes"))
     head = with_compact({**data, "boundaries": None}, "layout").removesuffix("null\n}")

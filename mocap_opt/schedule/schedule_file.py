@@ -27,7 +27,7 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 from mocap_opt.tables.cost_tables import Tables
 
-_KEYS = ("version", "kind", "instance", "fingerprint", "layout", "requests")
+_KEYS = ("version", "kind", "instance", "fingerprint", "layout", "quantum", "page", "requests")
 _ENTRY = ("request", "slot", "boundaries", "homes")
 
 
@@ -115,6 +115,11 @@ def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Sc
     ]
     if data.get("version") != VERSION or isinstance(data.get("version"), bool):
         problems.append(Problem("version", show(data.get("version")), str(VERSION)))
+    problems += [
+        Problem(key, show(data[key]), "a whole number of tokens")
+        for key in ("quantum", "page")
+        if key in data and (isinstance(data[key], bool) or not isinstance(data[key], int))
+    ]
     if data.get("kind") != "sequence":
         remedy = "plans of one prompt belong to instances without workload.requests"
         problems.append(Problem("kind", show(data.get("kind")), '"sequence"', remedy))
@@ -179,7 +184,11 @@ def load_schedule(path: str | os.PathLike[str], read: Callable[[Any], Schedule])
 
 
 def save_schedule(
-    path: str | os.PathLike[str], schedule: Schedule, name: str, fingerprint: str | None
+    path: str | os.PathLike[str],
+    schedule: Schedule,
+    name: str,
+    fingerprint: str | None,
+    grid: Mapping[str, int] | None = None,
 ) -> None:
     """Write a stream or a period, whole or not at all, one request (or home) a line.
 
@@ -189,13 +198,15 @@ def save_schedule(
     schedule : Schedule
     name, fingerprint : str
         Of the instance.
+    grid : mapping, optional
+        `Instance.grid_by_rule`, written along.
 
     Raises
     ------
     InputError
         If the place cannot be written.
     """
-    data = schedule_to_dict(schedule, name, fingerprint)
+    data = {**schedule_to_dict(schedule, name, fingerprint), **(grid or {})}
     key = "homes" if schedule.endless else "requests"
     lines = ",".join(f"\n    {json.dumps(entry)}" for entry in data.pop(key))
     head = with_compact(data, "layout").removesuffix("\n}")

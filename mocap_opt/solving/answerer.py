@@ -207,7 +207,7 @@ class Answerer(ABC):
             solve_s=sum(run.solve_s for run in found.programs),
             found_by=found.found_by,
             reason=None if found.best is not None else found.infeasible or found.reason or NOT_FOUND,
-            notes=list(found.notes),
+            notes=[*self._grid_notes(), *found.notes],
             programs=list(found.programs),
             steps=list(found.steps),
             figures={**self.of_search, **found.figures},
@@ -217,6 +217,13 @@ class Answerer(ABC):
         report = self._judged(report, found.tables, found.best, found.bounds)
         report = replace(report, runtime_s=deadline.elapsed_s)
         return Solution(report, schedule, found.best, tuple(found.bounds), found.tables, tuple(found.trials))
+
+    def _grid_notes(self) -> list[str]:
+        """Say which grid the rule picked, if it was left to it."""
+        grid = self.instance.grid_by_rule
+        if grid is None:
+            return []
+        return [f"chunking.quantum auto: steps of {grid['quantum']} tokens, pages of {grid['page']}"]
 
     def _judged(
         self, report: Report, tables: Tables, found: Assessment | None, bounds: Sequence[Bound]

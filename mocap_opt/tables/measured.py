@@ -15,15 +15,13 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.grid import MOST_RESIDUALS
 from mocap_opt.tables.rounding import LIMIT
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance, MeasuredTimes
 
 FloatArray = npt.NDArray[np.float64]
-
-MOST_CELLS = 2**24
-"""Most entries of a residual table, stages x (G + 1)^2."""
 
 
 def measured_tables(
@@ -56,8 +54,8 @@ def measured_tables(
     if costs.kind != "measured":
         raise TypeError(f"expected measured costs, got {costs.kind}")
     points = grid.size
-    if stages * points**2 > MOST_CELLS:
-        most = int((MOST_CELLS / stages) ** 0.5) - 1
+    if stages * points**2 > MOST_RESIDUALS:
+        most = int((MOST_RESIDUALS / stages) ** 0.5) - 1
         expected = f"at most {most:,} steps for {stages} stages with measured times"
         raise InputError([Problem("chunking.quantum", f"{points - 1:,} steps", expected, "raise it")])
     shortest, longest = instance.chunking.length_limits(instance.workload.tokens)
