@@ -264,8 +264,7 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     Parameters
     ----------
     data : mapping
-        What a plan file holds: version, kind, boundaries and homes in tokens; optional name, fingerprint
-        and grid.
+        What a plan file holds: version, kind, boundaries and homes in tokens; optional name, fingerprint, grid.
     tables : Tables
         Of the instance: tokens, quantum, page, stages.
 
@@ -369,11 +368,7 @@ def naming(place: str) -> Iterator[None]:
 
 
 def save_plan(
-    path: str | os.PathLike[str],
-    plan: Plan,
-    name: str,
-    tables: Tables,
-    grid: Mapping[str, int] | None = None,
+    path: str | os.PathLike[str], plan: Plan, name: str, tables: Tables, grid: Mapping[str, int] | None = None
 ) -> None:
     """Write a plan file, whole or not at all.
 
