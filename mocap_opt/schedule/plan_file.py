@@ -264,7 +264,7 @@ def plan_from_dict(data: Mapping[str, Any], tables: Tables) -> Plan:
     Parameters
     ----------
     data : mapping
-        What a plan file holds: version, kind, boundaries and homes in tokens; optional name, fingerprint, grid.
+        What a plan file holds: version, kind, boundaries, homes in tokens; optional name, fingerprint, grid.
     tables : Tables
         Of the instance: tokens, quantum, page, stages.
 
