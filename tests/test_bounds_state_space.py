@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_tables
-from oracle import brute_force, least_price
+from oracle import brute_force, least_price, lockstep_price
 from random_tables import random_instances
 from varied_instances import varied_instance
 
 from mocap_opt.bounds.crossing import crossing
 from mocap_opt.bounds.path_relaxation import path_relaxation
-from mocap_opt.bounds.state_space import is_affordable, state_space
+from mocap_opt.bounds.state_space import is_affordable, slot_state_space, state_space
 from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.instance import Instance
@@ -48,6 +48,37 @@ def test_no_optimum_beats_it_and_it_is_often_reached(seed: int, number: int) -> 
         assert ticks <= best.value, tables.name
         reached += ticks * 1.02 > best.value  # two per cent more would be wrong
     assert reached > plans / 2 > 0
+
+
+def test_the_worked_example_of_lockstep() -> None:
+    tables = make_tables(2, 3, max_chunks=3, exact=True)
+    tables = replace(tables, phi=np.array([[0, 1, 2, 7], [0, 4, 5, 6]]))
+    bound, loose = slot_state_space(tables), state_space(tables)
+    assert bound is not None
+    assert loose is not None
+    assert (bound.ticks, bound.scope, loose.ticks) == (11, Scope.LOCKSTEP, 8)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(34, 60), pytest.param(35, 1000, marks=pytest.mark.slow)])
+def test_no_static_plan_beats_it_and_it_is_often_reached(seed: int, number: int) -> None:
+    plans = reached = higher = 0
+    for tables in random_instances(seed, number):
+        best = brute_force(tables, lockstep_price)
+        if best is None:
+            continue
+        plans += 1
+        latency = math.floor(best.value)
+        found = [
+            state_space(tables, scope=Scope.LOCKSTEP, incumbent=incumbent)
+            for incumbent in (None, latency, latency + 1, latency + 10)
+        ]
+        ticks = max(bound.ticks for bound in found if bound is not None)
+        assert ticks <= best.value, tables.name
+        reached += ticks * 1.02 > best.value  # two per cent more would be wrong
+        anywhere = state_space(tables, incumbent=latency)
+        higher += anywhere is None or ticks > anywhere.ticks
+    assert reached > plans / 2 > 0
+    assert higher > plans / 4
 
 
 def test_queues_never_lower_it() -> None:

@@ -13,7 +13,7 @@ from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
 from mocap_opt.bounds.ladder import ladder
 from mocap_opt.bounds.path_relaxation import path_relaxation, slot_mixture
 from mocap_opt.bounds.stage_work import stage_work
-from mocap_opt.bounds.state_space import state_space
+from mocap_opt.bounds.state_space import slot_state_space, state_space
 from mocap_opt.bounds.streaming import streaming
 from mocap_opt.lower_bound import Bound
 from mocap_opt.memory_budget import OverBudgetError
@@ -32,6 +32,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "slot_mixture": slot_mixture,
         "slot_branching": slot_branching,
         "state_space": state_space,
+        "slot_state_space": slot_state_space,
         "enumerated_partitions": enumerated_partitions,
         "energetic_traffic": energetic_traffic,
         "ladder": ladder,

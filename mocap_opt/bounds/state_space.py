@@ -51,8 +51,8 @@ class StateSpace:
     ----------
     priced : PricedPartitions
         Of all partitions: what boundaries cost because of memory, in parts of a tick.
-    sends : int64[stage, 2, G + 1], ticks
-        Least sends by ``[stage, tail, k]``.
+    setting : Setting
+        What the bound is to hold for, and least sends.
     asked_to_stop : callable
         Asked at every position.
     allowed, alive : bool[position, start, end]
@@ -60,7 +60,7 @@ class StateSpace:
     """
 
     priced: PricedPartitions
-    sends: IntArray
+    setting: Setting
     asked_to_stop: AskedToStop = never
     allowed: npt.NDArray[np.bool_] = field(init=False)
     alive: npt.NDArray[np.bool_] = field(init=False)
@@ -82,29 +82,49 @@ class StateSpace:
 
     @cached_property
     def times(self) -> tuple[IntArray, IntArray]:
-        """Work and least send of every chunk, two int64[stage, start, end], parts of a tick; 0 for none."""
+        """Work and least send of every chunk, parts of a tick; 0 for none.
+
+        Two int64[stage, start x (G + 1) + end].  In lockstep the send counts as work: all that follows
+        waits for it.
+        """
         tables, parts = self.tables, self.priced.parts
         a, b = np.nonzero(self.allowed.any(axis=0))
-        shape = tables.stages, tables.steps + 1, tables.steps + 1
+        shape = tables.stages, (tables.steps + 1) ** 2
         work, send = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         stage, tail = np.arange(tables.stages)[:, None], (b == tables.steps).astype(np.int64)
-        work[:, a, b] = tables.tau(stage, a, b) * parts
-        send[:, a, b] = self.sends[stage, tail, b - a] * parts
-        return work, send
+        work[:, self._number(a, b)] = tables.tau(stage, a, b) * parts
+        send[:, self._number(a, b)] = self.setting.send[stage, tail, b - a] * parts
+        return (work + send, np.zeros_like(send)) if self.setting.scope is Scope.LOCKSTEP else (work, send)
 
-    def _onward(self, j: int, after: IntArray) -> list[IntArray]:
-        """Longest way on from a chunk's start on each stage, int64[start, end] each, given what follows."""
+    @property
+    def blocks(self) -> bool:
+        """Whether a chunk starts no earlier than the one before it does on the next stage."""
+        return self.setting.scope is Scope.LOCKSTEP or self.tables.queue_depth == 1
+
+    def _number(self, a: IntArray, b: IntArray) -> IntArray:
+        """Where `times` has a chunk."""
+        return a * (self.tables.steps + 1) + b
+
+    def _onward(self, j: int, a: IntArray, b: IntArray, after: IntArray) -> IntArray:
+        """Longest way on from a chunk's start on each stage, int64[stage, chunk], given what follows."""
         work, send = self.times
-        ways: list[IntArray] = []
+        at, blocked = self._number(a, b), self.blocks and j + 1 < self.priced.region.positions
+        ways = after[:, b]
         for i in range(self.tables.stages - 1, -1, -1):
-            way = after[None, :, i]
-            if ways:
-                way = np.maximum(way, ways[-1] + send[i])
-            way = way + work[i]
-            if i and self.tables.queue_depth == 1 and j + 1 < self.priced.region.positions:
-                way = np.maximum(way, after[None, :, i - 1])
-            ways.append(np.where(self.alive[j], way, NEVER))
-        return ways[::-1]
+            if i + 1 < self.tables.stages:
+                np.maximum(ways[i], ways[i + 1] + send[i, at], out=ways[i])
+            ways[i] += work[i, at]
+            if i and blocked:
+                np.maximum(ways[i], after[i - 1, b], out=ways[i])
+        return ways
+
+    def _least(self, at: IntArray, values: IntArray) -> IntArray:
+        """Least value of each stage at each boundary, int64[stage, boundary]; boundaries in order."""
+        least = np.full((self.tables.stages, self.tables.steps + 1), NEVER, dtype=np.int64)
+        if at.size:
+            first = np.flatnonzero(np.diff(at, prepend=-1))
+            least[:, at[first]] = np.minimum(np.minimum.reduceat(values, first, axis=1), NEVER)
+        return least
 
     def _paid(self, j: int) -> IntArray:
         """What a boundary costs that ends the chunk at a position, int64[end], parts of a tick."""
@@ -112,7 +132,7 @@ class StateSpace:
         return paid
 
     def backward(self) -> list[IntArray]:
-        """Least over all endings of the longest way on from each stage, int64[start, stage], by position.
+        """Least over all endings of the longest way on from each stage, int64[stage, start], by position.
 
         Raises
         ------
@@ -120,16 +140,16 @@ class StateSpace:
             If asked to stop.
         """
         region, stages = self.priced.region, self.tables.stages
-        following = np.full((self.tables.steps + 1, stages), NEVER, dtype=np.int64)
-        following[-1] = 0
+        following = np.full((stages, self.tables.steps + 1), NEVER, dtype=np.int64)
+        following[:, -1] = 0
         left = [following]
         for j in range(region.positions - 1, -1, -1):
             stop_if(self.asked_to_stop)
-            after = np.minimum(left[-1] + self._paid(j)[:, None], NEVER)
-            here = np.stack([way.min(axis=1) for way in self._onward(j, after)], axis=1)
+            a, b = np.nonzero(self.alive[j])
+            here = self._least(a, self._onward(j, a, b, np.minimum(left[-1] + self._paid(j), NEVER)))
             if j < region.optional:
-                here[0] = np.minimum(here[0], left[-1][0])
-            left.append(np.minimum(here, NEVER))
+                here[:, 0] = np.minimum(here[:, 0], left[-1][:, 0])
+            left.append(here)
         return left[::-1]
 
     def delete(self, left: list[IntArray], limit: int) -> int:
@@ -137,7 +157,7 @@ class StateSpace:
 
         Parameters
         ----------
-        left : list of int64[start, stage]
+        left : list of int64[stage, start]
             From `backward`.
         limit : int
             Parts of a tick.
@@ -147,31 +167,29 @@ class StateSpace:
         StoppedError
             If asked to stop; what was deleted until then is rightly so.
         """
-        region, stages = self.priced.region, self.tables.stages
-        work, send = self.times
-        before = np.full((self.tables.steps + 1, stages), NEVER, dtype=np.int64)
-        before[0] = 0
+        region, (work, send) = self.priced.region, self.times
+        before = np.full_like(left[0], NEVER)
+        before[:, 0] = 0
         for j in range(region.positions):
             stop_if(self.asked_to_stop)
-            paid = self._paid(j)
-            ways = self._onward(j, np.minimum(left[j + 1] + paid[:, None], NEVER))
-            for i, way in enumerate(ways):
-                self.alive[j] &= before[:, i, None] + way < limit
-            reached = np.full_like(before, NEVER)
-            end: IntArray | None = None
-            for i in range(stages):
-                start = np.broadcast_to(before[:, i, None], work[i].shape)
-                if end is not None:
-                    start = np.maximum(start, end + send[i - 1])
-                    # With queues of one chunk the stage before starts its next one no earlier than this.
-                    held = np.maximum(end, start) if self.tables.queue_depth == 1 else end
-                    reached[:, i - 1] = np.where(self.alive[j], held, NEVER).min(axis=0)
-                end = start + work[i]
-            assert end is not None
-            reached[:, -1] = np.where(self.alive[j], end, NEVER).min(axis=0)
-            reached = np.minimum(reached + paid[:, None], NEVER)
+            a, b = np.nonzero(self.alive[j])
+            ways = self._onward(j, a, b, np.minimum(left[j + 1] + self._paid(j), NEVER))
+            ways += before[:, a]
+            kept = ways.max(axis=0, initial=0) < limit
+            self.alive[j, a[~kept], b[~kept]] = False
+            order = np.flatnonzero(kept)[np.argsort(b[kept], kind="stable")]
+            a, b = a[order], b[order]
+            at, free = self._number(a, b), before[:, a]
+            for i in range(self.tables.stages):
+                if i:
+                    np.maximum(free[i], free[i - 1] + send[i - 1, at], out=free[i])
+                    if self.blocks:
+                        # With queues of one chunk the stage before starts its next one no earlier than this.
+                        np.maximum(free[i - 1], free[i], out=free[i - 1])
+                free[i] += work[i, at]
+            reached = np.minimum(self._least(b, free) + self._paid(j), NEVER)
             if j < region.optional:
-                reached[0] = np.minimum(reached[0], before[0])
+                reached[:, 0] = np.minimum(reached[:, 0], before[:, 0])
             before = reached
         return int(self.alive.sum())
 
@@ -180,20 +198,21 @@ class StateSpace:
 
         Parameters
         ----------
-        left : list of int64[start, stage]
+        left : list of int64[stage, start]
             From `backward`.
         """
         region, boundaries = self.priced.region, [0]
         for j in range(region.positions):
-            after = np.minimum(left[j + 1] + self._paid(j)[:, None], NEVER)
             here = boundaries[-1]
-            cost = np.max([way[here] for way in self._onward(j, after)], axis=0)
-            end = int(cost.argmin())
-            skipped = int(left[j + 1][0].max()) if j < region.optional and here == 0 else NEVER
-            if min(int(cost[end]), skipped) >= NEVER:
+            ends = np.flatnonzero(self.alive[j, here])
+            after = np.minimum(left[j + 1] + self._paid(j), NEVER)
+            cost = self._onward(j, np.full_like(ends, here), ends, after).max(axis=0)
+            least = int(cost.min(initial=NEVER))
+            skipped = int(left[j + 1][:, 0].max()) if j < region.optional and here == 0 else NEVER
+            if min(least, skipped) >= NEVER:
                 return None
-            if cost[end] < skipped:
-                boundaries.append(end)
+            if least < skipped:
+                boundaries.append(int(ends[cost.argmin()]))
         return np.array(boundaries, dtype=np.int64)
 
     @cached_property
@@ -204,9 +223,22 @@ class StateSpace:
     def least(self) -> int:
         """Ticks that no plan is faster than, with all chunks left; 0 if asked to stop."""
         try:
-            return self.priced.ticks(int(self.whole[0][0].max()))
+            return self.priced.ticks(int(self.whole[0][:, 0].max()))
         except StoppedError:
             return 0
+
+    def narrow(self, target: int) -> int:
+        """Leave chunks out for good that no plan faster than a target has; ticks as of `prove`.
+
+        Parameters
+        ----------
+        target : int, ticks
+            None that is tried later is higher.
+        """
+        proved = self.prove(target)
+        self.allowed = self.alive
+        self.__dict__.pop("whole", None)
+        return proved
 
     def prove(self, target: int, on_partition: Callable[[IntArray], object] = lambda found: None) -> int:
         """Delete chunks, of all, that no plan faster than a target has; ticks that no plan is faster than.
@@ -224,7 +256,7 @@ class StateSpace:
         try:
             for n in range(MOST_ROUNDS):
                 left = self.backward() if n else self.whole
-                cost = int(left[0][0].max())
+                cost = int(left[0][:, 0].max())
                 proved = target if cost >= limit else max(proved, self.priced.ticks(cost))
                 if proved >= target:
                     return target
@@ -259,26 +291,45 @@ def is_affordable(tables: Tables, *, limited: bool = False) -> bool:
     return pricer.fits_all(region)
 
 
+#: What the bound is called, by what it holds for.
+NAMES = {Scope.ANY_EXECUTION: "state_space", Scope.LOCKSTEP: "slot_state_space"}
+
+
+def slot_state_space(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
+    """Bound lockstep by the state-space relaxation.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked_to_stop : callable
+        As of `state_space`.
+    """
+    return state_space(tables, scope=Scope.LOCKSTEP, asked_to_stop=asked_to_stop)
+
+
 def state_space(
     tables: Tables,
     *,
+    scope: Scope = Scope.ANY_EXECUTION,
     limited: bool = False,
     incumbent: int | None = None,
     known: int = 0,
     asked_to_stop: AskedToStop = never,
     on_partition: Callable[[IntArray], object] = lambda found: None,
 ) -> Bound | None:
-    """Bound any execution by the state-space relaxation.
+    """Bound any execution, or lockstep, by the state-space relaxation.
 
     Parameters
     ----------
     tables : Tables
+    scope : Scope
+        What the bound is to hold for.
     limited : bool
         As of `is_affordable`.
     incumbent : int or None, ticks
         Latency of a known plan, rounded down: no higher target is tried.  It is no premise of the proof.
     known : int, ticks
-        A bound on any execution known already.
+        A bound on the same executions known already.
     asked_to_stop : callable
         Asked often; what was proved until then stands.
     on_partition : callable
@@ -292,7 +343,7 @@ def state_space(
     """
     if not is_affordable(tables, limited=limited):
         return None
-    setting = Setting(tables)
+    setting = Setting(tables, scope)
     pricer = PartitionPricer(setting, PooledMemory.of(tables))
     region = whole_region(pricer, setting.counts[0], setting.counts[-1])
     if pricer.room(region) is None or asked_to_stop():
@@ -300,9 +351,12 @@ def state_space(
     weights = program_for(pricer).weights(region)
     weights = replace(weights, length_prices=np.zeros_like(weights.length_prices))
     priced = pricer.price(region, weights)
-    space = StateSpace(priced, setting.send, asked_to_stop)
+    space = StateSpace(priced, setting, asked_to_stop)
     best = max(known, space.least())
-    stride, missed = max(1, int(RISE * best)), None
+    stride, missed = max(1, int(RISE * best)), incumbent
+    if incumbent is not None and incumbent > best:
+        best = max(best, space.narrow(incumbent))
+        stride = min(stride, (incumbent - best) // 2)
     for _ in range(MOST_TARGETS):
         target = best + stride if incumbent is None else min(best + stride, incumbent)
         if target <= best or asked_to_stop():
@@ -313,4 +367,4 @@ def state_space(
         stride = 2 * stride if missed is None else (missed - best) // 2
     if best <= known:
         return None
-    return Bound("state_space", best, Scope.ANY_EXECUTION, Evidence.SEARCH, "boundaries one by one")
+    return Bound(NAMES[scope], best, scope, Evidence.SEARCH, "boundaries one by one")

@@ -130,14 +130,17 @@ def state_space_bound(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         `state_space_latency` is set.
     """
     state = search.state
-    assert state.best is not None
     latency = state.best_latency
+    assert latency is not None
+    lockstep = state.execution is Execution.LOCKSTEP
+    known = state.headline if lockstep else best(state.bounds, covering(None))
     liked: dict[tuple[int, ...], None] = {}
     found = state_space(
         search.tables,
+        scope=Scope.LOCKSTEP if lockstep else Scope.ANY_EXECUTION,
         limited=True,
-        incumbent=math.floor(state.best.latency),
-        known=state.proved_anywhere or 0,
+        incumbent=math.floor(latency),
+        known=0 if known is None else known.ticks,
         asked_to_stop=asked_to_stop,
         on_partition=lambda boundaries: liked.setdefault(tuple(state.tables.grid[boundaries].tolist())),
     )
