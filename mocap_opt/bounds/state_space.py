@@ -5,12 +5,12 @@ Statement and proof: ``formulations/bounds.md``, `state_space`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
@@ -23,6 +23,8 @@ from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+
+Chunks = tuple[IntArray, IntArray]
 
 MOST_WORK = 2**27
 """Stages x positions x steps^2 up to which a round takes a few seconds at most."""
@@ -55,15 +57,16 @@ class StateSpace:
         What the bound is to hold for, and least sends.
     asked_to_stop : callable
         Asked at every position.
-    allowed, alive : bool[position, start, end]
-        Chunks that limits on lengths and counts allow, and those that are left.
+    allowed, alive : list of (int64[chunk], int64[chunk])
+        Starts, in order, and ends by position: of the chunks that limits on lengths and counts allow, and of
+        those that are left.
     """
 
     priced: PricedPartitions
     setting: Setting
     asked_to_stop: AskedToStop = never
-    allowed: npt.NDArray[np.bool_] = field(init=False)
-    alive: npt.NDArray[np.bool_] = field(init=False)
+    allowed: list[Chunks] = field(init=False)
+    alive: list[Chunks] = field(init=False)
 
     def __post_init__(self) -> None:
         """Leave all chunks that are allowed."""
@@ -73,7 +76,9 @@ class StateSpace:
         tail = (point == tables.steps).astype(np.int64)[None, :]
         allowed = (length > 0) & tables.length_allowed[tail, np.maximum(length, 0)]
         inside = (point >= region.low[:, None]) & (point <= region.high[:, None])
-        self.allowed = self.alive = allowed & inside[:-1, :, None] & inside[1:, None, :]
+        left = [np.nonzero(allowed & a[:, None] & b) for a, b in itertools.pairwise(inside)]
+        self.allowed = [(a, b) for a, b in left]
+        self.alive = self.allowed.copy()
 
     @property
     def tables(self) -> Tables:
@@ -88,7 +93,9 @@ class StateSpace:
         waits for it.
         """
         tables, parts = self.tables, self.priced.parts
-        a, b = np.nonzero(self.allowed.any(axis=0))
+        a, b = np.divmod(
+            np.unique(np.concatenate([self._number(*chunks) for chunks in self.allowed])), tables.steps + 1
+        )
         shape = tables.stages, (tables.steps + 1) ** 2
         work, send = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         stage, tail = np.arange(tables.stages)[:, None], (b == tables.steps).astype(np.int64)
@@ -131,6 +138,11 @@ class StateSpace:
         paid: IntArray = self.priced.per_page[j] * self.tables.pages
         return paid
 
+    @property
+    def size(self) -> int:
+        """Chunks that are left, of all positions."""
+        return sum(a.size for a, _ in self.alive)
+
     def backward(self) -> list[IntArray]:
         """Least over all endings of the longest way on from each stage, int64[stage, start], by position.
 
@@ -145,7 +157,7 @@ class StateSpace:
         left = [following]
         for j in range(region.positions - 1, -1, -1):
             stop_if(self.asked_to_stop)
-            a, b = np.nonzero(self.alive[j])
+            a, b = self.alive[j]
             here = self._least(a, self._onward(j, a, b, np.minimum(left[-1] + self._paid(j), NEVER)))
             if j < region.optional:
                 here[:, 0] = np.minimum(here[:, 0], left[-1][:, 0])
@@ -172,12 +184,12 @@ class StateSpace:
         before[:, 0] = 0
         for j in range(region.positions):
             stop_if(self.asked_to_stop)
-            a, b = np.nonzero(self.alive[j])
+            a, b = self.alive[j]
             ways = self._onward(j, a, b, np.minimum(left[j + 1] + self._paid(j), NEVER))
             ways += before[:, a]
             kept = ways.max(axis=0, initial=0) < limit
-            self.alive[j, a[~kept], b[~kept]] = False
-            order = np.flatnonzero(kept)[np.argsort(b[kept], kind="stable")]
+            self.alive[j] = a, b = a[kept], b[kept]
+            order = np.argsort(b, kind="stable")
             a, b = a[order], b[order]
             at, free = self._number(a, b), before[:, a]
             for i in range(self.tables.stages):
@@ -191,7 +203,7 @@ class StateSpace:
             if j < region.optional:
                 reached[:, 0] = np.minimum(reached[:, 0], before[:, 0])
             before = reached
-        return int(self.alive.sum())
+        return self.size
 
     def cheapest(self, left: list[IntArray]) -> IntArray | None:
         """A partition that the relaxation likes, int64[chunks + 1], grid indices; None if there is none.
@@ -204,7 +216,8 @@ class StateSpace:
         region, boundaries = self.priced.region, [0]
         for j in range(region.positions):
             here = boundaries[-1]
-            ends = np.flatnonzero(self.alive[j, here])
+            starts, ends = self.alive[j]
+            ends = ends[starts == here]
             after = np.minimum(left[j + 1] + self._paid(j), NEVER)
             cost = self._onward(j, np.full_like(ends, here), ends, after).max(axis=0)
             least = int(cost.min(initial=NEVER))
@@ -252,7 +265,7 @@ class StateSpace:
         """
         limit, proved = (target - 1) * self.priced.parts + self.priced.room_value + 1, 0
         self.alive = self.allowed.copy()
-        size = int(self.alive.sum())
+        size = self.size
         try:
             for n in range(MOST_ROUNDS):
                 left = self.backward() if n else self.whole
