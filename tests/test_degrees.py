@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 from toy_instances import preset, toy
 
 from mocap_opt.errors import InputError
+from mocap_opt.instance import StageLayout
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.layout import layout
 
@@ -109,3 +111,28 @@ def test_efficiency_between_entries_is_linear_in_the_logarithm():
 def test_efficiencies_that_are_refused(given):
     with pytest.raises(InputError, match=r"costs.efficiency: expected"):
         toy(costs={"efficiency": given})
+
+
+@pytest.mark.parametrize("layers", [(1, 2, 1), (2, 1, 1), (1, 1, 2)])
+def test_unlike_layers_are_charged_where_they_stand(layers):
+    # Two plain layers, then two of four experts of width 3, two at work and one shared, with a router.
+    experts = {"count": 4, "active": 2, "shared": 1, "ffn": 3, "dense_layers": 2}
+    free = toy(
+        model={"experts": experts},
+        pipeline={"stages": "auto", "layers": "auto", "placement": "auto"},
+        precision={"weights": [2, 2, 2, 1]},
+    )
+    choice = StageLayout((((0, 0),), ((0, 1),), ((0, 2),)), layers)
+    tables = build_tables(free.with_layout(choice))
+    # Multiplications of a token: 48 of attention and 64 plain, or 16 of the router and three experts of 24.
+    multiplied = [48 + 64, 48 + 64, 48 + 16 + 3 * 24, 48 + 16 + 3 * 24]
+    stored = [2 * (48 + 64), 2 * (48 + 64), 2 * (48 + 16 + 5 * 24), 48 + 16 + 5 * 24]
+    ends = [0, layers[0], layers[0] + layers[1], 4]
+    embedding = 16 * 4 * 2
+    for i, (first, last) in enumerate(itertools.pairwise(ends)):
+        flops = [
+            2 * sum(multiplied[first:last]) * x + layers[i] * 16 * x * (x + 1) // 2 for x in (0, 4, 8, 10)
+        ]
+        assert tables.phi[i].tolist() == [2 * each for each in flops]
+        assert tables.static[i] == sum(stored[first:last]) + (embedding if i != 1 else 0)
+        assert tables.page_bytes[i] == layers[i] * 2 * 2 * 2 * 2
