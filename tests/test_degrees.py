@@ -10,7 +10,8 @@ import pytest
 from toy_instances import preset, toy
 
 from mocap_opt.errors import InputError
-from mocap_opt.instance import StageLayout
+from mocap_opt.instance import StageLayout, load_instance
+from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.layout import layout
 
@@ -136,3 +137,18 @@ def test_unlike_layers_are_charged_where_they_stand(layers):
         assert tables.phi[i].tolist() == [2 * each for each in flops]
         assert tables.static[i] == sum(stored[first:last]) + (embedding if i != 1 else 0)
         assert tables.page_bytes[i] == layers[i] * 2 * 2 * 2 * 2
+
+
+def test_dies_that_are_memory_only_are_drawn_as_such():
+    drawing = draw_wafer(layout(ODD))
+    assert {die.die for die in drawing.dies if die.memory_only} == {(0, 2), (1, 2)}
+    assert not any(die.memory_only for die in draw_wafer(layout(toy())).dies)
+
+
+def test_the_shipped_instance_runs_on_six_of_seven_dies(request):
+    instance = load_instance(request.config.rootpath / "instances" / "gpt3-175b-watos-heads.json")
+    tables = build_tables(instance)
+    assert [len(ranks) for ranks in layout(instance).ranks] == [6] * 8
+    # With the shortest chunks allowed no stage holds the KV of its own layers.
+    shortest = tables.static + tables.reserve(tables.min_length) + tables.page_bytes * tables.pages[-1]
+    assert (shortest > tables.capacity).all()

@@ -29,6 +29,8 @@ class DrawnDie:
     stage : int or None
         Whose it is.
     dead : bool
+    memory_only : bool
+        Whether it adds its memory to a stage and does not compute.
     """
 
     x: float
@@ -36,6 +38,7 @@ class DrawnDie:
     die: Die
     stage: int | None
     dead: bool
+    memory_only: bool
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,11 @@ def draw_wafer(layout: Layout) -> Drawing:
     rows = int(max(y for _, y in place.values())) + 1
     owner = {die: stage for stage, dies in enumerate(layout.dies) for die in dies}
     living = set(topology.dies)
-    dies = tuple(DrawnDie(*place[die], die, owner.get(die), dead=die not in living) for die in everything)
+    computing = {die for ranks in layout.ranks for die in ranks}
+    dies = tuple(
+        DrawnDie(*place[die], die, owner.get(die), die not in living, die in owner.keys() - computing)
+        for die in everything
+    )
     margin = 0.95 if topology.kind == "torus" else 0.65
     return Drawing(
         rows=rows,

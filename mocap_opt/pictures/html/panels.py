@@ -169,6 +169,8 @@ def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
     )
     fill = {"field": "load", "transform": port_map}
     dies = plot.rect("x", "y", side, side, fill_color=fill, line_color="#888888", source=ports)
+    spare = [die for die in drawing.dies if die.memory_only]
+    plot.rect([d.x for d in spare], [d.y for d in spare], side, side, fill_color="white", hatch_pattern=".")
     dead = [die for die in drawing.dies if die.dead]
     plot.rect(
         [d.x for d in dead],

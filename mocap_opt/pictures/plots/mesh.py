@@ -73,8 +73,10 @@ def _dies(ax: Axes, drawing: Drawing, colours: FloatArray) -> None:
     centre = np.array([(die.x, die.y) for die in drawing.dies])
     x, y, half = centre[:, 0], centre[:, 1], drawing.half
     corners = boxes(x - half, x + half, y - half, y + half)
-    fill = ["white" if die.stage is None else colours[die.stage] for die in drawing.dies]
+    fill = ["white" if die.stage is None or die.memory_only else colours[die.stage] for die in drawing.dies]
     add_boxes(ax, corners, facecolors=fill, edgecolors="#888888", linewidths=0.6)
+    spare = np.array([die.memory_only for die in drawing.dies])
+    add_boxes(ax, corners[spare], facecolors="white", edgecolors="#888888", hatch="..", linewidths=0.6)
     dead = np.array([die.dead for die in drawing.dies])
     add_boxes(ax, corners[dead], facecolors="white", edgecolors=DEAD_COLOUR, hatch="xxxx", linewidths=0.6)
 
@@ -83,6 +85,10 @@ def _legend(ax: Axes, drawing: Drawing) -> None:
     handles: list[Artist] = [Line2D([], [], color="#222222", linewidth=1.4, label="border of a stage")]
     if any(die.stage is None and not die.dead for die in drawing.dies):
         handles.append(Patch(facecolor="white", edgecolor="#888888", label="die without a stage"))
+    if any(die.memory_only for die in drawing.dies):
+        handles.append(
+            Patch(facecolor="white", edgecolor="#888888", hatch="..", label="die that is memory only")
+        )
     if any(die.dead for die in drawing.dies):
         handles.append(Patch(facecolor="white", edgecolor=DEAD_COLOUR, hatch="xxxx", label="dead die"))
     if drawing.cuts:
