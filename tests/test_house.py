@@ -17,8 +17,8 @@ GROUND = frozenset(
     "lower_bound quantities glossary".split()
 )
 FLOORS = (
-    "ground wafer instance tables calibration flow_shop schedule replay solvers formulations bounds homes "
-    "chunking baselines search solving questions studies pictures frames cli __main__"
+    "ground wafer instance tables calibration flow_shop schedule replay solvers formulations bounds layouts "
+    "homes chunking baselines search solving questions studies pictures frames cli __main__"
 ).split()
 """Everything imports only what stands before it here."""
 
