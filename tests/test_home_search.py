@@ -10,9 +10,10 @@ from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
 
 from mocap_opt.homes.home_search import improve_homes, moves
-from mocap_opt.replay.evaluation import assess
+from mocap_opt.replay.evaluation import Execution, assess
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
+from mocap_opt.solving.link_steps import latency_at_home
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -70,3 +71,23 @@ def test_it_stops_when_asked_or_at_the_target():
     price = price_of(tables)
     assert improve_homes(tables, late, price, target=Fraction(0), asked_to_stop=lambda: True) is late
     assert improve_homes(tables, late, price, target=Fraction(73)) is late
+
+
+def test_no_homes_beat_the_latency_at_home_and_some_cost_none() -> None:
+    rng, plans = np.random.default_rng(20261203), 0
+    slower = dict.fromkeys((None, Execution.LOCKSTEP), 0)
+    while plans < 60:
+        tables = random_tables(rng, MIDDLING)
+        plan = random_plan(tables, rng, scatter=0.5)
+        if plan is None or not plan.homes:
+            continue
+        plans += 1
+        found = assess(tables, plan)
+        for execution in slower:
+            least = latency_at_home(tables, plan, execution)
+            assert least <= found.latency_in(execution)
+            slower[execution] += least < found.latency_in(execution)
+        static = latency_at_home(tables, plan, Execution.LOCKSTEP)
+        assert static >= latency_at_home(tables, plan, None)
+    # Two per cent more would be wrong: many homes cost nothing, and many do.
+    assert 10 < slower[Execution.LOCKSTEP] < 50

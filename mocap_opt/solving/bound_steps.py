@@ -167,7 +167,10 @@ def no_branching(search: JointSearch) -> str | None:
         return "it ran to its end"
     if state.execution is Execution.LOCKSTEP and not alike(search.tables):
         return "mixtures of slots prove more of static plans"
-    if state.best is not None and latency_at_home(state.tables, state.best.plan) <= state.proved_anywhere:
+    if (
+        state.best is not None
+        and latency_at_home(state.tables, state.best.plan, None) <= state.proved_anywhere
+    ):
         # The relaxation has these boundaries among its own.
         return "the boundaries of the best plan alone take no longer than is proved"
     return programs_first(search)

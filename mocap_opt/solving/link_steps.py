@@ -10,6 +10,7 @@ from mocap_opt.homes.home_search import improve_homes, placement_program
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import Execution, assess
+from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.search.boundary_judges import judge_for
 from mocap_opt.search.replayed_boundary_search import improve_boundaries
@@ -34,16 +35,21 @@ WORTH = Fraction(1, 1000)
 """Least part of the latency that traffic has to cost for boundaries to get other homes."""
 
 
-def latency_at_home(tables: Tables, plan: Plan) -> Fraction:
-    """Contention-free latency of a plan's boundaries with all KV at home, ticks; no homes can beat it.
+def latency_at_home(tables: Tables, plan: Plan, execution: Execution | None) -> Fraction:
+    """Latency of a plan's boundaries with all KV at home, ticks; no homes can beat it.
 
     Parameters
     ----------
     tables : Tables
     plan : Plan
         Only its boundaries count.
+    execution : Execution or None
+        Whose latency: that of lockstep, otherwise the contention-free one.
     """
-    return Fraction(contention_free_latency(tables, Plan(plan.boundaries)))
+    at_home = Plan(plan.boundaries)
+    if execution is Execution.LOCKSTEP:
+        return Fraction(replay_lockstep(tables, at_home).latency)
+    return Fraction(contention_free_latency(tables, at_home))
 
 
 def congested(state: SearchState) -> bool:
@@ -51,7 +57,11 @@ def congested(state: SearchState) -> bool:
     best, latency = state.best, state.best_latency
     if best is None or latency is None or not best.plan.homes:
         return False
-    return latency - without_traffic(state.tables, best.plan) > WORTH * latency
+    if state.execution is Execution.LOCKSTEP:
+        least = latency_at_home(state.tables, best.plan, state.execution)
+    else:
+        least = Fraction(without_traffic(state.tables, best.plan))
+    return latency - least > WORTH * latency
 
 
 def not_congested(search: JointSearch) -> str | None:
@@ -74,7 +84,7 @@ def no_better_homes(search: JointSearch) -> str | None:
     best, latency = state.best, state.best_latency
     if best is None or latency is None or not best.plan.homes:
         return no_remote_homes(search)
-    if latency - latency_at_home(state.tables, best.plan) <= state.gap * latency:
+    if latency - latency_at_home(state.tables, best.plan, state.execution) <= state.gap * latency:
         return "no other homes make the best plan faster"
     return None
 
@@ -107,7 +117,11 @@ def place(search: JointSearch, plans: Sequence[NamedPlan], asked_to_stop: AskedT
     """
     state = search.state
     for least, source, plan in sorted(
-        ((latency_at_home(state.tables, plan), source, plan) for source, plan in plans if plan.homes),
+        (
+            (latency_at_home(state.tables, plan, state.execution), source, plan)
+            for source, plan in plans
+            if plan.homes
+        ),
         key=lambda entry: entry[:2],
     ):
         latency = state.best_latency
@@ -188,7 +202,7 @@ def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     """
     state = search.state
     assert state.best is not None
-    target = latency_at_home(state.tables, state.best.plan)
+    target = latency_at_home(state.tables, state.best.plan, state.execution)
     _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "home search")
 
 
