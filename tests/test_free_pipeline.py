@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -22,6 +23,7 @@ def pipeline(**changes: Any) -> dict[str, Any]:
     return changed(("pipeline", {"stages": 2, **changes}))
 
 
+SHIPPED = Path(__file__).parents[1] / "instances"
 FREE = Instance.from_dict(pipeline(**OPEN))
 # The wafer has 2 x 3 dies; [1, 2] is dead and so is the link between [0, 0] and [1, 0].
 CHOICE = StageLayout((((0, 0), (0, 1), (1, 1)), ((0, 2),)), (6, 2))
@@ -92,6 +94,43 @@ def test_tables_of_a_free_instance_are_refused_once():
     (problem,) = raised.value.problems
     assert (problem.path, problem.found) == ("pipeline.stages", '"auto"')
     assert "open as well: dies_per_stage, layers, placement" in str(problem)
+
+
+def test_overrides_open_and_give_fields():
+    opened = load_instance(
+        SHIPPED / "gpt3-175b-watos-tight.json", ["pipeline.layers=auto", "pipeline.stages=[4,8]"]
+    )
+    assert opened.pipeline.open_fields == ("stages", "layers")
+    changed = opened.replace("pipeline.stages=8", "pipeline.layers=balanced", "pipeline.degrees=divide-heads")
+    assert not changed.pipeline.free
+    assert changed.fingerprint != load_instance(SHIPPED / "gpt3-175b-watos-tight.json").fingerprint
+    table = changed.replace('costs.efficiency={"1": 0.6, "8": 0.4}')
+    assert table.costs.efficiency == {1: 0.6, 8: 0.4}
+    assert table.replace("costs.efficiency.8=0.5").costs.efficiency == {1: 0.6, 8: 0.5}
+
+
+def test_other_ways_to_write_the_same_pipeline_count_as_the_same():
+    def written(**given: Any) -> str:
+        return Instance.from_dict(pipeline(**given)).fingerprint
+
+    assert (
+        written(stages=[1, 2])
+        == written(stages=[2, 1], degrees="divide-heads")
+        == written(stages=[1, 2], degrees=None)
+    )
+    assert written(degrees=[2, 1]) == written(degrees=[1, 2])
+    assert (
+        len(
+            {
+                written(),
+                written(layers="auto"),
+                written(stages="auto"),
+                written(stages=[1, 2]),
+                written(degrees=[1]),
+            }
+        )
+        == 5
+    )
 
 
 def test_a_layout_decides_everything():

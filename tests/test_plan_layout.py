@@ -117,9 +117,11 @@ def test_commands_take_the_plans_layout(files, solution, tmp_path, capsys):
     file, plan = files
     code, out, _ = run("evaluate", file, plan, "--json", capsys=capsys)
     assert (code, json.loads(out)["latency_s"]) == (0, solution.report.latency_s)
+    assert json.loads(out)["layout"] == solution.report.layout == CHOICE.to_dict()
     code, out, _ = run("show", file, plan, "--json", capsys=capsys)
     shown = json.loads(out)
     assert code == 0
+    assert shown["instance"] == FREE.to_dict()
     assert [(row["layers"], len(row["dies"]), row["degree"]) for row in shown["stages"]] == [
         (1, 3, 2),
         (2, 2, 2),

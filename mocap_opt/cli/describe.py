@@ -79,9 +79,8 @@ def _show(file: str, plan: str | None, overrides: tuple[str, ...], as_json: bool
         sections = {"open": open_questions(instance)} if instance.pipeline.free else overview(instance)
     else:
         schedule = load_given_plan(plan, instance)
-        instance = decided(instance, schedule)
         longest = max(schedule, key=lambda request: request.tables.tokens)
-        sections = overview(instance, longest.plan.boundaries)
+        sections = overview(decided(instance, schedule), longest.plan.boundaries)
     note = efficiency_note(instance)
     sections |= {"notes": [note]} if note else {}
     if as_json:

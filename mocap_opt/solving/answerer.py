@@ -210,7 +210,7 @@ class Answerer(ABC):
             notes=[*self._grid_notes(), *found.notes],
             programs=list(found.programs),
             steps=list(found.steps),
-            figures={**self.of_search, **found.figures},
+            figures={**self.of_search, **found.figures, **_layout(self.instance)},
             settings={name: value for name, value in settings.items() if name not in ("method", "solver")},
         )
         report = replace(report, versions={**report.versions, **found.versions})
@@ -288,6 +288,11 @@ class Answerer(ABC):
                 for h in plan.homes
             ]
         return replace(report, **judged)
+
+
+def _layout(instance: Instance) -> dict[str, Any]:
+    """The layout that was decided, as a report holds it."""
+    return {} if instance.decided is None else {"layout": instance.decided.to_dict()}
 
 
 def _stamped(schedule: Schedule, instance: Instance) -> Schedule:
