@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
@@ -18,8 +18,9 @@ from scipy.optimize import linprog
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import ForcedTraffic, pooled_chunks
+from mocap_opt.bounds.period_cycles import CycleBound
 from mocap_opt.bounds.period_partitions import listed_partitions
-from mocap_opt.bounds.period_sums import FloatArray, PeriodSums, by_length, period_sums
+from mocap_opt.bounds.period_sums import FloatArray, PeriodClass, by_length, period_sums
 from mocap_opt.flow_shop.partitions import NEVER, cheapest_boundaries, least_by_count
 from mocap_opt.formulations.presolve import free_bytes, pooled_room
 from mocap_opt.lower_bound import Bound, Evidence, Scope
@@ -53,19 +54,14 @@ FORCING = 0.25
 LISTING = 0.5
 """Part of the time left that going through all partitions may take."""
 
+CYCLES = 10
+"""Mixtures of cycles tried for each weighting of sums."""
+
+CYCLES_S = 6.0
+"""Seconds after which no further cycles of queues are mixed."""
+
 MOST_FORCED = 2**24
 """Chunks x stages x ranges up to which each range knows the traffic it forces."""
-
-
-@dataclass
-class _Class:
-    """Partitions whose longest chunk lies in one range, and what is known of each count."""
-
-    allowed: npt.NDArray[np.bool_]
-    room: int
-    sums: PeriodSums
-    value: IntArray
-    cuts: list[FloatArray] = field(default_factory=list)
 
 
 class PartitionBound:
@@ -87,13 +83,14 @@ class PartitionBound:
         a, b = np.triu_indices(points, 1)
         self.classes = self._ranges(points, a, b, asked_to_stop)
 
-    def _ranges(self, points: int, a: IntArray, b: IntArray, asked_to_stop: AskedToStop) -> list[_Class]:
+    def _ranges(self, points: int, a: IntArray, b: IntArray, asked_to_stop: AskedToStop) -> list[PeriodClass]:
         """One class for each range of the longest chunk that some memory does not rule out."""
         tables = self._tables
         length = tables.grid[b] - tables.grid[a]
         within = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
         least = -(-tables.tokens // max(self.counts, default=1))
         possible = np.unique(length[within & (length >= least)])
+        possible = possible[[self._fits(int(each)) for each in possible]]
         if not possible.size:
             return []
         found = []
@@ -109,18 +106,23 @@ class PartitionBound:
         for low, high in pairwise(edges.tolist()):
             shortest, longest = int(possible[low]), int(possible[high - 1])
             room, free = pooled_room(tables, shortest), free_bytes(tables, shortest, endless=True)
-            if room is None or (free < tables.prefix_bytes).any():
-                continue
+            assert room is not None
+            times = tau
             if forced is not None:
-                taken, together = forced.occupancy(a, b, free), forced.together(a, b, free)
-                sums = period_sums(tables, self.scope, a, b, taken, together)
+                times, together = forced.occupancy(a, b, free), forced.together(a, b, free)
+                sums = period_sums(tables, self.scope, a, b, times, together)
             steps = -(-longest // tables.quantum)
             allowed = within & (length <= longest) & pooled_chunks(tables, a, b, room, steps)
             table = by_length(points, a, b, allowed)
             if room == 0:
                 table &= sums.occupied == 0
-            found.append(_Class(table, room, sums, self._possible(table)))
+            found.append(PeriodClass(table, room, sums, self._possible(table), times))
         return found
+
+    def _fits(self, longest: int) -> bool:
+        """Whether every memory has room for its prefix beside the reserve of such a longest chunk."""
+        free = free_bytes(self._tables, longest, endless=True)
+        return bool((free >= np.maximum(self._tables.prefix_bytes, 0)).all())
 
     def _possible(self, allowed: npt.NDArray[np.bool_]) -> IntArray:
         """0 for every count that has a partition into allowed chunks, `NEVER` for others."""
@@ -169,7 +171,7 @@ class PartitionBound:
         part.classes = [replace(each, value=each.value[at]) for each in self.classes]
         return part
 
-    def _evaluate(self, each: _Class, weights: FloatArray, late: Deadline) -> None:
+    def _evaluate(self, each: PeriodClass, weights: FloatArray, late: Deadline) -> None:
         """Minimise the weighted sum over the partitions of each count, and keep the least one's sums.
 
         Stopped before it is through it leaves what was known.
@@ -252,7 +254,7 @@ def period_bounds(
     deadline : Deadline, optional
         What is not proved by then is left out.
     rounds : int
-        Most weightings tried for the bounds over partitions.
+        Most weightings tried for the bounds over partitions, and a tenth of the mixtures of cycles.
     known : dict of Scope to PartitionBound, optional
         Instead of making them.
 
@@ -276,4 +278,9 @@ def period_bounds(
             note = "minimised over partitions, counts and longest chunks"
             found.append(Bound(SCOPES[scope], ticks, scope, Evidence.SEARCH, note))
     listed = None if deadline.expired else listed_partitions(tables, deadline.share(LISTING))
+    if listed is None and Scope.ANY_EXECUTION in by_slots and not deadline.expired:
+        partition = by_slots[Scope.ANY_EXECUTION]
+        cycles = CycleBound(tables, partition.classes, partition.counts)
+        cycles.sharpen(deadline.at_most(CYCLES_S), rounds * CYCLES)
+        listed = cycles.bound()
     return [*found, *([] if listed is None else [listed])], by_slots

@@ -14,6 +14,7 @@ from scipy.optimize import linprog
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.forced_traffic import ForcedTraffic
+from mocap_opt.bounds.period_cycles import queue_starts
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.flow_shop.partitions import divisions
 from mocap_opt.formulations.presolve import free_bytes, pooled_room
@@ -133,22 +134,8 @@ def cycle_time(taken: IntArray, send: IntArray, depth: int) -> int:
     """
     stages, chunks = taken.shape
     requests = SPAN + SETTLING * (stages + -(-depth // chunks))
-    work, way = taken.tolist(), (taken + send).tolist()
-    starts = [[0] * stages]
-    for n in range(1, requests * chunks):
-        j, before, row = n % chunks, (n - 1) % chunks, starts[-1]
-        held = starts[n - depth][1:] if n >= depth else []
-        now: list[int] = []
-        for i in range(stages):
-            least = row[i] + work[i][before]
-            if i > 0:
-                least = max(least, now[i - 1] + way[i - 1][j])
-            if i < len(held):
-                least = max(least, held[i])
-            now.append(least)
-        starts.append(now)
     # What follows depends on the last Q columns alone, grows with them and shifts with them.
-    reached = np.array(starts).T
+    reached = np.array(queue_starts(taken, send, depth, requests)).T
     last = reached[:, -depth:]
     best = int(taken.sum(axis=1).max())
     for span in range(1, SPAN + 1):

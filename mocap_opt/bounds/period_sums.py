@@ -6,7 +6,7 @@ chunks of a request is no more than the period.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,31 @@ class PeriodSums:
             if weight:
                 cost = np.minimum(cost + weight * row, MOST)
         return cost, self.parts * self.subticks
+
+
+@dataclass
+class PeriodClass:
+    """Partitions whose longest chunk lies in one range, and what is known of each count.
+
+    Attributes
+    ----------
+    allowed : bool[end, steps - 1]
+        Chunks that they may have.
+    room : int
+        Bytes of KV and prefixes that all memories hold beside the reserve of the range's shortest chunk.
+    sums : PeriodSums
+    value : int64[count], ticks
+        Bounds on the period.
+    taken : int64[stage, chunk], ticks
+        How long chunks occupy the stages at least, by the upper triangle of grid indices.
+    """
+
+    allowed: npt.NDArray[np.bool_]
+    room: int
+    sums: PeriodSums
+    value: IntArray
+    taken: IntArray
+    cuts: list[FloatArray] = field(default_factory=list)
 
 
 def period_sums(
