@@ -44,7 +44,11 @@ def random_toy(seed: int) -> Instance:
     roofline = "kind" not in costs
     return toy(
         name=f"toy-{seed}",
-        pipeline={"stages": stages, "queue_depth": random.choice((1, 2, "unbounded"))},
+        pipeline={
+            "stages": stages,
+            "dies_per_stage": random.choice((1, 1, 2)),
+            "queue_depth": random.choice((1, 2, "unbounded")),
+        },
         workload={"tokens": random.randint(4, 7), "cached_prefix": random.choice((0, 0, 3))},
         chunking={
             "max_chunks": random.randint(1, 2),
@@ -151,6 +155,12 @@ def test_tables_alone_say_nothing_between_their_points():
         refinement(None, build_tables(toy())).reason
         == "tables hold no times between the points of their grid"
     )
+
+
+def test_an_open_layout_has_no_times_yet():
+    tables = build_tables(toy())
+    found = refinement(toy(pipeline={"stages": "auto"}), tables)
+    assert found.reason == "the layout is left open"
 
 
 def test_without_a_plan_the_bound_stands_alone():

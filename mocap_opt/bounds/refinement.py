@@ -74,6 +74,8 @@ def refinement(instance: Instance | None, tables: Tables, *, same_grid: bool = F
     """
     if instance is None:
         return Refinement(reason="tables hold no times between the points of their grid")
+    if instance.pipeline.free:
+        return Refinement(reason="the layout is left open")
     if instance.chunking.exact:
         return Refinement(reason="an exact number of chunks is asked for")
     if instance.costs.kind == "measured":
