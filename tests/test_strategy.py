@@ -9,7 +9,7 @@ from mocap_opt import load_instance, solve
 from mocap_opt.errors import InputError
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.programs import CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM, Solver
-from mocap_opt.solving.strategy import MEDIUM, SMALL, choose, size
+from mocap_opt.solving.strategy import LARGE, MEDIUM, SMALL, choose, size
 
 TINY = Path(__file__).parent.parent / "instances" / "tiny-unequal.json"
 
@@ -40,6 +40,12 @@ def test_joint_runs_all_whatever_the_size():
 def test_a_static_schedule_only_gains_from_the_lockstep_programs():
     assert programs(tables_of(16, 32, 1024), Execution.LOCKSTEP) == [DECOMPOSED_PROGRAM]
     assert programs(tables_of(4, 8, 32), Execution.LOCKSTEP) == [DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM]
+    # Where stages are unlike nothing leaves so few chunks that the master could be built.
+    medium, large = (make_tables(2, steps, max_chunks=128, linear=[1, 2]) for steps in (512, 513))
+    assert size(medium) == LARGE
+    assert programs(medium, Execution.LOCKSTEP) == [DECOMPOSED_PROGRAM]
+    assert programs(large, Execution.LOCKSTEP) == []
+    assert programs(large, Execution.LOCKSTEP, by_size=False) == [DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM]
 
 
 def test_programs_come_early_where_they_are_small():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.solving.programs import (
     CONTENTION_FREE_PROGRAM,
@@ -25,6 +26,9 @@ SMALL = 2**12
 
 MEDIUM = 2**14
 """The same for the contention-free program alone; it has gained nothing at 8 x 16 x 256, twice as much."""
+
+LARGE = 2**17
+"""The same for the decomposed program where stages are unlike: beyond, too many chunks are left for it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def choose(tables: Tables, execution: Execution | None, solver: str, *, by_size:
     small = not by_size or size(tables) <= SMALL
     shape = f"{tables.stages} stages x {tables.max_chunks} chunks x {tables.steps} grid steps"
     if execution is Execution.LOCKSTEP:
-        programs: tuple[Program, ...] = (DECOMPOSED_PROGRAM, *((LOCKSTEP_PROGRAM,) if small else ()))
+        gains = not by_size or size(tables) <= LARGE or alike(tables)
+        first: tuple[Program, ...] = (DECOMPOSED_PROGRAM,) if gains else ()
+        programs = (*first, *((LOCKSTEP_PROGRAM,) if small else ()))
     elif small:
         programs = (CONTENTION_FREE_PROGRAM, DECOMPOSED_PROGRAM, LOCKSTEP_PROGRAM)
     elif size(tables) <= MEDIUM:
