@@ -7,6 +7,7 @@ Booleans are not numbers, NaN and infinities are not numbers, and every number h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -118,7 +119,7 @@ def _read_efficiency(value: object) -> float | dict[int, float]:
     if not isinstance(value, dict):
         return float(read(value))
     degrees = [str(degree) for degree in value]
-    if not degrees or not all(d.isdecimal() and d.isascii() and 0 < int(d[:9]) <= 10_000 for d in degrees):
+    if not degrees or not all(re.fullmatch("[1-9][0-9]{0,3}", degree) for degree in degrees):
         raise refuse('a number, or one by degree such as {"1": 0.6, "8": 0.45}')
     return {int(degree): float(read(part)) for degree, part in sorted(value.items(), key=lambda e: int(e[0]))}
 
@@ -126,7 +127,7 @@ def _read_efficiency(value: object) -> float | dict[int, float]:
 _EFFICIENCY = _number_schema(None, 1e-6, 1, False, False)
 _BY_DEGREE: dict[str, Any] = {
     "type": "object",
-    "propertyNames": {"pattern": "^[1-9][0-9]{0,4}$"},
+    "propertyNames": {"pattern": "^[1-9][0-9]{0,3}$"},
     "additionalProperties": _EFFICIENCY,
     "minProperties": 1,
 }

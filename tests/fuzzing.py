@@ -146,6 +146,10 @@ READERS: dict[str, Reader] = {
             BASE,
             TOY,
             STREAM,
+            changed(
+                ("pipeline", {"stages": [1, 2], "dies_per_stage": "auto", "layers": "auto", "degrees": [1]}),
+                ("costs.efficiency", {"1": 0.6, "4": 0.5}),
+            ),
             changed(("costs", {"kind": "measured", "stages": TIMES})),
             changed(("costs", {"kind": "coefficients", "stages": [{"linear": 1e-6}, {"constant": "1 ms"}]})),
             merged(STREAM, {"model": {"preset": "deepseek-v3"}, "wafer": {"preset": "watos-c3", "cols": 8}}),
@@ -156,7 +160,11 @@ READERS: dict[str, Reader] = {
     ),
     "plan": Reader(
         ".json",
-        ({**PLAN, "homes": [HOME]}, {**PLAN, "homes": [HOME, {**HOME, "stage": 1, "memory": 0}]}),
+        (
+            {**PLAN, "homes": [HOME]},
+            {**PLAN, "homes": [HOME, {**HOME, "stage": 1, "memory": 0}]},
+            {**PLAN, "homes": [HOME], "layout": {"dies": [[[0, 0]], [[0, 1]]], "layers": [1, 1]}},
+        ),
         json.dumps,
         lambda path: load_plan(path, TABLES),
         lambda path, _: ["evaluate", TINY, str(path), "--json"],
@@ -233,6 +241,8 @@ READERS: dict[str, Reader] = {
         ".txt",
         (
             "pipeline.stages=2",
+            "pipeline.placement=auto",
+            "pipeline.degrees=[1, 2]",
             "wafer.die.memory_bytes=20GB",
             "wafer.dead_dies[0]=[1, 2]",
             'costs={"kind": "roofline", "efficiency": 0.5}',

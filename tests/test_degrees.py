@@ -107,7 +107,18 @@ def test_efficiency_between_entries_is_linear_in_the_logarithm():
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"0": 0.5}, {"two": 0.5}, {"1": 1.5}, {"1": "0.5"}, {"1.5": 0.5}, [0.5]]
+    "given",
+    [
+        {},
+        {"0": 0.5},
+        {"two": 0.5},
+        {"1": 1.5},
+        {"1": "0.5"},
+        {"1.5": 0.5},
+        {"01": 0.5},
+        {"99999": 0.5},
+        [0.5],
+    ],
 )
 def test_efficiencies_that_are_refused(given):
     with pytest.raises(InputError, match=r"costs.efficiency: expected"):
