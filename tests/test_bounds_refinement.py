@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from random import Random
 
@@ -13,8 +14,11 @@ from toy_instances import toy
 
 import mocap_opt
 from mocap_opt.bounds.refinement import refinement
+from mocap_opt.bounds.refinement_costs import StageTerms, chunk_functions, least_phi
+from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 
 INSTANCES = 100
 INSTANCE_DIR = Path(__file__).parent.parent / "instances"
@@ -32,8 +36,22 @@ def coefficients(random: Random) -> dict[str, object]:
 
 
 def random_toy(seed: int) -> Instance:
-    """A tiny instance with a coarse grid and few chunks, by coefficients or by the roofline."""
+    """A tiny instance with a coarse grid and few chunks, in half of them with memories that bind."""
     random = Random(f"refinement {seed}")
+    instance = ample_toy(seed, random)
+    if random.random() < 0.5:
+        return instance
+    # What is there besides KV with the shortest chunks, and part of the KV.
+    tables = build_tables(instance)
+    step = instance.chunking.page or 1
+    kv = tables.page_bytes * -(-(tables.tokens + tables.prefix) // tables.page)
+    part = Fraction(random.choice((50, 60, 70, 80, 90)), 100)
+    wanted = int((tables.static + tables.reserve(max(step, tables.min_length))).max() + part * int(kv.max()))
+    return instance.replace(f"wafer.die.memory_bytes={-(-wanted // instance.pipeline.dies[0])}")
+
+
+def ample_toy(seed: int, random: Random) -> Instance:
+    """A tiny instance by coefficients or by the roofline, with room to spare."""
     stages = random.choice((2, 2, 3))
     quantum, page = random.choice(((2, None), (3, None), (4, None), (2, 1), (4, 2)))
     costs: dict[str, object] = {"overhead": random.choice(("0 ns", "90.5 ns")), "prefix_cost": "1.5 ns"}
@@ -58,7 +76,6 @@ def random_toy(seed: int) -> Instance:
         },
         wafer={
             "die": {
-                "memory_bytes": random.choice((10**6, 2000, 1200, 1000)),
                 "memory_bandwidth": random.choice((1e9, 1e10)),
             },
             "link": {"bandwidth": random.choice((1e9, 1e10))},
@@ -110,6 +127,54 @@ def test_no_refined_optimum_beats_the_bound(seeds: range):
 def test_the_bound_is_nearly_reached():
     # Two per cent more would be wrong somewhere: the test above would notice.
     assert any(ticks * 1.02 > optimum for _, ticks, optimum in cases(range(INSTANCES)))
+
+
+def finest(seed: int) -> tuple[Instance, Tables]:
+    """A tiny instance on a grid of tokens, whose tables hold every chunk there is."""
+    instance = random_toy(seed).replace("chunking.quantum=1", "chunking.page=1")
+    return instance, build_tables(instance)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_functions_of_a_chunk_are_the_sums_of_the_tables_but_for_rounding(seed: int):
+    instance, tables = finest(seed)
+    terms, send = StageTerms.of(instance, tables), least_sends(tables)
+    compute, memory = chunk_functions(terms, terms[:-1])
+    for start, end in combinations(range(tables.steps + 1), 2):
+        tail, length = int(end == tables.steps), end - start
+        shared = (tables.prefix_cost[:, start] + (tables.length_cost + send)[:, tail, length]).sum()
+        computing = tables.phi[:, end] - tables.phi[:, start] + tables.full_block[:, tail, length]
+        for function, side in ((compute, computing), (memory, tables.memory_side[:, end])):
+            exact = int(shared + side.sum())
+            assert exact - 6 * tables.stages <= function.at(start, end) <= exact
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_least_start_is_the_first_within_the_limit(seed: int):
+    instance, tables = finest(seed)
+    terms = StageTerms.of(instance, tables)
+    for function in chunk_functions(terms, terms[:-1]):
+        for end in range(1, tables.tokens + 1):
+            times = [function.at(start, end) for start in range(end)]
+            for limit, first in product({*times, max(times) + 1, min(times) - 1}, range(end)):
+                within = [start for start in range(first, end) if times[start] <= limit]
+                found = function.least_start(end, limit, first)
+                # Past the end, or none, stand for no start; what lies within is never passed over.
+                assert (end if found is None else min(found, end)) == min(within, default=end)
+
+
+def test_the_least_work_of_two_stages_is_that_of_the_best_split():
+    nothing, tokens, inside = (Fraction(0), Fraction(0)), 12, 0
+    for one, two in product(product((1, 20, 50), (0, 1, 4)), repeat=2):
+        first, last = (
+            StageTerms((Fraction(line), Fraction(square)), *[nothing] * 5) for line, square in (one, two)
+        )
+        work = [(line * x + square * x * x) for x in range(tokens + 1) for line, square in (one, two)]
+        splits = [work[2 * x] + work[-1] - work[2 * x + 1] for x in range(tokens + 1)]
+        inside += min(splits) < min(splits[0], splits[-1])
+        # Between tokens a square of at most 4 falls by at most 4 / 4.
+        assert min(splits) - 1 <= least_phi(first, last, tokens) <= min(splits)
+    assert inside
 
 
 def shipped(name: str, *overrides: str) -> Instance:
