@@ -225,7 +225,7 @@ class Report:
         What else the objective's plans come to, by name: each is an attribute of the report, too.  Of a
         latency: ``static_latency_s`` and ``static_gap`` (a search's best plan in lockstep);
         ``refinement_bound_s`` (below which none comes on finer grids with more chunks),
-        ``refinement_saves`` (the part of the latency above it), ``refinement_unknown`` (why they are not known).
+        ``refinement_saves`` (the part of the latency above it), ``refinement_unknown`` (why they are null).
     settings : dict
         Seed, limits and tolerances.
     versions : dict of str
