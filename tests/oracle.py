@@ -70,7 +70,7 @@ def room_for_kv(tables: Tables, marks: Marks) -> list[list[int]]:
     longest = max(b - a for a, b in chunks_of(marks))
     chunks = len(marks) - 1
     room = []
-    for k in range(tables.stages):
+    for k in range(tables.memories):
         held = tables.tokens
         if tables.queue_depth is not None:
             held = min(2 * tables.queue_depth * longest, held)
@@ -78,7 +78,7 @@ def room_for_kv(tables: Tables, marks: Marks) -> list[list[int]]:
         free = int(tables.capacity[k]) - int(tables.static[k]) - reserve
         prefix = int(tables.prefix_bytes[k])
         slots = range(chunks + tables.stages - 1)
-        room.append([free - prefix if 0 <= t - k < chunks else free for t in slots])
+        room.append([free - prefix if 0 <= t - k < chunks and k < tables.stages else free for t in slots])
     return room
 
 
@@ -110,7 +110,7 @@ def feasible_homes(
     if any(free < 0 for row in room for free in row):
         return
     cells = [(i, j) for i in range(stages) for j in range(chunks)]
-    choices = {(i, j): ways(pages_of(tables, marks)[j], stages, i) for i, j in cells}
+    choices = {(i, j): ways(pages_of(tables, marks)[j], tables.memories, i) for i, j in cells}
     homes: Homes = {}
 
     def place(at: int) -> Iterator[Homes]:
@@ -151,7 +151,7 @@ def is_feasible(tables: Tables, plan: Plan) -> bool:
     seen = set()
     for home in plan.homes:
         cell, where = (home.stage, home.chunk), (home.stage, home.chunk, home.memory)
-        outside = cell not in left or not 0 <= home.memory < stages or home.memory == home.stage
+        outside = cell not in left or not 0 <= home.memory < tables.memories or home.memory == home.stage
         if outside or home.pages < 1 or where in seen:
             return False
         seen.add(where)
@@ -216,7 +216,7 @@ def send_times(tables: Tables, marks: Marks) -> list[list[int]]:
 
 def routes(tables: Tables) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """(from, to) -> links crossed, each with the numerator of its share."""
-    pairs = [(a, b) for a in range(tables.stages) for b in range(tables.stages)]
+    pairs = [(a, b) for a in range(tables.memories) for b in range(tables.memories)]
     shares = tables.share.tolist()
     return {(a, b): [(e, row[a][b]) for e, row in enumerate(shares) if row[a][b]] for a, b in pairs}
 

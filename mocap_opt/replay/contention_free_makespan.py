@@ -157,7 +157,7 @@ def admission_predecessors(tables: Tables, indices: IntArray, pages: IntArray) -
     away = pages.sum(axis=2) - pages[stage, :, stage]
     brings[stage, :, stage] = np.diff(tables.pages[indices])[None, :] > away
     holds: npt.NDArray[np.bool_] = np.logical_or.reduce(brings, axis=1)
-    holds[stage, stage] |= tables.prefix_bytes > 0
+    holds[stage, stage] |= tables.prefix_bytes[:stages] > 0
     # freed[r, k]: the last of stages 0..r that holds anything in memory k.
     freed = np.maximum.accumulate(np.where(holds, stage[:, None], NONE), axis=0)
     ended = stage[:, None] + np.arange(chunks)[None, :] - chunks

@@ -207,7 +207,8 @@ def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
     slots = tables.stages + plan.chunks - 1
 
     traffic = kv_traffic(tables, plan.remote_pages(tables), slots)
-    port = _by_slot(tables.own_traffic[:, end], slots)
+    port = np.zeros((tables.memories, slots), dtype=np.int64)
+    port[: tables.stages] = _by_slot(tables.own_traffic[:, end], slots)
     order = np.argsort(traffic.other, kind="stable")
     touched, moved = reduce_by(np.add, traffic.other[order], traffic.flow[order])
     port[touched] += moved.astype(np.int64)
@@ -280,7 +281,7 @@ def price_slots(tables: Tables, rows: SlotRows) -> SlotPrices:
         slots,
         (_names("stage", tables.stages), rows.busy),
         (_names("link", tables.links), ceil_div(link_kv, link_capacity(tables, link_kv.dtype))),
-        (_names("memory", tables.stages), ceil_div(rows.port, tables.port_rate[:, None])),
+        ([tables.memory_name(k) for k in range(tables.memories)], ceil_div(rows.port, tables.port_rate[:, None])),
     )
     on_links = ceil_div(load, link_capacity(tables, load.dtype)) + rows.delay
     exchange, exchange_bound_by = _largest(

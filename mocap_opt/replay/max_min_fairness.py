@@ -68,9 +68,9 @@ class Resources:
     """
 
     def __init__(self, tables: Tables, routes: Sequence[Route]) -> None:
-        stages, links = tables.stages, len(tables.links)
-        names = [*(f"link {name}" for name in tables.links), *(f"memory {k}" for k in range(stages))]
-        self.load = np.zeros((links + stages, len(routes)), dtype=np.int64)
+        memories, links = tables.memories, len(tables.links)
+        names = [*(f"link {name}" for name in tables.links), *map(tables.memory_name, range(memories))]
+        self.load = np.zeros((links + memories, len(routes)), dtype=np.int64)
         for column, route in enumerate(routes):
             self.load[:links, column] = tables.share[:, route.source, route.destination]
             if route.port is not None:

@@ -163,7 +163,7 @@ def _arrows(replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
 def _held(tables: Tables, replay: EventReplay, clock: _Picoseconds) -> Iterator[Timed]:
     """Bytes in every memory, whenever they change."""
     for k, points in enumerate(replay.memory):
-        name = f"memory {k} of {format_bytes(int(tables.capacity[k]))}"
+        name = f"{tables.memory_name(k)} of {format_bytes(int(tables.capacity[k]))}"
         yield from _counter(MEMORIES, name, "bytes", ((clock(at), held) for at, held in points))
 
 
@@ -179,7 +179,7 @@ def _rates(tables: Tables, log: Sequence[MessageRecord], clock: _Picoseconds) ->
     for (pid, n), steps in sorted(changes.items()):
         rates = tables.link_rate if pid == LINKS else tables.port_rate
         most = format_bandwidth(int(rates[n]) / tables.tick_s)
-        name = f"link {tables.links[n]}" if pid == LINKS else f"port of memory {n}"
+        name = f"link {tables.links[n]}" if pid == LINKS else f"port of {tables.memory_name(n)}"
         total, points = Fraction(0), []
         for at, change in sorted(steps.items()):
             total += change

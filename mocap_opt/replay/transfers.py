@@ -166,7 +166,7 @@ def _part(tables: Tables, plan: Plan, routes: dict[Route, int]) -> _Part:
     released = _released(tables.own_traffic[:, index[1:]], written, read, routes)
     sizes = tables.activation_bytes[:, None] * np.diff(tables.grid[index])[None, :]
     brings = stored.copy()
-    brings[stages, 0, stages] += tables.prefix_bytes
+    brings[stages, 0, stages] += tables.prefix_bytes[: tables.stages]
     return _Part(
         released=released,
         activations=_activations(tables, sizes, routes),

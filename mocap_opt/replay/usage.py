@@ -87,7 +87,7 @@ def event_load(tables: Tables, replay: EventReplay, edges: Sequence[float] | Flo
         until[rows[record.route]] += np.interp(bounds, at, moved)
     moved_by_route = np.diff(until, axis=1)
     link = np.zeros((len(tables.links), length.size))
-    port = np.zeros((tables.stages, length.size))
+    port = np.zeros((tables.memories, length.size))
     for route, n in rows.items():
         if route.kind is not Kind.OWN:
             share = tables.share[:, route.source, route.destination] / tables.share_denominator
@@ -150,7 +150,7 @@ def lockstep_memory(replay: LockstepReplay) -> MemoryHistory:
 def _held_alone(tables: Tables, plan: Plan) -> tuple[IntArray, IntArray, IntArray]:
     """Prefix, own and hosted KV cache of one request in slots of its own, int64[memory, slot], bytes."""
     slots = plan.chunks + tables.stages - 1
-    prefix, own, hosted = (np.zeros((tables.stages, slots), dtype=np.int64) for _ in range(3))
+    prefix, own, hosted = (np.zeros((tables.memories, slots), dtype=np.int64) for _ in range(3))
     held = np.cumsum(plan.all_pages(tables), axis=1) * tables.page_bytes[:, None, None]
     for i in range(tables.stages):
         alive = slice(i, i + plan.chunks)
@@ -179,7 +179,8 @@ def event_memory(schedule: Schedule, replay: EventReplay) -> MemoryHistory:
     ends = (row[end - 1] for row in replay.end for end in past)
     instants = sorted({Fraction(0), *(t for row in replay.start for t in row), *ends})
     rank = {time: n for n, time in enumerate(instants)}
-    prefix, own, hosted = (np.zeros((schedule.stages, len(instants)), dtype=np.int64) for _ in range(3))
+    memories = schedule.machine.memories
+    prefix, own, hosted = (np.zeros((memories, len(instants)), dtype=np.int64) for _ in range(3))
     for request, end in zip(schedule, past, strict=True):
         tables, chunks = request.tables, request.plan.chunks
         brought = request.plan.all_pages(tables) * tables.page_bytes[:, None, None]

@@ -82,7 +82,7 @@ class Plan:
 
     def remote_pages(self, tables: Tables) -> IntArray:
         """Pages by home, int64[stage, chunk, memory]; 0 on the stage's own memory."""
-        pages = np.zeros((tables.stages, self.chunks, tables.stages), dtype=np.int64)
+        pages = np.zeros((tables.stages, self.chunks, tables.memories), dtype=np.int64)
         for home in self.homes:
             pages[home.stage, home.chunk, home.memory] += home.pages
         return pages

@@ -188,7 +188,9 @@ class _Reader:
         most = self.tables.steps if chunks is None else chunks
         stage = self.index(value["stage"], f"{path}.stage", stages, "stage") if "stage" in value else None
         memory = (
-            self.index(value["memory"], f"{path}.memory", stages, "memory") if "memory" in value else None
+            self.index(value["memory"], f"{path}.memory", self.tables.memories, "memory")
+            if "memory" in value
+            else None
         )
         chunk = self.index(value["chunk"], f"{path}.chunk", most, "chunk") if "chunk" in value else None
         tokens = self.tokens(value["tokens"], f"{path}.tokens") if "tokens" in value else None

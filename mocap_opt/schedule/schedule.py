@@ -296,7 +296,7 @@ def identical_requests(tables: Tables, plan: Plan, count: int, spacing: int) -> 
 
 
 def _require_same_machine(first: Tables, other: Tables, number: int) -> None:
-    scalars = ("tick_s", "links", "share_denominator", "overlap", "queue_depth")
+    scalars = ("tick_s", "links", "pools", "share_denominator", "overlap", "queue_depth")
     wrong = [name for name in scalars if getattr(first, name) != getattr(other, name)]
     wrong += [name for name in SHARED if not np.array_equal(getattr(first, name), getattr(other, name))]
     if wrong:

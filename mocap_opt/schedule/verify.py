@@ -111,7 +111,7 @@ def live_kv(tables: Tables, plan: Plan) -> IntArray:
     """
     held = np.cumsum(plan.all_pages(tables), axis=1)
     chunks = plan.chunks
-    use = np.zeros((tables.stages, chunks + tables.stages - 1), dtype=np.int64)
+    use = np.zeros((tables.memories, chunks + tables.stages - 1), dtype=np.int64)
     for i in range(tables.stages):
         alive = slice(i, i + chunks)
         use[i, alive] += tables.prefix_bytes[i]
@@ -240,8 +240,11 @@ def _homes(tables: Tables, plan: Plan, count_pages: bool) -> list[Violation]:
     placed: Counter[tuple[int, int]] = Counter()
     times: Counter[tuple[int, int, int]] = Counter()
     for home in plan.homes:
-        if home.stage not in range(tables.stages) or home.memory not in range(tables.stages):
-            found.append(Violation("homes", f"{home}: stages and memories are 0 to {tables.stages - 1}"))
+        if home.stage not in range(tables.stages) or home.memory not in range(tables.memories):
+            there = f"stages and memories are 0 to {tables.stages - 1}"
+            if tables.pools:
+                there = f"stages are 0 to {tables.stages - 1}, memories 0 to {tables.memories - 1}"
+            found.append(Violation("homes", f"{home}: {there}"))
         elif home.chunk not in range(plan.chunks):
             found.append(Violation("homes", f"{home}: chunks are 0 to {plan.chunks - 1}"))
         elif home.stage == home.memory:
@@ -269,7 +272,7 @@ def _capacity(schedule: Schedule) -> list[Violation]:
     for memory, slot in np.argwhere(use > capacity[:, None]).tolist():
         needed, there = int(use[memory, slot]), int(capacity[memory])
         cyclic = "cyclic slot" if schedule.endless else "slot"
-        text = f"memory {memory}, {cyclic} {slot}: {format_shortage(needed, there)}"
+        text = f"{schedule.machine.memory_name(memory)}, {cyclic} {slot}: {format_shortage(needed, there)}"
         found.append(Violation("capacity", text, memory, slot, needed - there))
     return found
 

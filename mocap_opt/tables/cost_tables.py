@@ -25,7 +25,8 @@ class Tables:
     Boundaries are indices into ``grid`` (0 .. G).  Tables over a chunk's length are indexed
     ``[stage, tail, k]`` with ``k = b - a`` in grid steps and ``tail = 1`` for the chunk that ends
     at the last grid point, whose step may be shorter than the others.  Memories are numbered like
-    the stages they belong to (memory ``k`` is the dies of stage ``k`` together).
+    the stages they belong to (memory ``k`` is the dies of stage ``k`` together); memories without a stage
+    follow, which only hold KV.
 
     Attributes
     ----------
@@ -92,6 +93,8 @@ class Tables:
     residual : int64[stage, G + 1, G + 1] or None, ticks
         What a measured chunk [a, b) takes beyond the other tables, by ``[stage, a, b]``; never negative,
         so that leaving it out relaxes a problem.  None if times are not measured.
+    pools : tuple of str
+        Names of the memories without a stage, N, N + 1, ...: without prefix and working bytes.
     """
 
     name: str
@@ -127,10 +130,12 @@ class Tables:
     hop_ticks: IntArray
     overlap: Fraction
     residual: IntArray | None = None
+    pools: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
         stages, points, links = self.phi.shape[0], self.grid.size, len(self.links)
+        memories = stages + len(self.pools)
         shapes = {
             "phi": (stages, points),
             "full_block": (stages, 2, points),
@@ -140,11 +145,13 @@ class Tables:
             "send": (stages, 2, points),
             "own_traffic": (stages, points),
             "link_rate": (links,),
-            "share": (links, stages, stages),
-            "hop_ticks": (stages, stages),
+            "share": (links, memories, memories),
+            "hop_ticks": (memories, memories),
+            "activation_bytes": (stages,),
+            "page_bytes": (stages,),
         }
-        per_stage = "activation_bytes page_bytes prefix_bytes capacity static staging working_bytes"
-        shapes |= dict.fromkeys([*per_stage.split(), "port_rate"], (stages,))
+        per_memory = "prefix_bytes capacity static staging working_bytes port_rate"
+        shapes |= dict.fromkeys(per_memory.split(), (memories,))
         if self.residual is not None:
             shapes["residual"] = (stages, points, points)
             if self.residual.min(initial=0) < 0:
@@ -154,13 +161,25 @@ class Tables:
             if array.shape != shape or array.dtype != np.int64:
                 raise ValueError(f"{name}: expected int64{list(shape)}, got {array.dtype}{list(array.shape)}")
             array.flags.writeable = False
+        if self.prefix_bytes[stages:].any() or self.working_bytes[stages:].any():
+            raise ValueError("a memory without a stage has no prefix and no activations")
         if self.quantum % self.page:
             raise ValueError(f"page {self.page} does not divide quantum {self.quantum}")
 
     @property
     def stages(self) -> int:
-        """N, the number of stages (and of memories)."""
+        """N, the number of stages."""
         return int(self.phi.shape[0])
+
+    @property
+    def memories(self) -> int:
+        """The number of memories: one of every stage, and those without a stage."""
+        return self.stages + len(self.pools)
+
+    def memory_name(self, memory: int) -> str:
+        """Name a memory in words, ``"memory 3"`` or ``"memory 8 (spare dies)"``."""
+        pool = f" ({self.pools[memory - self.stages]})" if memory >= self.stages else ""
+        return f"memory {memory}{pool}"
 
     @property
     def steps(self) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 AXES = {
     "stage": "stages 0 .. N-1, in pipeline order",
-    "memory": "memories 0 .. N-1; memory k is the dies of stage k together",
+    "memory": "memories: 0 .. N-1, the dies of each stage together, then those without a stage",
+    "pool": "memories without a stage, N and on; no axis where there are none",
     "from": "stage or memory that a transfer leaves",
     "to": "stage or memory that a transfer enters",
     "point": "grid points 0 .. G, the places where boundaries may be",
@@ -29,7 +30,7 @@ class Field:
     name : str
     kind : str
         ``integers``, ``integer``, ``integer or null``, ``boolean``, ``fraction``, ``text``, ``texts``,
-        ``integers or none`` (a field that files may leave out).
+        ``integers or none``, ``texts or none`` (fields that files may leave out).
     axes : tuple of str
         Names in `AXES`, outermost first; none for a single value.
     unit : str
@@ -140,5 +141,6 @@ FIELDS = (
         "r_i, what a chunk takes beyond the other tables, by its start and end; left out if not measured",
         "nearest",
     ),
+    Field("pools", "texts or none", ("pool",), "", "names of the memories without a stage; left out if none"),
 )
 """All fields of `Tables`, in the order of the file."""

@@ -28,8 +28,8 @@ VERSION = 1
 MAX_BYTES = 256 * 2**20
 """Largest file that is read: 20 million numbers and more."""
 
-OPTIONAL = "integers or none"
-"""Kind of the fields that a file may leave out."""
+OPTIONAL = tuple(field.name for field in FIELDS if field.kind.endswith(" or none"))
+"""Fields that a file may leave out."""
 
 _FRACTION = re.compile(r"[0-9]{1,40}(?:/(?!0+$)[0-9]{1,40})?")
 
@@ -51,23 +51,29 @@ def tables_to_dict(tables: Tables, fingerprint: str | None = None) -> dict[str, 
         "fields": {
             field.name: _described(field, value)
             for field in FIELDS
-            if (value := getattr(tables, field.name)) is not None or field.kind != OPTIONAL
+            if not (_nothing(value := getattr(tables, field.name)) and field.name in OPTIONAL)
         },
     }
 
 
 def _dimensions(tables: Tables) -> dict[str, int]:
     stages, points = tables.stages, tables.steps + 1
-    sizes = {"point": points, "length": points, "tail": 2, "link": len(tables.links)}
-    return {axis: sizes.get(axis, stages) for axis in AXES}
+    sizes = {"stage": stages, "point": points, "length": points, "tail": 2, "link": len(tables.links)}
+    if tables.pools:
+        sizes["pool"] = len(tables.pools)
+    return {axis: sizes.get(axis, tables.memories) for axis in AXES if axis != "pool" or tables.pools}
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and not value)
 
 
 def _described(field: Field, value: Any) -> dict[str, Any]:
-    if field.kind in ("integers", OPTIONAL):
+    if isinstance(value, np.ndarray):
         value = value.tolist()
     elif field.kind == "fraction":
         value = str(value)
-    elif field.kind == "texts":
+    elif isinstance(value, tuple):
         value = list(value)
     about: dict[str, Any] = {"unit": field.unit} if field.unit else {}
     if field.axes:
@@ -98,7 +104,7 @@ def tables_from_dict(data: Mapping[str, Any]) -> Tables:
             read.problem("fields", show(fields), "an object with the fields")
         raise InputError(capped(read.problems, "tables"))
     names = tuple(field.name for field in FIELDS)
-    required = tuple(field.name for field in FIELDS if field.kind != OPTIONAL)
+    required = tuple(field.name for field in FIELDS if field.name not in OPTIONAL)
     read.keys(fields, names, required, "fields")
     values = {field.name: read.field(field, fields[field.name]) for field in FIELDS if field.name in fields}
     if not read.problems:
@@ -204,7 +210,7 @@ class _Reader:
                     self.problem(where, f"{len(item)}", f"{size} entries over axis {axis}{since}")
                     return None
             layer = [entry for item in layer for entry in item]
-        if field.kind == "texts":
+        if field.kind.startswith("texts"):
             wrong = [entry for entry in layer if not isinstance(entry, str)]
             if wrong or len(set(layer)) < len(layer):
                 self.problem(path, show(wrong[0]) if wrong else "one of them twice", "different texts")
@@ -219,14 +225,16 @@ class _Reader:
 
     def sizes(self, given: Any) -> None:
         """Require that axes over the same things are equally long, and as long as the file says."""
-        same = (("stage", ("memory", "from", "to")), ("point", ("length",)))
-        for axis, others in same:
+        pools = self.size.get("pool", (0, ""))[0]
+        same = (("stage", ("memory", "from", "to"), pools), ("point", ("length",), 0))
+        for axis, others, more in same:
+            size = self.size[axis][0] + more
             for other in others:
-                if self.size[other][0] != self.size[axis][0]:
+                if self.size[other][0] != size:
                     self.problem(
                         join_path("fields", self.size[other][1]),
                         f"{self.size[other][0]}",
-                        f"{self.size[axis][0]} entries over axis {other}, as over axis {axis}",
+                        f"{size} entries over axis {other}, as over axis {axis}" + " and pool" * bool(more),
                     )
         found = {axis: size for axis, (size, _) in self.size.items()}
         if given is not None and given != found:
@@ -254,6 +262,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield _problem(
             "grid", grid.tolist(), f"multiples of the quantum ({quantum}) and a last step not longer"
         )
+    for name in ("prefix_bytes", "working_bytes"):
+        if values[name][len(values["phi"]) :].any():
+            yield _problem(name, values[name].tolist(), "0 in memories without a stage")
     if values["tick_s"] <= 0:
         yield _problem("tick_s", str(values["tick_s"]), "more than 0")
     if values["overlap"] > 1:
