@@ -72,12 +72,13 @@ def remote_homes(tables: Tables) -> set[tuple[int, int]]:
         reserve = int(tables.staging[k]) + held * int(tables.working_bytes[k])
         return int(tables.capacity[k]) - int(tables.static[k]) - reserve
 
-    stages = range(tables.stages)
+    stages, memories = range(tables.stages), range(tables.memories)
     pages = -(-tables.tokens // tables.page)
     whole = [pages * int(tables.page_bytes[k]) + int(tables.prefix_bytes[k]) for k in stages]
-    if all(whole[k] <= room(k, max(allowed)) for k in stages):
+    whole += [0] * len(tables.pools)
+    if all(whole[k] <= room(k, max(allowed)) for k in memories):
         return set()
-    pairs = [(i, k) for i in stages for k in stages if i != k]
+    pairs = [(i, k) for i in stages for k in memories if i != k]
     return {(i, k) for i, k in pairs if room(k, min(allowed)) >= int(tables.page_bytes[i])}
 
 
@@ -98,19 +99,19 @@ def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
 def writers_readers_senders(tables: Tables, key: tuple[str, int]) -> tuple[list[int], list[int], list[int]]:
     """Stages whose KV or activations may pass a link or port."""
     kind, r = key
-    stages, away = range(tables.stages), remote_homes(tables)
+    stages, memories, away = range(tables.stages), range(tables.memories), remote_homes(tables)
     if kind == "port":
         others = [i for i in stages if (i, r) in away]
         return others, others, []
     share = tables.share[r]
-    writers = [i for i in stages if any(share[i, k] for k in stages if (i, k) in away)]
-    readers = [i for i in stages if any(share[k, i] for k in stages if (i, k) in away)]
+    writers = [i for i in stages if any(share[i, k] for k in memories if (i, k) in away)]
+    readers = [i for i in stages if any(share[k, i] for k in memories if (i, k) in away)]
     return writers, readers, [i for i in stages[:-1] if share[i, i + 1]]
 
 
 def crossed(tables: Tables, key: tuple[str, int]) -> bool:
     """Whether anything may pass."""
-    return key[0] == "port" or any(writers_readers_senders(tables, key))
+    return (key[0] == "port" and key[1] < tables.stages) or any(writers_readers_senders(tables, key))
 
 
 def around(tables: Tables, marks: Marks, key: tuple[str, int]) -> tuple[int, int]:
@@ -137,7 +138,7 @@ def around(tables: Tables, marks: Marks, key: tuple[str, int]) -> tuple[int, int
     first = [starts[i] for i in writers] + [stops[i] for i in [*readers, *senders]]
     follow = [leave[i] for i in [*writers, *readers]]
     follow += [leave[i] - least_send(tables, i, last, end) for i in senders]
-    if key[0] == "port":
+    if key[0] == "port" and key[1] < stages:
         first.append(starts[key[1]])
         follow.append(leave[key[1]])
     return min(first), min(follow)

@@ -46,7 +46,7 @@ def cyclic_free_memory(tables: Tables, marks: Marks, slots: int) -> list[list[in
     chunks = len(marks) - 1
     longest = max(b - a for a, b in chunks_of(marks))
     rooms = []
-    for k in range(tables.stages):
+    for k in range(tables.memories):
         reserve = int(tables.staging[k]) + 2 * tables.queue_depth * longest * int(tables.working_bytes[k])
         row = []
         for t in range(slots):
@@ -65,7 +65,7 @@ def cyclic_homes(tables: Tables, marks: Marks, slots: int, worth: Callable[[Home
     pages = pages_of(tables, marks)
     cells = [(i, j) for i in range(stages) for j in range(chunks)]
     alive = {(i, j): [t for t in range(slots) if j <= (t - i) % slots <= chunks - 1] for i, j in cells}
-    choices = {(i, j): ways(pages[j], stages, i) for i, j in cells}
+    choices = {(i, j): ways(pages[j], tables.memories, i) for i, j in cells}
     homes: Homes = {}
 
     def place(at: int) -> Iterator[Homes]:

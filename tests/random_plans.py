@@ -73,11 +73,11 @@ def random_partition(tables: Tables, rng: np.random.Generator) -> list[int] | No
 def _scattered(tables: Tables, indices: list[int], rng: np.random.Generator, scatter: float) -> np.ndarray:
     """Pages by home, int64[stage, chunk, memory], with random parts away from their stage."""
     stages, sizes = tables.stages, np.diff(tables.pages[indices])
-    pages = np.zeros((stages, sizes.size, stages), dtype=np.int64)
+    pages = np.zeros((stages, sizes.size, tables.memories), dtype=np.int64)
     for i in range(stages):
         pages[i, :, i] = sizes
         for j in np.flatnonzero(rng.random(sizes.size) < scatter):
-            k, moved = int(rng.integers(stages)), int(rng.integers(1, sizes[j] + 1))
+            k, moved = int(rng.integers(tables.memories)), int(rng.integers(1, sizes[j] + 1))
             pages[i, j, i] -= moved
             pages[i, j, k] += moved
     return pages
@@ -168,7 +168,7 @@ def _neighbour(tables: Tables, plan: Plan, rng: np.random.Generator) -> Plan | N
         i, j, k = cells[rng.integers(len(cells))]
         remote[i, j, k] -= int(rng.integers(1, remote[i, j, k] + 1))
     elif kind == "away":
-        i, j, k = rng.integers(tables.stages), rng.integers(inner + 1), rng.integers(tables.stages)
+        i, j, k = rng.integers(tables.stages), rng.integers(inner + 1), rng.integers(tables.memories)
         remote[i, j, k] += 1
     else:
         return None

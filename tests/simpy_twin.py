@@ -60,6 +60,7 @@ def twin(tables: Tables, plan: Plan) -> tuple[list[list[Fraction]], list[list[Fr
     links = {name: Fraction(int(rate)) for name, rate in zip(tables.links, tables.link_rate, strict=True)}
     wires = Wires(env, links | ports)
     cuts, pages = plan.grid_indices(tables).tolist(), plan.all_pages(tables).tolist()
+    memories = range(tables.memories)
     arrived, started, ended = ([[env.event() for _ in chunks] for _ in stages] for _ in range(3))
     start, end = ([[Fraction(-1) for _ in chunks] for _ in stages] for _ in range(2))
 
@@ -80,12 +81,12 @@ def twin(tables: Tables, plan: Plan) -> tuple[list[list[Fraction]], list[list[Fr
             if tables.queue_depth is not None and i + 1 in stages and j >= tables.queue_depth:
                 yield started[i + 1][j - tables.queue_depth]
             for other in stages:
-                if other + chunks[-1] < i + j and any(stores(other, k) and brings(i, j, k) for k in stages):
+                if other + chunks[-1] < i + j and any(stores(other, k) and brings(i, j, k) for k in memories):
                     yield ended[other][chunks[-1]]
             start[i][j] = env.now
             started[i][j].succeed()
             size, messages = int(tables.page_bytes[i]), []
-            for k in [k for k in stages if k != i]:
+            for k in [k for k in memories if k != i]:
                 messages.append((size * pages[i][j][k], way(i, k, k)))
                 messages.append((size * sum(pages[i][e][k] for e in range(j)), way(k, i, k)))
             on = {r: sum(n * load.get(r, 0) for n, load in messages) for r in wires.capacity}

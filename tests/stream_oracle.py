@@ -51,7 +51,7 @@ def room(turns: list[Turn]) -> list[list[int]]:
     """[memory][slot]: capacity less weights, reserve and prefixes."""
     first = turns[0].tables
     rows = []
-    for k in range(first.stages):
+    for k in range(first.memories):
         together = sum(turn.tables.tokens * int(turn.tables.working_bytes[k]) for turn in turns)
         if first.queue_depth is None:
             held = together
@@ -95,7 +95,7 @@ def all_homes(turns: list[Turn], worth: Callable[[list[Homes]], bool]) -> Iterat
         turn = turns[r]
         size = int(turn.tables.page_bytes[i])
         alive = range(turn.slot + i + j, turn.slot + i + turn.chunks)
-        for way in ways(pages_of(turn.tables, turn.marks)[j], turn.tables.stages, i):
+        for way in ways(pages_of(turn.tables, turn.marks)[j], turn.tables.memories, i):
             if any(left[k][t] < pages * size for k, pages in enumerate(way) if pages for t in alive):
                 continue
             for k, pages in enumerate(way):

@@ -69,7 +69,7 @@ def energetic_traffic(
     """
     setting, memory = Setting(tables), PooledMemory.of(tables)
     if not can_be_enumerated(tables) or not tables.share.any() or not setting.counts:
-        # Also where there is one stage, or no link: then no route crosses any.
+        # Also where there is one memory, or no link: then no route crosses any.
         return None
     most_bytes = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * setting.counts[-1]
     if most_bytes * tables.share_denominator >= 2**62:
@@ -215,9 +215,8 @@ class Windows:
     @cached_property
     def places(self) -> tuple[IntArray, IntArray, IntArray]:
         """Stage, chunk and memory of each column, three int64[column]."""
-        stages = self.tables.stages
-        elsewhere = np.broadcast_to(~np.eye(stages, dtype=np.bool_)[:, None], (stages, self.chunks, stages))
-        stage, chunk, memory = np.nonzero(elsewhere)
+        elsewhere = ~np.eye(self.tables.stages, self.tables.memories, dtype=np.bool_)
+        stage, chunk, memory = np.nonzero(np.repeat(elsewhere[:, None], self.chunks, axis=1))
         return stage, chunk, memory
 
     @cached_property
@@ -247,10 +246,12 @@ class Windows:
             done = t - np.arange(stages) + 1
             running = (done >= 1) & (done <= chunks)
             own = size * np.where(running, tables.pages[self.indices[np.clip(done, 0, chunks)]], 0)
-            left = free - np.where(running, tables.prefix_bytes, 0)
-            for k in range(stages):
+            left, home = free.copy(), np.zeros_like(free)
+            left[:stages] -= np.where(running, tables.prefix_bytes[:stages], 0)
+            home[:stages] = own
+            for k in range(tables.memories):
                 rows.append(np.where(memory == k, alive, 0) - np.where(stage == k, alive, 0))
-                room.append(int(left[k]) // self.memory.unit - int(own[k]))
+                room.append(int(left[k]) // self.memory.unit - int(home[k]))
         return np.array(rows), np.array(room)
 
     @cached_property
@@ -291,7 +292,8 @@ class Windows:
         sent, arrived = self.times[1][:-1].ravel(), self.times[2][1:].ravel()
         within = (sent >= ends[:, :1]) & (arrived <= ends[:, 1:])
         bytes_sent = (tables.activation_bytes[:-1, None] * np.diff(tables.grid[self.indices])).ravel()
-        onward = np.diagonal(self.shares, 1, axis1=1, axis2=2).repeat(self.chunks, axis=1)
+        onward = np.diagonal(self.shares, 1, axis1=1, axis2=2)[:, : tables.stages - 1]
+        onward = onward.repeat(self.chunks, axis=1)
         lengths = (ends[:, 1] - ends[:, 0]).tolist()
         taken = ((onward * bytes_sent) @ within.T.astype(np.int64)).tolist()
         return [
@@ -393,7 +395,7 @@ class Windows:
         room = [*held_room.tolist(), *(self.room[e][w] for e, w in chosen)]
         weighed = np.array(whole, dtype=object) @ rows
         # The least that homes can make of it: all of a chunk's pages where a page counts least, if below 0.
-        cells = weighed.reshape(self.tables.stages, self.chunks, self.tables.stages - 1)
+        cells = weighed.reshape(self.tables.stages, self.chunks, self.tables.memories - 1)
         fresh = np.diff(self.tables.pages[self.indices]).tolist()
         least = sum(fresh[j] * min(0, *cell) for row in cells for j, cell in enumerate(row))
         return bool(least > sum(w * r for w, r in zip(whole, room, strict=True)))

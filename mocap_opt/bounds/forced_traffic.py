@@ -68,7 +68,7 @@ class ForcedTraffic:
         """
         away = forced_pages(tables, tables.pages[-1:], free)[:, 0]
         who = np.flatnonzero(away).tolist()
-        if tables.stages == 1 or not who:
+        if tables.memories == 1 or not who:
             return None
         alone = np.zeros((len(MIXES), 2, tables.stages))
         together = np.zeros_like(alone)
@@ -138,7 +138,7 @@ def forced_pages(tables: Tables, held: IntArray, free: IntArray) -> IntArray:
         For KV and prefixes.
     """
     size = np.maximum(tables.page_bytes, 1)
-    home = np.maximum(free - tables.prefix_bytes, 0) // size
+    home = np.maximum(free - tables.prefix_bytes, 0)[: tables.stages] // size
     away = np.maximum(held[None, :] - home[:, None], 0)
     forced: IntArray = np.where(tables.page_bytes[:, None] > 0, away, 0)
     return forced
@@ -183,7 +183,7 @@ def _whole_page(tables: Tables, stage: int) -> Fraction:
     """Least time in which a page of a stage is written to some other memory or read from it, ticks."""
     size = int(tables.page_bytes[stage])
     times = []
-    for k in range(tables.stages):
+    for k in range(tables.memories):
         for origin, target in ((stage, k), (k, stage)) if k != stage else ():
             loads = [Fraction(size, int(tables.port_rate[k]))]
             shares = tables.share[:, origin, target].tolist()
@@ -201,7 +201,7 @@ def _page_times(tables: Tables, demands: list[Demand], asked_to_stop: AskedToSto
     float64[2, stage], ticks
     """
     weights = resource_weights(tables, demands, asked_to_stop)
-    own = np.eye(tables.stages, dtype=np.bool_)
+    own = np.eye(tables.memories, dtype=np.bool_)
     least = [np.where(own, np.inf, way).min(axis=1) for way in (weights.out, weights.back)]
-    times: FloatArray = np.array(least) * tables.page_bytes / weights.capacity
+    times: FloatArray = np.array(least)[:, : tables.stages] * tables.page_bytes / weights.capacity
     return times

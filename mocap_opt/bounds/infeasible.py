@@ -82,8 +82,9 @@ def _memory_too_small(tables: Tables, memory: PooledMemory, longest: int) -> Inf
         "cached prefix": int(tables.prefix_bytes[k]),
     }
     total = " + ".join(f"{name} {decimal_bytes(size)}" for name, size in parts.items() if size)
+    name = tables.memory_name(k) + f" (stage {k})" * (k < tables.stages)
     message = (
-        f"memory {k} (stage {k}): {total} exceeds its {decimal_bytes(int(tables.capacity[k]))} "
+        f"{name}: {total} exceeds its {decimal_bytes(int(tables.capacity[k]))} "
         f"by {decimal_bytes(int(short[k]))} in every plan"
     )
     return Infeasibility(k, k if tables.prefix_bytes[k] else None, int(short[k]), message)

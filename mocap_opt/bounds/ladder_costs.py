@@ -87,7 +87,7 @@ class LadderCosts:
             Grid indices of the non-empty chunks.
         """
         stages, chunks = self.tables.stages, boundaries.size - 1
-        nothing = np.zeros((stages, chunks, stages), dtype=np.int64)
+        nothing = np.zeros((stages, chunks, self.tables.memories), dtype=np.int64)
         return int(sum(part.sum() for part in slot_times(self.tables, boundaries, nothing)))
 
     @cached_property

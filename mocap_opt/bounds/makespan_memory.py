@@ -96,7 +96,8 @@ class _Chunks:
     def held(self, taken: IntArray) -> FloatArray:
         """Bytes x ticks a chunk's time keeps occupied: all KV up to its end, and the prefix."""
         tables, (_, end) = self.tables, self.ends
-        there = tables.page_bytes[:, None] * tables.pages[end] + tables.prefix_bytes[:, None]
+        prefix = tables.prefix_bytes[: tables.stages, None]
+        there = tables.page_bytes[:, None] * tables.pages[end] + prefix
         occupied: FloatArray = (there * taken.astype(np.float64)).sum(axis=0)
         return occupied
 

@@ -114,7 +114,8 @@ def _cases(
             taken = tables.tau(np.arange(tables.stages)[:, None], start, end)
         else:
             taken = traffic.occupancy(start, end, free)
-        held = tables.page_bytes[:, None] * tables.pages[end] + tables.prefix_bytes[:, None]
+        prefix = tables.prefix_bytes[: tables.stages, None]
+        held = tables.page_bytes[:, None] * tables.pages[end] + prefix
         if int(held.max(initial=0)) > room:
             continue
         send = sends[:, (end == tables.steps).astype(np.int64), end - start]

@@ -126,14 +126,15 @@ def period_sums(
     assert depth is not None
     lockstep = scope is Scope.LOCKSTEP
     sends = _sends(tables, scope, start, end)
-    classes = stage_classes(taken, sends, tables.page_bytes[:, None], tables.prefix_bytes[:, None])
+    prefix = tables.prefix_bytes[: tables.stages, None]
+    classes = stage_classes(taken, sends, tables.page_bytes[:, None], prefix)
     first = class_members(classes)
     # In the slots of a single stage no two chunks meet, so all may count the sends of the same one.
     sender = sends[int(sends.sum(axis=1).argmax())]
     rows = [(taken[i] + (sender if lockstep else 0), 1) for i in first]
     if not lockstep:
         rows += [(taken[i] + sends[i], depth) for i in first if (sends[i] > (depth - 1) * taken[i]).any()]
-    held = tables.page_bytes[:, None] * tables.pages[None] + tables.prefix_bytes[:, None]
+    held = tables.page_bytes[:, None] * tables.pages[None] + prefix
     stays = taken + sends if lockstep else taken
     if depth == 1 and not lockstep:
         stays = taken + np.where(end < tables.steps, sends, 0)

@@ -66,7 +66,7 @@ class PooledMemory:
         room = np.full(slots, int(without.sum()), dtype=np.int64)
         if prefix.any():
             taken = without - (free - prefix) // self.unit * self.unit
-            room -= np.convolve(taken, np.ones(chunks, dtype=np.int64))
+            room -= np.convolve(taken[: self.tables.stages], np.ones(chunks, dtype=np.int64))
         return room
 
     def fits(self, boundaries: IntArray, longest: int) -> bool:

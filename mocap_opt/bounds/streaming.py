@@ -39,8 +39,8 @@ class ResourceWeights:
 
     Attributes
     ----------
-    out, back : int64[stage, memory]
-        What a byte counts at least that goes from the stage to the memory, or back.
+    out, back : int64[memory, memory]
+        What a byte counts at least that goes from a stage, by its own memory, to a memory, or back.
     capacity : int
         What all links and ports carry together in a tick, counted alike.
     """
@@ -65,7 +65,7 @@ def resource_weights(
     """ResourceWeights under which the demands take long, by multiplicative updates.
 
     Resources that are loaded when every demand takes its cheapest way get dearer.  At least two
-    stages are needed.
+    memories are needed.
 
     Parameters
     ----------
@@ -79,10 +79,10 @@ def resource_weights(
     StoppedError
         If asked to stop.
     """
-    stages, denominator = tables.stages, tables.share_denominator
+    memories, denominator = tables.memories, tables.share_denominator
     links = tables.share / denominator / tables.link_rate[:, None, None]
-    ports = np.zeros((stages, stages, stages))
-    ports[np.arange(stages), :, np.arange(stages)] = (1 / tables.port_rate)[:, None]
+    ports = np.zeros((memories, memories, memories))
+    ports[np.arange(memories), :, np.arange(memories)] = (1 / tables.port_rate)[:, None]
     # Ticks per byte by [resource, demand, memory], out and back; a port is loaded either way.
     who = [demand.stage for demand in demands]
     out = np.concatenate([links[:, who, :], ports[:, who, :]])
@@ -90,14 +90,14 @@ def resource_weights(
     resources, count = out.shape[0], len(demands)
     # Both ways in one matrix, a column for each demand, way and memory: rounds are many, and arrays small.
     ways = np.stack([out, back], axis=2).reshape(resources, -1)
-    at_home = np.zeros((2 * count, stages))
+    at_home = np.zeros((2 * count, memories))
     at_home[np.arange(2 * count), np.repeat(who, 2)] = np.inf
     amounts = np.array([[demand.written, demand.read] for demand in demands], dtype=np.float64).ravel()
-    first = np.arange(2 * count) * stages
+    first = np.arange(2 * count) * memories
     load, total, chosen = np.zeros(resources), np.zeros(resources), np.full(resources, 1 / resources)
     for turn in range(1, ROUNDS + 1):
         stop_if(asked_to_stop)
-        prices = (chosen @ ways).reshape(2 * count, stages) + at_home
+        prices = (chosen @ ways).reshape(2 * count, memories) + at_home
         load += ways[:, first + prices.argmin(axis=1)] @ amounts
         # Loads relative to the greatest, with the step of the standard regret bound.
         heat = load * (math.sqrt(turn * math.log(resources + 1)) / max(load.max(), 1e-300))
@@ -115,10 +115,10 @@ def resource_weights(
 
 def _exact(tables: Tables, wanted: np.ndarray) -> ResourceWeights:
     """Round weights per byte to whole numbers and count everything with them."""
-    stages, links = tables.stages, len(tables.links)
+    memories, links = tables.memories, len(tables.links)
     whole = np.floor(wanted / wanted.max() * WEIGHT_UNITS).astype(np.int64)
     on_link, at_port = whole[:links], whole[links:] * tables.share_denominator
-    pairs = np.tensordot(on_link, tables.share, 1) if links else np.zeros((stages, stages), dtype=np.int64)
+    pairs = np.tensordot(on_link, tables.share, 1) if links else np.zeros((memories,) * 2, dtype=np.int64)
     rates = [*tables.link_rate.tolist(), *tables.port_rate.tolist()]
     capacity = sum(w * rate for w, rate in zip(whole.tolist(), rates, strict=True)) * tables.share_denominator
     return ResourceWeights(pairs + at_port[None, :], pairs.T + at_port[None, :], capacity)
@@ -148,7 +148,7 @@ def _streaming(tables: Tables, asked_to_stop: AskedToStop) -> Bound | None:
         stop_if(asked_to_stop)
         demands[chunks] = _demands(setting, chunks)
     possible = {chunks: found for chunks, found in demands.items() if found is not None}
-    if tables.stages == 1 or not possible or not any(possible.values()):
+    if tables.memories == 1 or not possible or not any(possible.values()):
         return None
     weights: dict[tuple[int, ...], ResourceWeights] = {}
     by_stage: list[IntArray] = []

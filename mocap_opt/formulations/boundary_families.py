@@ -260,7 +260,7 @@ def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
     """Of the levels that leave every memory the same room, only the largest."""
     rooms: dict[tuple[int, ...], int] = {}
     for level in held:
-        rooms[tuple(room_units(tables, k, level) for k in range(tables.stages))] = level
+        rooms[tuple(room_units(tables, k, level) for k in range(tables.memories))] = level
     return tuple(sorted(rooms.values()))
 
 

@@ -146,7 +146,7 @@ def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int) -> Affine:
     write, read = carrier.write, carrier.read
     page = int(plan.tables.page_bytes[i])
     parts: list[tuple[int, Affine]] = []
-    for k in range(plan.tables.stages):
+    for k in range(plan.tables.memories):
         if k != i and (write[i, k] or read[i, k]):
             parts.append((page * int(write[i, k]), plan.written(i, j, k)))
             parts.append((page * int(read[i, k]), plan.held(i, j, k)))

@@ -226,7 +226,7 @@ def _drop_overfull(pruning: _Pruning, homes: bool) -> None:
     stages = np.arange(tables.stages)
     shortest = int(tables.lengths[tables.length_allowed].min())
     pooled = pooled_bytes(tables, shortest)
-    single = free_bytes(tables, shortest)
+    single = free_bytes(tables, shortest)[: tables.stages]
     grid = np.arange(points)
     for j in range(1, layers + 1):
         # Boundary j is p_{t-i+1} for stage i = t - j + 1, in each of N slots.

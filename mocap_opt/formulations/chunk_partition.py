@@ -72,7 +72,7 @@ def pooled_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     tables, chunks = data.tables, data.chunks
     for t in range(data.slots) if model.memory is Memory.POOLED else ():
         terms = Terms()
-        for k in range(tables.stages):
+        for k in range(tables.memories):
             terms.plus(1, _room(data, k, t))
         for i, j in data.running(t):
             terms.plus(-int(tables.page_bytes[i]) // page_unit(tables), chunks.pages(j + 1))

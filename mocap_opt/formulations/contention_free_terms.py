@@ -31,7 +31,7 @@ class Resource(Carrier):
     own : int64[G + 1] or None
         Units that a chunk ending at b moves through its own stage's port.
     stage : int or None
-        The stage whose port it is.
+        The stage whose port it is; None for links and for ports of memories without a stage.
     first : int64[G + 1], ticks
         Before this nothing passes, by the end of the first chunk.
     follow : int64[G + 1], ticks
@@ -86,14 +86,14 @@ class _Passage:
 def resources(tables: Tables) -> list[Resource]:
     """All links that something may cross, and all ports; of links that are the same, one."""
     passage, found = _Passage.of(tables), []
-    away = may_hold_kv(tables) & ~np.eye(tables.stages, dtype=np.bool_)
+    away = may_hold_kv(tables) & ~np.eye(tables.stages, tables.memories, dtype=np.bool_)
     step = np.arange(tables.stages - 1)
     seen: set[tuple[int, bytes]] = set()
     for e, name in enumerate(tables.links):
         key = (int(tables.link_rate[e]), tables.share[e].tobytes())
         senders = [int(i) for i in np.flatnonzero(tables.share[e, step, step + 1])]
-        write = np.where(away, tables.share[e], 0)
-        read = np.where(away, tables.share[e].T, 0)
+        write = np.where(away, tables.share[e, : tables.stages], 0)
+        read = np.where(away, tables.share[e].T[: tables.stages], 0)
         if key in seen or not (senders or write.any() or read.any()):
             continue
         seen.add(key)
@@ -105,15 +105,19 @@ def resources(tables: Tables) -> list[Resource]:
                 e, f"link {name}", rate, write, read, sum(sizes) * tables.tokens, None, None, first, follow
             )
         )
-    for k in range(tables.stages):
-        touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
+    for k in range(tables.memories):
+        touch = np.zeros((tables.stages, tables.memories), dtype=np.int64)
         touch[:, k] = away[:, k]
+        stage = k if k < tables.stages else None
+        if stage is None and not touch.any():
+            continue
         first, follow = _around(passage, touch, touch, [])
-        first = np.minimum(first, passage.start[k])
-        follow = np.minimum(follow, passage.leave[k])
-        rate, own = int(tables.port_rate[k]), tables.own_traffic[k]
+        if stage is not None:
+            first = np.minimum(first, passage.start[k])
+            follow = np.minimum(follow, passage.leave[k])
+        rate, own = int(tables.port_rate[k]), None if stage is None else tables.own_traffic[k]
         name = f"port {k}"
-        found.append(Resource(len(tables.links) + k, name, rate, touch, touch, 0, own, k, first, follow))
+        found.append(Resource(len(tables.links) + k, name, rate, touch, touch, 0, own, stage, first, follow))
     return found
 
 

@@ -223,7 +223,7 @@ def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) 
     indices = plan.grid_indices(tables)
     start, end = indices[:-1], indices[1:]
     padding = np.zeros(missing, dtype=np.int64)
-    none = np.zeros((tables.stages, plan.chunks, tables.stages), dtype=np.int64)
+    none = np.zeros((tables.stages, plan.chunks, tables.memories), dtype=np.int64)
     work, exchange = slot_times(tables, indices, none)
     levels = closing(tables.tau(0, start, end), tables.stages)
     messages = closing(message_times(tables, 0, start, end), max(1, tables.stages - 1))

@@ -146,7 +146,7 @@ def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     data: ModelData = model.data
     tables, chunks = data.tables, data.chunks
     unit = page_unit(tables)
-    for k in range(tables.stages) if any(data.homes) else ():
+    for k in range(tables.memories) if any(data.homes) else ():
         for t in range(data.slots):
             room = room_units(tables, k, chunks.least_held)
             terms = Terms(room).plus(-1, chunks.reserve_units(k))
@@ -342,8 +342,10 @@ def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
     ----------
     tables : Tables
     k : int
-        A stage, and its memory.
+        A memory; one without a stage has no such traffic.
     """
+    if k >= tables.stages:
+        return True
     start, end = np.triu_indices(tables.steps + 1, 1)
     times = tables.tau(k, start, end).astype(object) * int(tables.port_rate[k])
     return bool((times >= tables.own_traffic[k, end].astype(object)).all())

@@ -22,7 +22,7 @@ from mocap_opt.formulations.home_families import (
     possible_homes,
 )
 from mocap_opt.formulations.page_rounding import solve_by_rounding
-from mocap_opt.formulations.presolve import free_bytes
+from mocap_opt.formulations.presolve import fits_at_home
 from mocap_opt.formulations.pyomo_solution import check_start, lockstep_timing, no_plan, run_program
 from mocap_opt.formulations.rows import Family, ModelData, Terms, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import message_times
@@ -160,8 +160,7 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     time_unit = TimeUnit.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()))
     homes = possible_homes(tables)
     longest = int(np.diff(tables.grid[chunks.indices]).max())
-    room = free_bytes(tables, longest) - tables.prefix_bytes
-    if bool((room >= tables.page_bytes * tables.pages[-1]).all()):
+    if fits_at_home(tables, longest):
         homes = ((),) * tables.stages
     declare_homes_and_times(model, ModelData(tables, time_unit, chunks, homes, lockstep_timing()))
     add_families(model, FAMILIES, without)

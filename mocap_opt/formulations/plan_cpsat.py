@@ -103,7 +103,7 @@ class PlanVariables:
         """
         if memory != stage:
             return self.homes.get((stage, boundary, memory), Affine())
-        others = [(-1, self.held(stage, boundary, k)) for k in range(self.tables.stages) if k != stage]
+        others = [(-1, self.held(stage, boundary, k)) for k in range(self.tables.memories) if k != stage]
         return total([(1, self.pages(boundary)), *others])
 
     def written(self, stage: int, chunk: int, memory: int) -> Affine:
@@ -200,7 +200,7 @@ def homes_stay(plan: PlanVariables) -> None:
         return
     fits = may_hold_kv(tables, endless=plan.endless)
     for i in range(tables.stages):
-        others = [k for k in range(tables.stages) if k != i and fits[i, k]]
+        others = [k for k in range(tables.memories) if k != i and fits[i, k]]
         for j in range(1, plan.chunks + 1):
             most = program.bounds(plan.pages(j))[1]
             for k in others:
@@ -238,7 +238,7 @@ def memory_has_room(plan: PlanVariables) -> None:
     tokens, room = held_tokens(plan), tables.free_memory(tables.staging).tolist()
     for t in range(plan.slots):
         alive = plan.running(t)
-        for k in range(tables.stages):
+        for k in range(tables.memories):
             row: list[tuple[int, Affine | int]] = [(1, room[k]), (-int(tables.working_bytes[k]), tokens)]
             row += [(-int(tables.prefix_bytes[k]), plan.used[j]) for i, j in alive if i == k]
             row += [(-int(tables.page_bytes[i]), plan.held(i, j + 1, k)) for i, j in alive]
@@ -302,7 +302,7 @@ def read_plan(plan: PlanVariables, values: Sequence[int]) -> Plan:
         Of all variables, by index.
     """
     tables, m = plan.tables, plan.chunks
-    held = np.zeros((tables.stages, m + 1, tables.stages), dtype=np.int64)
+    held = np.zeros((tables.stages, m + 1, tables.memories), dtype=np.int64)
     for (i, j, k), expression in plan.homes.items():
         held[i, j, k] = expression.value(values)
     marks = [expression.value(values) for expression in plan.boundary]

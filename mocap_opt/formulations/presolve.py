@@ -71,10 +71,20 @@ def local_homes_always_fit(tables: Tables, *, endless: bool = False) -> bool:
         Whether requests come again without end.
     """
     lengths = tables.lengths[tables.length_allowed]
-    if lengths.size == 0:
-        return True
-    room = free_bytes(tables, int(lengths.max()), endless=endless) - tables.prefix_bytes
-    return bool((room >= tables.page_bytes * tables.pages[-1]).all())
+    return lengths.size == 0 or fits_at_home(tables, int(lengths.max()), endless=endless)
+
+
+def fits_at_home(tables: Tables, longest: int, *, endless: bool = False) -> bool:
+    """Whether every stage's memory can hold all its KV and prefix; parameters as for `free_bytes`.
+
+    Parameters
+    ----------
+    tables, longest, endless
+        As for `free_bytes`.
+    """
+    room = free_bytes(tables, longest, endless=endless) - tables.prefix_bytes
+    room[: tables.stages] -= tables.page_bytes * tables.pages[-1]
+    return bool((room >= 0).all())
 
 
 def may_hold_kv(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool_]:
@@ -89,7 +99,7 @@ def may_hold_kv(tables: Tables, *, endless: bool = False) -> npt.NDArray[np.bool
     endless : bool
         Whether requests come again without end.
     """
-    own = np.eye(tables.stages, dtype=np.bool_)
+    own = np.eye(tables.stages, tables.memories, dtype=np.bool_)
     if local_homes_always_fit(tables, endless=endless):
         return own
     shortest = int(tables.lengths[tables.length_allowed].min())
@@ -224,11 +234,11 @@ def allowed_arcs(tables: Tables) -> int:
 
 def _homes(tables: Tables, chunks: int, boundary: int) -> int:
     """Non-zeros of the rows on homes, memory, links and ports; `boundary` of them say where p_j is."""
-    stages = tables.stages
-    pairs = stages * stages * chunks
+    stages, memories = tables.stages, tables.memories
+    pairs = stages * memories * chunks
     housed = pairs + stages * chunks * boundary
     stay = 2 * pairs
-    memory = pairs + stages * (chunks + stages - 1)
+    memory = pairs + memories * (chunks + stages - 1)
     crossed = tables.share != 0
     crossed |= crossed.transpose(0, 2, 1)
     links = 2 * int(np.count_nonzero(crossed)) * chunks

@@ -62,7 +62,7 @@ def start_values(model: pyo.ConcreteModel, tables: Tables, plan: Plan) -> pyo.Co
         raise ValueError(f"the plan has {plan.chunks} chunks, the model at most {data.chunks.count}")
     values = pyo.ComponentMap()
     boundaries = [0] * missing + plan.grid_indices(tables).tolist()
-    held = np.zeros((tables.stages, data.chunks.count + 1, tables.stages), dtype=np.int64)
+    held = np.zeros((tables.stages, data.chunks.count + 1, tables.memories), dtype=np.int64)
     held[:, missing + 1 :] = np.cumsum(plan.all_pages(tables), axis=1)
     homes = ((variable, int(held[at])) for at, variable in model.home.items())
     ticks = data.timing.values(model, tables, plan, missing)
@@ -118,7 +118,7 @@ def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
     """
     data: ModelData = model.data
     boundaries = data.chunks.boundaries()
-    held = np.zeros((tables.stages, data.chunks.count + 1, tables.stages), dtype=np.int64)
+    held = np.zeros((tables.stages, data.chunks.count + 1, tables.memories), dtype=np.int64)
     for (i, j, k), variable in model.home.items():
         held[i, j, k] = round(variable.value)
     return Plan.from_arrays(tables, boundaries, np.diff(held, axis=1))

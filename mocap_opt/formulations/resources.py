@@ -48,15 +48,17 @@ def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
     endless : bool
         Whether requests come again without end.
     """
-    away = may_hold_kv(tables, endless=endless) & ~np.eye(tables.stages, dtype=np.bool_)
-    either = np.where(away | away.T, tables.share, 0).reshape(len(tables.links), tables.stages**2)
+    away = may_hold_kv(tables, endless=endless) & ~np.eye(tables.stages, tables.memories, dtype=np.bool_)
+    out, back = tables.share[:, : tables.stages], tables.share.transpose(0, 2, 1)[:, : tables.stages]
+    either = np.concatenate([np.where(away, way, 0) for way in (out, back)], axis=2)
+    either = either.reshape(len(tables.links), 2 * away.size)
     return [
         Carrier(
             e,
             f"link {tables.links[e]}",
             int(tables.link_rate[e]) * tables.share_denominator,
-            np.where(away, tables.share[e], 0),
-            np.where(away, tables.share[e].T, 0),
+            np.where(away, out[e], 0),
+            np.where(away, back[e], 0),
         )
         for e in undominated(either, tables.link_rate)
     ]
@@ -64,10 +66,10 @@ def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
 
 def ports(tables: Tables) -> Iterator[Carrier]:
     """The memory ports, for KV that other stages write and read."""
-    for k in range(tables.stages):
-        touch = np.zeros((tables.stages, tables.stages), dtype=np.int64)
+    for k in range(tables.memories):
+        touch = np.zeros((tables.stages, tables.memories), dtype=np.int64)
         touch[:, k] = 1
-        touch[k, k] = 0
+        touch[k : k + 1, k] = 0
         yield Carrier(len(tables.links) + k, f"port {k}", int(tables.port_rate[k]), touch, touch)
 
 

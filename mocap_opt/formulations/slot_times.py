@@ -58,10 +58,10 @@ def slot_times(
     stages, chunks = tables.stages, indices.size - 1
     start, end = indices[:-1], indices[1:]
     stage = np.arange(stages)[:, None]
-    away = np.where(np.eye(stages, dtype=np.bool_)[:, None, :], 0, pages)
+    away = np.where(np.eye(stages, tables.memories, dtype=np.bool_)[:, None, :], 0, pages)
     written, held = _bytes(tables, away), _bytes(tables, np.cumsum(away, axis=1))
     # share is [link, from, to]; both ways as [stage, memory, link].
-    out, back = tables.share.transpose(1, 2, 0), tables.share.transpose(2, 1, 0)
+    out, back = tables.share.transpose(1, 2, 0)[:stages], tables.share.transpose(2, 1, 0)[:stages]
     # Bytes x share denominator by [stage, chunk, link].
     on_links = np.matmul(written, out) + np.matmul(held - written, back)
     link_rate = tables.link_rate.astype(on_links.dtype) * tables.share_denominator
@@ -100,7 +100,7 @@ def _exchange(tables: Tables, senders: IntArray, a: IntArray, b: IntArray) -> in
 
 def _bytes(tables: Tables, pages: IntArray) -> IntArray:
     """Pages to bytes, in Python integers where sums over links could leave 64 bits."""
-    most = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages**2
+    most = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * tables.memories
     exact = most * max(1, int(tables.share.max(initial=0))) * tables.overlap.denominator < WORD
     size = tables.page_bytes[:, None, None]
     return pages * size if exact else pages.astype(object) * size

@@ -89,7 +89,7 @@ def _away(program: IntegerProgram, sequence: Schedule) -> dict[Cell, Affine]:
         fresh = _fresh(request)
         for i in range(sequence.stages):
             for j, pages in enumerate(fresh):
-                cells = [(r, i, j, k) for k in range(sequence.stages) if k != i]
+                cells = [(r, i, j, k) for k in range(sequence.machine.memories) if k != i]
                 for cell in cells:
                     away[cell] = program.decision(f"v{list(cell)}", 0, pages)
                 elsewhere = total((1, away[cell]) for cell in cells)
@@ -112,7 +112,7 @@ def _memory_rows(program: IntegerProgram, sequence: Schedule, away: dict[Cell, A
         for t in range(request.slot + i + j, request.slot + i + request.plan.chunks):
             terms.setdefault((k, t), []).append((size, pages))
             terms.setdefault((i, t), []).append((-size, pages))
-    for k in range(sequence.stages):
+    for k in range(sequence.machine.memories):
         for t in range(sequence.slots):
             left = int(capacity[k] - use[k, t])
             program.require(f"memory_has_room[{k},{t}]", left - total(terms.get((k, t), [])))
@@ -175,7 +175,7 @@ def _tau(request: ScheduledRequest, stage: int, slot: int) -> int:
 def _placed(sequence: Schedule, values: dict[Cell, int]) -> Schedule:
     found = []
     for r, request in enumerate(sequence):
-        pages = np.zeros((sequence.stages, request.plan.chunks, sequence.stages), dtype=np.int64)
+        pages = np.zeros_like(request.plan.all_pages(request.tables))
         for (other, i, j, k), count in values.items():
             if other == r:
                 pages[i, j, k] = count

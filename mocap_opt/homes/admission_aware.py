@@ -93,7 +93,7 @@ def admission_aware_cpsat(
         proved = result.outcome.status is Status.INFEASIBLE
         return Homes(None, reason="no such homes" if proved else "no such homes found in time")
     fresh = np.diff(tables.pages[indices])
-    pages = np.zeros((tables.stages, fresh.size, tables.stages), dtype=np.int64)
+    pages = np.zeros((tables.stages, fresh.size, tables.memories), dtype=np.int64)
     for i, slot, parts in placed:
         amounts = np.array([part.value(result.values) for part in parts])
         amounts[i] = 0
@@ -122,12 +122,12 @@ def _state(
     noncritical : int64[stage, chunk]
         From `noncritical_ends`.
     """
-    stages, chunks = tables.stages, indices.size - 1
+    stages, memories, chunks = tables.stages, tables.memories, indices.size - 1
     held, fresh = tables.pages[indices], np.diff(tables.pages[indices])
     unit = max(1, int(np.gcd.reduce(tables.page_bytes)))
     size, free = (tables.page_bytes // unit).tolist(), room(tables, indices) // unit
     uses = [
-        [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(stages)] for i in range(stages)
+        [program.decision(f"uses[{i},{k}]", int(i == k), 1) for k in range(memories)] for i in range(stages)
     ]
     placed: list[tuple[int, int, list[Affine]]] = []
     for i in range(stages):
@@ -137,13 +137,13 @@ def _state(
             ends = range(int(noncritical[i, j]) + 1, i + j - chunks + 1)
             open_to = uses[i]
             if ends:
-                open_to = [program.decision(f"open[{i},{j},{k}]", 0, 1) for k in range(stages)]
+                open_to = [program.decision(f"open[{i},{j},{k}]", 0, 1) for k in range(memories)]
                 for k, allowed in enumerate(open_to):
                     program.require(f"used[{i},{j},{k}]", uses[i][k] - allowed)
                     for s in ends:
                         program.require(f"no_wait[{i},{j},{k},{s}]", 1 - allowed - uses[s][k])
             placed.append((i, i + j, _spread(program, f"late[{i},{j}", int(fresh[j]), open_to)))
-    for k in range(stages):
+    for k in range(memories):
         for t in range(chunks - 1, chunks + stages - 1):
             there = total((size[i], parts[k]) for i, slot, parts in placed if slot <= t <= i + chunks - 1)
             program.require(f"memory[{k},{t}]", int(free[k, t]) - there)
@@ -187,7 +187,7 @@ def admission_aware_greedy(tables: Tables, indices: IntArray, latency: int, seed
     times = page_times(tables)
     if seed is not None:
         times = times * np.exp(NOISE * np.random.default_rng(seed).normal(size=times.shape))
-    uses: npt.NDArray[np.bool_] = np.diagflat(tables.prefix_bytes > 0)
+    uses: npt.NDArray[np.bool_] = np.diagflat(tables.prefix_bytes > 0)[: tables.stages]
     for t in placement.slots:
         freed = max(t - chunks + 1, 0)
         closed: dict[int, npt.NDArray[np.bool_]] = {

@@ -64,7 +64,7 @@ def schedule_within_reach(
         None if there are no such homes, or they are not whole pages, or too many to choose from.
     """
     stages, chunks = tables.stages, indices.size - 1
-    if stages * stages * chunks > MOST_CELLS or not within_limits(tables, indices):
+    if stages * tables.memories * chunks > MOST_CELLS or not within_limits(tables, indices):
         return None
     free = room(tables, indices, interval=slots)
     if (free < 0).any():
@@ -95,7 +95,7 @@ def _fewest_away(
     reach : bool[stage, chunk, memory]
     rng : numpy.random.Generator or None
     """
-    (stages, slots), chunks = free.shape, indices.size - 1
+    (memories, slots), stages, chunks = free.shape, tables.stages, indices.size - 1
     produced = np.tile(np.diff(tables.pages[indices]), (stages, 1))
     stage, chunk, memory = np.nonzero(reach)
     alive = [
@@ -106,7 +106,7 @@ def _fewest_away(
     unit = float(max(int(np.gcd.reduce(tables.page_bytes)), 1))
     held = sparse.csc_array(
         (tables.page_bytes[stage[columns]] / unit, (np.concatenate(alive), columns)),
-        shape=(stages * slots, stage.size),
+        shape=(memories * slots, stage.size),
     )
     each = sparse.csc_array(
         (np.ones(stage.size), (stage * chunks + chunk, np.arange(stage.size))),
@@ -115,7 +115,7 @@ def _fewest_away(
     away = np.abs(stage - memory)
     dearer = FARTHER * away if rng is None else rng.random(away.size) * DRAWN
     solve: Any = linprog  # sparse matrices are fine, whatever the stubs say
-    pages = np.zeros((stages, chunks, stages), dtype=np.int64)
+    pages = np.zeros((stages, chunks, memories), dtype=np.int64)
     # Mostly pages come out whole; where stages' pages are of unlike sizes they may have to be asked for.
     for whole in (0, 1):
         answer = solve(

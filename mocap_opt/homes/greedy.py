@@ -24,12 +24,12 @@ def page_times(tables: Tables) -> npt.NDArray[np.float64]:
     added as a fraction small enough only to break ties.
     """
     rate = np.maximum(tables.link_rate, 1)[:, None, None] * float(tables.share_denominator)
-    out = np.zeros((tables.stages, tables.stages))
+    out = np.zeros((tables.memories, tables.memories))
     if len(tables.links):
         out = (tables.share / rate).max(axis=0)
     slowest = np.maximum(np.maximum(out, out.T), 1.0 / tables.port_rate[None, :])
     hops = tables.hop_ticks + tables.hop_ticks.T
-    return np.asarray(slowest * (1.0 + 1e-6 * hops / max(int(hops.max()), 1)))
+    return np.asarray(slowest * (1.0 + 1e-6 * hops / max(int(hops.max()), 1)))[: tables.stages]
 
 
 def nearest_memories(tables: Tables) -> IntArray:
@@ -138,9 +138,9 @@ def home_orders(tables: Tables) -> list[IntArray]:
     By the time a byte takes; by the distance along the pipeline; down the pipeline and around.  Which
     one waits least for memory that others free depends on the boundaries.
     """
-    stage = np.arange(tables.stages)
-    along = np.argsort(np.abs(stage[:, None] - stage[None, :]), axis=1, kind="stable")
-    onward = (stage[:, None] + 1 + stage[None, :]) % tables.stages
+    stage, memory = np.arange(tables.stages)[:, None], np.arange(tables.memories)[None, :]
+    along = np.argsort(np.abs(stage - memory), axis=1, kind="stable")
+    onward = (stage + 1 + memory) % tables.memories
     orders = [nearest_memories(tables), along, onward]
     return [orders[n] for n in range(3) if not any(np.array_equal(orders[n], o) for o in orders[:n])]
 

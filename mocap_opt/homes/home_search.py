@@ -42,7 +42,7 @@ def moves(tables: Tables, plan: Plan) -> Iterator[Plan]:
         for distance, chunk in nearest:
             if distance:
                 yield _with(plan, [*others, replace(home, chunk=chunk)])
-        for memory in range(tables.stages):
+        for memory in range(tables.memories):
             if memory not in (home.memory, home.stage):
                 yield _with(plan, [*others, replace(home, memory=memory)])
 

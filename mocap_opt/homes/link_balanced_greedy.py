@@ -29,12 +29,12 @@ def ticks_per_byte(tables: Tables) -> tuple[FloatArray, FloatArray]:
     out, back : float64[stage, memory, link or port], ticks
         On its way to the memory, and when it is read; links first.
     """
-    stages, rates = tables.stages, np.maximum(tables.link_rate, 1) * float(tables.share_denominator)
+    memories, rates = tables.memories, np.maximum(tables.link_rate, 1) * float(tables.share_denominator)
     by_link: FloatArray = (tables.share / rates[:, None, None]).transpose(1, 2, 0)
-    by_port = np.broadcast_to(np.diag(1.0 / tables.port_rate), (stages, stages, stages))
+    by_port = np.broadcast_to(np.diag(1.0 / tables.port_rate), (memories,) * 3)
     out: FloatArray = np.concatenate([by_link, by_port], axis=2)
     back: FloatArray = np.concatenate([by_link.transpose(1, 0, 2), by_port], axis=2)
-    return out, back
+    return out[: tables.stages], back[: tables.stages]
 
 
 def longest_chunks(tables: Tables, indices: IntArray) -> FloatArray:
@@ -66,8 +66,8 @@ class LinkLoad:
 
     def __init__(self, tables: Tables, indices: IntArray) -> None:
         self._out, self._back = ticks_per_byte(tables)
-        used, stages = self._out + self._back, range(tables.stages)
-        self._on_way = [[np.flatnonzero(used[i, k]) for k in stages] for i in stages]
+        used = self._out + self._back
+        self._on_way = [[np.flatnonzero(way) for way in ways] for ways in used]
         # The longest of the chunks in a slot and of what has been placed.
         self._longest = longest_chunks(tables, indices)
         self._busy = np.zeros((used.shape[2], self._longest.size))

@@ -23,7 +23,7 @@ from mocap_opt.homes.link_balanced_greedy import (
     ticks_per_byte,
 )
 from mocap_opt.homes.proposal import Homes
-from mocap_opt.homes.slot_placement import SlotPlacement, produced, room
+from mocap_opt.homes.slot_placement import SlotPlacement, produced, room, with_pools
 from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
@@ -76,16 +76,16 @@ class LinkBalancingProgram:
     def spare(self) -> IntArray:
         """Units of room beyond what the memory's own stage produces, int64[memory, slot]; or negative."""
         own = self.tables.page_bytes[:, None] // self.unit * produced(self.tables, self.indices)
-        left: IntArray = room(self.tables, self.indices) // self.unit - own
+        left: IntArray = room(self.tables, self.indices) // self.unit - with_pools(self.tables, own)
         return left
 
     @cached_property
     def places(self) -> tuple[IntArray, IntArray, IntArray]:
         """Stage, chunk and memory of each column of pages, three int64[column]."""
-        stages, chunks = self.tables.stages, self.chunks
+        stages, memories, chunks = self.tables.stages, self.tables.memories, self.chunks
         hops = self.tables.hop_ticks + self.tables.hop_ticks.T
-        near = np.argsort(np.argsort(hops, axis=1, kind="stable"), axis=1) <= max(2, stages // NEAR)
-        allowed = np.zeros((stages, chunks, stages), dtype=np.bool_)
+        near = np.argsort(np.argsort(hops, axis=1, kind="stable"), axis=1) <= max(2, memories // NEAR)
+        allowed = np.zeros((stages, chunks, memories), dtype=np.bool_)
         for i in range(stages):
             short = np.flatnonzero(self.spare[i, i : i + chunks] < 0)
             if short.size == 0:
@@ -102,7 +102,7 @@ class LinkBalancingProgram:
         """Set up the program; times in parts of the longest slot, bytes in units."""
         tables, (stage, chunk, memory) = self.tables, self.places
         columns = stage.size + self.slots
-        number = np.full((tables.stages, self.chunks, tables.stages), -1, dtype=np.int64)
+        number = np.full((tables.stages, self.chunks, tables.memories), -1, dtype=np.int64)
         number[stage, chunk, memory] = np.arange(stage.size)
         before = np.where(chunk > 0, number[stage, np.maximum(chunk - 1, 0), memory], -1)
         later = np.flatnonzero(before >= 0)
@@ -117,7 +117,7 @@ class LinkBalancingProgram:
         size, slot = tables.page_bytes[stage] / self.unit, stage + chunk
         holds = _rows(
             [(stage * self.slots + slot, all_pages, -size), (memory * self.slots + slot, all_pages, size)],
-            (tables.stages * self.slots, columns),
+            (tables.memories * self.slots, columns),
         )
         touched = np.flatnonzero(np.diff(holds.indptr))
         traffic, limit = self._traffic(before, later, columns)
@@ -178,7 +178,7 @@ class LinkBalancingProgram:
 
     def held(self, values: FloatArray) -> FloatArray:
         """Read a solution: pages of the chunks up to each, float64[stage, chunk, memory]."""
-        held = np.zeros((self.tables.stages, self.chunks, self.tables.stages))
+        held = np.zeros((self.tables.stages, self.chunks, self.tables.memories))
         stage, chunk, memory = self.places
         held[stage, chunk, memory] = values[: stage.size]
         return held
@@ -244,10 +244,10 @@ def _wanted(tables: Tables, indices: IntArray, asked_to_stop: AskedToStop) -> Fl
 
 def _rounded(placement: SlotPlacement, load: LinkLoad, wanted: FloatArray) -> Homes:
     """Send in every slot what brings the pages in each memory closest to what is wanted by then."""
-    stages = placement.tables.stages
-    held = np.zeros((stages, stages), dtype=np.int64)
+    tables = placement.tables
+    held = np.zeros((tables.stages, tables.memories), dtype=np.int64)
     for t in placement.slots:
-        sent = np.zeros((stages, stages), dtype=np.int64)
+        sent = np.zeros_like(held)
         for i in placement.running(t):
             more = np.maximum(np.rint(wanted[i, t - i]).astype(np.int64) - held[i], 0)
             # No more than the chunk has, those left out first of which the least is wanted.

@@ -50,9 +50,20 @@ def room(
     longest = int(np.diff(tables.grid[indices]).max()) if longest is None else longest
     free = tables.free_memory(tables.reserve(longest, endless=interval is not None))
     running = in_slots(np.ones(indices.size - 1, dtype=np.int64), tables.stages)
-    prefixes = running * tables.prefix_bytes[:, None]
+    prefixes = with_pools(tables, running * tables.prefix_bytes[: tables.stages, None])
     taken: IntArray = prefixes if interval is None else overlay([prefixes], [0], interval)
     return free[:, None] - taken
+
+
+def with_pools(tables: Tables, rows: IntArray) -> IntArray:
+    """Rows by stage as rows by memory: 0 where a memory has no stage.
+
+    Parameters
+    ----------
+    tables : Tables
+    rows : int64[stage, slot]
+    """
+    return np.pad(rows, ((0, len(tables.pools)), (0, 0)))
 
 
 def in_slots(values: IntArray, stages: int) -> IntArray:
@@ -120,8 +131,8 @@ class SlotPlacement:
     tables : Tables
     chunks : int
     fresh : int64[chunk], pages
-    future : int64[stage, slot], bytes
-        What each stage has produced and not yet freed.
+    future : int64[memory, slot], bytes
+        What each memory's stage has produced and not yet freed.
     free : int64[memory, slot], bytes
         Room left; changed as pages are placed.
     pages : int64[stage, chunk, memory]
@@ -163,8 +174,8 @@ class SlotPlacement:
             Room for the KV alone in the request's own slots; changed as pages are placed.
         """
         stages, chunks = tables.stages, indices.size - 1
-        future = tables.page_bytes[:, None] * produced(tables, indices)
-        pages = np.zeros((stages, chunks, stages), dtype=np.int64)
+        future = with_pools(tables, tables.page_bytes[:, None] * produced(tables, indices))
+        pages = np.zeros((stages, chunks, tables.memories), dtype=np.int64)
         return cls(tables, chunks, np.diff(tables.pages[indices]), future, free, pages)
 
     def keep_all(self) -> bool:

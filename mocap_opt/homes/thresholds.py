@@ -46,6 +46,13 @@ def greatest_thresholds(
     size = np.maximum(tables.page_bytes, 1)
     # In bytes from here on.
     own, left = size[:, None] * produced(tables, indices), room(tables, indices, longest)
+    theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
+    if tables.pools:
+        # Nothing goes to a memory without a stage, but what is always there must fit.
+        overfull = worst(-np.where(np.arange(tables.memories)[:, None] < tables.stages, 0, left))
+        if overfull is not None:
+            return theta, overfull
+        left = left[: tables.stages]
     moves = partner != stage
     stay = np.flatnonzero(~moves)
     mutual = (partner[partner] == stage) & moves
@@ -53,7 +60,6 @@ def greatest_thresholds(
     one_each = bool(np.all(partner[giver] == stage))
     # Both sides of a pair's rows are multiples of what divides both page sizes.
     unit = np.gcd(size, size[partner])
-    theta = np.full(tables.stages, int(tables.pages[-1]), dtype=np.int64)
     while True:
         beyond = own - (size * theta)[:, None]
         sent = np.maximum(beyond, 0)
@@ -131,7 +137,7 @@ def threshold_homes(
     if shortage is not None:
         return Homes(None, shortage)
     beyond = np.maximum(tables.pages[indices][None, :] - theta[:, None], 0)
-    pages = np.zeros((tables.stages, indices.size - 1, tables.stages), dtype=np.int64)
+    pages = np.zeros((tables.stages, indices.size - 1, tables.memories), dtype=np.int64)
     away = np.flatnonzero(partner != np.arange(tables.stages))
     pages[away, :, partner[away]] = np.diff(beyond[away], axis=1)
     return Homes(pages)

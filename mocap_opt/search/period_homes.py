@@ -117,7 +117,7 @@ def varied(tables: Tables, rule: HomeRule, rng: np.random.Generator) -> HomeRule
         return InOrder(orders[int(rng.integers(len(orders)))])
     if draw < 0.4:
         order = rule.order.copy()
-        order[int(rng.integers(tables.stages))] = rng.permutation(tables.stages)
+        order[int(rng.integers(tables.stages))] = rng.permutation(tables.memories)
         return InOrder(order)
     return rule
 
@@ -140,6 +140,7 @@ def harmless_homes(tables: Tables, indices: IntArray, slots: int, back: int) -> 
     Returns
     -------
     bool[stage, chunk, memory]
+        Memories without a stage are within reach of all: what waits for them there, prices tell.
     """
     stages, chunks = tables.stages, indices.size - 1
     work, send = chunk_times(tables, indices)
@@ -158,4 +159,4 @@ def harmless_homes(tables: Tables, indices: IntArray, slots: int, back: int) -> 
     waits = np.einsum("ijl,lk->ijk", ~no_wait, holds)
     reach: npt.NDArray[np.bool_] = holds[:, None, :] & ~waits
     reach[stage, :, stage] = True
-    return reach
+    return np.pad(reach, ((0, 0), (0, 0), (0, len(tables.pools))), constant_values=True)

@@ -54,7 +54,7 @@ class Residence:
         stored[own, :, own] = 0
         stored[own, :, own] = np.diff(tables.pages[indices])[None, :] - stored.sum(axis=2)
         brings = stored * tables.page_bytes[:, None, None] > 0
-        brings[own, 0, own] |= tables.prefix_bytes > 0
+        brings[own, 0, own] |= tables.prefix_bytes[: tables.stages] > 0
         return cls(brings, np.asarray(brings.any(axis=1)))
 
     @classmethod
@@ -119,7 +119,7 @@ def steady_starts(
     done = np.zeros((stages + 1, plans), dtype=np.int64)
     # Column 0 is a start at time 0, for chunks that no queue holds back.
     start = np.zeros((stages + 1, count * chunks + 1, plans), dtype=np.int64)
-    freed = np.zeros((stages, plans), dtype=np.int64)
+    freed = np.zeros((holds.shape[1], plans), dtype=np.int64)
     for stage, chunk, number, ahead, leaving in _timetable(stages, chunks, slots, count, depth):
         begin = np.maximum(done[stage + 1], done[stage] + sent[stage, chunk])
         if brings is not None:

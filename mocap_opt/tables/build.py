@@ -108,6 +108,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         share=shares.numerators,
         hop_ticks=hops,
         overlap=exact(instance.overlap),
+        pools=(),
         **_compute_tables(instance, laid_out, tick, grid, lengths),
         **memory_tables(instance, laid_out),
     )

@@ -141,7 +141,7 @@ class LengthFamily:
 def without_memory_limits(tables: Tables) -> Tables:
     """The same tables with memories in which everything fits at home."""
     needed = tables.static + tables.reserve(tables.tokens) + tables.prefix_bytes
-    needed = needed + tables.page_bytes * int(tables.pages[-1])
+    needed[: tables.stages] += tables.page_bytes * int(tables.pages[-1])
     return replace(tables, capacity=np.maximum(tables.capacity, needed))
 
 
