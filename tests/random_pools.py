@@ -1,4 +1,4 @@
-"""Memories without a stage beside any tables: behind links of their own at a stage, or on dies of the mesh."""
+"""Memories without a stage added to any tables, each behind links of its own at a stage."""
 
 from __future__ import annotations
 

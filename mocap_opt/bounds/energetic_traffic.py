@@ -209,15 +209,13 @@ class Windows:
     @cached_property
     def scale(self) -> FloatArray:
         """What these links pass up to the target, float64[link], bytes x share denominator."""
-        scale: FloatArray = np.array(self.rates, dtype=np.float64) * float(self.target)
-        return scale
+        return np.array(self.rates, dtype=np.float64) * float(self.target)
 
     @cached_property
     def places(self) -> tuple[IntArray, IntArray, IntArray]:
         """Stage, chunk and memory of each column, three int64[column]."""
         elsewhere = ~np.eye(self.tables.stages, self.tables.memories, dtype=np.bool_)
-        stage, chunk, memory = np.nonzero(np.repeat(elsewhere[:, None], self.chunks, axis=1))
-        return stage, chunk, memory
+        return np.nonzero(np.repeat(elsewhere[:, None], self.chunks, axis=1))  # type: ignore[return-value]
 
     @cached_property
     def times(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
@@ -240,18 +238,19 @@ class Windows:
         stage, chunk, memory = self.places
         size = tables.page_bytes // self.memory.unit
         free = self.memory.free(int(np.diff(tables.grid[self.indices]).max()))
-        rows, room = [], []
+        rows, room = list[IntArray](), list[int]()
         for t in range(stages + chunks - 1):
             alive = np.where((stage + chunk <= t) & (t < stage + chunks), size[stage], 0)
             done = t - np.arange(stages) + 1
             running = (done >= 1) & (done <= chunks)
             own = size * np.where(running, tables.pages[self.indices[np.clip(done, 0, chunks)]], 0)
-            left, home = free.copy(), np.zeros_like(free)
+            left = free.copy()
             left[:stages] -= np.where(running, tables.prefix_bytes[:stages], 0)
-            home[:stages] = own
+            left //= self.memory.unit
+            left[:stages] -= own
             for k in range(tables.memories):
                 rows.append(np.where(memory == k, alive, 0) - np.where(stage == k, alive, 0))
-                room.append(int(left[k]) // self.memory.unit - int(home[k]))
+            room += left.tolist()
         return np.array(rows), np.array(room)
 
     @cached_property
@@ -292,8 +291,8 @@ class Windows:
         sent, arrived = self.times[1][:-1].ravel(), self.times[2][1:].ravel()
         within = (sent >= ends[:, :1]) & (arrived <= ends[:, 1:])
         bytes_sent = (tables.activation_bytes[:-1, None] * np.diff(tables.grid[self.indices])).ravel()
-        onward = np.diagonal(self.shares, 1, axis1=1, axis2=2)[:, : tables.stages - 1]
-        onward = onward.repeat(self.chunks, axis=1)
+        shares = self.shares[:, : tables.stages, : tables.stages]
+        onward = np.diagonal(shares, 1, axis1=1, axis2=2).repeat(self.chunks, axis=1)
         lengths = (ends[:, 1] - ends[:, 0]).tolist()
         taken = ((onward * bytes_sent) @ within.T.astype(np.int64)).tolist()
         return [
