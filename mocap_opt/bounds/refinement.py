@@ -101,7 +101,7 @@ class _Memory:
     ----------
     token_bytes : int64[stage]
         KV of a token position, rounded down.
-    prefix_bytes : int64[memory]
+    prefix_bytes : int64[stage]
         KV of the cached prefix, rounded down likewise.
     """
 
@@ -135,7 +135,7 @@ class _Memory:
             Tokens.
         """
         free, stages = self.tables.free_memory(self.tables.reserve(longest)), self.tables.stages
-        if (free < self.prefix_bytes).any():
+        if (free[:stages] < self.prefix_bytes).any():
             return False
         chunks = len(boundaries) - 1
         last = np.zeros(stages, dtype=np.int64)

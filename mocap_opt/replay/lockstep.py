@@ -281,10 +281,7 @@ def price_slots(tables: Tables, rows: SlotRows) -> SlotPrices:
         slots,
         (_names("stage", tables.stages), rows.busy),
         (_names("link", tables.links), ceil_div(link_kv, link_capacity(tables, link_kv.dtype))),
-        (
-            [tables.memory_name(k) for k in range(tables.memories)],
-            ceil_div(rows.port, tables.port_rate[:, None]),
-        ),
+        ([*map(tables.memory_name, range(tables.memories))], ceil_div(rows.port, tables.port_rate[:, None])),
     )
     on_links = ceil_div(load, link_capacity(tables, load.dtype)) + rows.delay
     exchange, exchange_bound_by = _largest(
