@@ -12,6 +12,7 @@ from toy_instances import preset, toy
 from mocap_opt.errors import InputError
 from mocap_opt.instance import StageLayout, load_instance
 from mocap_opt.pictures.wafer_geometry import draw_wafer
+from mocap_opt.questions.tradeoffs import layout_choices
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.layout import layout
 
@@ -83,6 +84,13 @@ def test_stages_without_any_degree_are_refused():
         InputError, match=r"pipeline.dies_per_stage: expected enough for one of pipeline.degr"
     ):
         toy(pipeline={"degrees": [2, 4]})
+
+
+def test_sweeps_over_layouts_keep_to_the_degrees():
+    widths = {
+        overrides[1] for overrides in layout_choices(toy(pipeline={"dies_per_stage": 2, "degrees": [2, 4]}))
+    }
+    assert widths == {f"pipeline.dies_per_stage={width}" for width in range(2, 9)}
 
 
 def test_one_efficiency_equals_a_table_of_it():

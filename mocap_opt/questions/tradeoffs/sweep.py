@@ -112,8 +112,9 @@ def chunk_choices(instance: Instance) -> list[tuple[str, ...]]:
 def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     """Every number of stages and dies per stage that fits the wafer's living dies and the layers.
 
-    Those that put most dies to work come first, of these the ones with few stages, which are soon laid
-    out: where time ends a sweep they are the ones to have seen.
+    Stages of too few dies for any of ``pipeline.degrees`` are left out.  Those that put most dies to
+    work come first, of these the ones with few stages, which are soon laid out: where time ends a sweep
+    they are the ones to have seen.
 
     Raises
     ------
@@ -139,6 +140,7 @@ def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
     shapes = [
         (stages, width)
         for width in range(1, dies + 1)
+        if pipeline.degree(width, instance.model.heads)
         for stages in range(1, min(dies // width, instance.model.layers) + 1)
     ]
     shapes.sort(key=lambda shape: (-shape[0] * shape[1], shape[0]))
