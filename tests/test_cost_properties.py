@@ -124,6 +124,9 @@ def test_a_longer_tick_scales_times():
 # --- properties --------------------------------------------------------------------------------------
 
 
+EFFICIENCY = st.integers(1, 10).map(lambda tenths: tenths / 10)
+
+
 @st.composite
 def instances(draw) -> Instance:
     stages = draw(st.integers(1, 3))
@@ -145,7 +148,11 @@ def instances(draw) -> Instance:
                 "hop_latency": f"{draw(st.integers(0, 99))} ns",
             },
         },
-        pipeline={"stages": stages, "dies_per_stage": dies},
+        pipeline={
+            "stages": stages,
+            "dies_per_stage": dies,
+            "degrees": draw(st.sampled_from([None, "divide-heads", [1]])),
+        },
         workload={
             "tokens": draw(st.integers(1, 60)),
             "cached_prefix": draw(st.integers(0, 20)),
@@ -153,7 +160,7 @@ def instances(draw) -> Instance:
         },
         chunking={"quantum": quantum, "page": quantum},
         costs={
-            "efficiency": draw(st.integers(1, 10)) / 10,
+            "efficiency": draw(EFFICIENCY | st.fixed_dictionaries({"1": EFFICIENCY, "2": EFFICIENCY})),
             "half_efficiency_tokens": draw(st.integers(0, 5)),
             "prefix_cost": f"{draw(st.integers(0, 5))} ns",
         },
@@ -166,7 +173,13 @@ def test_compute_tables_are_the_formula_rounded_once(instance: Instance):
     tables, placed = build_tables(instance), layout(instance)
     m, work = instance.model, instance.workload
     for i, (layers, dies) in enumerate(zip(placed.layers, placed.dies, strict=True)):
-        speed = len(dies) * Fraction(int(instance.wafer.die.flops)) * Fraction(str(instance.costs.efficiency))
+        # Stages have one die or two, and two heads: only the list of degrees leaves a die without work.
+        computing = 1 if instance.pipeline.degrees == (1,) else len(dies)
+        known = instance.costs.efficiency
+        efficiency = Fraction(str(known[computing] if isinstance(known, dict) else known))
+        speed = computing * Fraction(int(instance.wafer.die.flops)) * efficiency
+        assert tables.capacity[i] == len(dies) * instance.wafer.die.memory_bytes
+        assert tables.working_bytes[i] == 2 * work.batch * (2 * m.hidden * computing + 2 * m.ffn)
         per_layer = (
             2 * m.hidden * m.head_dim * (m.heads + m.kv_heads) + (3 if m.gated else 2) * m.hidden * m.ffn
         )
