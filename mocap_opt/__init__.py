@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mocap_opt.formulations.registry import CpModel, Formulation, build_cp_model, build_model, read_plan
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.plugins import PluginError
+    from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
     from mocap_opt.schedule.plan import Home, Plan
@@ -77,6 +78,8 @@ _HOMES = {
     "build_model": "formulations.registry",
     "build_cp_model": "formulations.registry",
     "read_plan": "formulations.registry",
+    "Repair": "questions.repair",
+    "repair": "questions.repair",
     "Report": "solving.report",
     "Solution": "solving",
     "solve": "solving.api",
@@ -99,6 +102,7 @@ __all__ = [
     "Plan",
     "PluginError",
     "Proposal",
+    "Repair",
     "Report",
     "Solution",
     "Tables",
@@ -115,6 +119,7 @@ __all__ = [
     "plan_from_dict",
     "plan_to_dict",
     "read_plan",
+    "repair",
     "replay_event",
     "replay_lockstep",
     "save_plan",

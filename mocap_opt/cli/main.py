@@ -11,7 +11,18 @@ from typing import Any
 
 import click
 
-from mocap_opt.cli import bench, describe, drawing, fit, max_length, reproduce, solving, study, tradeoff
+from mocap_opt.cli import (
+    bench,
+    describe,
+    drawing,
+    fit,
+    max_length,
+    repair,
+    reproduce,
+    solving,
+    study,
+    tradeoff,
+)
 from mocap_opt.cli.live import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
 from mocap_opt.files import reason_of, shown_path
@@ -103,7 +114,7 @@ def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
 
 
-for group in (describe, solving, drawing, fit, max_length, tradeoff, study, reproduce, bench):
+for group in (describe, solving, drawing, fit, max_length, tradeoff, repair, study, reproduce, bench):
     for command in group.COMMANDS:
         cli.add_command(command)
 _add_verbose(cli)

@@ -46,8 +46,8 @@ class Judged:
     ----------
     value : float
         What is minimised, seconds; infinity if no plan was found.
-    flows : int64[stage, stage], bytes
-        What its plan sends from stage to stage, see `plan_flows`.
+    flows : int64[memory, memory], bytes
+        What its plan sends, see `plan_flows`.
     """
 
     value: float
@@ -81,7 +81,7 @@ def placements(topology: Topology, sizes: Sequence[int]) -> dict[str, Placed]:
 
 
 def plan_flows(tables: Tables, plan: Plan) -> IntArray:
-    """Bytes that a plan sends from stage to stage: activations, and KV written and read back.
+    """Bytes that a plan sends from memory to memory: activations, and KV written and read back.
 
     Parameters
     ----------
@@ -90,9 +90,10 @@ def plan_flows(tables: Tables, plan: Plan) -> IntArray:
 
     Returns
     -------
-    int64[stage, stage]
+    int64[memory, memory]
+        Stages first; the others are memories without a stage.
     """
-    flows = np.zeros((tables.stages, tables.stages), dtype=np.int64)
+    flows = np.zeros((tables.memories, tables.memories), dtype=np.int64)
     neighbours = np.arange(tables.stages - 1)
     flows[neighbours, neighbours + 1] = tables.activation_bytes[:-1] * tables.tokens
     traffic = kv_traffic(tables, plan.remote_pages(tables), plan.chunks + tables.stages - 1)
@@ -106,7 +107,8 @@ class LinkTimes:
     Parameters
     ----------
     topology : Topology
-    flows : int64[stage, stage], bytes
+    flows : int64[memory, memory], bytes
+        Those from and to memories without a stage are left out.
     degrees : sequence of int
         Tensor-parallel degree of each stage.
     """
@@ -114,7 +116,8 @@ class LinkTimes:
     def __init__(self, topology: Topology, flows: IntArray, degrees: Sequence[int]) -> None:
         self.topology = topology
         self.degrees = degrees
-        self.pairs = [(int(a), int(b), float(flows[a, b])) for a, b in np.argwhere(flows > 0) if a != b]
+        between = flows[: len(degrees), : len(degrees)]
+        self.pairs = [(int(a), int(b), float(between[a, b])) for a, b in np.argwhere(between > 0) if a != b]
         self.seconds_per_byte = np.array([float(1 / link.bandwidth) for link in topology.links])
         self._router = Router(topology)
         self._routes: dict[tuple[Die, Die], tuple[int, ...]] = {}

@@ -8,6 +8,7 @@ from mocap_opt.pictures.plots.figures import (
     gantt_figure,
     memory_figure,
     mesh_figure,
+    repair_figure,
     residuals_figure,
     save_figure,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "mesh",
     "mesh_figure",
     "paper_comparison_figure",
+    "repair_figure",
     "residuals",
     "residuals_figure",
     "save_figure",

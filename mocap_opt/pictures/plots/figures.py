@@ -58,6 +58,19 @@ def mesh_figure(layout: Layout, view: RunView) -> Figure:
         return _figure(ax)
 
 
+def repair_figure(sides: Sequence[tuple[Layout, RunView]]) -> Figure:
+    """The wafer before and after a fault, side by side, each with the load of its plan's execution."""
+    with look():
+        figure = Figure(figsize=(9.0 * len(sides), 6.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(sides), squeeze=False)[0]
+        for ax, (layout, view), when in zip(axes, sides, ("before", "after"), strict=True):
+            mesh(ax, layout, view)
+            ax.set_xlabel(f"{when}: {view.headline}", parse_math=False)
+        _title(axes[0], sides[0][1].tables.name)
+        return figure
+
+
 def bounds_figure(
     name: str, progress: Sequence[Progress], *, end_s: float | None = None, words: str = "latency"
 ) -> Figure:
