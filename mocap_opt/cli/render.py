@@ -23,6 +23,7 @@ from mocap_opt.schedule.instance_summary import dies_text
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import Solution, wanted_execution
 from mocap_opt.solving.report import Report, covering, relative_gap
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes, format_chunks, format_percent
 
 WIDEST_GANTT = 160
@@ -77,14 +78,14 @@ def bound_text(value: float | None, name: str | None, evidence: str | None) -> s
     return "-" if value is None else f"{seconds(value)}  ({name}, {evidence})"
 
 
-def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]]:
+def report_rows(report: Report, tables: Tables) -> list[tuple[str, str]]:
     """The rows of one answer.
 
     Parameters
     ----------
     report : Report
-    capacity : sequence of int
-        Of each memory, bytes.
+    tables : Tables
+        Of its instance.
     """
     rows = [("instance", f"{report.instance}  [{report.fingerprint}]")]
     if report.method is not None:
@@ -93,7 +94,7 @@ def report_rows(report: Report, capacity: Sequence[int]) -> list[tuple[str, str]
     if report.reason:
         rows.append(("reason", report.reason))
     rows.extend(("breaks", each) for each in report.violations)
-    return [*rows, *_value_rows(report), *_plan_rows(report, capacity), *_run_rows(report)]
+    return [*rows, *_value_rows(report), *_plan_rows(report, tables), *_run_rows(report)]
 
 
 def _value_rows(report: Report) -> Iterator[tuple[str, str]]:
@@ -114,7 +115,7 @@ def _value_rows(report: Report) -> Iterator[tuple[str, str]]:
     yield from report.figure_texts
 
 
-def _plan_rows(report: Report, capacity: Sequence[int]) -> Iterator[tuple[str, str]]:
+def _plan_rows(report: Report, tables: Tables) -> Iterator[tuple[str, str]]:
     if report.boundaries is not None:
         chunks = len(report.boundaries) - 1
         yield f"{chunks} chunk{'s' if chunks != 1 else ''}", format_chunks(report.boundaries)
@@ -123,10 +124,13 @@ def _plan_rows(report: Report, capacity: Sequence[int]) -> Iterator[tuple[str, s
         text = f"{moved} token positions in {len(report.homes)} places" if report.homes else "none"
         yield "KV away from home", text
     if report.peak_memory_bytes is not None:
-        fill = [used / size for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
+        capacity = tables.capacity.tolist()
+        fill = [used / max(size, 1) for used, size in zip(report.peak_memory_bytes, capacity, strict=True)]
         peak = fill.index(max(fill))
         used, share = report.peak_memory_bytes[peak], format_percent(fill[peak])
-        text = f"memory {peak}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share})"
+        text = (
+            f"{tables.memory_name(peak)}: {decimal_bytes(used)} of {decimal_bytes(capacity[peak])} ({share})"
+        )
         yield "fullest memory", text
 
 
@@ -221,7 +225,7 @@ def print_solution(solution: Solution) -> None:
     if len(solution.trials) > 1:
         out.print(trial_table(solution))
         out.print()
-    out.print(pairs(report_rows(solution.report, solution.tables.capacity.tolist())))
+    out.print(pairs(report_rows(solution.report, solution.tables)))
 
 
 def print_gantt(view: RunView) -> None:
@@ -348,6 +352,9 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
         times = ("work_s", "compute_s", "chunk_costs_s", "send_s")
         work.add_row(str(row["stage"]), *(seconds(row[t]) for t in times), str(row["memory_bound_chunks"]))
     out.print(memory)
+    for row in sections.get("pools", ()):
+        size, left = decimal_bytes(row["memory_bytes"]), decimal_bytes(row["kv_room_bytes"])
+        out.print(f"{row['name']}: {len(row['dies'])} dies, {size}, of which {left} for KV of any stage")
     if any("degree" in row for row in sections["stages"]):
         out.print("dies a+b: a compute, b are memory only")
     pressure = sections["memory_pressure"]

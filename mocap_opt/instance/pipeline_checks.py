@@ -139,10 +139,11 @@ def _open_stages_are_computed(pipeline: Pipeline, costs: Costs) -> Iterator[Prob
         yield Problem(f"pipeline.{left[0]}", found, expected, 'give it, or write costs.kind "roofline"')
 
 
-def _spare_dies_idle(pipeline: Pipeline) -> Iterator[Problem]:
-    """Refuse memories without a stage, which nothing counts yet."""
-    if pipeline.spare_dies != "idle":
-        yield Problem("pipeline.spare_dies", show(pipeline.spare_dies), '"idle"', "leave it out")
+def _spare_dies_are_known(pipeline: Pipeline) -> Iterator[Problem]:
+    """Refuse memories without a stage where stages are open: bounds over all layouts do not know them."""
+    if pipeline.spare_dies != "idle" and pipeline.free:
+        expected = f'"idle" where pipeline.{pipeline.open_fields[0]} is open'
+        yield Problem("pipeline.spare_dies", show(pipeline.spare_dies), expected, "fix the layout first")
 
 
 def _tables_fit(
@@ -202,7 +203,7 @@ PIPELINE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]],
     (("pipeline", "wafer"), _enough_dies),
     (("pipeline", "costs"), _costs_listed),
     (("pipeline", "costs"), _open_stages_are_computed),
-    (("pipeline",), _spare_dies_idle),
+    (("pipeline",), _spare_dies_are_known),
     (("pipeline", "wafer", "workload", "chunking"), _tables_fit),
 )
 """Each rule with the sections it reads; part of `mocap_opt.instance.checks.CHECKS`."""

@@ -27,10 +27,10 @@ class DrawnDie:
     die : Die
         Row and column on the wafer.
     stage : int or None
-        Whose it is.
+        Whose it is; of dies that are memories without a stage, the memory's number.
     dead : bool
     memory_only : bool
-        Whether it adds its memory to a stage and does not compute.
+        Whether it is memory, of a stage or without one, and does not compute.
     """
 
     x: float
@@ -71,7 +71,7 @@ class Drawing:
     borders : tuple of (Point, Point)
         Lines around every stage.
     labels : tuple of Point
-        Where to write every stage's number.
+        Where to write the number of every stage, and of memories without one.
     left, right, top, bottom : float
         The area to show; top < bottom.
     """
@@ -102,7 +102,8 @@ def draw_wafer(layout: Layout) -> Drawing:
         for n, die in enumerate(everything)
     }
     rows = int(max(y for _, y in place.values())) + 1
-    owner = {die: stage for stage, dies in enumerate(layout.dies) for die in dies}
+    memories = (*layout.dies, *layout.pools)
+    owner = {die: number for number, dies in enumerate(memories) for die in dies}
     living = set(topology.dies)
     computing = {die for ranks in layout.ranks for die in ranks}
     dies = tuple(
@@ -118,7 +119,7 @@ def draw_wafer(layout: Layout) -> Drawing:
         links=tuple(_line(link, place) for link in topology.links),
         cuts=_cuts(layout, place),
         borders=_borders(place, owner),
-        labels=tuple(_label([place[die] for die in own]) for own in layout.dies),
+        labels=tuple(_label([place[die] for die in own]) for own in memories),
         left=-margin,
         right=cols - 1 + margin,
         top=-margin,

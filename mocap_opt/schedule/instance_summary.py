@@ -51,7 +51,8 @@ def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dic
     rows = [_stage_row(tables, laid_out, i, cuts, longest) for i in range(tables.stages)]
     if laid_out.ranks != laid_out.dies:
         rows = [{**row, "degree": len(ranks)} for row, ranks in zip(rows, laid_out.ranks, strict=True)]
-    room = sum(max(0, row["kv_room_bytes"]) for row in rows)
+    pools = [_pool_row(tables, laid_out, k, longest) for k in range(tables.stages, tables.memories)]
+    room = sum(max(0, row["kv_room_bytes"]) for row in [*rows, *pools])
     need = sum(row["kv_bytes"] for row in rows)
     return {
         "sizes": {
@@ -61,11 +62,12 @@ def overview(instance: Instance, boundaries: Sequence[int] | None = None) -> dic
             "tokens": tables.tokens,
             "cached_prefix": tables.prefix,
             "tick_s": float(tables.tick_s),
-            "memories": tables.stages,
+            "memories": tables.memories,
             "links": len(tables.links),
             "equal_chunk_tokens" if boundaries is None else "longest_chunk_tokens": longest,
         },
         "stages": rows,
+        **({"pools": pools} if pools else {}),
         "unused_dies": [list(die) for die in laid_out.unused],
         "memory_pressure": need / room if room else None,
     }
@@ -124,6 +126,19 @@ def dies_text(row: dict[str, Any]) -> str:
 def _equal_cuts(tables: Tables) -> np.ndarray:
     chunks = max(tables.counts, default=tables.max_chunks)
     return np.unique(np.round(np.linspace(0, tables.steps, chunks + 1)).astype(np.int64))
+
+
+def _pool_row(tables: Tables, laid_out: Layout, k: int, longest: int) -> dict[str, Any]:
+    """Sizes of a memory without a stage."""
+    reserve = int(tables.reserve(longest)[k])
+    return {
+        "memory": k,
+        "name": tables.memory_name(k),
+        "dies": [list(die) for die in laid_out.pools[k - tables.stages]],
+        "memory_bytes": int(tables.capacity[k]),
+        "reserve_bytes": reserve,
+        "kv_room_bytes": int(tables.capacity[k] - tables.static[k]) - reserve,
+    }
 
 
 def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longest: int) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares
-    port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in laid_out.ranks]
+    memories = (*laid_out.ranks, *laid_out.pools)
+    port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in memories]
     link_bandwidth = [link.bandwidth for link in topology.links]
     rates = [*port_bandwidth, *link_bandwidth]
     tick = choose_tick(rates) if instance.tick is None else check_tick(exact(instance.tick), rates)
@@ -95,7 +96,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         grid=grid,
         # Up, and of the very bytes and rates that replays use: then a chunk's own traffic alone
         # never takes longer than the chunk's tau.
-        memory_side=-(-own // port_rate[:, None]),
+        memory_side=-(-own // port_rate[: laid_out.stages, None]),
         # Up for the same reason: then links that nobody else uses never take longer than send.
         send=tabulate_stages(send, lengths, Rounding.UP, "send time in ticks"),
         activation_bytes=np.array(message, dtype=np.int64),
@@ -108,7 +109,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         share=shares.numerators,
         hop_ticks=hops,
         overlap=exact(instance.overlap),
-        pools=(),
+        pools=laid_out.pool_names,
         **_compute_tables(instance, laid_out, tick, grid, lengths),
         **memory_tables(instance, laid_out),
     )
@@ -159,17 +160,21 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
         ``working_bytes`` of `Tables`.
     """
     stages, page = range(laid_out.stages), instance.chunking.page_tokens
-    dies = [len(owned) for owned in laid_out.dies]
+    dies, none = [len(owned) for owned in (*laid_out.dies, *laid_out.pools)], [0] * len(laid_out.pools)
     kappa = [kv_bytes_per_token(instance, laid_out, i) for i in stages]
     page_bytes = _sizes((each * page for each in kappa), "KV of a page")
     prefix_pages = -(-instance.workload.cached_prefix // page)
     return {
         "page_bytes": page_bytes,
-        "prefix_bytes": _sizes((each * prefix_pages for each in page_bytes.tolist()), "KV of the prefix"),
+        "prefix_bytes": _sizes(
+            [*(each * prefix_pages for each in page_bytes.tolist()), *none], "KV of the prefix"
+        ),
         "capacity": _sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
-        "static": _sizes((static_bytes(instance, laid_out, i) for i in stages), "weights"),
+        "static": _sizes([*(static_bytes(instance, laid_out, i) for i in stages), *none], "weights"),
         "staging": _sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
-        "working_bytes": _sizes((working_bytes(instance, laid_out, i) for i in stages), "activations"),
+        "working_bytes": _sizes(
+            [*(working_bytes(instance, laid_out, i) for i in stages), *none], "activations"
+        ),
     }
 
 

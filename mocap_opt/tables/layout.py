@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mocap_opt.wafer.path import PLACEMENTS
 from mocap_opt.wafer.placement import balanced_layers, check_connected, ranks
 from mocap_opt.wafer.routing import Shares, link_shares
-from mocap_opt.wafer.topology import Die, Topology, build_topology
+from mocap_opt.wafer.topology import Die, Topology, build_topology, node_name
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance, Pipeline
@@ -32,8 +32,10 @@ class Layout:
         Model layers of each stage, counted from 0.
     unused : tuple of Die
         Living dies that no stage owns, row by row.
+    pools : tuple of tuple of Die
+        Pieces of them that are memories without a stage, where the pipeline says so.
     shares : Shares
-        Link fractions and hops between every two stages.
+        Link fractions and hops between every two memories.
     """
 
     topology: Topology
@@ -41,12 +43,20 @@ class Layout:
     ranks: tuple[tuple[Die, ...], ...]
     layers: tuple[range, ...]
     unused: tuple[Die, ...]
+    pools: tuple[tuple[Die, ...], ...]
     shares: Shares
 
     @property
     def stages(self) -> int:
         """N, the number of stages."""
         return len(self.dies)
+
+    @property
+    def pool_names(self) -> tuple[str, ...]:
+        """Name of each memory without a stage; by its first die where there are several."""
+        if len(self.pools) == 1:
+            return ("spare dies",)
+        return tuple(f"spare dies at {node_name(dies[0])}" for dies in self.pools)
 
 
 def layout(instance: Instance) -> Layout:
@@ -72,14 +82,23 @@ def layout(instance: Instance) -> Layout:
     )
     ends = tuple(accumulate(counts))
     owned = {die for stage in dies for die in stage}
+    unused = tuple(die for die in topology.dies if die not in owned)
+    pools = _spare_memories(topology, unused, dies[0][0]) if pipeline.spare_dies == "memory" else ()
     return Layout(
         topology=topology,
         dies=dies,
         ranks=computing,
         layers=tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True)),
-        unused=tuple(die for die in topology.dies if die not in owned),
-        shares=link_shares(topology, computing),
+        unused=unused,
+        pools=pools,
+        shares=link_shares(topology, (*computing, *pools)),
     )
+
+
+def _spare_memories(topology: Topology, unused: tuple[Die, ...], anchor: Die) -> tuple[tuple[Die, ...], ...]:
+    """Pieces of the dies without a stage; those that dead links cut off from the stages stay idle."""
+    (reached,) = (piece for piece in topology.pieces(topology.dies) if anchor in piece)
+    return topology.pieces(set(unused) & set(reached))
 
 
 def _placed(topology: Topology, pipeline: Pipeline) -> tuple[tuple[Die, ...], ...]:

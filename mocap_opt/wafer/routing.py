@@ -122,7 +122,7 @@ def _no_route(source: Die, target: Die) -> Problem:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Link fractions of transfers between stages.
+    """Link fractions of transfers between stages, and memories without a stage behind them.
 
     Attributes
     ----------

@@ -98,10 +98,20 @@ class Topology:
 
     def connected(self, dies: Iterable[Die]) -> bool:
         """Say whether these dies form one piece over living links among themselves."""
-        wanted: set[Node] = set(dies)
-        if not wanted:
-            return False
-        start = min(die for die in wanted if die is not None)
+        wanted = set(dies)
+        return bool(wanted) and self._piece(min(wanted), wanted) == wanted
+
+    def pieces(self, dies: Iterable[Die]) -> tuple[tuple[Die, ...], ...]:
+        """Split dies into pieces that living links among themselves join, row by row."""
+        left, found = set(dies), list[tuple[Die, ...]]()
+        while left:
+            piece = self._piece(min(left), left)
+            found.append(tuple(sorted(piece)))
+            left -= piece
+        return tuple(found)
+
+    def _piece(self, start: Die, wanted: set[Die]) -> set[Die]:
+        """What of these dies is joined with one of them."""
         seen: set[Node] = {start}
         frontier: list[Node] = [start]
         while frontier:
@@ -109,7 +119,7 @@ class Topology:
                 if node not in seen and (node is None or node in wanted):
                     seen.add(node)
                     frontier.append(node)
-        return wanted <= seen
+        return {node for node in seen if node is not None}
 
 
 def neighbours(kind: str, rows: int, cols: int, die: Die) -> tuple[Die, ...]:

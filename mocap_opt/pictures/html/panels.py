@@ -49,25 +49,25 @@ def memory_panel(tables: Tables, units: Units) -> figure:
     units : Units
         Of the page.
     """
-    stages = tables.stages
+    memories = tables.memories
     top = float(tables.capacity.max()) * units.per_byte
     plot = figure(
         name="memory",
-        height=min(720, max(440, 110 + 12 * stages)),
+        height=min(720, max(440, 110 + 12 * memories)),
         sizing_mode="stretch_width",
         x_range=Range1d(0, 1.04 * top),
-        y_range=Range1d(stages - 0.45, -0.55),
+        y_range=Range1d(memories - 0.45, -0.55),
         x_axis_label=f"memory, {units.size}",
-        y_axis_label="stage",
+        y_axis_label="stage" if not tables.pools else "memory",
         tools="save",
     )
     plot.toolbar.logo = None
     plot.ygrid.visible = False
-    plot.yaxis.ticker = list(range(0, stages, label_step(stages, 16)))
-    zero = np.zeros(stages)
+    plot.yaxis.ticker = list(range(0, memories, label_step(memories, 16)))
+    zero = np.zeros(memories)
     source = ColumnDataSource(
         {
-            "stage": np.arange(stages, dtype=np.int32),
+            "stage": np.arange(memories, dtype=np.int32),
             "static": tables.static * units.per_byte,
             **dict.fromkeys(CHANGING, zero),
             **{f"{side}_{name}": zero for name in MEMORY_COLOURS for side in ("from", "to")},
@@ -89,7 +89,7 @@ def memory_panel(tables: Tables, units: Units) -> figure:
         )
         for name, colour in MEMORY_COLOURS.items()
     ]
-    edges = {"y0": np.arange(stages) - 0.45, "y1": np.arange(stages) + 0.45}
+    edges = {"y0": np.arange(memories) - 0.45, "y1": np.arange(memories) + 0.45}
     limits = ColumnDataSource({**edges, "x": tables.capacity * units.per_byte})
     plot.segment(x0="x", x1="x", y0="y0", y1="y1", line_color=LIMIT_COLOUR, line_width=2, source=limits)
     plot.scatter(x="peak", y="stage", marker="diamond", size=7, color="black", source=source)

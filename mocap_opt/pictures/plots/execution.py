@@ -187,7 +187,7 @@ def memory(ax: Axes, view: RunView) -> Axes:
     per_tick = float(tables.tick_s) * scale
     time = np.array([float(t) for t in history.time]) * per_tick
     end = float(history.end) * per_tick
-    named = label_stages(ax, tables.stages)
+    named = label_stages(ax, tables.memories, "memory" if tables.pools else "stage")
     floor = np.zeros_like(history.own)
     for name, colour in MEMORY_COLOURS.items():
         level = getattr(history, name)
@@ -195,11 +195,11 @@ def memory(ax: Axes, view: RunView) -> Axes:
             continue
         top = floor + (level[:, None] if level.ndim == 1 else level)
         lanes = [
-            _area(time, end, k, floor[k], top[k], int(history.capacity[k])) for k in range(tables.stages)
+            _area(time, end, k, floor[k], top[k], int(history.capacity[k])) for k in range(tables.memories)
         ]
         ax.add_collection(PolyCollection(lanes, facecolors=colour, linewidths=0), autolim=False)
         floor = np.broadcast_to(top, floor.shape)
-    full = np.arange(tables.stages) + 0.43 - LANE
+    full = np.arange(tables.memories) + 0.43 - LANE
     lines = LineCollection([[(0, y), (end, y)] for y in full], colors=LIMIT_COLOUR, linewidths=0.8)
     ax.add_collection(lines, autolim=False)
     _name_peaks(ax, view, named)
@@ -224,8 +224,8 @@ def _area(
     edges = np.append(time[changes], end)
     x = np.repeat(edges, 2)[1:-1]
     bottom = lane + 0.43
-    upper = bottom - np.repeat(high[changes], 2) * (LANE / capacity)
-    lower = bottom - np.repeat(low[changes], 2) * (LANE / capacity)
+    upper = bottom - np.repeat(high[changes], 2) * (LANE / max(capacity, 1))
+    lower = bottom - np.repeat(low[changes], 2) * (LANE / max(capacity, 1))
     return np.stack([np.r_[x, x[::-1]], np.r_[upper, lower[::-1]]], axis=1)
 
 
@@ -251,7 +251,7 @@ def _name_peaks(ax: Axes, view: RunView, named: Sequence[int]) -> None:
     right.tick_params(axis="y", length=0, labelsize=7)
     labels = []
     for k in named:
-        part = format_percent(peak[k] / history.capacity[k])
+        part = format_percent(peak[k] / max(history.capacity[k], 1))
         labels.append(f"{peak[k] * factor:.3g} of {history.capacity[k] * factor:.3g}  ({part})")
     right.set_yticks(list(named), labels)
     right.set_ylabel(f"peak of capacity, {unit}")

@@ -37,7 +37,7 @@ def gantt_figure(view: RunView) -> Figure:
 def memory_figure(view: RunView) -> Figure:
     """Memory over time, taller for more stages."""
     with look():
-        ax = _axes(10, max(2.8, 1.4 + (0.4 if view.tables.stages <= 12 else 0.2) * view.tables.stages))
+        ax = _axes(10, max(2.8, 1.4 + (0.4 if view.tables.memories <= 12 else 0.2) * view.tables.memories))
         _title(memory(ax, view), _run_title(view))
         return _figure(ax)
 

@@ -95,18 +95,20 @@ def add_boxes(ax: Axes, corners: npt.NDArray[np.float64], **style: object) -> No
         ax.add_collection(PolyCollection(list(corners), **style), autolim=False)  # type: ignore[arg-type]
 
 
-def label_stages(ax: Axes, stages: int) -> Sequence[int]:
-    """Number the stages downwards on the vertical axis; return those that are named.
+def label_stages(ax: Axes, stages: int, name: str = "stage") -> Sequence[int]:
+    """Number the stages, or memories, downwards on the vertical axis; return those that are named.
 
     Parameters
     ----------
     ax : Axes
     stages : int
+    name : str
+        Of the axis.
     """
     named = range(0, stages, label_step(stages, MOST_LABELS))
     ax.set_yticks(list(named), [str(i) for i in named])
     ax.set_ylim(stages - 0.5, -0.5)
-    ax.set_ylabel("stage")
+    ax.set_ylabel(name)
     ax.tick_params(axis="y", length=0)
     return named
 
