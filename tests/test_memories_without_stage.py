@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import make_tables
+from command_line import exit_code, run
 from oracle import Optimum, brute_force, least_price, lockstep_price, price_plan
 from random_plans import random_plan
 from random_pools import with_pool, with_random_pools
 from random_tables import TINY_PAIR, random_tables
 from simpy_twin import twin
+from toy_instances import TOY, merged, toy
 
+from mocap_opt import solve
 from mocap_opt.bounds import BOUNDS, Scope, lower_bounds, prove_infeasible
 from mocap_opt.bounds.period import period_bounds
+from mocap_opt.errors import InputError
 from mocap_opt.formulations import joint, joint_cpsat
+from mocap_opt.instance import Instance
+from mocap_opt.pictures.wafer_geometry import draw_wafer
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep, run_lockstep
+from mocap_opt.schedule.instance_summary import overview
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import memory_use, smallest_interval, violations
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.layout import layout
 from mocap_opt.tables.tables_file import tables_from_dict, tables_to_dict
 
 
@@ -163,3 +174,75 @@ def test_files_name_pools_and_only_where_there_are_some():
     plain = tables_to_dict(make_tables(2, 4))
     assert "pools" not in plain["fields"]
     assert "pool" not in plain["dimensions"]
+
+
+# --- spare dies ---------------------------------------------------------------------------------
+
+INSTANCES = Path(__file__).parent.parent / "instances"
+SPARE = {"spare_dies": "memory"}
+
+
+def test_spare_dies_are_one_memory_for_each_piece():
+    # A row of four dies above another: stages on 0,1 and 1,1 leave a column on the left, 2 x 2 on the right.
+    placed = {"stages": 2, "placement": [[[0, 1]], [[1, 1]]], "dies_per_stage": 1}
+    instance = toy(pipeline={**placed, **SPARE})
+    laid_out, tables = layout(instance), build_tables(instance)
+    assert laid_out.pools == (((0, 0), (1, 0)), ((0, 2), (0, 3), (1, 2), (1, 3)))
+    assert tables.pools == ("spare dies at 0,0", "spare dies at 0,2")
+    assert tables.memory_name(2) == "memory 2 (spare dies at 0,0)"
+    assert tables.memory_name(1) == "memory 1"
+    die, staging = instance.wafer.die, instance.pipeline.staging_per_die
+    assert tables.capacity[2:].tolist() == [2 * die.memory_bytes, 4 * die.memory_bytes]
+    assert tables.port_rate[2:].tolist() == [2 * tables.port_rate[0], 4 * tables.port_rate[0]]
+    assert tables.reserve(tables.tokens)[2:].tolist() == [2 * staging, 4 * staging]
+    assert not tables.static[2:].any()
+    # From 0,1 to the column: half each to 0,0 and 1,0, both over the link between 0,1 and 0,0.
+    link = tables.links.index("0,1>0,0")
+    assert tables.share[link, 0, 2] == tables.share_denominator
+    idle = build_tables(toy(pipeline=placed))
+    assert idle.pools == ()
+    scale = tables.share_denominator // idle.share_denominator
+    assert np.array_equal(idle.share * scale, tables.share[:, :2, :2])
+
+
+def test_all_spare_dies_of_a_switch_are_one_memory_and_cut_off_ones_stay_idle():
+    behind = toy(wafer={"topology": "switch", "rows": 1, "cols": 5}, pipeline=SPARE)
+    assert layout(behind).pools == (((0, 2), (0, 3), (0, 4)),)
+    assert build_tables(behind).memory_name(2) == "memory 2 (spare dies)"
+    cut = [[[0, 2], [0, 3]], [[1, 3], [0, 3]]]
+    (pool,) = layout(toy(wafer={"dead_links": cut}, pipeline=SPARE)).pools
+    assert pool == ((0, 2), (1, 0), (1, 1), (1, 2), (1, 3))
+
+
+def test_spare_dies_stay_idle_where_the_layout_is_open():
+    with pytest.raises(InputError, match=r"spare_dies: expected .*idle.* where pipeline\.layers is open"):
+        toy(pipeline={"layers": "auto", **SPARE})
+
+
+@pytest.mark.parametrize(
+    ("name", "idle_s", "memory_s"), [("dead-dies", 37.517, 34.886), ("slow-links", 62.162, 60.694)]
+)
+def test_known_answers_with_spare_dies(name: str, idle_s: float, memory_s: float):
+    data = json.loads((INSTANCES / f"gpt3-175b-watos-{name}.json").read_text(encoding="utf-8"))
+    for spare_dies, known in (("idle", idle_s), ("memory", memory_s)):
+        data["pipeline"]["spare_dies"] = spare_dies
+        solution = solve(Instance.from_dict(data), time_limit_s=60)
+        assert solution.report.value_s == pytest.approx(known, rel=1e-4)
+        assert solution.report.gap == pytest.approx(0.0, abs=1e-4)
+    assert any(home.memory >= solution.tables.stages for home in solution.plan.homes)
+    assert not violations(solution.tables, solution.plan)
+
+
+def test_show_and_pictures_name_spare_dies(tmp_path, capsys):
+    instance = toy(pipeline=SPARE)
+    (pool,) = overview(instance)["pools"]
+    assert (pool["name"], len(pool["dies"])) == ("memory 2 (spare dies)", 6)
+    file = tmp_path / "toy.json"
+    file.write_text(json.dumps(merged(TOY, {"pipeline": SPARE})), encoding="utf-8")
+    assert "memory 2 (spare dies): 6 dies, 6 MB" in run("show", file, capsys=capsys)[1]
+    drawing = draw_wafer(layout(instance))
+    assert {die.stage for die in drawing.dies} == {0, 1, 2}
+    assert sum(die.memory_only for die in drawing.dies) == 6
+    for kind in ("memory", "mesh"):
+        assert exit_code("plot", file, "--kind", kind, "--out", tmp_path / f"{kind}.svg") == 0
+    assert exit_code("report", file, "--out", tmp_path / "page.html", "--time-limit", 2) == 0
