@@ -28,7 +28,7 @@ from mocap_opt.tables import build_tables
 LIMIT_S = 20.0
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_period_is_worse_than_a_plan_repeated_once_it_has_ended(count: int) -> None:
     rng = np.random.default_rng(41)
     repeated = 0

@@ -48,7 +48,7 @@ def bounds_of(number: int) -> tuple[list[Bound], dict[Scope, PartitionBound]]:
     return period_bounds(instances()[number])
 
 
-QUICK = 120
+QUICK = 60
 SIZES = pytest.mark.parametrize("count", [QUICK, pytest.param(COUNT, marks=pytest.mark.slow)])
 
 
@@ -142,7 +142,7 @@ def test_memory_time_bounds_more_than_work() -> None:
     assert (best.period, best.schedule.slots) == (80, 2)
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(500, marks=pytest.mark.slow)])
 def test_no_plan_of_a_tiny_instance_beats_a_bound_event_driven(count: int) -> None:
     rng = np.random.default_rng(count)
     steady = reached = 0

@@ -30,7 +30,7 @@ from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
 
 
-@pytest.mark.parametrize("step", [6, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [12, pytest.param(3, marks=pytest.mark.slow)])
 def test_best_period_of_tiny_instances_is_never_worse_than_brute_force_in_lockstep(step: int) -> None:
     for number in range(0, 60, step):
         best = least(optima(number))

@@ -74,10 +74,20 @@ class PartitionBound:
         Lockstep adds the sends, which then take their own phase.
     asked_to_stop : callable
         Once it says so, traffic that lack of room forces is left out, which leaves weaker bounds.
+    like : PartitionBound, optional
+        Of the same tables: what it knows of forced traffic is taken over.
     """
 
-    def __init__(self, tables: Tables, scope: Scope, asked_to_stop: AskedToStop = never) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        scope: Scope,
+        asked_to_stop: AskedToStop = never,
+        like: PartitionBound | None = None,
+    ) -> None:
         self._tables, self.scope = tables, scope
+        self._forced: ForcedTraffic | None = None if like is None else like._forced
+        self._weigh = like is None
         self.counts = list(tables.counts)
         points = tables.steps + 1
         a, b = np.triu_indices(points, 1)
@@ -98,11 +108,11 @@ class PartitionBound:
         edges = np.unique(np.linspace(0, possible.size, ranges + 1).astype(int))
         tau = tables.tau(np.arange(tables.stages)[:, None], a, b)
         sums = period_sums(tables, self.scope, a, b, tau, np.zeros((0, a.size)))
-        forced = None
-        if tables.stages * points**2 * len(edges) <= MOST_FORCED:
+        if self._weigh and tables.stages * points**2 * len(edges) <= MOST_FORCED:
             free = free_bytes(tables, int(possible[0]), endless=True)
             with suppress(StoppedError):
-                forced = ForcedTraffic.of(tables, free, asked_to_stop)
+                self._forced = ForcedTraffic.of(tables, free, asked_to_stop)
+        forced = self._forced
         for low, high in pairwise(edges.tolist()):
             shortest, longest = int(possible[low]), int(possible[high - 1])
             room, free = pooled_room(tables, shortest), free_bytes(tables, shortest, endless=True)
@@ -270,7 +280,8 @@ def period_bounds(
     small = tables.stages * tables.steps**2 // 2 <= MOST_ARCS and tables.counts
     for scope in SCOPES if small and known is None else ():
         if not deadline.expired:
-            by_slots[scope] = PartitionBound(tables, scope, deadline.share(FORCING))
+            like = next(iter(by_slots.values()), None)
+            by_slots[scope] = PartitionBound(tables, scope, deadline.share(FORCING), like)
             by_slots[scope].sharpen(deadline, rounds)
     for scope, partition in by_slots.items():
         ticks = partition.at()

@@ -98,7 +98,9 @@ def _cases(
     """Partitions that fit, with what stages and queues prove of each, least first."""
     assert tables.queue_depth is not None
     sends = least_sends(tables)
-    forced: dict[int, ForcedTraffic | None] = {}
+    # Weights on links and ports are good for any room, and found once.
+    traffic: ForcedTraffic | None = None
+    weighed: set[int] = set()
     cases = []
     for indices in listed:
         stop_if(asked_to_stop)
@@ -107,9 +109,9 @@ def _cases(
         room, free = pooled_room(tables, longest), free_bytes(tables, longest, endless=True)
         if room is None or (free < tables.prefix_bytes).any():
             continue
-        if longest not in forced:
-            forced[longest] = ForcedTraffic.of(tables, free, asked_to_stop)
-        traffic = forced[longest]
+        if traffic is None and longest not in weighed:
+            weighed.add(longest)
+            traffic = ForcedTraffic.of(tables, free, asked_to_stop)
         if traffic is None:
             taken = tables.tau(np.arange(tables.stages)[:, None], start, end)
         else:
