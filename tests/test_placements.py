@@ -128,6 +128,13 @@ def test_a_judge_may_stop_and_links_that_do_not_bind_move_no_stage():
     found = best_placement(topo, [1] * 3, [1] * 3, lambda placed: asked.append(placed) or idle)
     assert found == (placements(topo, [1] * 3)["boustrophedon"], idle)
     assert len(asked) == 2
+    hopeless = Judged(float("inf"), None)
+    start = (((1, 0),), ((1, 1),), ((1, 2),))
+    found = best_placement(
+        topo, [1] * 3, [1] * 3, lambda placed: asked.append(placed) or hopeless, first=[start]
+    )
+    assert found == (start, hopeless)
+    assert asked[2:] == [start]
 
 
 @pytest.mark.slow

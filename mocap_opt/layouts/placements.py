@@ -47,11 +47,11 @@ class Judged:
     value : float
         What is minimised, seconds; infinity if no plan was found.
     flows : int64[memory, memory], bytes
-        What its plan sends, see `plan_flows`.
+        What its plan sends, see `plan_flows`; None without one.
     """
 
     value: float
-    flows: IntArray
+    flows: IntArray | None
 
 
 Score = tuple[float, float]
@@ -227,9 +227,14 @@ def paths(topology: Topology) -> list[tuple[Die, ...]]:
 
 
 def best_placement(
-    topology: Topology, sizes: Sequence[int], degrees: Sequence[int], judge: Judge, limit: int = 4
+    topology: Topology,
+    sizes: Sequence[int],
+    degrees: Sequence[int],
+    judge: Judge,
+    limit: int = 4,
+    first: Sequence[Placed] | None = None,
 ) -> tuple[Placed, Judged] | None:
-    """Judge the rules' placements, then exchanges for the flows of the best plan while they bring something.
+    """Judge some placements, then exchanges for the flows of the best plan while they bring something.
 
     Parameters
     ----------
@@ -242,15 +247,17 @@ def best_placement(
         Solves the instance with a placement.
     limit : int
         Placements judged in each round at most.
+    first : sequence of Placed, optional
+        To begin with; those of the rules by default.
 
     Returns
     -------
     (Placed, Judged) or None
-        None if no rule places the stages, or the judge stopped at once.
+        None if there is none to begin with, or the judge stopped at once.
     """
     best: tuple[Placed, Judged] | None = None
     seen: set[Placed] = set()
-    candidates = list(placements(topology, sizes).values())
+    candidates = list(placements(topology, sizes).values() if first is None else first)
     while candidates:
         before = best
         for placed in candidates:
@@ -260,7 +267,7 @@ def best_placement(
                 return best
             if best is None or judged.value < best[1].value:
                 best = placed, judged
-        if best is None or best is before:
+        if best is None or best is before or best[1].flows is None:
             break
         times = LinkTimes(topology, best[1].flows, degrees)
         if times.seconds(best[0]).max(initial=0.0) <= BINDS * best[1].value:
