@@ -15,15 +15,16 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.admission_gate import gated_path
 from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.heads_and_tails import Setting
+from mocap_opt.bounds.partition_states import StateSpace
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.flow_shop.partitions import NEVER, least_by_any_count
+from mocap_opt.bounds.state_space import state_space
 from mocap_opt.flow_shop.recursion import machine_ends
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
 #: Stages x most chunks x grid steps up to which partitions are listed (4 x 8 x 32 is a quarter).
-MOST_WORK = 2**12
+MOST_WORK = 2**13
 #: Endings looked at for one target; most are dead ends where measured times rise and fall.
 MOST_ENDINGS = 60_000
 
@@ -47,13 +48,16 @@ class _Ending:
         Boundaries from the last one, G, back to where the known chunks start; grid indices.
     longest : int
         Tokens of the longest of these chunks.
-    paths : tuple of int64[stage], ticks
-        The longest paths from the starts of these chunks on each stage to the end, first chunk first,
-        as many as the queues are deep.
+    paid : int
+        Price of these boundaries, parts of a tick.
+    paths : tuple of int64[stage]
+        The longest paths from the starts of these chunks on each stage to the end, parts of a tick, first
+        chunk first, as many as the queues are deep.
     """
 
     ends: tuple[int, ...]
     longest: int
+    paid: int
     paths: tuple[IntArray, ...]
 
 
@@ -68,24 +72,7 @@ class PartitionEnumeration:
 
     def __init__(self, setting: Setting, memory: PooledMemory) -> None:
         self.setting, self.memory, self.tables = setting, memory, setting.tables
-        tables, steps = self.tables, self.tables.steps
-        start, end = np.triu_indices(steps + 1, 1)
-        allowed = tables.length_allowed[(end == steps).astype(np.int64), end - start]
-        start, end = start[allowed], end[allowed]
-        # Time of every chunk on every stage, [start, end, stage]; where no chunk may be, 0.
-        self._work = np.zeros((steps + 1, steps + 1, tables.stages), dtype=np.int64)
-        self._work[start, end] = tables.tau(np.arange(tables.stages), start[:, None], end[:, None])
-        cost = np.full_like(self._work, NEVER)
-        cost[start, end] = self._work[start, end]
-        # Least time of each stage on all chunks before a boundary, and of the last stage on those after.
-        self._before = least_by_any_count(cost.swapaxes(0, 1)).T
-        self._after = least_by_any_count(cost[::-1, ::-1, -1])[::-1]
-
-    def _starts(self, end: int) -> IntArray:
-        """Where a chunk may start that ends at a boundary."""
-        steps = self.tables.steps
-        starts: IntArray = np.flatnonzero(self.tables.length_allowed[int(end == steps), end:0:-1])
-        return starts
+        self._space = StateSpace.of(setting)
 
     def below(self, target: int, asked_to_stop: AskedToStop = never) -> Iterator[tuple[int, IntArray]]:
         """List the partitions with their longest paths.
@@ -110,8 +97,14 @@ class PartitionEnumeration:
         TooManyError
             If more than `MOST_ENDINGS` endings were looked at: there may be more.
         """
-        allowed, floor = self._chunks_below(target)
-        open_endings = [_Ending((self.tables.steps,), 0, ())]
+        space = self._space
+        if space is None:
+            return
+        space.asked_to_stop = asked_to_stop
+        if space.prove(target) >= target:
+            return
+        before, floors = space.beginnings(), [self._floor(*chunks) for chunks in space.alive]
+        open_endings = [_Ending((self.tables.steps,), 0, 0, ())]
         looked_at = 0
         while open_endings:
             stop_if(asked_to_stop)
@@ -125,71 +118,66 @@ class PartitionEnumeration:
                     path = gated_path(self.memory, indices, self.setting.send)
                     if path < target:
                         yield path, indices
-            elif len(ending.ends) <= self.tables.max_chunks:
-                open_endings += self._longer(
-                    ending, np.flatnonzero(allowed[:, ending.ends[-1]]), floor, target
-                )
+            elif len(ending.ends) <= len(before):
+                open_endings += self._longer(space, ending, before, floors, space.limit(target))
 
-    def _chunks_below(self, target: int) -> tuple[np.ndarray, IntArray]:
-        """Chunks that a partition below the target may have, and the least start of a chunk.
-
-        Returns
-        -------
-        allowed : bool[start, end]
-        floor : int64[end]
-            The least start of any chunk that ends there or later.
-        """
-        steps = self.tables.steps
-        allowed = np.zeros((steps + 1, steps + 1), dtype=np.bool_)
-        least = np.full(steps + 1, steps, dtype=np.int64)
-        least[0] = 0
-        for b in range(1, steps + 1):
-            starts = self._starts(b)
-            cross = self._work[starts, b].sum(axis=1)
-            cross += self.setting.send[:, int(b == steps), b - starts].sum(axis=0)
-            kept = starts[self._before[0, starts] + cross + self._after[b] < target]
-            allowed[kept, b] = True
-            if kept.size:
-                least[b] = kept[0]
+    def _floor(self, starts: IntArray, ends: IntArray) -> IntArray:
+        """The least start of any of these chunks that ends at a boundary or later, int64[boundary]."""
+        least = np.full(self.tables.steps + 1, self.tables.steps, dtype=np.int64)
+        np.minimum.at(least, ends, starts)
         floor: IntArray = np.minimum.accumulate(least[::-1])[::-1]
-        return allowed, floor
+        return floor
 
-    def _longer(self, ending: _Ending, starts: IntArray, floor: IntArray, target: int) -> Iterator[_Ending]:
+    def _longer(
+        self, space: StateSpace, ending: _Ending, before: list[IntArray], floors: list[IntArray], limit: int
+    ) -> Iterator[_Ending]:
         """Put one more chunk in front, where that may lead to a partition."""
-        tables, end = self.tables, ending.ends[-1]
-        tail = int(end == tables.steps)
-        for start in starts.tolist():
+        tables, end, j = self.tables, ending.ends[-1], len(before) - len(ending.ends)
+        starts = space.alive[j][0][space.alive[j][1] == end]
+        at, tail = space.number(starts, np.full_like(starts, end)), int(end == tables.steps)
+        work, send = space.times
+        path = self._path(work[:, at], send[:, at], ending.paths)
+        paid = ending.paid + int(space.paid(j)[end])
+        cost = (before[j][:, starts] + path).max(axis=0, initial=0) + paid
+        # Cheap ones last, as the last one is looked at first.
+        for k in np.flatnonzero(cost < limit)[np.argsort(-cost[cost < limit], kind="stable")].tolist():
+            start = int(starts[k])
             longest = max(ending.longest, int(tables.lengths[tail, end - start]))
             ends = (*ending.ends, start)
-            if not self._may_fit(ends, longest, floor):
-                continue
-            path = self._path(self._work[start, end], self.setting.send[:, tail, end - start], ending.paths)
-            if (self._before[:, start] + path).max() < target:
-                yield _Ending(ends, longest, (path, *ending.paths)[: tables.queue_depth or 1])
+            if self._may_fit(ends, longest, floors[:j]):
+                paths = (path[:, k].copy(), *ending.paths)[: tables.queue_depth or 1]
+                yield _Ending(ends, longest, paid, paths)
 
     def _path(self, work: IntArray, send: IntArray, after: tuple[IntArray, ...]) -> IntArray:
-        """The longest paths from the start of a chunk on each stage, given those of the chunks after it."""
-        following = after[0] if after else np.zeros_like(work)
+        """The longest paths from the starts of chunks on each stage, given those of the chunks after them.
+
+        int64[stage, chunk].
+        """
+        following = np.zeros_like(work)
+        if after:
+            following += after[0][:, None]
         if len(after) == self.tables.queue_depth:
             # Behind a full queue the stage before starts the chunk Q after it once this one starts.
-            following = np.maximum(following, np.append(0, after[-1][:-1]) - work)
+            following = np.maximum(following, np.append(0, after[-1][:-1])[:, None] - work)
         # From the last stage backwards: the chunk's own way on, or the chunks after it on the stage.
-        sent = np.append(send[-2::-1], 0)
+        sent = np.concatenate([send[-2::-1] if len(send) > 1 else send[:0], np.zeros_like(send[:1])])
         path: IntArray = machine_ends(following[::-1], work[::-1] + sent)[::-1] - sent[::-1]
         return path
 
-    def _may_fit(self, ends: tuple[int, ...], longest: int, floor: IntArray) -> bool:
+    def _may_fit(self, ends: tuple[int, ...], longest: int, floors: list[IntArray]) -> bool:
         """Whether the pool may hold what is alive in the slots that the first of these chunks decides.
 
-        The boundaries before it are taken as low as any partition can have them, and prefixes left out.
+        The boundaries before it are taken as low as chunks of the positions before leave them, and prefixes
+        left out.
         """
         free = self.memory.free(longest)
         if (free < 0).any():
             return False
         unit, stages = self.memory.unit, self.tables.stages
         known = list(ends)
-        while len(known) < len(ends) + stages:
-            known.append(int(floor[known[-1]]))
+        for floor in floors[: -stages - 1 : -1]:
+            known.append(int(floor[known[-1]]) if known[-1] else 0)
+        known += [0] * (len(ends) + stages - len(known))
         pages, first = self.tables.pages[known], len(ends) - 1
         room = int((free // unit * unit).sum())
         return all(
@@ -271,6 +259,8 @@ def least_partitions(
     if pooled is None:
         return None
     proved = known = max(known, pooled.ticks)
+    relaxed = state_space(tables, incumbent=incumbent, known=known, asked_to_stop=asked_to_stop)
+    proved = proved if relaxed is None else relaxed.ticks
     few = PartitionEnumeration(setting, PooledMemory.of(tables))
     stride = max(1, int(STRIDE * proved))
     for _ in range(MOST_TARGETS):
