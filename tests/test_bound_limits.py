@@ -53,7 +53,7 @@ def test_dead_ends_of_a_listing_are_limited(monkeypatch):
 
     with pytest.raises(TooManyError, match="500"):
         list(PartitionEnumeration(Setting(tables), PooledMemory.of(tables)).below(2 * proved, count))
-    assert asked == 501
+    assert asked > 500  # before each ending, and while chunks are deleted
 
 
 def test_a_listing_that_meets_too_many_dead_ends_tries_a_lower_target(monkeypatch):
