@@ -6,13 +6,14 @@ Statement and proof: ``formulations/bounds.md``, `crossing` and `crossing_pooled
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.stage_work import LeastTotal
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits
 from mocap_opt.flow_shop.chunk_times import class_members, compute_classes
@@ -43,8 +44,7 @@ class Crossing:
     ) -> Crossing:
         """Tabulate E = work on stages s..e + sends between them - the smaller of tau_s and tau_e.
 
-        One row per end b: O(G^2) times the number of unlike stages.  Raises `StoppedError` between rows
-        if asked to stop.
+        One row per end b: O(G^2) times the number of unlike stages.
 
         Parameters
         ----------
@@ -115,8 +115,7 @@ class Crossing:
 
         Returns
         -------
-        LeastBoundaries or None
-            None if no plan keeps to the limits.
+        LeastBoundaries, or None if no plan keeps to the limits
         """
         boundaries = [0] * (chunks + 1)
         boundaries[chunks] = end = limits.steps
@@ -149,8 +148,8 @@ class LeastBoundaries:
     tight: int
 
 
-#: Walks per pair of stages before the search settles for what it has; where the reserve grows with the
-#: longest chunk, 32 stages x 128 chunks x 4096 steps take some 20,000 of them, five seconds.
+#: Walks before a search settles for what it has; where the reserve grows with the longest chunk,
+#: 32 stages x 128 chunks x 4096 steps take some 20,000 of them, five seconds.
 MOST_WALKS = 60_000
 
 
@@ -196,20 +195,32 @@ class Region:
         return self.settled or lengths * max(self.low, 1) >= (self.walk.tight - self.low) * self.short
 
 
-@dataclass(eq=False)
-class PairSearch:
-    """Best-first search for one pair of end stages.
+class Room(Protocol):
+    """Memory that boundaries may not fit."""
+
+    def fits(self, boundaries: IntArray, longest: int) -> bool:
+        """Whether boundaries fit; lower ones do if these do.
+
+        Parameters
+        ----------
+        boundaries : int64[chunks + 1]
+            Grid indices.
+        longest : int
+            Tokens of the longest chunk.
+        """
+
+
+@dataclass(eq=False, kw_only=True)
+class RegionSearch(ABC):
+    """Best-first search over counts, greatest crossings and longest chunks.
 
     Attributes
     ----------
     setting : Setting
-    s, e : int
-        End stages.
     crossing : Crossing
-    total : LeastTotal
     longest_choice : int, grid steps
         Beyond it the reserve stays the same.
-    memory : PooledMemory or None
+    memory : Room or None
         Of the run at hand; None leaves memory out.
     asked_to_stop : callable
         Asked before every split; the bound is valid whenever the search ends.
@@ -220,46 +231,28 @@ class PairSearch:
     """
 
     setting: Setting
-    s: int
-    e: int
     crossing: Crossing
-    total: LeastTotal
     longest_choice: int
     asked_to_stop: AskedToStop = never
-    memory: PooledMemory | None = None
+    memory: Room | None = None
     walks: int = 0
     cut_short: bool = False
     heap: list[Region] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, setting: Setting, s: int, e: int, asked_to_stop: AskedToStop = never) -> PairSearch:
-        """Tabulate the crossing and the least totals; raises `StoppedError` if asked to stop meanwhile.
+    @abstractmethod
+    def base(self, boundaries: IntArray) -> int:
+        """What plans with no boundary below these take at least beside their greatest crossing, ticks."""
 
-        Parameters
-        ----------
-        setting : Setting
-        s, e : int
-            End stages, s <= e.
-        asked_to_stop : callable
+    @abstractmethod
+    def least_crossing(self, chunks: int) -> int:
+        """Least greatest crossing of so many chunks, ticks."""
 
-        Raises
-        ------
-        StoppedError
-            If asked to stop while the tables are made.
-        """
-        tables = setting.tables
-        crossing = Crossing.of(tables, setting.send, s, e, asked_to_stop)
-        total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
-        depth = tables.queue_depth
-        longest_choice = 1 if depth is None else -(-tables.tokens // (2 * depth * tables.quantum))
-        return cls(setting, s, e, crossing, total, longest_choice, asked_to_stop)
-
-    def run(self, memory: PooledMemory | None) -> Region | None:
+    def run(self, memory: Room | None) -> Region | None:
         """Search until the least region is settled.
 
         Parameters
         ----------
-        memory : PooledMemory or None
+        memory : Room or None
             None leaves memory out.
 
         Returns
@@ -271,7 +264,7 @@ class PairSearch:
         steps, limits = self.setting.tables.steps, self.setting.limits
         self.memory, self.walks, self.heap, self.cut_short = memory, 0, [], False
         for chunks in self.setting.counts:
-            low = self._least_crossing(chunks)
+            low = self.least_crossing(chunks)
             self._open(chunks, low, NEVER - 1, limits.shortest_longest(chunks), steps)
         while self.heap:
             region = heapq.heappop(self.heap)
@@ -281,18 +274,6 @@ class PairSearch:
                 return region
             self._split(region)
         return None
-
-    def _least_crossing(self, chunks: int) -> int:
-        """Least greatest crossing: chunks cross with at least the differences of Phi, which add up."""
-        tables, inside = self.setting.tables, slice(self.s, self.e + 1)
-        phi = tables.phi[inside]
-        whole = (phi[:, -1] - phi[:, 0]).tolist()
-        # Fitted coefficients may have negative parts.
-        others = (tables.full_block, tables.length_cost, tables.prefix_cost, self.setting.send)
-        rebate = sum(min(0, int(table[inside].min())) for table in others) * len(whole)
-        # E is at least the work on all stages but one end, whichever end is left out.
-        least: int = -(-(sum(whole) - min(whole[0], whole[-1])) // chunks) + rebate
-        return max(0, least)
 
     def _fits(self, region: Region) -> bool:
         """Whether the memory holds with the walk's own longest chunk, or no finer look is possible."""
@@ -348,6 +329,65 @@ class PairSearch:
             return True
         # The longest chunk may be the last one, whose final step may be shorter than the others.
         return self.memory.fits(walk.boundaries, int(self.setting.tables.lengths[1, short]))
+
+
+def longest_choice(tables: Tables) -> int:
+    """Grid steps of the longest chunk beyond which the reserve stays the same."""
+    depth = tables.queue_depth
+    return 1 if depth is None else -(-tables.tokens // (2 * depth * tables.quantum))
+
+
+@dataclass(eq=False, kw_only=True)
+class PairSearch(RegionSearch):
+    """The search for one pair of end stages.
+
+    Attributes
+    ----------
+    s, e : int
+        End stages.
+    total : LeastTotal
+    """
+
+    s: int
+    e: int
+    total: LeastTotal
+
+    @classmethod
+    def of(cls, setting: Setting, s: int, e: int, asked_to_stop: AskedToStop = never) -> PairSearch:
+        """Tabulate the crossing and the least totals.
+
+        Parameters
+        ----------
+        setting : Setting
+        s, e : int
+            End stages, s <= e.
+        asked_to_stop : callable
+            While the tables are made it raises `StoppedError`.
+        """
+        tables = setting.tables
+        crossing = Crossing.of(tables, setting.send, s, e, asked_to_stop)
+        total = LeastTotal.of(tables, setting.limits, setting.counts, s, e)
+        return cls(
+            setting=setting,
+            s=s,
+            e=e,
+            crossing=crossing,
+            total=total,
+            longest_choice=longest_choice(tables),
+            asked_to_stop=asked_to_stop,
+        )
+
+    def least_crossing(self, chunks: int) -> int:
+        """Least greatest crossing: chunks cross with at least the differences of Phi, which add up."""
+        tables, inside = self.setting.tables, slice(self.s, self.e + 1)
+        phi = tables.phi[inside]
+        whole = (phi[:, -1] - phi[:, 0]).tolist()
+        # Fitted coefficients may have negative parts.
+        others = (tables.full_block, tables.length_cost, tables.prefix_cost, self.setting.send)
+        rebate = sum(min(0, int(table[inside].min())) for table in others) * len(whole)
+        # E is at least the work on all stages but one end, whichever end is left out.
+        least: int = -(-(sum(whole) - min(whole[0], whole[-1])) // chunks) + rebate
+        return max(0, least)
 
     def base(self, boundaries: IntArray) -> int:
         """Least total + head + tail of plans with no boundary below these."""

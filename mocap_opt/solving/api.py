@@ -18,6 +18,7 @@ from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving.answerer import Answerer, BoundsFound
+from mocap_opt.solving.free_layouts import bound_free, solve_free
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import check_limits, check_names, check_steps
 from mocap_opt.solving.programs import Solver
@@ -134,6 +135,8 @@ def solve(
     instance = as_instance(instance)
     _check(instance, asked, known)
     query = Query(deadline=Deadline(asked.time_limit_s, stop), asked=asked, callback=callback, known=known)
+    if instance.pipeline.free:
+        return solve_free(instance, query)
     return answerer_of(instance).solve(query)
 
 
@@ -233,4 +236,6 @@ def bound(
             return answerer.bound(query)
         instance = as_instance(instance)
         require_supported(instance, "bound")
+        if instance.pipeline.free:
+            return bound_free(instance, query)
         return answerer_of(instance).bound(query)

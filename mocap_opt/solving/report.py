@@ -141,6 +141,13 @@ class StepRun:
     final_bound: bool = False
 
 
+def layouts_in_words(found: Mapping[str, Any]) -> str:
+    """What a search over layouts covered, from its summary in a report."""
+    counts = f"{found['solved']} solved, {found['pruned']} sets left out by bounds, {found['open']} open"
+    taken = f"{found['layout']}; " if "layout" in found else ""
+    return f"{taken}bound and gap hold for {found['covers']}; {counts}"
+
+
 FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "static_latency_s": ("best static plan", format_seconds),
     "static_gap": ("static gap", format_percent),
@@ -149,6 +156,7 @@ FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
         lambda part: f"a finer grid and more chunks could save at most {format_percent(part)}",
     ),
     "refinement_unknown": ("refinement", lambda reason: f"not known: {reason}"),
+    "layouts": ("layouts", layouts_in_words),
     "requests": ("requests", str),
     "requests_per_s": ("requests per s", lambda value: f"{value:.5g}"),
     "request_latency_s": ("each takes", format_seconds),

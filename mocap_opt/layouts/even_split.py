@@ -1,0 +1,121 @@
+"""No split of the layers makes the longest path shorter than a recursion over chunks and stages says.
+
+Statement and proof: ``formulations/layouts.md``, *Any list of layers*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.partitions import NEVER
+from mocap_opt.layouts.layer_times import Kind, LayerTimes
+from mocap_opt.layouts.space import LayoutBox
+
+#: Stages x chunks x steps^2 beyond which only the closed form is used.
+MOST_WORK = 2**26
+
+#: Parts of the time of all chunks: products of two stay below 2^62.
+PARTS = 2**30
+
+
+@dataclass(eq=False)
+class EvenSplit:
+    """Least longest paths over all ways to split layers, by degree, stages and count.
+
+    Attributes
+    ----------
+    times : LayerTimes
+    """
+
+    times: LayerTimes
+    _known: dict[tuple[Kind, tuple[int, ...], bool], dict[int, Fraction]] = field(default_factory=dict)
+
+    def least(self, box: LayoutBox, *, ordered: bool, rough: bool = False) -> Fraction:
+        """Bound any execution on all layouts of a box, memory left out; seconds.
+
+        Parameters
+        ----------
+        box : LayoutBox
+        ordered : bool
+            Whether the stages stand in this order of degrees.
+        rough : bool
+            Whether the closed form will do.
+        """
+        if not self.times.setting.counts:
+            return Fraction(0)
+        kind: Kind = box.degrees[0] if len(set(box.degrees)) == 1 else frozenset(box.degrees)
+        if isinstance(kind, int) or not ordered:
+            layers = Fraction(box.layers) if isinstance(kind, int) else _least_layer_time(box)
+            each = self._by_count(kind, (1,) * box.stages, rough)
+        else:
+            layers, each = Fraction(box.layers), self._by_count(kind, box.degrees, rough)
+        cells = {count: box.stages + count - 1 for count in each}
+        found = min((layers * each[m] + cells[m] * self.times.overhead for m in each), default=Fraction(0))
+        return max(Fraction(0), found * self.times.unit)
+
+    def _by_count(self, kind: Kind, speeds: tuple[int, ...], rough: bool) -> dict[int, Fraction]:
+        """Units that one layer takes at least, however it is split among stages, by the count of chunks."""
+        if (kind, speeds, rough) not in self._known:
+            counts, tables, stages = self.times.setting.counts, self.times.tables, len(speeds)
+            times = self.times[kind]
+            if not rough and stages * counts[-1] * tables.steps**2 <= MOST_WORK:
+                end, start = np.arange(tables.steps + 1)[:, None], np.arange(tables.steps)[None, :]
+                allowed = tables.length_allowed[(end == tables.steps) * 1, np.maximum(end - start, 0)]
+                found = _recursion(np.where(allowed, times.chunk, NEVER), times.fixed, speeds, counts)
+            else:
+                whole = int(times.steady[-1])
+                even = {m: Fraction(stages + m - 1, stages * m * max(speeds)) for m in counts}
+                found = {m: even[m] * (whole + m * times.fixed) for m in counts}
+            self._known[kind, speeds, rough] = found
+        return self._known[kind, speeds, rough]
+
+
+def _least_layer_time(box: LayoutBox) -> Fraction:
+    """Least sum of layers / degree over the lists of a box."""
+    total = sum((Fraction(n, d) for n, d in zip(box.low, box.degrees, strict=True)), Fraction(0))
+    left = box.layers - sum(box.low)
+    for i in sorted(range(box.stages), key=lambda i: -box.degrees[i]):
+        more = min(left, box.high[i] - box.low[i])
+        total, left = total + Fraction(more, box.degrees[i]), left - more
+    return total
+
+
+def _recursion(
+    chunk: IntArray, fixed: int, speeds: tuple[int, ...], counts: list[int]
+) -> dict[int, Fraction]:
+    """(5) of the page, every step rounded down.
+
+    Parameters
+    ----------
+    chunk : int64[end, start], units
+        `NEVER` where there is no chunk.
+    fixed : int, units
+        What every chunk takes beside.
+    speeds : tuple of int
+        Of each stage.
+    counts : list of int
+        Of chunks.
+    """
+    possible = chunk < NEVER
+    scale = max(1, -(-(int(chunk[possible].max(initial=0)) + fixed) * counts[-1] // PARTS))
+    times = np.where(possible, (chunk + fixed) // scale, 0)
+    least = np.full((len(speeds), chunk.shape[0]), NEVER, dtype=np.int64)
+    least[:, 0] = 0
+    found: dict[int, Fraction] = {}
+    for m in range(1, counts[-1] + 1):
+        reached = possible & (least[0, None, :-1] < NEVER)
+        before = np.where(reached, least[:, None, :-1], 0)
+        here = before[0] + times // speeds[0]
+        least[0] = np.where(reached, here, NEVER).min(axis=1)
+        for n in range(1, len(speeds)):
+            meets = before[n] + (times + (-times * before[n]) // np.maximum(here, 1)) // speeds[n]
+            # Where the last stage takes less for a chunk than all others, it gets nothing at best.
+            here = np.where(times <= speeds[n] * here, meets, np.maximum(before[n], here))
+            least[n] = np.where(reached, here, NEVER).min(axis=1)
+        if m in counts and least[-1, -1] < NEVER:
+            found[m] = Fraction(int(least[-1, -1]) * scale)
+    return found

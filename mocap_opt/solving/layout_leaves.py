@@ -1,0 +1,201 @@
+"""One layout of an instance that leaves some open: where its stages lie, its bounds, its plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+
+from mocap_opt.bounds import BOUNDS, Bound, best
+from mocap_opt.errors import InputError
+from mocap_opt.instance import Instance
+from mocap_opt.instance.pipeline import StageLayout
+from mocap_opt.layouts.space import Shape
+from mocap_opt.memory_budget import OverBudgetError
+from mocap_opt.solving.incumbent import Progress
+from mocap_opt.solving.latency import LatencyAnswerer
+from mocap_opt.solving.report import covering
+from mocap_opt.solving.solution import Query, Solution, wanted_execution
+from mocap_opt.stopping import Deadline
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.wafer.path import PLACEMENTS
+from mocap_opt.wafer.topology import Topology
+
+PLACED = ("path", "boustrophedon")
+"""Rules of placement in the order in which ``"auto"`` tries them."""
+
+QUICK_POOLED = ("crossing_pooled_memory", "path_relaxation")
+SLOW_POOLED = ("state_space", "boundary_branching")
+"""Bounds that know nothing of links nor of which memory is whose."""
+
+
+@dataclass(eq=False)
+class Leaf:
+    """A layout that a search looks at.
+
+    Attributes
+    ----------
+    shape : Shape
+    layers : tuple of int
+    instance : Instance or None
+        With the layout decided; None where no placement is known.
+    bound_s : Fraction
+        No plan of these degrees and layers is faster, seconds.
+    solution : Solution or None
+        The best answer so far.
+    spent_s : float
+        Time that solves took.
+    whole : bool
+        Whether its own bounds hold for all placements and sizes that the search covers.
+    """
+
+    shape: Shape
+    layers: tuple[int, ...]
+    instance: Instance | None
+    whole: bool
+    bound_s: Fraction = Fraction(0)
+    solution: Solution | None = None
+    spent_s: float = 0.0
+    tables: Tables | None = field(default=None, repr=False)
+
+    @property
+    def value_s(self) -> Fraction | None:
+        """What its best plan takes, seconds."""
+        if self.solution is None or self.solution.assessment is None:
+            return None
+        asked = wanted_execution(self.solution.report.settings.get("execution", "best"))
+        return self.solution.assessment.latency_in(asked) * self.solution.tables.tick_s
+
+    def tighten(self, deadline: Deadline, dies: int, names: Sequence[str] = QUICK_POOLED) -> None:
+        """Raise the bound by what needs no plan.
+
+        Parameters
+        ----------
+        deadline : Deadline
+        dies : int
+            With memory that may be used, at most.
+        names : sequence of str
+            Of bounds that hold for all placements.
+        """
+        if self.instance is None:
+            return
+        if self.tables is None:
+            tables = build_tables(self.instance)
+            self.tables = tables if self.whole else unplaced(tables, self.instance, dies)
+        for name in names:
+            if deadline.expired:
+                return
+            try:
+                self._raise(BOUNDS[name](self.tables, asked_to_stop=deadline), self.tables)
+            except OverBudgetError:
+                continue
+
+    def _raise(self, bound: Bound | None, tables: Tables) -> None:
+        if bound is not None:
+            self.bound_s = max(self.bound_s, bound.ticks * tables.tick_s)
+
+    def solve(self, query: Query, seconds: float, dies: int) -> None:
+        """Look for better plans and bounds.
+
+        Parameters
+        ----------
+        query : Query
+            Of the whole search.
+        seconds : float
+        dies : int
+            With memory that may be used, at most.
+        """
+        assert self.instance is not None
+        deadline = query.deadline.at_most(seconds)
+        before = query.deadline.elapsed_s
+        part = Query(deadline=deadline, asked=query.asked, known=self.solution)
+        found = LatencyAnswerer(self.instance).solve(part)
+        self.spent_s += query.deadline.elapsed_s - before
+        held, new = self.solution, Leaf(self.shape, self.layers, self.instance, self.whole, solution=found)
+        if held is None or self.value_s is None or (new.value_s is not None and new.value_s <= self.value_s):
+            self.solution = found
+        if self.whole:
+            wanted = wanted_execution(query.asked.execution)
+            self._raise(best((b for b in found.bounds if b.closes), covering(wanted)), found.tables)
+        elif not deadline.stop.is_set():
+            self.tighten(query.deadline.at_most(seconds), dies, SLOW_POOLED)
+
+
+def place(instance: Instance, topology: Topology, shape: Shape, layers: tuple[int, ...]) -> Leaf:
+    """Lay a shape with its layers out, if a rule of placement can.
+
+    Parameters
+    ----------
+    instance : Instance
+        Free.
+    topology : Topology
+        Of its wafer.
+    shape : Shape
+    layers : tuple of int
+    """
+    pipeline = instance.pipeline
+    given = pipeline.placement
+    even = shape.sizes == shape.degrees or pipeline.dies_per_stage != "auto"
+    whole = given != "auto" and even
+    if isinstance(given, tuple):
+        return Leaf(shape, layers, instance.with_layout(StageLayout(given, layers)), whole)
+    for rule in PLACED if given == "auto" else (given,):
+        try:
+            dies = PLACEMENTS[rule](topology, shape.sizes)
+            return Leaf(shape, layers, instance.with_layout(StageLayout(dies, layers)), whole)
+        except InputError:
+            continue
+    return Leaf(shape, layers, None, whole)
+
+
+def unplaced(tables: Tables, instance: Instance, dies: int) -> Tables:
+    """Tables whose pooled bounds hold wherever the stages lie and whoever has the spare dies.
+
+    No send takes time, and the first memory has what spare dies could add to all of them together, and a
+    page of each stage, since whole pages fit differently.
+
+    Parameters
+    ----------
+    tables : Tables
+        Of a layout.
+    instance : Instance
+        With this layout decided.
+    dies : int
+        With memory that may be used, at most.
+    """
+    die = instance.wafer.die
+    capacity = tables.capacity.copy()
+    more = dies * int(die.memory_bytes) - int(capacity.sum())
+    capacity[0] += max(0, more) + int(tables.page_bytes.sum()) + int(tables.staging.sum())
+    return replace(
+        tables, send=np.zeros_like(tables.send), hop_ticks=np.zeros_like(tables.hop_ticks), capacity=capacity
+    )
+
+
+def follow(query: Query, leaf: Leaf, bound_s: Fraction | None) -> None:
+    """Tell who follows a search of a better plan or bound.
+
+    Parameters
+    ----------
+    query : Query
+    leaf : Leaf
+        With the best plan.
+    bound_s : Fraction or None
+        On all layouts.
+    """
+    if query.callback is None:
+        return
+    value = leaf.value_s
+    gap = None if value is None or bound_s is None or not value else float(1 - bound_s / value)
+    query.callback(
+        Progress(
+            query.deadline.elapsed_s,
+            None if value is None else float(value),
+            None if bound_s is None else float(bound_s),
+            gap,
+            str(leaf.shape),
+        )
+    )
