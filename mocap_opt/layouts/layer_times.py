@@ -171,7 +171,7 @@ class LayerTimes:
         others = [die for die in self.topology.dies if die not in joined]
         dies = ((*joined, *others)[:degree],)
         shares = link_shares(self.topology, ((self.topology.dies[0],),))
-        return Layout(self.topology, dies, dies, (layers,), (), shares)
+        return Layout(self.topology, dies, dies, (layers,), (), (), shares)
 
     def _coefficients(self, degree: int) -> Coefficients:
         """What a layer takes on a stage of some degree, at least."""
