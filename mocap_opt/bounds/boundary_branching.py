@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing import MOST_STEPS, crossing, promising_pairs
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
@@ -29,122 +28,19 @@ from mocap_opt.bounds.partition_region import (
 )
 from mocap_opt.bounds.path_relaxation import whole_region
 from mocap_opt.bounds.pooled_memory import PooledMemory
+from mocap_opt.bounds.region_rules import within_crossings, within_memory
+from mocap_opt.bounds.traffic_program import TrafficProgram
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.stopping import AskedToStop, StoppedError, never
 from mocap_opt.tables.cost_tables import Tables
 
-#: Go over the boundaries again when a round takes more than this part of their intervals away.
-REPEATED_ABOVE = 0.1
-
-
-def within_crossings(
-    region: PartitionRegion, pairs: Sequence[PairSearch], target: int
-) -> PartitionRegion | None:
-    """Leave out chunks that take too long to cross the stages between a pair of end stages.
-
-    Parameters
-    ----------
-    region : PartitionRegion
-    pairs : sequence of PairSearch
-        Of one instance.
-    target : int, ticks
-        Plans that take as long or longer may be left out.
-
-    Returns
-    -------
-    PartitionRegion or None
-        None if nothing is left.
-    """
-    steps = int(region.low[-1])
-    earliest = np.zeros(steps + 1, dtype=np.int64)
-    for pair in pairs:
-        limits = pair.setting.limits
-        counts = [m for m in pair.setting.counts if region.fewest <= m <= region.positions]
-        most = target - 1 - min(pair.base(limits.least_boundaries(m)) for m in counts)
-        for b in range(1, steps + 1):
-            earliest[b] = max(earliest[b], int(pair.crossing.minus[b].searchsorted(-most)))
-    low, high = region.low.copy(), region.high.copy()
-    for j in range(region.positions - 1, -1, -1):
-        low[j] = max(low[j], earliest[low[j + 1]])
-    for j in range(region.positions):
-        high[j + 1] = min(high[j + 1], int(np.flatnonzero(earliest <= high[j])[-1]))
-    if (low > high).any():
-        return None
-    starts = np.empty((2, region.positions, steps + 1), dtype=np.int32)
-    starts[0], starts[1] = earliest, steps
-    return replace(region, low=low, high=high, starts=starts)
-
-
-def within_memory(pricer: PartitionPricer, region: PartitionRegion) -> PartitionRegion | None:
-    """Lower the greatest boundaries to what the pool has room for; None if nothing is left.
-
-    Parameters
-    ----------
-    pricer : PartitionPricer
-    region : PartitionRegion
-
-    Returns
-    -------
-    PartitionRegion or None
-        None if nothing is left.
-    """
-    while True:
-        region = replace(region, long=min(region.long, int(region.lengths()[1].max())))
-        room = pricer.room(region) if region.short <= region.long else None
-        if room is None:
-            return None
-        least = _least_lengths(pricer, region)
-        low, high = region.low.copy(), region.high.copy()
-        for j in range(region.positions):
-            low[j + 1] = max(low[j + 1], low[j] + least[j])
-        if (low > high).any() or not _fits(pricer, low, room):
-            return None
-        ahead = np.concatenate([[0], np.cumsum(least)])
-        for j in range(region.positions - 1, 0, -1):
-            high[j] = min(high[j], high[j + 1] - least[j])
-            inside, beyond = int(low[j]), int(high[j]) + 1
-            if inside < beyond and _fits(pricer, _from(low, ahead, j, beyond - 1), room):
-                continue
-            while beyond - inside > 1:
-                middle = (inside + beyond) // 2
-                if _fits(pricer, _from(low, ahead, j, middle), room):
-                    inside = middle
-                else:
-                    beyond = middle
-            high[j] = min(high[j], inside)
-        if (low > high).any():
-            return None
-        before = int((region.high - region.low).sum())
-        region = replace(region, low=low, high=high)
-        if before - int((high - low).sum()) <= REPEATED_ABOVE * before:
-            return region
-
-
-def _least_lengths(pricer: PartitionPricer, region: PartitionRegion) -> IntArray:
-    """Least steps of the chunk at each position, 0 where it may be empty, int64[position]."""
-    limits = pricer.setting.limits
-    allowed = np.full(region.positions, limits.least, dtype=np.int64)
-    allowed[-1] = limits.last_least
-    least: IntArray = np.maximum(region.lengths()[0], allowed)
-    least[: region.optional] = 0
-    return least
-
-
-def _from(low: IntArray, ahead: IntArray, j: int, boundary: int) -> IntArray:
-    """Least boundaries of partitions whose boundary j is at `boundary` or later."""
-    least = low.copy()
-    least[j:] = np.minimum(np.maximum(low[j:], boundary + ahead[j:] - ahead[j]), low[-1])
-    return least
-
-
-def _fits(pricer: PartitionPricer, boundaries: IntArray, room: IntArray) -> bool:
-    """Whether boundaries keep to the room of every slot, in units."""
-    return bool((pricer.memory.need(boundaries) // pricer.memory.unit <= room).all())
-
-
 #: What the bound is called, by what it holds for.
 BRANCHING = {Scope.ANY_EXECUTION: "boundary_branching", Scope.LOCKSTEP: "slot_branching"}
+TRAFFIC_BRANCHING = {
+    Scope.ANY_EXECUTION: "traffic_branching",
+    Scope.LOCKSTEP: "slot_traffic_branching",
+}
 #: Linear programs in all, and for the first target; twice as many whenever targets came too close.
 MOST_PROGRAMS = 100_000
 FIRST_PROGRAMS = 100
@@ -202,6 +98,7 @@ def branch_on_boundaries(
     scope: Scope = Scope.ANY_EXECUTION,
     incumbent: int | None = None,
     known: int = 0,
+    traffic: bool = False,
     most_programs: int = MOST_PROGRAMS,
     asked_to_stop: AskedToStop = never,
     on_bound: Callable[[Bound], None] = lambda bound: None,
@@ -218,6 +115,8 @@ def branch_on_boundaries(
         is no premise of the proof.
     known : int, ticks
         A bound on the same executions known already.
+    traffic : bool
+        Whether KV on links and ports, and memories one by one, are mixed in.
     most_programs : int
         Linear programs in all.
     asked_to_stop : callable
@@ -238,7 +137,7 @@ def branch_on_boundaries(
         pairs = [PairSearch.of(setting, s, e, asked_to_stop) for s, e in promising_pairs(setting)]
     except StoppedError:
         return None
-    search = BoundarySearch(PartitionPricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop)
+    search = BoundarySearch(PartitionPricer(setting, PooledMemory.of(tables)), pairs, asked_to_stop, traffic)
     whole = crossing(tables, asked_to_stop) if incumbent is None else None
     aim = incumbent if incumbent is not None else 2 * max(known, whole.ticks if whole else 0)
     fine = aim // FINE
@@ -253,7 +152,8 @@ def branch_on_boundaries(
         value = search.prove(target, min(programs, most_programs - search.programs), reached)
         if value > reached:
             reached = value
-            best = Bound(BRANCHING[scope], value, scope, Evidence.LP_DUAL, search.note)
+            name = (TRAFFIC_BRANCHING if traffic else BRANCHING)[scope]
+            best = Bound(name, value, scope, Evidence.LP_DUAL, search.note)
             on_bound(best)
         if search.settled:
             break
@@ -273,6 +173,8 @@ class BoundarySearch:
         Pairs of end stages whose crossings limit the chunks.
     asked_to_stop : callable
         Checked between linear programs.
+    traffic : bool
+        Whether traffic is mixed in.
     programs : int
         Solved so far, over all targets.
     settled : bool
@@ -284,6 +186,7 @@ class BoundarySearch:
     pricer: PartitionPricer
     pairs: Sequence[PairSearch]
     asked_to_stop: AskedToStop = never
+    traffic: bool = False
     programs: int = 0
     settled: bool = False
     note: str = ""
@@ -292,8 +195,18 @@ class BoundarySearch:
 
     @cached_property
     def program(self) -> MultiplierProgram:
-        """Finds weights."""
+        """Finds weights without traffic."""
         return program_for(self.pricer)
+
+    @cached_property
+    def traffic_program(self) -> TrafficProgram:
+        """Finds weights with traffic."""
+        return TrafficProgram(self.pricer, self.asked_to_stop)
+
+    def _weights(self, region: PartitionRegion, target: int) -> Multipliers:
+        if self.traffic:
+            return self.traffic_program.weights(region, target)
+        return self.program.weights(region)
 
     def prove(self, target: int, most_programs: int, known: int = 0) -> int:
         """Return the target if no plan is faster, else what holds for all that may be; ticks.
@@ -336,7 +249,7 @@ class BoundarySearch:
             solved = weights is None
             if weights is None:
                 self.programs += 1
-                weights = self.program.weights(left)
+                weights = self._weights(left, target)
             priced = self.pricer.price(left, weights)
             before = priced.before()
             cost = int(before[-1][0])
@@ -344,7 +257,7 @@ class BoundarySearch:
             if cost == NEVER or value >= target:
                 return
             width = int((left.high - left.low).sum())
-            left = priced.below(before, (target - 1) * priced.parts + priced.room_value + 1)
+            left = priced.below(before, priced.limit(target))
             left = left and within_memory(self.pricer, left)
             stuck = left is not None and int((left.high - left.low).sum()) > (1 - WORTHWHILE) * width
             if (solved and stuck) or self.asked_to_stop():

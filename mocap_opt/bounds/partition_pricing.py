@@ -15,6 +15,8 @@ from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.partition_region import Multipliers, PartitionRegion
 from mocap_opt.bounds.pooled_memory import PooledMemory
 from mocap_opt.bounds.priced_partitions import PricedPartitions, StageClasses
+from mocap_opt.bounds.traffic_weights import CountedTraffic, TrafficPrices
+from mocap_opt.lower_bound import Scope
 from mocap_opt.tables.cost_tables import Tables
 
 #: Lengths of the longest chunk up to which whole units of memory are counted for each.
@@ -168,7 +170,14 @@ class PartitionPricer:
         by_start = nodes.T @ tables.prefix_cost
         per_class = np.zeros((self.classes.first.size, region.positions), dtype=np.int64)
         np.add.at(per_class, self.classes.kind, nodes)
-        per_page = np.correlate(weights.slot_prices, unit_pages, mode="valid")
+        per_page: IntArray = np.correlate(weights.slot_prices, unit_pages, mode="valid")
+        room_value = sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True))
+        if weights.memory_prices is not None:
+            traffic = self._traffic(region, weights, weights.memory_prices)
+            by_start -= traffic.pages[:, None] * tables.pages
+            per_page += traffic.pages
+            by_length += traffic.lengths[np.arange(region.positions), tail]
+            room_value += traffic.room
         return PricedPartitions(
             self.tables,
             self.classes,
@@ -178,6 +187,32 @@ class PartitionPricer:
             by_start,
             per_class,
             per_page,
-            sum(p * r for p, r in zip(weights.slot_prices.tolist(), room.tolist(), strict=True))
-            + spread * self.least_longest(region),
+            room_value + spread * self.least_longest(region),
+            weights.memory_prices is not None and self.setting.scope is Scope.ANY_EXECUTION,
         )
+
+    def _traffic(self, region: PartitionRegion, weights: Multipliers, prices: IntArray) -> TrafficPrices:
+        """What links, ports and single memories ask for."""
+        flow, room = weights.flow, self.rooms(region)
+        if room is None or room.shape != prices.shape:
+            raise ValueError("expected room in every memory, and a price for each in each slot")
+        counted = CountedTraffic.of(flow.nodes.shape, flow.traffic, flow.delays)
+        return TrafficPrices.of(self.tables, counted, prices, room, self.memory.unit)
+
+    def rooms(self, region: PartitionRegion) -> IntArray | None:
+        """Units of KV that fit each memory, int64[memory, slot], at most; None if one has no room.
+
+        Parameters
+        ----------
+        region : PartitionRegion
+        """
+        tables, unit = self.tables, self.memory.unit
+        free = self.memory.free(self.least_longest(region))
+        without = free - tables.prefix_bytes
+        if (without < 0).any():
+            return None
+        room = np.repeat(free[:, None] // unit, tables.stages + region.positions - 1, axis=1)
+        for k in range(tables.stages):
+            # Surely there are only the last `fewest` chunks, and with them the prefix.
+            room[k, k + region.optional : k + region.positions] = without[k] // unit
+        return room

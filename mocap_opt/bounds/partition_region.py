@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.traffic_weights import Delay, TrafficStep, check_delays
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,12 +31,17 @@ class PathWeights:
     queue : int64[stage - 1, position - Q]
         Parts that step from the start of position j on stage i + 1 to the start of j + Q on stage i,
         Q the depth of the queues; no columns where no queue can be full.
+    traffic : tuple of TrafficStep
+        Parts that step from the start of one chunk to the end of another, along what a link passes between.
+    delays : tuple of Delay
     """
 
     parts: int
     down: IntArray
     right: IntArray
     queue: IntArray
+    traffic: tuple[TrafficStep, ...] = ()
+    delays: tuple[Delay, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that it is a flow: nothing negative, nothing lost."""
@@ -45,8 +51,12 @@ class PathWeights:
         leaving[:-1] += self.down
         leaving[:, :-1] += self.right
         leaving[-1, -1] += self.parts
-        if not np.array_equal(self.nodes, leaving):
+        for step in self.traffic:
+            _check_step(step, leaving.shape)
+            leaving[step.last] -= 0 if step.onward else step.parts
+        if not np.array_equal(self.nodes, leaving) or (leaving < 0).any():
             raise ValueError("expected as much to leave every node as arrives there")
+        check_delays(leaving, self.delays)
 
     @property
     def nodes(self) -> IntArray:
@@ -58,7 +68,19 @@ class PathWeights:
         columns = self.queue.shape[1]
         passing[:-1, passing.shape[1] - columns :] += self.queue
         passing[1:, :columns] -= self.queue
+        for step in self.traffic:
+            passing[step.first] -= step.parts
+            if step.onward:
+                passing[step.last[0] + 1, step.last[1]] += step.parts
         return passing
+
+
+def _check_step(step: TrafficStep, shape: tuple[int, int]) -> None:
+    """Check that a step along traffic leads from a start to the end of the same chunk or of a later one."""
+    forward = all(0 <= a <= b < most for a, b, most in zip(step.first, step.last, shape, strict=True))
+    forward = forward and step.last[0] + step.onward < shape[0]
+    if not forward or step.parts < 0 or step.slot is not None or step.exchange:
+        raise ValueError("expected parts >= 0 that step from a start to an end")
 
 
 def flow_along(down: FloatArray, right: FloatArray, queue: FloatArray, parts: int) -> PathWeights:
@@ -119,19 +141,32 @@ class SlotWeights:
         Parts of the compute phase of slot stage + position that the stage takes.
     down : int64[stage - 1, position]
         Parts of its communication phase that the stage's send takes.
+    traffic : tuple of TrafficStep
+        Parts of phases that what a link passes takes.
+    delays : tuple of Delay
     """
 
     parts: int
     nodes: IntArray
     down: IntArray
+    traffic: tuple[TrafficStep, ...] = ()
+    delays: tuple[Delay, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no slot is more than whole."""
-        for shares in (self.nodes, self.down):
+        for exchange, shares in enumerate((self.nodes, self.down)):
             if (shares < 0).any():
                 raise ValueError("expected parts >= 0")
-            if (_by_slot(shares) > self.parts).any():
+            taken = _by_slot(shares)
+            taken = np.append(taken, np.zeros(sum(self.nodes.shape) - 1 - taken.size, dtype=np.int64))
+            for step in self.traffic:
+                if step.exchange == bool(exchange):
+                    if step.slot is None or step.parts < 0:
+                        raise ValueError("expected parts >= 0 of slots")
+                    taken[step.slot] += step.parts
+            if (taken > self.parts).any():
                 raise ValueError("expected at most the whole of every slot")
+        check_delays(self.nodes, self.delays)
 
 
 def _by_slot(shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -228,12 +263,16 @@ class Multipliers:
         than the memory that a token of the longest chunk takes is worth.
     scatter : float64[position + 1] or None
         How far partitions that the program mixes lie apart at each boundary: a hint where to split.
+    memory_prices : int64[memory, slot] or None
+        Price of a unit of each memory by slot, parts of a tick; none negative.  With it the flow's traffic
+        counts.
     """
 
     flow: PathWeights | SlotWeights
     slot_prices: IntArray
     length_prices: IntArray
     scatter: FloatArray | None = None
+    memory_prices: IntArray | None = None
 
 
 @dataclass(order=True, frozen=True)

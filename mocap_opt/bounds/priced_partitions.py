@@ -78,6 +78,8 @@ class PricedPartitions:
         Price of a page of positions before a chunk's end.
     room_value : int
         Price of all the room there is, and of the least tokens of the longest chunk.
+    fractional : bool
+        Whether executions may end between ticks: KV takes bytes / bandwidth.
     """
 
     tables: Tables
@@ -89,6 +91,7 @@ class PricedPartitions:
     per_class: IntArray
     per_page: IntArray
     room_value: int
+    fractional: bool = False
 
     def least_cost(self) -> int:
         """Cost of the cheapest partition, parts of a tick; `NEVER` if there is none."""
@@ -111,6 +114,25 @@ class PricedPartitions:
             reached[reached > NEVER // 2] = NEVER
             values.append(reached)
         return values
+
+    def cheapest(self, before: list[IntArray]) -> IntArray:
+        """The boundaries of the cheapest partition, int64[position + 1]; there must be one.
+
+        Parameters
+        ----------
+        before : list of int64
+            From `before`.
+        """
+        region = self.region
+        at = [int(region.high[-1])]
+        for j in range(region.positions - 1, -1, -1):
+            if j < region.optional and at[-1] == 0:
+                at.append(0)
+                continue
+            costs, start = self._costs(j, at[-1], at[-1] + 1)
+            total = costs[0] + before[j][start : start + costs.shape[1]][::-1]
+            at.append(int(region.low[j]) + start + costs.shape[1] - 1 - int(total.argmin()))
+        return np.array(at[::-1], dtype=np.int64)
 
     def below(self, before: list[IntArray], limit: int) -> PartitionRegion | None:
         """What is left of the region without boundaries and chunks that cost `limit` or more.
@@ -219,8 +241,19 @@ class PricedPartitions:
         return costs, low - origin
 
     def ticks(self, cost: int) -> int:
-        """Latency that a cost proves, rounded up: a latency below it is below the true optimum."""
-        return -(-(cost - self.room_value) // self.parts)
+        """Latency that a cost proves: rounded up where what is mixed are sums of whole ticks, else down."""
+        value = cost - self.room_value
+        return value // self.parts if self.fractional else -(-value // self.parts)
+
+    def limit(self, target: int) -> int:
+        """Least cost that proves a target, parts of a tick.
+
+        Parameters
+        ----------
+        target : int, ticks
+        """
+        least = target * self.parts if self.fractional else (target - 1) * self.parts + 1
+        return least + self.room_value
 
 
 def _blocks(low: int, high: int) -> list[tuple[int, int]]:

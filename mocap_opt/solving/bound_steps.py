@@ -9,11 +9,18 @@ from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
 from mocap_opt.bounds.state_space import is_affordable, state_space
+from mocap_opt.bounds.traffic_program import traffic_at
 from mocap_opt.flow_shop.chunk_times import alike
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
-from mocap_opt.solving.link_steps import latency_at_home, not_congested
+from mocap_opt.solving.link_steps import (
+    MOST_HOMES,
+    WORTH,
+    latency_at_home,
+    no_remote_homes,
+    not_congested,
+)
 from mocap_opt.solving.programs import DECOMPOSED_PROGRAM, housed
 from mocap_opt.solving.report import covering
 from mocap_opt.solving.search_state import JointSearch
@@ -105,6 +112,52 @@ def traffic_proofs(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     )
     if found is not None:
         state.add_bounds([found], found.name)
+
+
+def no_traffic_branching(search: JointSearch) -> str | None:
+    """Why boundaries are not branched on with traffic and homes mixed in, in words."""
+    tables, state = search.tables, search.state
+    if tables.stages**2 * tables.max_chunks > MOST_HOMES:
+        return "too large for a program of homes"
+    if state.execution is Execution.LOCKSTEP:
+        return no_remote_homes(search)
+    return not_congested(search)
+
+
+def traffic_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Raise the lower bound by branch and bound on the boundaries, with traffic and homes mixed in.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives every better bound.
+    asked_to_stop : callable
+        Checked between linear programs.
+    """
+    state, tables = search.state, search.tables
+    assert state.best is not None
+    lockstep = state.execution is Execution.LOCKSTEP
+    scope = Scope.LOCKSTEP if lockstep else Scope.ANY_EXECUTION
+    plan = state.best.plan
+    if not lockstep:
+        worth = math.ceil((1 + WORTH) * latency_at_home(tables, plan, None))
+        alone = traffic_at(tables, plan.grid_indices(tables), scope, worth, asked_to_stop)
+        if alone is None or alone < worth:
+            return
+    elif search.awaits(DECOMPOSED_PROGRAM):
+        # That program proves small instances; this one is for those that it does not.
+        asked_to_stop = state.deadline.share(ASIDE)
+    known = best(state.bounds, covering(state.execution))
+    branch_on_boundaries(
+        tables,
+        scope=scope,
+        incumbent=math.floor(state.best_latency or 0),
+        known=0 if known is None else known.ticks,
+        traffic=True,
+        most_programs=BRANCHING_PROGRAMS,
+        asked_to_stop=asked_to_stop,
+        on_bound=lambda found: state.add_bounds([found], found.name),
+    )
 
 
 def no_state_space(search: JointSearch) -> str | None:

@@ -11,10 +11,12 @@ from mocap_opt.solving.bound_steps import (
     no_energetic_traffic,
     no_slot_branching,
     no_state_space,
+    no_traffic_branching,
     plan_known,
     quick_bounds,
     slot_branching,
     state_space_bound,
+    traffic_branching,
     traffic_proofs,
 )
 from mocap_opt.solving.boundary_steps import (
@@ -142,6 +144,15 @@ STEPS: tuple[Step, ...] = (
         rounds=True,
     ),
     Step(
+        "traffic_branching",
+        "branch and bound on the boundaries around mixtures of times, traffic and homes",
+        Raises.BOUND,
+        0.3,
+        traffic_branching,
+        "for small and medium instances where traffic costs latency, or in lockstep if KV lives away",
+        no_traffic_branching,
+    ),
+    Step(
         "placed_boundary_search",
         "local search on boundaries with homes by the placement program, judged by the replays",
         Raises.PLAN,
@@ -175,7 +186,7 @@ STEPS: tuple[Step, ...] = (
         "traffic_proofs",
         "proof that traffic of the partitions that could be faster does not fit in time",
         Raises.BOUND,
-        0.7,
+        0.45,
         traffic_proofs,
         "for small instances where traffic costs latency",
         no_energetic_traffic,
