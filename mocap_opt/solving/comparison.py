@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.objectives import Objective, require_supported
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import answerer_of, solve
@@ -82,8 +82,7 @@ def solve_with_each(
     stop = stop or threading.Event()
     answers: list[Solution] = []
     reasons: list[str | None] = []
-    answerer = answerer_of(instance)
-    reused = answerer.objective is Objective.LATENCY
+    reused = objective_of(instance) is Objective.LATENCY
     for method in methods:
         waiting = stop.is_set()
         # Bounds and proofs hold for every method and are made once; those of plugins are compared only at
@@ -114,6 +113,7 @@ def solve_with_each(
     bounds = tuple(bound for answer in answers for bound in answer.bounds)
     reports = [answer.report for answer in answers]
     proof = next((each.reason for each in reports if each.status is Status.INFEASIBLE), None)
+    answerer = answerer_of(instance, answers[0].tables if reused and answers else None)
     try:
         return [
             answerer.against(answer, bounds, proof, reason)
