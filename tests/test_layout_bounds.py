@@ -34,7 +34,7 @@ def beaten(seed: int, inflated: Fraction = Fraction(1)) -> int:
     """How many optima lie below a bound, times a factor, on boxes around them."""
     instance = random_free(np.random.default_rng(seed), f"random {seed}")
     bounds, layers, count = LayoutBounds(LayerTimes.of(instance)), instance.model.layers, 0
-    spare = instance.pipeline.degree_rule != "any"
+    spare = instance.pipeline.degree_rule != "any" or instance.pipeline.spare_dies == "memory"
     for (degrees, given), optimum in optima(instance).items():
         dies = instance.wafer.living_dies if spare else sum(degrees)
         around = tuple(max(1, n - 1) for n in given), tuple(n + 1 for n in given)

@@ -212,6 +212,22 @@ class PooledLayers:
         need = sum(layers * (page + prefix) for layers, page in zip(self.latest, pages, strict=False))
         return bool(need * self.page <= held)
 
+    def longest(self) -> int:
+        """The most grid steps a chunk can have; 0 if nothing fits.
+
+        Every boundary is at least what chunks of so many steps leave, and some chunk is as long.  The fewer
+        chunks, the fewer stages have any KV in the slot, and the lower is what short chunks leave.
+        """
+        tables, limits = self.times.tables, self.times.setting.limits
+        for steps in range(tables.steps, 0, -1):
+            within = limits.at_most(steps)
+            fewest = next((m for m in self.times.setting.counts if within.possible(m)), None)
+            if fewest is not None:
+                boundaries = limits.least_boundaries(fewest, steps)
+                if self.fits(boundaries, int(tables.lengths[1, steps])):
+                    return steps
+        return 0
+
 
 @dataclass(eq=False, kw_only=True)
 class BoxSearch(RegionSearch):
@@ -279,12 +295,11 @@ class LayoutBounds:
             asked_to_stop=asked_to_stop,
             each=min(_fixed(each, times) for each in found) + times.overhead,
         )
-        least = search.run(PooledLayers.of(box, times, dies))
-        return (
-            None
-            if least is None
-            else max(self.even_split.least(box, ordered=ordered), least.value * times.unit)
-        )
+        memory = PooledLayers.of(box, times, dies)
+        longest = memory.longest()
+        known = self.even_split.least(box, ordered=ordered, longest=longest) if longest else None
+        least = None if known is None else search.run(memory)
+        return None if known is None or least is None else max(known, least.value * times.unit)
 
 
 def _fixed(through: ThroughTime, times: LayerTimes) -> int:

@@ -32,46 +32,47 @@ class EvenSplit:
     """
 
     times: LayerTimes
-    _known: dict[tuple[Kind, tuple[int, ...], bool], dict[int, Fraction]] = field(default_factory=dict)
+    _known: dict[tuple[Kind, tuple[int, ...], int], dict[int, Fraction]] = field(default_factory=dict)
 
-    def least(self, box: LayoutBox, *, ordered: bool, rough: bool = False) -> Fraction:
-        """Bound any execution on all layouts of a box, memory left out; seconds.
+    def least(self, box: LayoutBox, *, ordered: bool, longest: int) -> Fraction | None:
+        """Bound any execution on all layouts of a box, memory left out; seconds, None if there is no plan.
 
         Parameters
         ----------
         box : LayoutBox
         ordered : bool
             Whether the stages stand in this order of degrees.
-        rough : bool
-            Whether the closed form will do.
+        longest : int
+            The most grid steps of any chunk; with 0 the closed form for chunks of any length will do.
         """
-        if not self.times.setting.counts:
-            return Fraction(0)
         kind: Kind = box.degrees[0] if len(set(box.degrees)) == 1 else frozenset(box.degrees)
         if isinstance(kind, int) or not ordered:
             layers = Fraction(box.layers) if isinstance(kind, int) else _least_layer_time(box)
-            each = self._by_count(kind, (1,) * box.stages, rough)
+            each = self._by_count(kind, (1,) * box.stages, longest)
         else:
-            layers, each = Fraction(box.layers), self._by_count(kind, box.degrees, rough)
+            layers, each = Fraction(box.layers), self._by_count(kind, box.degrees, longest)
         cells = {count: box.stages + count - 1 for count in each}
-        found = min((layers * each[m] + cells[m] * self.times.overhead for m in each), default=Fraction(0))
-        return max(Fraction(0), found * self.times.unit)
+        found = [layers * each[m] + cells[m] * self.times.overhead for m in each]
+        return max(Fraction(0), min(found) * self.times.unit) if found else None
 
-    def _by_count(self, kind: Kind, speeds: tuple[int, ...], rough: bool) -> dict[int, Fraction]:
+    def _by_count(self, kind: Kind, speeds: tuple[int, ...], longest: int) -> dict[int, Fraction]:
         """Units that one layer takes at least, however it is split among stages, by the count of chunks."""
-        if (kind, speeds, rough) not in self._known:
+        if (kind, speeds, longest) not in self._known:
             counts, tables, stages = self.times.setting.counts, self.times.tables, len(speeds)
             times = self.times[kind]
-            if not rough and stages * counts[-1] * tables.steps**2 <= MOST_WORK:
+            if not counts:
+                found: dict[int, Fraction] = {}
+            elif longest and stages * counts[-1] * tables.steps**2 <= MOST_WORK:
                 end, start = np.arange(tables.steps + 1)[:, None], np.arange(tables.steps)[None, :]
                 allowed = tables.length_allowed[(end == tables.steps) * 1, np.maximum(end - start, 0)]
+                allowed &= end - start <= longest
                 found = _recursion(np.where(allowed, times.chunk, NEVER), times.fixed, speeds, counts)
             else:
                 whole = int(times.steady[-1])
                 even = {m: Fraction(stages + m - 1, stages * m * max(speeds)) for m in counts}
                 found = {m: even[m] * (whole + m * times.fixed) for m in counts}
-            self._known[kind, speeds, rough] = found
-        return self._known[kind, speeds, rough]
+            self._known[kind, speeds, longest] = found
+        return self._known[kind, speeds, longest]
 
 
 def _least_layer_time(box: LayoutBox) -> Fraction:

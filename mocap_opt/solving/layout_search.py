@@ -24,7 +24,7 @@ from mocap_opt.wafer.topology import build_topology
 MOST_ORDERS = 200
 """Shapes that could stand in more orders are not taken apart: their bound stays as it is."""
 
-PLAN_SHARE, LOOK_SHARE, PROOF_SHARE = 0.4, 0.25, 0.6
+PLAN_SHARE, LOOK_SHARE, PROOF_SHARE = 0.4, 0.25, 0.8
 """Parts of the time left for plans of promising layouts, of it for finding them, for branch and bound."""
 
 MOST_MOVED = 3
@@ -133,8 +133,9 @@ class LayoutSearch:
         """Put every shape on the heap with its roughest bound."""
         for shape in shapes(self.instance):
             if (box := self._whole_box(shape)) is not None:
-                bound = self.bounds.even_split.least(box, ordered=shape.ordered, rough=True)
-                self._push(Node(bound, 0, shape, box, rough=True))
+                bound = self.bounds.even_split.least(box, ordered=shape.ordered, longest=0)
+                if bound is not None:
+                    self._push(Node(bound, 0, shape, box, rough=True))
 
     def _whole_box(self, shape: Shape) -> LayoutBox | None:
         layers = self.instance.pipeline.layers
@@ -220,20 +221,44 @@ class LayoutSearch:
                 self.heap = []
                 return
             if node.rough:
-                self._open(node, [(node.shape, node.box)])
+                box = self._capped(node.shape, node.box) if node.shape.ordered else node.box
+                self._open(node, [] if box is None else [(node.shape, box)])
             elif node.box.single and node.shape.ordered:
                 self._take_leaf(node, deadline)
             elif node.shape.ordered:
                 self._open(node, ((node.shape, box) for box in node.box.split()))
             elif node.shape.orders <= MOST_ORDERS:
                 every = node.shape.in_every_order()
-                self._open(node, ((shape, replace(node.box, degrees=shape.degrees)) for shape in every))
+                boxes = ((shape, replace(node.box, degrees=shape.degrees)) for shape in every)
+                self._open(node, boxes, rough=self._open_layers)
             else:
                 self.stuck.append(node)
             if not self.counts["bounded"] % TOLD_EVERY and self.best is not None:
                 follow(self.query, self.best, self.bound_s)
 
-    def _open(self, parent: Node, parts: Iterable[tuple[Shape, LayoutBox]]) -> None:
+    def _capped(self, shape: Shape, box: LayoutBox) -> LayoutBox | None:
+        """Lower the most layers of each stage to what could improve the best plan; None if nothing could."""
+        target, before, left = self._target(), 0, box
+        for stage in range(box.stages if target is not None and self._open_layers else 0):
+            low, high = left.low[stage], left.high[stage]
+            while low < high and not self.query.deadline.expired:
+                most = before if low <= before < high else (low + high) // 2
+                part = left.limited(stage, most + 1, self.layers)
+                bound = None if part is None else self.bounds.latency(part, self.dies(shape))
+                if part is not None and bound is not None and bound < (target or 0):
+                    low = most + 1
+                    continue
+                high, before = most, most - 1
+                if part is not None and bound is not None:
+                    self._set_aside([Node(bound, 0, shape, part)])
+            before = high
+            limited = left.limited(stage, 0, high)
+            if limited is None:
+                return None
+            left = limited
+        return left
+
+    def _open(self, parent: Node, parts: Iterable[tuple[Shape, LayoutBox]], *, rough: bool = False) -> None:
         """Bound the parts of a node; those left when time is up keep its bound."""
         for shape, box in parts:
             bound: Fraction | None = parent.bound_s
@@ -244,7 +269,7 @@ class LayoutSearch:
             if bound is None:
                 self.counts["pruned"] += 1
                 continue
-            node = Node(max(bound, parent.bound_s), 0, shape, box)
+            node = Node(max(bound, parent.bound_s), 0, shape, box, rough=rough)
             if target is not None and node.bound_s >= target:
                 self._set_aside([node])
             else:
