@@ -145,13 +145,14 @@ def test_a_pool_alone_by_hand():
 
 @pytest.mark.parametrize(("rate", "latency"), [(1, 35), (2, 35), (3, 30)])
 def test_worked_example_of_the_replay_with_a_pool_at_stage_0(rate: int, latency: int):
-    # formulations/replay.md, memory 1 with two pages: a page takes 15 ticks to memory 1, 30 / rate to the pool.
+    # formulations/replay.md, memory 1 with two pages: a page takes 15 ticks there, 30 / rate to the pool.
     tables = make_tables(2, 2, max_chunks=2, token_bytes=30, capacity=[30, 60], link_rate=2)
     assert brute_force(tables, lockstep_price).value == 35
     tables = with_pool(tables, 0, capacity=60, rate=rate)
     best = brute_force(tables, lockstep_price)
     assert best.value == latency
-    assert any(home.memory == 2 for home in best.plan.homes) == (rate == 3)
+    if rate != 2:  # takes as long either way
+        assert any(home.memory == 2 for home in best.plan.homes) == (rate == 3)
     for solve_program in (joint.solve_joint, joint_cpsat.solve_joint):
         assert solve_program(tables, None, time_limit_s=60.0, threads=1).outcome.objective == latency
 
