@@ -190,6 +190,13 @@ def test_files_name_pools_and_only_where_there_are_some():
     assert "pool" not in plain["dimensions"]
 
 
+HOST = {
+    "name": "host",
+    "memory_bytes": 5000,
+    "memory_bandwidth": 3e9,
+    "link": {"bandwidth": 2e9, "hop_latency": "4 ns"},
+}
+
 # --- spare dies ---------------------------------------------------------------------------------
 
 INSTANCES = Path(__file__).parent.parent / "instances"
@@ -252,7 +259,9 @@ def test_show_and_pictures_name_spare_dies(tmp_path, capsys):
     (pool,) = overview(instance)["pools"]
     assert (pool["name"], len(pool["dies"])) == ("memory 2 (spare dies)", 6)
     file = tmp_path / "toy.json"
-    file.write_text(json.dumps(merged(TOY, {"pipeline": SPARE})), encoding="utf-8")
+    file.write_text(
+        json.dumps(merged(TOY, {"pipeline": SPARE, "wafer": {"pools": [HOST]}})), encoding="utf-8"
+    )
     assert "memory 2 (spare dies): 6 dies, 6 MB" in run("show", file, capsys=capsys)[1]
     drawing = draw_wafer(layout(instance))
     assert {die.stage for die in drawing.dies} == {0, 1, 2}
@@ -260,3 +269,75 @@ def test_show_and_pictures_name_spare_dies(tmp_path, capsys):
     for kind in ("memory", "mesh"):
         assert exit_code("plot", file, "--kind", kind, "--out", tmp_path / f"{kind}.svg") == 0
     assert exit_code("report", file, "--out", tmp_path / "page.html", "--time-limit", 2) == 0
+
+
+# --- pools off the wafer ------------------------------------------------------------------------
+
+
+def test_a_pool_is_reached_by_the_nearest_die_with_a_link():
+    # Stages of two dies in the first row; links at 0,0 and, one below the last stage's dies, at 1,3.
+    instance = toy(wafer={"pools": [{**HOST, "at": [[0, 0], [1, 3]]}]}, pipeline={"dies_per_stage": 2})
+    tables = build_tables(instance)
+    assert tables.pools == ("host",)
+    assert tables.links[-4:] == ("0,0>host", "host>0,0", "1,3>host", "host>1,3")
+    rates = {name: int(rate) for name, rate in zip(tables.links, tables.link_rate, strict=True)}
+    assert (rates["0,0>host"], rates["0,0>0,1"], tables.port_rate.tolist()) == (2, 1, [2, 2, 3])
+    assert (tables.capacity[2], tables.static[2], tables.staging[2]) == (5000, 0, 0)
+    parts = {
+        way: {tables.links[e]: int(tables.share[e, a, b]) for e in np.flatnonzero(tables.share[:, a, b])}
+        for way, (a, b) in {"out": (0, 2), "back": (2, 0), "last": (1, 2)}.items()
+    }
+    # Of stage 0 one rank is at 0,0, the other a hop away; of stage 1, 0,2 is two hops from both places and
+    # takes the first, 0,3 is next to 1,3.
+    assert parts["out"] == {"0,1>0,0": 1, "0,0>host": 2}
+    assert parts["back"] == {"0,0>0,1": 1, "host>0,0": 2}
+    to_first = {"0,2>0,1": 1, "0,1>0,0": 1, "0,0>host": 1}
+    assert parts["last"] == {**to_first, "0,3>1,3": 1, "1,3>host": 1}
+    assert tables.hop_ticks[:, 2].tolist() == [10 + 4, 20 + 4, 0]
+    assert tables_from_dict(tables_to_dict(tables)).links == tables.links
+
+
+def test_pools_at_every_die_behind_a_switch_and_beside_spare_dies():
+    every = build_tables(toy(wafer={"pools": [HOST]}))
+    assert sum("host" in name for name in every.links) == 16
+    assert every.hop_ticks[:, 2].tolist() == [4, 4, 0]
+    behind = build_tables(toy(wafer={"topology": "switch", "rows": 1, "pools": [HOST]}))
+    assert behind.links[-2:] == ("switch>host", "host>switch")
+    (way,) = [{behind.links[e] for e in np.flatnonzero(behind.share[:, 1, 2])}]
+    assert way == {"0,1>switch", "switch>host"}
+    both = toy(wafer={"pools": [HOST]}, pipeline=SPARE)
+    assert build_tables(both).pools == ("spare dies", "host")
+    assert [row["name"] for row in overview(both)["pools"]] == ["memory 2 (spare dies)", "memory 3 (host)"]
+    drawing = draw_wafer(layout(both))
+    assert [link.name for link in drawing.links] == list(build_tables(both).links)
+
+
+@pytest.mark.parametrize(
+    ("pools", "where"),
+    [
+        ([HOST, HOST], r"wafer\.pools\[1\]\.name"),
+        ([{**HOST, "name": "0,1"}], r"wafer\.pools\[0\]\.name"),
+        ([{**HOST, "at": []}], r"wafer\.pools\[0\]\.at: expected at least one die"),
+        ([{**HOST, "at": [[7, 7]]}], r"wafer\.pools\[0\]\.at\[0\]"),
+        ([{**HOST, "at": [[0, 0], [0, 0]]}], r"wafer\.pools\[0\]\.at\[1\]: expected a living die"),
+    ],
+)
+def test_pools_that_make_no_sense_are_refused(pools: list[dict[str, object]], where: str):
+    with pytest.raises(InputError, match=where):
+        toy(wafer={"pools": pools})
+
+
+def test_pools_are_refused_where_the_layout_is_open():
+    with pytest.raises(InputError, match=r"wafer\.pools: expected none where pipeline\.layers is open"):
+        toy(wafer={"pools": [HOST]}, pipeline={"layers": "auto"})
+
+
+def test_a_pool_is_used_where_memories_are_too_small_and_answers_without_pools_stay():
+    # 1,156 bytes are weights and reserve; the prompt has five pages of 32 bytes on each stage.
+    small = {"die": {"memory_bytes": 1200}}
+    tight = toy(wafer=small)
+    assert tight.fingerprint == toy(wafer={**small, "pools": []}).fingerprint
+    alone, helped = (solve(each, time_limit_s=20) for each in (tight, toy(wafer={**small, "pools": [HOST]})))
+    assert alone.plan is None
+    assert helped.report.gap == pytest.approx(0.0, abs=1e-4)
+    assert 2 in {home.memory for home in helped.plan.homes}

@@ -354,7 +354,8 @@ def print_overview(instance: Instance, sections: dict[str, Any]) -> None:
     out.print(memory)
     for row in sections.get("pools", ()):
         size, left = decimal_bytes(row["memory_bytes"]), decimal_bytes(row["kv_room_bytes"])
-        out.print(f"{row['name']}: {len(row['dies'])} dies, {size}, of which {left} for KV of any stage")
+        dies = f"{len(row['dies'])} dies, " if row["dies"] else ""
+        out.print(f"{row['name']}: {dies}{size}, of which {left} for KV of any stage")
     if any("degree" in row for row in sections["stages"]):
         out.print("dies a+b: a compute, b are memory only")
     pressure = sections["memory_pressure"]

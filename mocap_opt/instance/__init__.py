@@ -16,7 +16,7 @@ from mocap_opt.instance.schema import (
     StageCoefficients,
     Workload,
 )
-from mocap_opt.wafer.spec import DieSpec, LinkSpec, SlowLink, WaferSpec
+from mocap_opt.wafer.spec import DieSpec, LinkSpec, PoolSpec, SlowLink, WaferSpec
 
 __all__ = [
     "MODELS",
@@ -32,6 +32,7 @@ __all__ = [
     "MeasuredTimes",
     "ModelSpec",
     "Pipeline",
+    "PoolSpec",
     "PrecisionSpec",
     "Roofline",
     "SlowLink",

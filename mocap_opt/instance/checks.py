@@ -98,6 +98,24 @@ def _slow_links_are_slow(wafer: WaferSpec) -> Iterator[Problem]:
             yield Problem(f"wafer.slow_links[{n}].bandwidth", f"{slow.bandwidth:g}", expected, "lower it")
 
 
+def _pools_are_joined(wafer: WaferSpec) -> Iterator[Problem]:
+    """Require names that tell pools and links apart, and links at living dies, each listed once."""
+    for n, pool in enumerate(wafer.pools):
+        path = f"wafer.pools[{n}]"
+        if pool.name in [other.name for other in wafer.pools[:n]] or {*",>"} & {*pool.name}:
+            yield Problem(f"{path}.name", show(pool.name), "a name of its own without , and >", "rename it")
+        if isinstance(pool.at, str):
+            continue
+        if wafer.topology == "switch" or not pool.at:
+            expected = '"every" behind a switch, which has the link' if pool.at else "at least one die"
+            yield Problem(f"{path}.at", show(pool.at), expected, 'write "every"')
+        for place, die in enumerate(pool.at):
+            yield from die_on_wafer(wafer, die, f"{path}.at[{place}]")
+            if die in wafer.dead_dies or die in pool.at[:place]:
+                expected = "a living die, listed once"
+                yield Problem(f"{path}.at[{place}]", str(list(die)), expected, "choose another")
+
+
 def _switch_is_one_row(wafer: WaferSpec) -> Iterator[Problem]:
     """Put the dies of a switch, which has no geometry, in one row."""
     if wafer.topology == "switch" and wafer.rows != 1:
@@ -245,6 +263,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("wafer",), _some_die_lives),
     (("wafer",), _links_exist),
     (("wafer",), _slow_links_are_slow),
+    (("wafer",), _pools_are_joined),
     (("wafer",), _switch_is_one_row),
     (("chunking",), _page_divides_quantum),
     (("chunking",), _shortest_below_longest),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 from mocap_opt.tables.layout import Layout
+from mocap_opt.wafer.pools import PoolLink
 from mocap_opt.wafer.topology import Die, Link, neighbours
 
 Point = tuple[float, float]
@@ -65,7 +66,7 @@ class Drawing:
     dies : tuple of DrawnDie
         Dead ones as well.
     links : tuple of DrawnLink
-        Living directed links, in the order of the topology (and of the tables).
+        Living directed links, in the order of the tables: those to pools off the wafer are stubs.
     cuts : tuple of Point
         Where links between living dies are dead.
     borders : tuple of (Point, Point)
@@ -116,7 +117,10 @@ def draw_wafer(layout: Layout) -> Drawing:
         cols=cols,
         half=0.3,
         dies=dies,
-        links=tuple(_line(link, place) for link in topology.links),
+        links=(
+            *(_line(link, place) for link in topology.links),
+            *(_stub(link, n, place) for n, link in enumerate(layout.pool_links)),
+        ),
         cuts=_cuts(layout, place),
         borders=_borders(place, owner),
         labels=tuple(_label([place[die] for die in own]) for own in memories),
@@ -125,6 +129,13 @@ def draw_wafer(layout: Layout) -> Drawing:
         top=-margin,
         bottom=rows - 1 + margin,
     )
+
+
+def _stub(link: PoolLink, number: int, place: dict[Die, Point]) -> DrawnLink:
+    """A link to a pool below its die, in steps aside; at a switch, above the first die's left corner."""
+    x, y = (-0.55, -0.4) if link.node is None else place[link.node]
+    x += 0.06 * (number % 8 - 3.5)
+    return DrawnLink(x, y + 0.3, x, y + 0.42, link.name)
 
 
 def _line(link: Link, place: dict[Die, Point]) -> DrawnLink:

@@ -134,7 +134,7 @@ def _pool_row(tables: Tables, laid_out: Layout, k: int, longest: int) -> dict[st
     return {
         "memory": k,
         "name": tables.memory_name(k),
-        "dies": [list(die) for die in laid_out.pools[k - tables.stages]],
+        "dies": [list(die) for dies in laid_out.pools[k - tables.stages :][:1] for die in dies],
         "memory_bytes": int(tables.capacity[k]),
         "reserve_bytes": reserve,
         "kv_room_bytes": int(tables.capacity[k] - tables.static[k]) - reserve,

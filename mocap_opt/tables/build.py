@@ -68,7 +68,10 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     topology, shares = laid_out.topology, laid_out.shares
     memories = (*laid_out.ranks, *laid_out.pools)
     port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in memories]
-    link_bandwidth = [link.bandwidth for link in topology.links]
+    port_bandwidth += [exact(pool.memory_bandwidth) for pool in laid_out.attached]
+    links = [(e.name, e.bandwidth) for e in topology.links]
+    links += [(e.name, e.bandwidth) for e in laid_out.pool_links]
+    link_bandwidth = [bandwidth for _, bandwidth in links]
     rates = [*port_bandwidth, *link_bandwidth]
     tick = choose_tick(rates) if instance.tick is None else check_tick(exact(instance.tick), rates)
     port_rate = np.array([rate_per_tick(rate, tick) for rate in port_bandwidth], dtype=np.int64)
@@ -78,7 +81,8 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     steps = np.arange(grid.size, dtype=np.int64)
     lengths = np.stack([steps * chunking.quantum, workload.tokens - grid[::-1]])
     message = [activation_bytes(instance)] * laid_out.stages
-    hops = hop_ticks(shares, topology.hop_latency, tick)
+    behind = [exact(pool.link.hop_latency) for pool in laid_out.attached]
+    hops = hop_ticks(shares, topology.hop_latency, tick, behind)
     send = send_times(shares, hops, message, link_rate)
     own = own_traffic(instance, laid_out, grid)
     shortest, longest = chunking.length_limits(workload.tokens)
@@ -103,7 +107,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         queue_depth=queue if isinstance(queue, int) else None,
         own_traffic=own,
         port_rate=port_rate,
-        links=tuple(link.name for link in topology.links),
+        links=tuple(name for name, _ in links),
         link_rate=np.array(link_rate, dtype=np.int64),
         share_denominator=shares.denominator,
         share=shares.numerators,
@@ -160,7 +164,8 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
         ``working_bytes`` of `Tables`.
     """
     stages, page = range(laid_out.stages), instance.chunking.page_tokens
-    dies, none = [len(owned) for owned in (*laid_out.dies, *laid_out.pools)], [0] * len(laid_out.pools)
+    dies, none = [len(owned) for owned in (*laid_out.dies, *laid_out.pools)], [0] * len(laid_out.pool_names)
+    attached = [exact(pool.memory_bytes) for pool in laid_out.attached]
     kappa = [kv_bytes_per_token(instance, laid_out, i) for i in stages]
     page_bytes = _sizes((each * page for each in kappa), "KV of a page")
     prefix_pages = -(-instance.workload.cached_prefix // page)
@@ -169,9 +174,12 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
         "prefix_bytes": _sizes(
             [*(each * prefix_pages for each in page_bytes.tolist()), *none], "KV of the prefix"
         ),
-        "capacity": _sizes((d * instance.wafer.die.memory_bytes for d in dies), "memory"),
+        "capacity": _sizes([*(d * instance.wafer.die.memory_bytes for d in dies), *attached], "memory"),
         "static": _sizes([*(static_bytes(instance, laid_out, i) for i in stages), *none], "weights"),
-        "staging": _sizes((d * instance.pipeline.staging_per_die for d in dies), "staging buffers"),
+        "staging": _sizes(
+            [*(d * instance.pipeline.staging_per_die for d in dies), *(0 for _ in attached)],
+            "staging buffers",
+        ),
         "working_bytes": _sizes(
             [*(working_bytes(instance, laid_out, i) for i in stages), *none], "activations"
         ),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from mocap_opt.wafer.path import PLACEMENTS
 from mocap_opt.wafer.placement import balanced_layers, check_connected, ranks
+from mocap_opt.wafer.pools import PoolLink, attach, pool_links
 from mocap_opt.wafer.routing import Shares, link_shares
+from mocap_opt.wafer.spec import PoolSpec
 from mocap_opt.wafer.topology import Die, Topology, build_topology, node_name
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class Layout:
         Living dies that no stage owns, row by row.
     pools : tuple of tuple of Die
         Pieces of them that are memories without a stage, where the pipeline says so.
+    attached : tuple of PoolSpec
+        Memories off the wafer; they follow the other ones.
+    pool_links : tuple of PoolLink
+        Their links, which follow those of the topology.
     shares : Shares
         Link fractions and hops between every two memories.
     """
@@ -44,6 +50,8 @@ class Layout:
     layers: tuple[range, ...]
     unused: tuple[Die, ...]
     pools: tuple[tuple[Die, ...], ...]
+    attached: tuple[PoolSpec, ...]
+    pool_links: tuple[PoolLink, ...]
     shares: Shares
 
     @property
@@ -54,9 +62,9 @@ class Layout:
     @property
     def pool_names(self) -> tuple[str, ...]:
         """Name of each memory without a stage; by its first die where there are several."""
-        if len(self.pools) == 1:
-            return ("spare dies",)
-        return tuple(f"spare dies at {node_name(dies[0])}" for dies in self.pools)
+        spare = [f"spare dies at {node_name(dies[0])}" for dies in self.pools]
+        spare = ["spare dies"] if len(spare) == 1 else spare
+        return (*spare, *(pool.name for pool in self.attached))
 
 
 def layout(instance: Instance) -> Layout:
@@ -84,6 +92,7 @@ def layout(instance: Instance) -> Layout:
     owned = {die for stage in dies for die in stage}
     unused = tuple(die for die in topology.dies if die not in owned)
     pools = _spare_memories(topology, unused, dies[0][0]) if pipeline.spare_dies == "memory" else ()
+    memories, attached = (*computing, *pools), instance.wafer.pools
     return Layout(
         topology=topology,
         dies=dies,
@@ -91,7 +100,9 @@ def layout(instance: Instance) -> Layout:
         layers=tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True)),
         unused=unused,
         pools=pools,
-        shares=link_shares(topology, (*computing, *pools)),
+        attached=attached,
+        pool_links=pool_links(topology, attached),
+        shares=attach(topology, memories, attached, link_shares(topology, memories)),
     )
 
 

@@ -262,8 +262,10 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
     return times * 2 * (d - 1) * step, times * Fraction(2 * (d - 1), d) * data / bandwidth
 
 
-def hop_ticks(shares: Shares, hop_latency: Fraction, tick: Fraction) -> IntArray:
-    """Latency of the longest route between stages, int64[stage, stage], ticks, rounded to nearest.
+def hop_ticks(
+    shares: Shares, hop_latency: Fraction, tick: Fraction, behind: Sequence[Fraction] = ()
+) -> IntArray:
+    """Latency of the longest route between memories, int64[memory, memory], ticks, rounded to nearest.
 
     Parameters
     ----------
@@ -272,13 +274,20 @@ def hop_ticks(shares: Shares, hop_latency: Fraction, tick: Fraction) -> IntArray
         Seconds of a hop.
     tick : Fraction
         Seconds.
+    behind : sequence of Fraction
+        What the link of each pool off the wafer adds, seconds; these memories are the last ones.
     """
-    distinct, where = np.unique(shares.hops, return_inverse=True)
+    hops, extra = shares.hops, [Fraction(0), *behind]
+    which = np.zeros_like(hops)
+    for n in range(1, len(extra)):
+        which[-n, :] = which[:, -n] = len(extra) - n
+    np.fill_diagonal(which, 0)
+    distinct, where = np.unique(np.stack([hops.ravel(), which.ravel()]), axis=1, return_inverse=True)
     ticks = [
-        whole(hops * hop_latency / tick, Rounding.NEAREST, "hop latency in ticks")
-        for hops in distinct.tolist()
+        whole((count * hop_latency + extra[n]) / tick, Rounding.NEAREST, "hop latency in ticks")
+        for count, n in distinct.T.tolist()
     ]
-    return np.array(ticks, dtype=np.int64)[where].reshape(shares.hops.shape)
+    return np.array(ticks, dtype=np.int64)[where.ravel()].reshape(hops.shape)
 
 
 def send_times(

@@ -64,6 +64,16 @@ class Router:
             nodes = self._detour(source, target)
         return tuple(index[hop] for hop in pairwise(nodes))
 
+    def reaches(self, source: Die, target: Die) -> bool:
+        """Say whether a living route joins two dies.
+
+        Parameters
+        ----------
+        source, target : Die
+            Living dies.
+        """
+        return source in self._hops_to(target)
+
     def _dimension_order(self, source: Die, target: Die) -> list[Node]:
         """List the nodes of the route when nothing is dead."""
         if self.topology.kind == "switch":

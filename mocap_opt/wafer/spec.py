@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from pydantic import Discriminator, Tag
+
 from mocap_opt.quantities import (
     Bandwidth,
     Bytes,
@@ -18,9 +20,11 @@ from mocap_opt.quantities import (
     Ends,
     Flops,
     Label,
+    Name,
     Seconds,
     Section,
     Side,
+    by_shape,
     choice,
     field,
 )
@@ -48,6 +52,22 @@ class SlowLink(Section):
     bandwidth: Bandwidth = field("bytes per second in one direction", 5e11, "500 GB/s", unit="bytes/s")
 
 
+_Places = Annotated[
+    Annotated[Literal["every"], *choice("every"), Tag("<one>")] | Annotated[tuple[Die, ...], Tag("<list>")],
+    Discriminator(by_shape),
+]
+
+
+class PoolSpec(Section):
+    """A memory off the wafer, for KV of any stage."""
+
+    name: Name = field("name of the pool and of its links", "host")
+    memory_bytes: Bytes = field("size of the memory", 1e12, "1 TB", unit="bytes")
+    memory_bandwidth: Bandwidth = field("speed of the memory", 2e11, "200 GB/s", unit="bytes/s")
+    link: LinkSpec = field("what its link each way at a die, or at the switch, has")
+    at: _Places = field('dies that have links to it; "every": all living ones', [[0, 0]], default="every")
+
+
 class WaferSpec(Section):
     """The machine: dies in rows and columns, and their links."""
 
@@ -67,6 +87,19 @@ class WaferSpec(Section):
     slow_links: tuple[SlowLink, ...] = field(
         "links with a bandwidth of their own",
         [{"between": [[0, 3], [0, 4]], "bandwidth": "500 GB/s"}],
+        default=(),
+    )
+    pools: tuple[PoolSpec, ...] = field(
+        "memories off the wafer, for KV",
+        [
+            {
+                "name": "host",
+                "memory_bytes": "1 TB",
+                "memory_bandwidth": "200 GB/s",
+                "link": {"bandwidth": "32 GB/s", "hop_latency": "2 us"},
+                "at": [[0, 0]],
+            }
+        ],
         default=(),
     )
 
