@@ -36,12 +36,12 @@ class Layout:
         Living dies that no stage owns, row by row.
     pools : tuple of tuple of Die
         Pieces of them that are memories without a stage, where the pipeline says so.
+    shares : Shares
+        Link fractions and hops between every two memories.
     attached : tuple of PoolSpec
         Memories off the wafer; they follow the other ones.
     pool_links : tuple of PoolLink
         Their links, which follow those of the topology.
-    shares : Shares
-        Link fractions and hops between every two memories.
     """
 
     topology: Topology
@@ -50,9 +50,9 @@ class Layout:
     layers: tuple[range, ...]
     unused: tuple[Die, ...]
     pools: tuple[tuple[Die, ...], ...]
-    attached: tuple[PoolSpec, ...]
-    pool_links: tuple[PoolLink, ...]
     shares: Shares
+    attached: tuple[PoolSpec, ...] = ()
+    pool_links: tuple[PoolLink, ...] = ()
 
     @property
     def stages(self) -> int:
