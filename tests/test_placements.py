@@ -158,3 +158,47 @@ def test_stages_leave_slow_links():
     assert found is not None
     assert found[1].value == pytest.approx(39.2873, rel=1e-4)
     assert judged[0] > 40.97
+
+
+SLOW_INSIDE = {
+    "version": 1,
+    "name": "slow-inside",
+    "model": "llama-3.1-8b",
+    "wafer": {
+        "preset": "watos-c3",
+        "rows": 2,
+        "cols": 4,
+        "slow_links": [{"between": [[0, 0], [0, 1]], "bandwidth": "1 GB/s"}],
+    },
+    "pipeline": {"stages": 2, "dies_per_stage": 2, "placement": "auto"},
+    "workload": {"tokens": "32k"},
+    "chunking": {"max_chunks": 6, "quantum": 2048},
+}
+
+
+def test_stages_leave_a_slow_link_inside_them_and_bounds_know_of_it():
+    # On either rule's path the slow link joins the two dies of stage 0; elsewhere it does no harm.
+    elsewhere = [[[1, 0], [1, 1]], [[1, 2], [1, 3]]]
+    fixed = {**SLOW_INSIDE, "pipeline": {**SLOW_INSIDE["pipeline"], "placement": elsewhere}}
+    known = mocap_opt.solve(fixed, time_limit_s=20).report.latency_s
+    report = mocap_opt.solve(SLOW_INSIDE, time_limit_s=20).report
+    assert report.lower_bound_s <= known
+    assert report.latency_s <= known * 1.0001
+    assert report.gap <= 1e-4
+
+
+@pytest.mark.slow
+def test_open_placement_of_slow_links_is_proved():
+    data = load_instance(INSTANCES / "bench" / "S-links.json", ["pipeline.placement=auto"])
+    report = mocap_opt.solve(data, time_limit_s=60).report
+    assert report.latency_s == pytest.approx(39.2873, rel=1e-4)
+    assert report.gap <= 1e-4
+
+
+def test_times_of_given_stages_leave_their_places_open():
+    costs = {"kind": "coefficients", "stages": [{"linear": 1e-6}, {"linear": 2e-6}]}
+    report = mocap_opt.solve({**SLOW_INSIDE, "costs": costs}, time_limit_s=6).report
+    assert report.gap <= 1e-3
+    assert report.figures["layouts"]["covers"].endswith("wherever they lie")
+    tables, bounds, _ = mocap_opt.bound({**SLOW_INSIDE, "costs": costs}, time_limit_s=2)
+    assert 0 < max(bound.ticks for bound in bounds) * tables.tick_s <= report.latency_s

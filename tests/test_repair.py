@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from mocap_opt.tables import build_tables
 from mocap_opt.wafer.topology import build_topology
 
 INSTANCES = Path(__file__).parent.parent / "instances"
+QUICK = ("--time-limit", "3")
 SMALL = {
     "version": 1,
     "name": "small",
@@ -82,7 +84,7 @@ def test_rules_lay_stages_out_on_what_is_left():
 
 def test_given_costs_leave_only_the_places_open():
     data = {**SMALL, "costs": {"kind": "coefficients", "stages": [{"linear": 1e-6}] * 4}}
-    found = repair(data, [(0, 1)], time_limit_s=20)
+    found = repair(data, [(0, 1)], time_limit_s=3)
     assert found.left.pipeline.open_fields == ("placement",)
     assert found.after is not None
     assert found.after.report.latency_s == pytest.approx(found.before.report.latency_s, rel=1e-3)
@@ -93,7 +95,7 @@ def test_small_repair(small, tmp_path, capsys):
     assert run("solve", small, "--out", before, capsys=capsys)[0] == 0
     out, picture = tmp_path / "after.json", tmp_path / "after.png"
     where = ("--plan", before, "--out", out, "--plot", picture)
-    code, shown, _ = run("repair", small, "--dead", "0,1", *where, "--json", capsys=capsys)
+    code, shown, _ = run("repair", small, "--dead", "0,1", *where, *QUICK, "--json", capsys=capsys)
     assert code == 0
     answer = json.loads(shown)
     (lost,) = answer["losses"]
@@ -101,6 +103,9 @@ def test_small_repair(small, tmp_path, capsys):
     latencies = {name: each["latency_s"] for name, each in answer["layouts"].items()}
     best = latencies[answer["best"]]
     assert best == min(value for name, value in latencies.items() if name != "before")
+    assert answer["covers"].startswith("all layouts with 4 stages")
+    assert 0 < answer["lower_bound_s"] <= best
+    assert answer["gap"] == pytest.approx(1 - answer["lower_bound_s"] / best)
     repaired = load_instance(out)
     assert (0, 1) in repaired.wafer.dead_dies
     assert not repaired.pipeline.free
@@ -109,11 +114,12 @@ def test_small_repair(small, tmp_path, capsys):
 
 
 def test_a_table_says_what_is_lost(small, capsys):
-    code, shown, _ = run("repair", small, "--dead-link", "0,0-0,1", "--dead", "2,3", capsys=capsys)
+    code, shown, _ = run("repair", small, "--dead-link", "0,0-0,1", "--dead", "2,3", *QUICK, capsys=capsys)
     assert code == 0
     said = " ".join(shown.split())
     assert "stage 0: loses links, 2 dies are left in 2 pieces; 8 layers" in said
     assert "(best)" in said
+    assert re.search(r"at least [\d.]+ m?s for all layouts with .* stages.*: gap", said)
 
 
 @pytest.mark.parametrize(

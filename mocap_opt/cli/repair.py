@@ -26,7 +26,7 @@ from mocap_opt.instance import load_instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.optional_dependencies import require
 from mocap_opt.pictures.run_view import view_answer
-from mocap_opt.questions.repair import Repair, StageLoss, repair
+from mocap_opt.questions.repair import SEARCH, Repair, StageLoss, repair
 from mocap_opt.tables.layout import layout
 from mocap_opt.units import decimal_bytes, format_percent
 from mocap_opt.wafer.topology import Die, node_name
@@ -103,7 +103,8 @@ def _repair(
     """Find what a fault takes from the instance FILE, and the best layout for what is left.
 
     Numbers of stages, their dies, layers and places may change; where costs are given for the stages as they
-    are, their places alone.  Layouts are tried by rule, each with the certificate of its best plan.
+    are, their places alone.  Layouts are tried by rule, then searched for; the gaps in the table are those of
+    the layouts, the last line holds for all.
     """
     if not dead and not dead_link:
         raise InputError([Problem("--dead", "nothing", "a die or a link that fails", "write --dead 3,4")])
@@ -152,15 +153,22 @@ def _print(found: Repair) -> None:
     table.add_column("layout")
     for column in ("stages", "dies", "layers", "latency", "longer by", "gap"):
         table.add_column(column, justify="right")
-    for name, row in found.to_dict()["layouts"].items():
+    answer = found.to_dict()
+    for name, row in answer["layouts"].items():
         held = row["layout"]
         shape = ["-"] * 3
         if held is not None:
             dies = sorted({len(stage) for stage in held["dies"]})
             shape = [str(len(held["dies"])), _span(dies), _span(sorted(held["layers"]))]
-        times = [seconds(row["latency_s"]), format_percent(row["extra"]), format_percent(row["gap"])]
+        # The bound of the search holds for all layouts, those of the others for theirs.
+        gap = "-" if name == SEARCH else format_percent(row["gap"])
+        times = [seconds(row["latency_s"]), format_percent(row["extra"]), gap]
         table.add_row(f"{name} (best)" if name == found.best else name, *shape, *times)
     console().print(table)
+    if found.after is not None:
+        report = found.after.report
+        least, gap = seconds(report.lower_bound_s), format_percent(report.gap)
+        console().print(f"at least {least} for {answer['covers']}: gap {gap}")
 
 
 def _span(numbers: list[int]) -> str:

@@ -119,6 +119,8 @@ class LinkTimes:
         between = flows[: len(degrees), : len(degrees)]
         self.pairs = [(int(a), int(b), float(between[a, b])) for a, b in np.argwhere(between > 0) if a != b]
         self.seconds_per_byte = np.array([float(1 / link.bandwidth) for link in topology.links])
+        several = sum(degree > 1 for degree in degrees)
+        self.least_inside = several * float(self.seconds_per_byte.min(initial=1.0)) * (1 + 1e-6)
         self._router = Router(topology)
         self._routes: dict[tuple[Die, Die], tuple[int, ...]] = {}
         self._shares: dict[tuple[tuple[Die, ...], tuple[Die, ...]], tuple[IntArray, FloatArray]] = {}
@@ -270,7 +272,8 @@ def best_placement(
         if best is None or best is before or best[1].flows is None:
             break
         times = LinkTimes(topology, best[1].flows, degrees)
-        if times.seconds(best[0]).max(initial=0.0) <= BINDS * best[1].value:
+        busiest = times.seconds(best[0]).max(initial=0.0)
+        if busiest <= BINDS * best[1].value and times.score(best[0])[0] <= times.least_inside:
             break
         candidates = [each for each in exchanged(topology, sizes, times, limit) if each not in seen]
     return best

@@ -83,7 +83,7 @@ def bound_free(instance: Instance, query: Query) -> BoundsFound:
     search = LayoutSearch(instance, query)
     query.on_bound("layouts")
     search.bound()
-    tables = search.times.tables
+    tables = search.tables
     return tables, [_bound(search, tables.tick_s, None)], None
 
 
@@ -125,4 +125,4 @@ def _without_plan(instance: Instance, query: Query, search: LayoutSearch) -> Sol
         runtime_s=query.deadline.elapsed_s,
         figures={"layouts": search.summary()},
     )
-    return Solution(report, None, None, (), search.times.tables)
+    return Solution(report, None, None, (), search.tables)

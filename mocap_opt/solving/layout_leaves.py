@@ -83,8 +83,8 @@ class Leaf:
         if self.instance is None:
             return
         if self.tables is None:
-            tables = build_tables(self.instance)
-            self.tables = tables if self.whole else unplaced(tables, self.instance, dies)
+            whole = self.whole
+            self.tables = build_tables(self.instance) if whole else unplaced(self.instance, dies)
         for name in names:
             if deadline.expired:
                 return
@@ -121,7 +121,8 @@ class Leaf:
             wanted = wanted_execution(query.asked.execution)
             self._raise(best((b for b in found.bounds if b.closes), covering(wanted)), found.tables)
         elif not deadline.stop.is_set():
-            self.tighten(query.deadline.at_most(seconds), dies, SLOW_POOLED)
+            first = QUICK_POOLED if self.tables is None else ()
+            self.tighten(query.deadline.at_most(seconds), dies, (*first, *SLOW_POOLED))
 
 
 def place(instance: Instance, topology: Topology, shape: Shape, layers: tuple[int, ...]) -> Leaf:
@@ -151,22 +152,25 @@ def place(instance: Instance, topology: Topology, shape: Shape, layers: tuple[in
     return Leaf(shape, layers, None, whole)
 
 
-def unplaced(tables: Tables, instance: Instance, dies: int) -> Tables:
+def unplaced(instance: Instance, dies: int) -> Tables:
     """Tables whose pooled bounds hold wherever the stages lie and whoever has the spare dies.
 
-    No send takes time, and the first memory has what spare dies could add to all of them together, and a
-    page of each stage, since whole pages fit differently.
+    All links are as fast as the fastest, since elsewhere no slow one might stand between the dies of a
+    stage; no send takes time; and the first memory has what spare dies could add to all of them together,
+    and a page of each stage, since whole pages fit differently.
 
     Parameters
     ----------
-    tables : Tables
-        Of a layout.
     instance : Instance
-        With this layout decided.
+        With a layout decided.
     dies : int
         With memory that may be used, at most.
     """
-    die = instance.wafer.die
+    wafer = instance.wafer
+    fastest = max([wafer.link.bandwidth, *(link.bandwidth for link in wafer.slow_links)])
+    link = wafer.link.model_copy(update={"bandwidth": fastest})
+    even = wafer.model_copy(update={"slow_links": (), "link": link})
+    tables, die = build_tables(instance.model_copy(update={"wafer": even})), wafer.die
     capacity = tables.capacity.copy()
     more = dies * int(die.memory_bytes) - int(capacity.sum())
     capacity[0] += max(0, more) + int(tables.page_bytes.sum()) + int(tables.staging.sum())

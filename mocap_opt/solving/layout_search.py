@@ -17,7 +17,10 @@ from mocap_opt.layouts.layer_times import LayerTimes
 from mocap_opt.layouts.space import LayoutBox, Shape, shapes
 from mocap_opt.solving.layout_leaves import Leaf, follow, place
 from mocap_opt.solving.solution import Query
+from mocap_opt.solving.stage_exchange import exchange_stages
 from mocap_opt.stopping import Deadline
+from mocap_opt.tables import build_tables
+from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.wafer.placement import balanced_layers
 from mocap_opt.wafer.topology import build_topology
 
@@ -26,6 +29,9 @@ MOST_ORDERS = 200
 
 PLAN_SHARE, LOOK_SHARE, PROOF_SHARE = 0.4, 0.25, 0.8
 """Parts of the time left for plans of promising layouts, of it for finding them, for branch and bound."""
+
+EXCHANGE_SHARE = 0.6
+"""Part of the time left for exchanges of stages, before what is left goes to the best layout."""
 
 MOST_MOVED = 3
 """Layouts whose layers are moved one by one."""
@@ -103,6 +109,9 @@ class LayoutSearch:
         self._open_shapes()
         self._start(deadline.share(PLAN_SHARE))
         self._branch(deadline.share(PROOF_SHARE))
+        if self.instance.pipeline.placement == "auto" and self.best is not None:
+            share = deadline.share(EXCHANGE_SHARE)
+            exchange_stages(self.instance, self.topology, self.best, self._solve, share)
         self._finish()
 
     def bound(self) -> None:
@@ -115,6 +124,20 @@ class LayoutSearch:
         """No plan of any layout is faster, seconds; None if there is no layout with a plan."""
         known = [node.bound_s for node in (*self.heap[:1], *self.stuck)]
         return min([*known, *([] if self.closed_s is None else [self.closed_s])], default=None)
+
+    @property
+    def computed(self) -> bool:
+        """Whether times are known for any layers and dies; else only the places of stages are open."""
+        return self.instance.costs.kind == "roofline"
+
+    @property
+    def tables(self) -> Tables:
+        """Grid, pages and limits, as in the tables of every layout."""
+        if self.computed:
+            return self.times.tables
+        along_path = self.instance.pipeline.model_copy(update={"placement": "path"})
+        placed = (leaf.instance for leaf in self.leaves.values() if leaf.instance is not None)
+        return build_tables(next(placed, self.instance.model_copy(update={"pipeline": along_path})))
 
     def dies(self, shape: Shape) -> int:
         """Dies whose memory layouts of a shape may use, at most."""
@@ -133,9 +156,11 @@ class LayoutSearch:
         """Put every shape on the heap with its roughest bound."""
         for shape in shapes(self.instance):
             if (box := self._whole_box(shape)) is not None:
-                bound = self.bounds.even_split.least(box, ordered=shape.ordered, longest=0)
+                bound: Fraction | None = Fraction(0)
+                if self.computed:
+                    bound = self.bounds.even_split.least(box, ordered=shape.ordered, longest=0)
                 if bound is not None:
-                    self._push(Node(bound, 0, shape, box, rough=True))
+                    self._push(Node(bound, 0, shape, box, rough=self.computed))
 
     def _whole_box(self, shape: Shape) -> LayoutBox | None:
         layers = self.instance.pipeline.layers
@@ -175,7 +200,7 @@ class LayoutSearch:
 
     def _single(self, shape: Shape, layers: tuple[int, ...]) -> Fraction | None:
         box = LayoutBox(shape.degrees, layers, layers, self.layers)
-        return self.bounds.latency(box, self.dies(shape))
+        return self.bounds.latency(box, self.dies(shape)) if self.computed else Fraction(0)
 
     def _moved(
         self, value: Fraction, serial: int, shape: Shape, layers: tuple[int, ...], deadline: Deadline
@@ -303,13 +328,20 @@ class LayoutSearch:
     def _finish(self) -> None:
         """Spend what is left on the best layout."""
         deadline = self.query.deadline
+        self._raise_nodes()
         if self.best is not None and self.best.value_s is not None and not deadline.expired:
             bound, target = self.bound_s, self._target()
             if bound is not None and target is not None and bound < target:
                 self._solve(self.best, deadline.left_s)
-                for node in self.stuck:
-                    if node.leaf is self.best:
-                        node.bound_s = max(node.bound_s, self.best.bound_s)
+                self._raise_nodes()
+
+    def _raise_nodes(self) -> None:
+        """Give layouts that were solved their bounds, whose turn in the heap did not come since."""
+        for node in (*self.heap, *self.stuck):
+            leaf = self.leaves.get((node.shape, node.box.low)) if node.box.single else None
+            if leaf is not None and node.shape.ordered:
+                node.bound_s = max(node.bound_s, leaf.bound_s)
+        heapq.heapify(self.heap)
 
     def summary(self) -> dict[str, Any]:
         """What is covered, how far the search came, and the gap over all layouts."""

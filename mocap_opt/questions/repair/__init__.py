@@ -4,6 +4,6 @@ Mathematics: ``formulations/layouts.md``, section Repair.
 """
 
 from mocap_opt.questions.repair.losses import StageLoss, losses
-from mocap_opt.questions.repair.search import Repair, repair
+from mocap_opt.questions.repair.search import SEARCH, Repair, repair
 
-__all__ = ["Repair", "StageLoss", "losses", "repair"]
+__all__ = ["SEARCH", "Repair", "StageLoss", "losses", "repair"]

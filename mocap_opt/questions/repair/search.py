@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from mocap_opt.schedule.inputs import GivenInstance, GivenPlan
     from mocap_opt.schedule.schedule import Schedule
 
-BEFORE = 0.2
-"""Part of the time for the layout before the fault."""
+BEFORE, RULES = 0.2, 0.5
+"""Parts of the time left: for the layout before the fault, then for layouts by rule."""
+
+SEARCH = "search"
+"""What the search over all layouts is called among the rules."""
 
 Link = tuple[Die, Die]
 
@@ -46,9 +49,11 @@ class Repair:
     losses : tuple of StageLoss
     before : Solution
     tried : mapping of str to Solution
-        What every layout came to, by its rule.
+        What every layout came to, by its rule; last what the search over all layouts did.
     best : str or None
         The rule with the least latency; None if none has a plan.
+    after : Solution or None
+        The best answer after the fault, with its gap to a bound on all layouts that `left` allows.
     """
 
     instance: Instance
@@ -57,11 +62,7 @@ class Repair:
     before: Solution
     tried: Mapping[str, Solution]
     best: str | None
-
-    @property
-    def after(self) -> Solution | None:
-        """The best answer after the fault; its certificate is that of its layout."""
-        return None if self.best is None else self.tried[self.best]
+    after: Solution | None
 
     @property
     def repaired(self) -> Instance | None:
@@ -95,6 +96,9 @@ class Repair:
             "losses": [each.to_dict() for each in self.losses],
             "layouts": layouts,
             "best": self.best,
+            "covers": self.tried[SEARCH].report.figures.get("layouts", {}).get("covers"),
+            "lower_bound_s": None if self.after is None else self.after.report.lower_bound_s,
+            "gap": None if self.after is None else self.after.report.gap,
         }
 
 
@@ -148,15 +152,32 @@ def repair(
         instance = decided(instance, before.plan)
     held, topology = given_layout(instance), build_topology(left.wafer)
     choices = choose(left, topology, held)
+    left = _narrowed(left, choices.values())
     tried: dict[str, Solution] = {}
+    rules = deadline.share(RULES)
     for n, (name, choice) in enumerate(choices.items()):
         tell(name)
-        share_s = deadline.share(1 / (len(choices) - n)).left_s
+        share_s = rules.share(1 / (len(choices) - n)).left_s
         tried[name] = solve(left.with_layout(choice), time_limit_s=share_s, seed=seed, stop=stop)
+    tell("all layouts")
+    tried[SEARCH] = solve(left, time_limit_s=deadline.left_s, seed=seed, stop=stop)
     values = {name: answer.report.latency_s for name, answer in tried.items()}
     ranked = sorted((value, n, name) for n, (name, value) in enumerate(values.items()) if value is not None)
     lost = losses(held, topology, before.tables, before.plan)
-    return Repair(instance, left, lost, before, tried, ranked[0][2] if ranked else None)
+    best = ranked[0][2] if ranked else None
+    plan = None if best is None else tried[best].plan
+    after = None if plan is None else evaluate(left, plan, bounds=tried[SEARCH].bounds)
+    return Repair(instance, left, lost, before, tried, best, after)
+
+
+def _narrowed(left: Instance, choices: Iterable[StageLayout]) -> Instance:
+    """The instance with the numbers of stages that rules come to, and those between, where they are open."""
+    if left.pipeline.stages != "auto" or left.pipeline.layers != "auto":
+        return left
+    counts = [choice.stages for choice in choices]
+    data = left.to_dict()
+    data["pipeline"]["stages"] = list(range(min(counts), max(counts) + 1))
+    return Instance.from_dict(data)
 
 
 def given_layout(instance: Instance) -> StageLayout:
