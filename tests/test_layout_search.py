@@ -11,7 +11,7 @@ import pytest
 from layout_oracle import every_layout, random_free
 from oracle import brute_force, least_price
 
-from mocap_opt import bound, evaluate, solve
+from mocap_opt import bound, compare, evaluate, solve
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
 from mocap_opt.schedule.plan_file import save_plan
@@ -102,6 +102,18 @@ def test_other_objectives_ask_for_a_layout():
         solve(instance, time_limit_s=1)
     with pytest.raises(InputError, match=r"pipeline\.layers.*latency"):
         bound(instance, time_limit_s=1)
+
+
+def test_a_comparison_sets_any_layout_beside_the_one_given():
+    instance = random_free(np.random.default_rng(4), "compared")
+    fixed = {**instance.to_dict(), "pipeline": {"stages": 1, "dies_per_stage": 1}}
+    fixed["wafer"]["die"]["memory_bytes"] = 10**9
+    frame = compare([fixed], ["uniform"], layout="auto", time_limit_s=TINY)
+    assert list(frame["method"]) == ["uniform", "joint, any layout"]
+    assert frame["latency_s"][1] < frame["latency_s"][0]
+    assert frame["lower_bound_s"][1] <= frame["latency_s"][1]
+    with pytest.raises(InputError, match=r"pipeline\.\w+: expected one layout"):
+        compare([instance], ["uniform", "joint"], time_limit_s=TINY)
 
 
 @pytest.mark.slow

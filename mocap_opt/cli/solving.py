@@ -49,7 +49,7 @@ from mocap_opt.solving import compare as compare_methods
 from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
-from mocap_opt.solving.comparison import require_methods
+from mocap_opt.solving.comparison import LAYOUTS, require_methods
 
 
 def _trace(path: str | None, solution: Solution) -> None:
@@ -184,6 +184,13 @@ def _evaluate(
     shell_complete=complete_methods,
     help="Which methods, out of: " + ", ".join(METHOD_NAMES) + ", and those of plugins.",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="given",
+    show_default=True,
+    help="auto: also search stages, dies, layers and places; a row whose gap is over all layouts.",
+)
 @solve_options
 @click.option("--csv", "csv_path", type=click.Path(path_type=str), help="Write all columns here.")
 @set_option
@@ -191,6 +198,7 @@ def _evaluate(
 def _compare(
     files: tuple[str, ...],
     methods: str,
+    layout: str,
     csv_path: str | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -209,7 +217,7 @@ def _compare(
     frame = follow(
         "comparing",
         lambda stop, line: compare_methods(
-            instances, names, callback=line.tell, begin=line.say, stop=stop, **options
+            instances, names, layout=layout, callback=line.tell, begin=line.say, stop=stop, **options
         ),
     )
     if csv_path is not None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
+from mocap_opt.instance.pipeline import LAYOUT_FIELDS
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import answerer_of, solve
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.methods import METHOD_NAMES
+from mocap_opt.solving.methods import METHOD_NAMES, check_names
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.report import BoundBeatenError
 from mocap_opt.solving.solution import Solution
@@ -21,6 +22,7 @@ from mocap_opt.solving.solution import Solution
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenInstance
 
 NOT_RUN = "not run: interrupted"
@@ -28,6 +30,12 @@ NOT_RUN = "not run: interrupted"
 
 INTERRUPTED = "interrupted while it ran"
 """What is said of the method that ran when somebody asked to stop."""
+
+
+ANY_LAYOUT = "joint, any layout"
+"""What the row of an instance with its layout left open says as its method."""
+
+LAYOUTS = ("given", "auto")
 
 
 def require_methods(methods: Sequence[str]) -> None:
@@ -79,6 +87,7 @@ def solve_with_each(
     require_methods(methods)
     instance = as_instance(instance)
     require_supported(instance, "compare")
+    instance.pipeline.require_fixed()
     stop = stop or threading.Event()
     answers: list[Solution] = []
     reasons: list[str | None] = []
@@ -126,6 +135,8 @@ def solve_with_each(
 def compare(
     instances: Sequence[GivenInstance],
     methods: Sequence[str] = ("gpipe", "uniform", "terapipe", "mocap", "joint"),
+    *,
+    layout: str = "given",
     **options: Any,
 ) -> pd.DataFrame:
     """Solve every instance with every method.
@@ -137,6 +148,10 @@ def compare(
     ----------
     instances : sequence of Instance or mapping
     methods : sequence of str
+    layout : str
+        ``"auto"`` adds a row of the joint method on every instance with its pipeline left open: stages,
+        dies, layers and places.  Its bound and its gap hold for all layouts, those of other rows for the
+        one given.
     **options
         Passed on to `solve_with_each`, and so to `mocap_opt.solve`.
 
@@ -154,9 +169,21 @@ def compare(
     import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
 
     require_methods(methods)
+    check_names(("layout", layout, LAYOUTS))
     given = [as_instance(instance) for instance in instances]
     for instance in given:
         require_supported(instance, "compare")
-    return pd.DataFrame(
-        [answer.row for instance in given for answer in solve_with_each(instance, methods, **options)]
-    )
+    rows = []
+    for instance in given:
+        free = _free(instance) if layout == "auto" else None
+        rows += [answer.row for answer in solve_with_each(instance, methods, **options)]
+        if free is not None:
+            own = {name: value for name, value in options.items() if name != "begin"}
+            options.get("begin", lambda doing: None)(f"{instance.name}: {ANY_LAYOUT}")
+            rows.append({**solve(free, **own).row, "method": ANY_LAYOUT})
+    return pd.DataFrame(rows)
+
+
+def _free(instance: Instance) -> Instance:
+    """The instance with everything that a pipeline may leave open left open."""
+    return instance.replace(*(f'pipeline.{name}="auto"' for name in LAYOUT_FIELDS))
