@@ -16,20 +16,24 @@ from random_plans import random_plan
 from random_pools import with_pool, with_random_pools
 from random_tables import TINY_PAIR, random_tables
 from simpy_twin import twin
+from stream_oracle import brute_force as stream_optimum
+from stream_oracle import random_stream
 from toy_instances import TOY, merged, toy
 
 from mocap_opt import solve
 from mocap_opt.bounds import BOUNDS, Scope, lower_bounds, prove_infeasible
+from mocap_opt.bounds.makespan import makespan_bounds
 from mocap_opt.bounds.period import period_bounds
 from mocap_opt.errors import InputError
 from mocap_opt.formulations import joint, joint_cpsat
 from mocap_opt.instance import Instance
 from mocap_opt.pictures.wafer_geometry import draw_wafer
-from mocap_opt.replay.event import replay_event
+from mocap_opt.replay.event import replay_event, run_event
 from mocap_opt.replay.lockstep import replay_lockstep, run_lockstep
 from mocap_opt.schedule.instance_summary import overview
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import memory_use, smallest_interval, violations
+from mocap_opt.search.stream_enumeration import solve_exactly
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
@@ -115,6 +119,27 @@ def test_no_run_beats_a_bound(count: int):
                 found, _ = period_bounds(bounded)
                 assert all(b.ticks <= period for b in found), tables.name
     assert seen > count / 3
+
+
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_streams_agree_with_brute_force_and_no_bound_is_beaten(count: int):
+    rng, used = np.random.default_rng(9), 0
+    for _ in range(count):
+        requests, order_given = random_stream(rng)
+        room, rate, port = (int(rng.integers(*limits)) for limits in ((4, 30), (2, 12), (2, 12)))
+        pooled = [with_pool(r.tables, 0, capacity=room, rate=rate, port_rate=port) for r in requests]
+        requests = tuple(replace(r, tables=tables) for r, tables in zip(requests, pooled, strict=True))
+        best, found = stream_optimum(requests, order_given), solve_exactly(requests, order_given)
+        assert (best is None) == (found is None)
+        if best is None:
+            continue
+        assert run_lockstep(found).latency == best.makespan
+        used += any(home.memory >= found.stages for request in found for home in request.plan.homes)
+        fastest = min(run_event(found).completion[-1], best.makespan)
+        for bound in makespan_bounds(requests, order_given):
+            limit = best.makespan if bound.scope is Scope.LOCKSTEP else fastest
+            assert bound.ticks <= limit, bound
+    assert used
 
 
 def test_event_runs_are_those_of_the_twin():
