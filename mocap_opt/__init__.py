@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.plugins import PluginError
     from mocap_opt.questions.repair import Repair, repair
+    from mocap_opt.questions.tradeoffs import tradeoff
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
     from mocap_opt.schedule.plan import Home, Plan
@@ -86,6 +87,7 @@ _HOMES = {
     "evaluate": "solving.api",
     "compare": "solving",
     "bound": "solving.api",
+    "tradeoff": "questions.tradeoffs",
 }
 
 _MODULES = ("frames", "studies")
@@ -125,6 +127,7 @@ __all__ = [
     "save_plan",
     "solve",
     "studies",
+    "tradeoff",
     "violations",
 ]
 

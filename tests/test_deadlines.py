@@ -21,7 +21,8 @@ from mocap_opt.questions.max_context import LatencyLimit, LengthFamily, longest_
 from mocap_opt.questions.max_context import search as length_search
 from mocap_opt.questions.tradeoffs import pareto
 from mocap_opt.questions.tradeoffs.pareto import latency_and_period
-from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED, sweep
+from mocap_opt.questions.tradeoffs.result import NOT_REACHED
+from mocap_opt.questions.tradeoffs.sweep import tradeoff
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import METHOD_NAMES, answerer, comparison, solve
@@ -136,7 +137,7 @@ def test_bounds_of_a_stream_stop_between_requests():
 
 def test_a_sweep_without_time_computes_no_bounds_and_a_curve_bounds_no_count(monkeypatch):
     instance = load_instance(SLACK)
-    choices = sweep(instance, chunks=True, layouts=False, time_limit_s=0.0).choices
+    choices = tradeoff(instance, chunks=True, layouts=False, time_limit_s=0.0).choices
     assert {choice.outcome for choice in choices} == {NOT_REACHED}
     assert {choice.bound for choice in choices} == {None}
     period = instance.replace(*PERIOD)

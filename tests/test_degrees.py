@@ -88,7 +88,7 @@ def test_stages_without_any_degree_are_refused():
 
 def test_sweeps_over_layouts_keep_to_the_degrees():
     widths = {
-        overrides[1] for overrides in layout_choices(toy(pipeline={"dies_per_stage": 2, "degrees": [2, 4]}))
+        each.overrides[1] for each in layout_choices(toy(pipeline={"dies_per_stage": 2, "degrees": [2, 4]}))
     }
     assert widths == {f"pipeline.dies_per_stage={width}" for width in range(2, 9)}
 

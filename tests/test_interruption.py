@@ -18,7 +18,7 @@ from mocap_opt.cli.live import call_until_signalled, terminated_like_interrupted
 from mocap_opt.cli.outputs import load_progress
 from mocap_opt.errors import ExitCode
 from mocap_opt.questions.max_context import LengthFamily, longest_equal
-from mocap_opt.questions.tradeoffs.sweep import sweep
+from mocap_opt.questions.tradeoffs.sweep import tradeoff
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan_file import load_plan
@@ -198,7 +198,7 @@ def test_a_comparison_that_is_stopped_keeps_what_it_found_and_begins_nothing_mor
 def test_a_sweep_that_is_stopped_keeps_what_it_found():
     stop = threading.Event()
     instance = load_instance(FAMILY / "S-tight.json")
-    found = sweep(instance, chunks=True, layouts=False, gap=0.0, tell=lambda choice: stop.set(), stop=stop)
+    found = tradeoff(instance, chunks=True, layouts=False, gap=0.0, tell=lambda choice: stop.set(), stop=stop)
     outcomes = [choice.outcome for choice in found.choices]
     assert outcomes[0] in ("infeasible", "solved", "no plan")
     assert set(outcomes[1:]) <= {"not reached", "infeasible", "pruned"}

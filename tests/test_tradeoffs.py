@@ -10,7 +10,7 @@ from test_cli import INSTANCES, run, run_json
 from toy_instances import toy
 
 from mocap_opt.errors import InputError
-from mocap_opt.questions.tradeoffs import chunk_choices, layout_choices, sweep
+from mocap_opt.questions.tradeoffs import chunk_choices, layout_choices, tradeoff
 from mocap_opt.solving import solve
 
 
@@ -29,7 +29,7 @@ def test_the_sweep_finds_what_solving_every_variant_finds():
             costs={"overhead": f"{int(rng.integers(0, 400))} ns"},
             wafer={"die": {"memory_bytes": int(rng.integers(900, 3000))}},
         )
-        found = sweep(instance, chunks=True, layouts=True, method="mocap")
+        found = tradeoff(instance, chunks=True, layouts=True, method="mocap")
         latencies = []
         for choice in found.choices:
             solution = solve(instance.replace(*choice.overrides), "mocap")
@@ -48,17 +48,17 @@ def test_the_sweep_finds_what_solving_every_variant_finds():
 
 
 def test_counts_are_exact():
-    found = sweep(toy(), chunks=True, layouts=False)
+    found = tradeoff(toy(), chunks=True, layouts=False)
     assert len(found.choices) == len(chunk_choices(toy())) == 3
     assert found.best is not None
-    assert found.solution is not None
-    assert found.solution.plan.chunks == found.best.chunks
+    assert found.best.plan is not None
+    assert found.best.plan.chunks == found.best.chunks
 
 
 def test_layouts_given_by_hand_are_not_swept():
     instance = toy(pipeline={"layers": [1, 3]})
     with pytest.raises(InputError, match=r"pipeline.layers: expected rules for any layout"):
-        sweep(instance, chunks=False, layouts=True)
+        tradeoff(instance, chunks=False, layouts=True)
 
 
 def test_the_command(capsys):

@@ -14,6 +14,7 @@ from mocap_opt.pictures.plots.figures import (
 )
 from mocap_opt.pictures.plots.mesh import mesh
 from mocap_opt.pictures.plots.studies import paper_comparison_figure, stages_figure, study_figure
+from mocap_opt.pictures.plots.tradeoff import tradeoff, tradeoff_figure
 
 __all__ = [
     "bounds",
@@ -33,4 +34,6 @@ __all__ = [
     "save_figure",
     "stages_figure",
     "study_figure",
+    "tradeoff",
+    "tradeoff_figure",
 ]

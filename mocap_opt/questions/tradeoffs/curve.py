@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mocap_opt.questions.tradeoffs.sweep import NOT_REACHED
+from mocap_opt.questions.tradeoffs.axes import least_second
+from mocap_opt.questions.tradeoffs.result import INFEASIBLE, NOT_PLACED, NOT_REACHED
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.schedule import Schedule
-
-FIRST_PLAN, SEARCHED, NO_PLAN, INFEASIBLE = "first plan", "searched", "no plan", "infeasible"
-"""Outcomes of variants."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,10 @@ class Variant:
         No plan of this variant has less in any execution, seconds; None if there is none to say so.
     outcome : str
         ``"searched"``, ``"first plan"`` (not searched for a better one: no time, or nothing to gain),
-        ``"pruned"`` (a plan found is no worse than both bounds), ``"infeasible"``, ``"no plan"`` or
-        ``"not reached"``.
+        ``"pruned"`` (a plan found is no worse than both bounds), ``"infeasible"``, ``"no plan"``,
+        ``"not placed"`` or ``"not reached"``.
+    reason : str
+        Why it cannot be placed, if it cannot.
     """
 
     overrides: tuple[str, ...]
@@ -40,6 +39,7 @@ class Variant:
     latency_bound: Fraction | None
     period_bound: Fraction | None
     outcome: str = NOT_REACHED
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +83,8 @@ class Curve:
 
         A variant whose latency bound is above has no such plan; the others have their period bounds.
         """
-        least: list[Fraction] = []
-        for variant in self.variants:
-            if variant.outcome == INFEASIBLE:
-                continue
-            if variant.latency_bound is not None and variant.latency_bound > latency:
-                continue
-            if variant.period_bound is None:
-                return None
-            least.append(variant.period_bound)
-        return min(least, default=None)
+        left = [each for each in self.variants if each.outcome not in (INFEASIBLE, NOT_PLACED)]
+        return least_second([(each.latency_bound, each.period_bound) for each in left], latency)
 
     def gap(self, point: Point) -> float | None:
         """(period - bound at its latency) / period; None if there is no bound."""
@@ -109,12 +101,3 @@ class Curve:
             seen = each.outcome != NOT_REACHED or each.period_bound is not None
             reached[each.stages, each.dies_per_stage] |= seen
         return len(reached), sum(not seen for seen in reached.values())
-
-
-def front(points: Iterable[Point]) -> tuple[Point, ...]:
-    """The points that no other one beats: as good in both and better in one; of equal ones the first."""
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.latency, p.period)):
-        if not kept or point.period < kept[-1].period:
-            kept.append(point)
-    return tuple(kept)

@@ -18,17 +18,18 @@ from mocap_opt.errors import InputError
 from mocap_opt.formulations.presolve import local_homes_always_fit
 from mocap_opt.homes.greedy import home_orders, periodic_schedule
 from mocap_opt.questions.max_context.upper_bounds import path_bound
-from mocap_opt.questions.tradeoffs.curve import (
+from mocap_opt.questions.tradeoffs.axes import front
+from mocap_opt.questions.tradeoffs.curve import Curve, Point, Variant
+from mocap_opt.questions.tradeoffs.layout_choices import laid_out, layout_choices, own_layout
+from mocap_opt.questions.tradeoffs.result import (
     FIRST_PLAN,
     INFEASIBLE,
     NO_PLAN,
+    NOT_PLACED,
+    NOT_REACHED,
+    PRUNED,
     SEARCHED,
-    Curve,
-    Point,
-    Variant,
-    front,
 )
-from mocap_opt.questions.tradeoffs.sweep import BOUNDING, NOT_REACHED, layout_choices
 from mocap_opt.replay.evaluation import Assessment, Execution, assess_schedule
 from mocap_opt.replay.steady_state import EventPeriod
 from mocap_opt.search.period_starts import starts
@@ -46,6 +47,9 @@ MOST_PLANS = 300
 
 LOOKING = 0.3
 """Part of the time in which layouts are laid out and get a first plan each."""
+
+BOUNDING = 0.4
+"""Part of the time left that the bounds of all counts may take."""
 
 PLANNING = 0.5
 """Part of the time left after the bounds in which counts get a first plan each, before any is searched."""
@@ -170,22 +174,23 @@ class _Search:
         InputError
             If queues are unbounded, or the layout cannot be varied.
         """
-        for overrides in layout_choices(instance) if layouts else [()]:
-            laid_out = instance.replace(*overrides) if overrides else instance
-            shape = laid_out.pipeline.count, laid_out.pipeline.dies[0], laid_out.chunking.max_chunks
-            self.waiting.append(_Waiting(Variant(overrides, *shape, None, None)))
-        for each, late in self._shares(tuple(self.waiting), LOOKING, "layout", 1.0):
-            first = each is self.waiting[0]
+        swept = layouts or instance.pipeline.free
+        for layout in layout_choices(instance) if swept else [own_layout(instance)]:
+            shape = layout.overrides, layout.stages, layout.dies_per_stage, instance.chunking.max_chunks
+            outcome = NOT_PLACED if layout.problem else NOT_REACHED
+            self.waiting.append(_Waiting(Variant(*shape, None, None, outcome, layout.problem)))
+        placed = tuple(each for each in self.waiting if each.variant.outcome == NOT_REACHED)
+        for each, late in self._shares(placed, LOOKING, "layout", 1.0):
+            first = each is placed[0]
             if late.interrupted or (late.expired and not first):
                 # Laying out hundreds may take longer than there is time.
                 continue
             try:
-                each.tables = build_tables(instance.replace(*each.variant.overrides))
-            except InputError:
+                each.tables = build_tables(laid_out(instance, each.variant.overrides))
+            except InputError as error:
                 if not each.variant.overrides:
                     raise
-                # Living dies may not form connected stages of this size: not a layout of this wafer.
-                self.waiting.remove(each)
+                each.variant = replace(each.variant, outcome=NOT_PLACED, reason=str(error))
                 continue
             require_bounded_queues(each.tables)
             if prove_infeasible(each.tables, late) is not None:
@@ -242,7 +247,7 @@ class _Search:
         for each, late in self._shares(self.waiting, 1.0, "variant"):
             if each.tables is not None and each.variant.outcome != INFEASIBLE:
                 if self._beaten(each.variant):
-                    each.settle(each.variant.outcome if each.planned else "pruned")
+                    each.settle(each.variant.outcome if each.planned else PRUNED)
                 elif not late.expired:
                     self._take(each, explore(each, late), SEARCHED)
             if tell is not None:
@@ -253,7 +258,8 @@ class _Search:
         assert each.tables is not None
         plans = list(found)
         each.settle(outcome if plans or each.planned else NO_PLAN)
-        self.points = front([*self.points, *_points(plans, each.variant, each.tables)])
+        every = [*self.points, *_points(plans, each.variant, each.tables)]
+        self.points = front(every, lambda point: (point.latency, point.period))
 
     def _beaten(self, variant: Variant) -> bool:
         """Whether some point is no worse than what the bounds leave to any plan of the variant."""

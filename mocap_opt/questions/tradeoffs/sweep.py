@@ -1,104 +1,52 @@
-"""Variants of an instance by count of chunks and by layout, the ones that cannot win left out by bounds."""
+"""Variants of an instance by count of chunks and by layout: what each comes to, and what none can do."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from mocap_opt.bounds import Scope, best, prove_infeasible
+from mocap_opt.bounds import Scope, best
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.files import read_json
 from mocap_opt.instance import Instance
-from mocap_opt.instance.objectives import require_supported
-from mocap_opt.instance.overrides import apply_overrides
-from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.questions.max_context.upper_bounds import path_bound
-from mocap_opt.solving import Progress, Solution, solve
+from mocap_opt.questions.tradeoffs.axes import Axis, read_axes
+from mocap_opt.questions.tradeoffs.layout_choices import (
+    LayoutChoice,
+    extras_last,
+    laid_out,
+    layout_choices,
+    own_layout,
+)
+from mocap_opt.questions.tradeoffs.looks import Look, heuristics_for, look, per_request, stamped
+from mocap_opt.questions.tradeoffs.result import (
+    FIRST_PLAN,
+    INFEASIBLE,
+    NO_PLAN,
+    NOT_PLACED,
+    NOT_REACHED,
+    PRUNED,
+    SOLVED,
+    Choice,
+    Sweep,
+)
+from mocap_opt.schedule.inputs import as_instance
+from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving import Progress, solve
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 
-NOT_REACHED = "not reached"
+if TYPE_CHECKING:
+    from mocap_opt.schedule.inputs import GivenInstance
 
-BOUNDING = 0.4
-"""Part of the time that the bounds of all variants may take before any is solved."""
+LOOKING = 0.6
+"""Part of the time in which variants get bounds and a first plan, before any is searched."""
 
 LEAST_SHARE = 0.1
 """Part of the time left that a variant may take at least, however many are still waiting."""
-
-
-ONE_STAGE = {"stages": 1, "dies_per_stage": 1}
-"""The layout that fits whenever any does."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A variant and what is known of it.
-
-    Attributes
-    ----------
-    overrides : tuple of str
-        What makes it of the instance.
-    stages, dies_per_stage, chunks : int
-        `chunks` is the exact count, or the most there may be where counts are not swept.
-    bound : Fraction or None
-        No plan of this variant is faster in any execution, seconds; None if there is none to say so.
-    latency : Fraction or None
-        Of the best plan found, seconds; None without a plan or where it was not solved.
-    outcome : str
-        ``"solved"``, ``"pruned"`` (its bound is no better than another's plan), ``"infeasible"``,
-        ``"no plan"`` or ``"not reached"`` (time was up, or the sweep was stopped).
-    """
-
-    overrides: tuple[str, ...]
-    stages: int
-    dies_per_stage: int
-    chunks: int
-    bound: Fraction | None
-    latency: Fraction | None = None
-    outcome: str = NOT_REACHED
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """All variants and the best of them.
-
-    Attributes
-    ----------
-    choices : tuple of Choice
-        In the order they were looked at, least bound first.
-    best : Choice or None
-    solution : Solution or None
-        Of the best one.
-    """
-
-    choices: tuple[Choice, ...]
-    best: Choice | None
-    solution: Solution | None
-
-    @property
-    def bound(self) -> Fraction | None:
-        """No plan of any variant is faster, seconds; None if one of them has no bound.
-
-        A pruned variant counts with its own bound, which is no better than the best plan.
-        """
-        bounds = [choice.bound for choice in self.choices if choice.outcome != "infeasible"]
-        known = [bound for bound in bounds if bound is not None]
-        return min(known) if known and len(known) == len(bounds) else None
-
-    @property
-    def gap(self) -> float | None:
-        """(latency - bound) / latency over all variants; None while either is unknown."""
-        if self.best is None or self.best.latency is None or self.bound is None:
-            return None
-        return float(max(1 - self.bound / self.best.latency, Fraction(0)))
 
 
 def chunk_choices(instance: Instance) -> list[tuple[str, ...]]:
@@ -109,49 +57,12 @@ def chunk_choices(instance: Instance) -> list[tuple[str, ...]]:
     ]
 
 
-def layout_choices(instance: Instance) -> list[tuple[str, ...]]:
-    """Every number of stages and dies per stage that fits the wafer's living dies and the layers.
-
-    Stages of too few dies for any of ``pipeline.degrees`` are left out.  Those that put most dies to
-    work come first, of these the ones with few stages, which are soon laid out: where time ends a sweep
-    they are the ones to have seen.
-
-    Raises
-    ------
-    InputError
-        If the instance lays its stages out by hand, which says nothing about other layouts, or leaves
-        something open.
-    """
-    instance.pipeline.require_fixed()
-    pipeline, wafer = instance.pipeline, instance.wafer
-    by_hand = {
-        "pipeline.layers": pipeline.layers != "balanced",
-        "pipeline.placement": not isinstance(pipeline.placement, str),
-        "costs.kind": instance.costs.kind != "roofline",
-    }
-    problems = [
-        Problem(path, "figures for one layout", "rules for any layout", "sweep only the chunks")
-        for path, given in by_hand.items()
-        if given
-    ]
-    if problems:
-        raise InputError(problems)
-    dies = wafer.living_dies
-    shapes = [
-        (stages, width)
-        for width in range(1, dies + 1)
-        if pipeline.degree(width, instance.model.heads)
-        for stages in range(1, min(dies // width, instance.model.layers) + 1)
-    ]
-    shapes.sort(key=lambda shape: (-shape[0] * shape[1], shape[0]))
-    return [(f"pipeline.stages={stages}", f"pipeline.dies_per_stage={width}") for stages, width in shapes]
-
-
-def sweep(
-    instance: Instance,
+def tradeoff(
+    instance: GivenInstance,
     *,
-    chunks: bool,
-    layouts: bool,
+    chunks: bool = False,
+    layouts: bool = False,
+    axes: Sequence[str] = (Axis.LATENCY,),
     method: str = "auto",
     time_limit_s: float = 60.0,
     gap: float = 1e-4,
@@ -161,25 +72,30 @@ def sweep(
     begin: Callable[[str], None] = lambda doing: None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Sweep:
-    """Solve the variants of an instance in the order of their bounds, as long as they can win.
+    """Bound and plan all variants of an instance, then search those that can be the best.
 
     Parameters
     ----------
-    instance : Instance
+    instance : Instance or mapping
+        One that leaves its layout open has the layouts varied that it leaves open.
     chunks, layouts : bool
-        What to vary; at least one.
+        What to vary; at least one, unless the layout is left open.
+    axes : sequence of str
+        ``"latency"``, ``"period"``, ``"cost"`` (die-seconds per token), ``"longest"`` (prompt in exactly
+        ``max_chunks`` equal chunks, in tokens).  What searches bring down comes first; the curve is of
+        the first two.
     method, gap, seed
-        As for `mocap_opt.solve`.
+        As for `mocap_opt.solve`; a method only where the latency comes first.
     time_limit_s : float
-        Wall time; the bounds of all variants may take `BOUNDING` of it, what they leave is shared.
+        Wall time; first looks may take `LOOKING` of it, what they leave is shared.
     tell : callable, optional
         Called with every choice as it is settled.
     stop : threading.Event, optional
-        Set it from outside to stop early: what is settled stays, the others are not reached.
+        Set it from outside to stop early: what is settled stays.
     begin : callable
         Called, in words, with what is being done.
     callback : callable, optional
-        Told how the solve of a variant gets on, as in `mocap_opt.solve`.
+        Told how the search of a variant gets on, as in `mocap_opt.solve`.
 
     Returns
     -------
@@ -188,152 +104,151 @@ def sweep(
     Raises
     ------
     InputError
-        If there is nothing to vary or the layout cannot be varied.
+        If there is nothing to vary, the layout cannot be varied, or an axis has no meaning here.
     """
+    instance, wanted = as_instance(instance), read_axes(axes)
+    layouts = layouts or instance.pipeline.free
     if not (chunks or layouts):
         raise InputError([Problem("sweep", "nothing to vary", "--chunks auto or --layout auto")])
-    instance.pipeline.require_fixed()
-    kinds: list[Sequence[tuple[str, ...]]] = []
-    if layouts:
-        kinds.append(layout_choices(instance))
-    if chunks:
-        kinds.append(chunk_choices(instance))
-    require_supported(instance, "tradeoff of chunks and layouts")
-    deadline = Deadline(time_limit_s, stop)
-    variants: list[tuple[str, ...]] = [sum(parts, ()) for parts in product(*kinds)]
-    waiting = _by_bound(instance, variants, deadline.share(BOUNDING), begin)
-    settled: list[Choice] = []
-    winner: tuple[Choice, Solution] | None = None
-    for number, choice in enumerate(waiting):
-        share = deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
-        known = None if winner is None else winner[0].latency
-        begin(_doing(number, len(waiting), choice, known))
-        done, solution = _settle(instance, choice, known, method, share, gap, seed, callback)
-        settled.append(done)
-        if solution is not None and done.latency is not None and (known is None or done.latency < known):
-            winner = done, solution
+    if wanted[0] is not Axis.LATENCY and method not in ("auto", "joint"):
+        expected = f"none where {wanted[0]} comes first, since methods are about latency"
+        raise InputError([Problem("--method", repr(method), expected, "put latency first")])
+    shapes = layout_choices(instance) if layouts else [own_layout(instance)]
+    counts = chunk_choices(instance) if chunks else [()]
+    work = _Work(instance, wanted, method, Deadline(time_limit_s, stop), gap, seed, begin, callback)
+    waiting = work.looked_at([(shape, count) for shape, count in product(shapes, counts)])
+    for number in range(len(waiting)):
+        share = work.deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
+        waiting[number] = work.settled(number, waiting, share)
         if tell is not None:
-            tell(done)
-    return Sweep(tuple(settled), winner and winner[0], winner and winner[1])
+            tell(waiting[number])
+    return Sweep(instance, wanted, tuple(waiting))
 
 
-def _doing(number: int, total: int, choice: Choice, known: Fraction | None) -> str:
-    """What is being done, in words."""
-    best_so_far = "" if known is None else f", best {float(known):.5g} s"
-    return f"variant {number + 1} of {total}: {' '.join(choice.overrides)}{best_so_far}"
+@dataclass(frozen=True)
+class _Work:
+    """What is asked, and until when."""
 
+    instance: Instance
+    axes: tuple[Axis, ...]
+    method: str
+    deadline: Deadline
+    gap: float
+    seed: int
+    begin: Callable[[str], None]
+    callback: Callable[[Progress], None] | None
 
-def _by_bound(
-    instance: Instance,
-    variants: Sequence[tuple[str, ...]],
-    deadline: Deadline,
-    begin: Callable[[str], None],
-) -> list[Choice]:
-    """Choices with their quick bounds, least first; those that cannot be laid out are left out.
+    def looked_at(self, variants: Iterable[tuple[LayoutChoice, tuple[str, ...]]]) -> list[Choice]:
+        """Choices after a first look, least bound first; those left at its end have no bound and come last.
 
-    Those that are left at the deadline have no bound and come last.
-    """
-    choices: list[Choice] = []
-    for number, overrides in enumerate(variants):
-        variant = instance.replace(*overrides)
-        if deadline.expired:
-            shape = (variant.pipeline.count, variant.pipeline.dies[0], variant.chunking.max_chunks)
-            choices.append(Choice(overrides, *shape, None))
-            continue
-        begin(f"bound {number + 1} of {len(variants)}")
+        Layouts in which memory binds are followed by the same with the layers left over on the last stages.
+        """
+        late = self.deadline.share(LOOKING)
+        pending, choices, first = list(variants), [], self.axes[0]
+        for number, (shape, count) in enumerate(pending):
+            # The list grows by what is added below.
+            self.begin(f"first look at variant {number + 1} of {len(pending)}")
+            most = int(count[0].partition("=")[2]) if count else self.instance.chunking.max_chunks
+            choice, last = self.look(Choice(shape, (*shape.overrides, *count), most), late)
+            choices.append(choice)
+            pending += [] if last is None else [(last, count)]
+        return sorted(choices, key=lambda each: (each.least(first) is None, each.least(first) or 0))
+
+    def look(self, choice: Choice, late: Deadline) -> tuple[Choice, LayoutChoice | None]:
+        """A choice after a first look, if there is time for it, and what `extras_last` makes of it."""
+        shape = choice.layout
+        if shape.problem or late.expired:
+            outcome = NOT_PLACED if shape.problem else NOT_REACHED
+            return replace(choice, outcome=outcome, reason=shape.problem), None
         try:
+            variant = laid_out(self.instance, choice.overrides)
             tables = build_tables(variant)
-        except InputError:
-            # Living dies may not form connected stages of this size: not a layout of this wafer.
-            continue
-        shape = (variant.pipeline.count, variant.pipeline.dies[0], variant.chunking.max_chunks)
-        if prove_infeasible(tables, deadline) is not None:
-            choices.append(Choice(overrides, *shape, None, outcome="infeasible"))
-            continue
-        least = path_bound(tables, deadline)
-        choices.append(Choice(overrides, *shape, None if least is None else least * tables.tick_s))
-    return sorted(choices, key=lambda choice: (choice.bound is None, choice.bound or 0))
+        except InputError as error:
+            if not shape.overrides:
+                raise
+            said = "; ".join(f"{each.path}: {each.found}" for each in error.problems)
+            return replace(choice, outcome=NOT_PLACED, reason=said), None
+        seen = look(variant, tables, shape.dies, self.axes, heuristics_for(self.method), late)
+        return _after(choice, seen, variant), extras_last(self.instance, shape, tables)
+
+    def settled(self, number: int, waiting: Sequence[Choice], share: Deadline) -> Choice:
+        """Search a choice unless it is infeasible, cannot win, or there is no time."""
+        choice, axis = waiting[number], self.axes[0]
+        if not choice.proved and choice.outcome == NOT_REACHED:
+            choice = self.look(choice, share)[0]
+        if not choice.known_to_exist:
+            return choice
+        values = [value for value in (each.value(axis) for each in waiting) if value is not None]
+        known, least, own = min(values, default=None), choice.least(axis), choice.value(axis)
+        if known is not None and least is not None and least >= known:
+            return replace(choice, outcome=SOLVED if own == least else PRUNED)
+        if share.expired or axis is Axis.LONGEST:
+            return choice
+        so_far = "" if known is None else f", best {float(axis.sign * known):.5g}"
+        self.begin(f"variant {number + 1} of {len(waiting)}: {' '.join(choice.overrides)}{so_far}")
+        variant = laid_out(self.instance, choice.overrides)
+        search = self._solved if axis is Axis.LATENCY else self._with_period
+        return search(choice, variant, share)
+
+    def _solved(self, choice: Choice, variant: Instance, deadline: Deadline) -> Choice:
+        solution = solve(
+            variant,
+            self.method,
+            time_limit_s=deadline.left_s,
+            gap=self.gap,
+            seed=self.seed,
+            callback=self.callback,
+            stop=deadline.stop,
+        )
+        tick = solution.tables.tick_s
+        bound = best(solution.bounds, {Scope.ANY_EXECUTION})
+        proved = {} if bound is None else {Axis.LATENCY: bound.ticks * tick}
+        found = {} if solution.assessment is None else {Axis.LATENCY: solution.assessment.latency * tick}
+        report = solution.report
+        searched = _better(choice, found, proved, solution.plan)
+        if Axis.LATENCY in searched.found:
+            return replace(searched, outcome=SOLVED)
+        hopeless = report.status is Status.INFEASIBLE
+        return replace(searched, outcome=INFEASIBLE if hopeless else NO_PLAN, reason=report.reason or "")
+
+    def _with_period(self, choice: Choice, variant: Instance, deadline: Deadline) -> Choice:
+        from mocap_opt.solving.period_search import best_period  # noqa: PLC0415 - loads CP-SAT
+
+        tables = build_tables(variant)
+        search = best_period(tables, deadline=deadline, gap=self.gap, seed=self.seed, callback=self.callback)
+        tick, dies, bound, value = tables.tick_s, choice.layout.dies, search.headline, search.value
+        proved = {} if bound is None else per_request(variant, dies, bound.ticks * tick)
+        found = {} if value is None else per_request(variant, dies, value * tick)
+        searched = _better(choice, found, proved)
+        if search.infeasible is not None:
+            return replace(searched, outcome=INFEASIBLE, reason=search.infeasible)
+        return replace(searched, outcome=SOLVED if Axis.PERIOD in searched.found else NO_PLAN)
 
 
-def _settle(
-    instance: Instance,
-    choice: Choice,
-    known: Fraction | None,
-    method: str,
-    deadline: Deadline,
-    gap: float,
-    seed: int,
-    callback: Callable[[Progress], None] | None,
-) -> tuple[Choice, Solution | None]:
-    """Solve a choice unless it is infeasible, cannot win, or there is no time."""
-    if choice.outcome == "infeasible":
-        return choice, None
-    if known is not None and choice.bound is not None and choice.bound >= known:
-        return replace(choice, outcome="pruned"), None
-    if deadline.expired:
-        return choice, None
-    variant = instance.replace(*choice.overrides)
-    solution = solve(
-        variant,
-        method,
-        time_limit_s=deadline.left_s,
-        gap=gap,
-        seed=seed,
-        callback=callback,
-        stop=deadline.stop,
-    )
-    tick = solution.tables.tick_s
-    proved = best(solution.bounds, {Scope.ANY_EXECUTION})
-    bound = choice.bound
-    if proved is not None:
-        bound = max(proved.ticks * tick, choice.bound or Fraction(0))
-    if solution.assessment is None:
-        return replace(choice, bound=bound, outcome="no plan"), None
+def _after(choice: Choice, seen: Look, variant: Instance) -> Choice:
+    """A choice after a first look."""
+    outcome = FIRST_PLAN if seen.plan is not None else NO_PLAN if seen.reason else NOT_REACHED
     return replace(
-        choice, bound=bound, latency=solution.assessment.latency * tick, outcome="solved"
-    ), solution
+        choice,
+        found=seen.found,
+        proved=seen.proved,
+        plan=None if seen.plan is None else stamped(seen.plan, variant),
+        outcome=INFEASIBLE if seen.infeasible else outcome,
+        reason=seen.infeasible or seen.reason,
+    )
 
 
-def load_for_any_layout(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Instance:
-    """Read an instance file for a sweep of layouts.
-
-    Parameters
-    ----------
-    path : path
-    overrides : iterable of str
-        As for `mocap_opt.load_instance`.
-
-    Returns
-    -------
-    Instance
-        With its own layout if that fits the wafer and the layers, otherwise with one stage on one die.
-
-    Raises
-    ------
-    InputError
-        If something else is wrong than that the layout does not fit, or it is missing.
-    """
-    data, folder = apply_overrides(read_json(path), overrides), Path(path).parent
-    try:
-        return Instance.from_dict(data, folder)
-    except InputError:
-        pipeline = data.get("pipeline", {})
-        if not _only_too_large(pipeline):
-            raise
-        try:
-            return Instance.from_dict({**data, "pipeline": {**pipeline, **ONE_STAGE}}, folder)
-        except InputError:
-            # Other things are wrong as well; all of them are listed with the layout as it is.
-            pass
-        raise
-
-
-def _only_too_large(pipeline: Any) -> bool:
-    """Whether a pipeline is well formed but for its size, and laid out by rules."""
-    if not isinstance(pipeline, Mapping):
-        return False
-    try:
-        read = Pipeline.model_validate({"stages": 1, **pipeline})
-    except (ValidationError, InputError):
-        return False
-    return read.layers == "balanced" and isinstance(read.placement, str)
+def _better(
+    choice: Choice,
+    found: Mapping[Axis, Fraction],
+    proved: Mapping[Axis, Fraction],
+    plan: Plan | None = None,
+) -> Choice:
+    """A choice with what a search found, where that is better than what was known."""
+    values, bounds = {**choice.found}, {**choice.proved}
+    for axis, value in found.items():
+        values[axis] = min(values.get(axis, value), value)
+    for axis, value in proved.items():
+        bounds[axis] = max(bounds.get(axis, value), value)
+    improved = plan is not None and values.get(Axis.LATENCY) != choice.latency
+    return replace(choice, found=values, proved=bounds, plan=plan if improved else choice.plan)
