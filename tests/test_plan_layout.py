@@ -166,8 +166,6 @@ def test_show_and_check_say_what_is_open(files, capsys):
         ("tables", "--out", "OUT.json"),
         ("export", "--to", "OUT.mps"),
         ("max-length",),
-        ("tradeoff", "--chunks", "auto"),
-        ("tradeoff", "--layout", "auto"),
         ("timings", "--out", "OUT.csv"),
         ("compare", "--methods", "gpipe"),
     ],

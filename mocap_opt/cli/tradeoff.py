@@ -224,7 +224,9 @@ def _curve(
     "chunks vary or queues are unbounded]",
 )
 @click.option(
-    "--sort", type=click.Choice(list(Axis)), help="Axis to sort by and to search.  [default: the first one]"
+    "--sort",
+    type=click.Choice([axis.value for axis in Axis]),
+    help="Axis to sort by and to search.  [default: the first one]",
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=TOP, show_default=True, help="Rows of the table to print."

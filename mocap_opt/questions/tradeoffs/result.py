@@ -88,6 +88,18 @@ class Choice:
         """The value found on an axis, its sign such that less is better."""
         return None if axis not in self.found else axis.sign * self.found[axis]
 
+    def may_beat(self, known: Fraction | None, axis: Axis) -> bool:
+        """Whether it is not proved to be no better than a value that is known.
+
+        Parameters
+        ----------
+        known : Fraction or None
+            Its sign such that less is better.
+        axis : Axis
+        """
+        least = self.least(axis)
+        return self.known_to_exist and (known is None or least is None or least < known)
+
     @property
     def name(self) -> str:
         """Stages x dies, and what is unusual about it."""

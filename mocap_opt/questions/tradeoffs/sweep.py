@@ -118,8 +118,7 @@ def tradeoff(
     work = _Work(instance, wanted, method, Deadline(time_limit_s, stop), gap, seed, begin, callback)
     waiting = work.looked_at([(shape, count) for shape, count in product(shapes, counts)])
     for number in range(len(waiting)):
-        share = work.deadline.share(max(1 / (len(waiting) - number), LEAST_SHARE))
-        waiting[number] = work.settled(number, waiting, share)
+        waiting[number] = work.settled(number, waiting)
         if tell is not None:
             tell(waiting[number])
     return Sweep(instance, wanted, tuple(waiting))
@@ -171,17 +170,22 @@ class _Work:
         seen = look(variant, tables, shape.dies, self.axes, heuristics_for(self.method), late)
         return _after(choice, seen, variant), extras_last(self.instance, shape, tables)
 
-    def settled(self, number: int, waiting: Sequence[Choice], share: Deadline) -> Choice:
-        """Search a choice unless it is infeasible, cannot win, or there is no time."""
+    def settled(self, number: int, waiting: Sequence[Choice]) -> Choice:
+        """Search a choice unless it is infeasible, cannot win, or there is no time.
+
+        What time is left is shared by those that can still win.
+        """
         choice, axis = waiting[number], self.axes[0]
+        values = [value for value in (each.value(axis) for each in waiting) if value is not None]
+        known = min(values, default=None)
+        left = sum(each.may_beat(known, axis) for each in waiting[number:])
+        share = self.deadline.share(max(1 / max(left, 1), LEAST_SHARE))
         if not choice.proved and choice.outcome == NOT_REACHED:
             choice = self.look(choice, share)[0]
-        if not choice.known_to_exist:
-            return choice
-        values = [value for value in (each.value(axis) for each in waiting) if value is not None]
-        known, least, own = min(values, default=None), choice.least(axis), choice.value(axis)
-        if known is not None and least is not None and least >= known:
-            return replace(choice, outcome=SOLVED if own == least else PRUNED)
+        if not choice.may_beat(known, axis):
+            if not choice.known_to_exist:
+                return choice
+            return replace(choice, outcome=SOLVED if choice.value(axis) == choice.least(axis) else PRUNED)
         if share.expired or axis is Axis.LONGEST:
             return choice
         so_far = "" if known is None else f", best {float(axis.sign * known):.5g}"
