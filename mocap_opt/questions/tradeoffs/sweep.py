@@ -154,7 +154,13 @@ class _Work:
         return sorted(choices, key=lambda each: (each.least(first) is None, each.least(first) or 0))
 
     def look(self, choice: Choice, late: Deadline) -> tuple[Choice, LayoutChoice | None]:
-        """A choice after a first look, if there is time for it, and what `extras_last` makes of it."""
+        """A choice after a first look, if there is time for it, and what `extras_last` makes of it.
+
+        Parameters
+        ----------
+        choice : Choice
+        late : Deadline
+        """
         shape = choice.layout
         if shape.problem or late.expired:
             outcome = NOT_PLACED if shape.problem else NOT_REACHED
@@ -174,6 +180,12 @@ class _Work:
         """Search a choice unless it is infeasible, cannot win, or there is no time.
 
         What time is left is shared by those that can still win.
+
+        Parameters
+        ----------
+        number : int
+            Its place in `waiting`.
+        waiting : sequence of Choice
         """
         choice, axis = waiting[number], self.axes[0]
         values = [value for value in (each.value(axis) for each in waiting) if value is not None]
