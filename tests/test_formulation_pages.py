@@ -55,7 +55,9 @@ def test_the_models_are_the_ones_with_pages() -> None:
     assert {stem.removesuffix("_cpsat") for stem in with_families} == set(MODELS)
 
 
-@pytest.mark.parametrize("stem", ["joint", "kv_placement", "chunk_partition", "decomposition"])
+@pytest.mark.parametrize(
+    "stem", ["joint", "joint_layers", "kv_placement", "chunk_partition", "decomposition"]
+)
 def test_page_lists_the_families_of_the_code_in_order(stem: str) -> None:
     listed = ROW.findall(page(stem))
     in_code = [
@@ -75,7 +77,7 @@ def test_every_family_is_named_on_the_page(stem: str) -> None:
             assert function.__doc__, name
 
 
-@pytest.mark.parametrize("stem", ["joint", "kv_placement", "chunk_partition"])
+@pytest.mark.parametrize("stem", ["joint", "joint_layers", "kv_placement", "chunk_partition"])
 def test_families_are_named_after_their_functions(stem: str) -> None:
     assert [name for name, _ in families(stem)] == [function.__name__ for _, function in families(stem)]
 

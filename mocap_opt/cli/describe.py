@@ -139,8 +139,9 @@ def _tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
 )
 @click.option(
     "--program",
-    type=click.Choice(["joint", "contention_free", "period"]),
-    help="joint: least lockstep latency (default); contention_free: a lower bound on every execution; "
+    type=click.Choice(["joint", "joint_layers", "contention_free", "period"]),
+    help="joint: least lockstep latency (default); joint_layers: the same with the layers of each stage as "
+    'decisions, for pipeline.layers "auto"; contention_free: a lower bound on every execution; '
     "period: least lockstep period (default, and the only one, with objective period).",
 )
 @click.option(
@@ -171,13 +172,15 @@ def _export(
         export_program,
         file_format,
     )
+    from mocap_opt.formulations.layer_tables import layer_tables  # noqa: PLC0415
 
     file_format(to)
     require_outputs([to], [file])
     instance = load_instance(file, overrides)
     require_supported(instance, "export")
     program = _program(objective_of(instance), program, interval)
-    made = build_tables(instance)
+    layers = layer_tables(instance) if program == "joint_layers" else None
+    made = build_tables(instance) if layers is None else layers.tables
     if program == "period" and interval is None:
         interval = _heuristic_interval(made)
     written = export_program(
@@ -185,6 +188,7 @@ def _export(
         made,
         program,
         interval=interval,
+        layers=layers,
         fingerprint=instance.fingerprint,
         most_nonzeros=None if force else MOST_NONZEROS,
     )
@@ -204,7 +208,7 @@ def _export(
 
 def _program(objective: Objective, program: str | None, interval: int | None) -> str:
     """The program to write, of those that minimise something of the objective."""
-    known = ("period",) if objective is Objective.PERIOD else ("joint", "contention_free")
+    known = ("period",) if objective is Objective.PERIOD else ("joint", "joint_layers", "contention_free")
     if program is not None and program not in known:
         remedy = "--set objective=" + ("latency" if objective is Objective.PERIOD else "period")
         raise InputError(

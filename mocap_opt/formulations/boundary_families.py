@@ -14,8 +14,8 @@ import pyomo.environ as pyo
 from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import stage_classes
 from mocap_opt.formulations.chunk_graph import ChunkGraph
-from mocap_opt.formulations.presolve import page_unit
-from mocap_opt.formulations.rows import Family, Row, Terms, TimeUnit
+from mocap_opt.formulations.presolve import prefix_units, room_units
+from mocap_opt.formulations.rows import Family, Owner, Row, Terms, TimeUnit
 from mocap_opt.formulations.slot_times import message_table, message_times
 from mocap_opt.tables.cost_tables import Tables
 
@@ -51,11 +51,6 @@ class FreeChunks:
     def count(self) -> int:
         """M, the number of positions."""
         return self.graph.layers
-
-    @property
-    def least_held(self) -> int:
-        """Tokens that the queues hold at least."""
-        return self.levels[0]
 
     def values(self, boundaries: Sequence[int]) -> Iterator[tuple[Any, float]]:
         """Variables and their values where p_j is grid index ``boundaries[j]``, j = 0..M.
@@ -101,6 +96,16 @@ class FreeChunks:
         for g in self.graph.nodes[boundary]:
             terms.add(int(self.tables.pages[g]), self.model.boundary[boundary, g])
         return terms
+
+    def kept_pages(self, owner: Owner, boundary: int) -> Terms:
+        """`pages`: every stage keeps all of its KV.
+
+        Parameters
+        ----------
+        owner : Owner
+        boundary : int
+        """
+        return self.pages(boundary)
 
     def tokens(self, chunk: int) -> Terms:
         """Length of a chunk, tokens."""
@@ -156,22 +161,40 @@ class FreeChunks:
         """Ticks that work lasts at least if any of these chunks (stage, position) is not empty."""
         return min(int(self.shortest[i, j]) for i, j in running)
 
+    def durations(self, stage: int) -> list[tuple[Any, Any]]:
+        """Tau of all that a stage may be, each with the variables of the chunks that it runs as that."""
+        return [(self.tables.tau, self.model.chunk)]
+
+    def messages(self, stage: int) -> list[tuple[Any, Any]]:
+        """Likewise `slot_times.message_times`, which are the same whatever the stage is."""
+        return [(partial(message_times, self.tables), self.model.chunk)]
+
     @cached_property
     def shortest(self) -> IntArray:
         """Least time of a chunk that is not empty, int64[stage, position], ticks."""
         least = np.zeros((self.tables.stages, self.count), dtype=np.int64)
         for j, layer in enumerate(self.graph.arcs):
             start, end = np.array([arc for arc in layer if arc[1]] or [(0, self.tables.steps)]).T
-            least[:, j] = self.tables.tau(np.arange(self.tables.stages)[:, None], start, end).min(axis=1)
+            for i in range(self.tables.stages):
+                least[i, j] = min(int(cost(i, start, end).min()) for cost, _ in self.durations(i))
         return least
 
-    def reserve_units(self, memory: int) -> Terms:
-        """Multiples of the page unit that the reserve of the chosen level takes from a memory."""
+    def room(self, memory: int) -> Terms:
+        """Multiples of the page unit free in a memory at the chosen level of the reserve."""
         room = [room_units(self.tables, memory, level) for level in self.levels]
-        terms = Terms()
+        terms = Terms(room[0])
         for level, left in enumerate(room):
-            terms.add(room[0] - left, self.model.reserve[level])
+            terms.add(left - room[0], self.model.reserve[level])
         return terms
+
+    def prefix(self, stage: int, chunk: int) -> Terms:
+        """Multiples of the page unit that the cached prefix takes; 0 if the chunk is empty.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
+        return Terms().plus(prefix_units(self.tables, stage), self.used(chunk))
 
     def held_tokens(self, start: int, end: int) -> int:
         """Tokens held in queues if a chunk [start, end) is the longest one.
@@ -185,22 +208,14 @@ class FreeChunks:
         return self.tables.held_tokens(length, endless=self.endless)
 
 
-def room_units(tables: Tables, memory: int, held: int) -> int:
-    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens.
-
-    Parameters
-    ----------
-    tables : Tables
-    memory : int
-    held : int
-        Tokens whose activations the queues hold.
-    """
-    free = tables.free_memory(tables.staging + held * tables.working_bytes)
-    return int(free[memory]) // page_unit(tables)
-
-
 def declare_boundaries(
-    model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, time_unit: TimeUnit, *, endless: bool = False
+    model: pyo.ConcreteModel,
+    tables: Tables,
+    graph: ChunkGraph,
+    time_unit: TimeUnit,
+    *,
+    endless: bool = False,
+    layered: bool = False,
 ) -> FreeChunks:
     """Declare the variables that stand for boundaries, and what follows from them alone.
 
@@ -218,11 +233,14 @@ def declare_boundaries(
     time_unit : TimeUnit
     endless : bool
         Whether requests come again without end: then the reserve has no cap of one request's tokens.
+    layered : bool
+        Whether the layers of stages are decided too: then no two stages need have equal times, nor two
+        levels of the reserve leave equal room.
     """
     points = np.arange(tables.steps + 1)
     a, b = np.triu_indices(points.size, 1)
-    stages = np.arange(tables.stages)[:, None]
-    duration_class = stage_classes(tables.tau(stages, a, b))
+    stages = np.arange(tables.stages)
+    duration_class = stages if layered else stage_classes(tables.tau(stages[:, None], a, b))
     message_class = stage_classes(message_table(tables))
     held = {
         tables.held_tokens(int(tables.grid[b] - tables.grid[a]), endless=endless)
@@ -230,7 +248,7 @@ def declare_boundaries(
         for a, b in layer
         if b
     }
-    levels = _distinct_levels(tables, sorted(held))
+    levels = tuple(sorted(held)) if layered else _distinct_levels(tables, sorted(held))
     layers = range(graph.layers)
     nodes = [(j, g) for j, layer in enumerate(graph.nodes) for g in layer]
     model.boundary = pyo.Var(nodes, domain=pyo.Binary)
@@ -240,20 +258,21 @@ def declare_boundaries(
     model.message = pyo.Var(sorted(set(message_class[:-1].tolist())), layers, domain=pyo.NonNegativeReals)
     model.reserve = pyo.Var(range(len(levels)), domain=pyo.Binary)
     chunks = FreeChunks(model, tables, graph, time_unit, duration_class, message_class, levels, endless)
-    _limit_times(chunks)
+    limit_times(chunks)
     return chunks
 
 
-def _limit_times(chunks: FreeChunks) -> None:
+def limit_times(chunks: FreeChunks) -> None:
     """Give chunk and message times an upper limit, so that duals not quite exact still prove something."""
     model, unit = chunks.model, chunks.time_unit.ticks
-    for times, classes, cost in (
-        (model.duration, chunks.duration_class, chunks.tables.tau),
-        (model.message, chunks.message_class, partial(message_times, chunks.tables)),
+    for times, classes, costs in (
+        (model.duration, chunks.duration_class, chunks.durations),
+        (model.message, chunks.message_class, chunks.messages),
     ):
         for (c, j), variable in times.items():
             start, end = np.array([arc for arc in chunks.graph.arcs[j] if arc[1]] or [(0, 1)]).T
-            variable.setub(int(cost(int(np.flatnonzero(classes == c)[0]), start, end).max()) / unit)
+            stage = int(np.flatnonzero(classes == c)[0])
+            variable.setub(max(int(cost(stage, start, end).max()) for cost, _ in costs(stage)) / unit)
 
 
 def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
@@ -300,7 +319,7 @@ def chunk_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     chunks: FreeChunks = model.data.chunks
     for c in sorted(set(chunks.duration_class.tolist())):
         stage = int(np.flatnonzero(chunks.duration_class == c)[0])
-        yield from _times(chunks, c, stage, chunks.tables.tau, model.duration)
+        yield from _times(chunks, c, stage, chunks.durations(stage), model.duration)
 
 
 def message_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -308,10 +327,12 @@ def message_takes_its_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     chunks: FreeChunks = model.data.chunks
     for c in sorted(set(chunks.message_class[:-1].tolist())):
         stage = int(np.flatnonzero(chunks.message_class == c)[0])
-        yield from _times(chunks, c, stage, partial(message_times, chunks.tables), model.message)
+        yield from _times(chunks, c, stage, chunks.messages(stage), model.message)
 
 
-def _times(chunks: FreeChunks, c: int, stage: int, cost: Any, variable: Any) -> Iterator[Row]:
+def _times(
+    chunks: FreeChunks, c: int, stage: int, costs: list[tuple[Any, Any]], variable: Any
+) -> Iterator[Row]:
     """Rows ``variable[c, j]`` = cost of the chunk chosen at position j."""
     unit = chunks.time_unit.ticks
     for j, layer in enumerate(chunks.graph.arcs):
@@ -319,8 +340,9 @@ def _times(chunks: FreeChunks, c: int, stage: int, cost: Any, variable: Any) -> 
         solid = [(a, b) for a, b in layer if b]
         if solid:
             starts, ends = np.array(solid, dtype=np.int64).T
-            for (a, b), ticks in zip(solid, cost(stage, starts, ends).tolist(), strict=True):
-                terms.add(-ticks, chunks.model.chunk[j, a, b])
+            for cost, chosen in costs:
+                for (a, b), ticks in zip(solid, cost(stage, starts, ends).tolist(), strict=True):
+                    terms.add(-ticks, chosen[j, a, b])
         yield Row((c, j), terms, equal=True, pivot=unit)
 
 

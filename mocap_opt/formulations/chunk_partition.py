@@ -5,17 +5,15 @@ Mathematics: ``formulations/chunk_partition.md``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from typing import Unpack
 
 import numpy as np
 import pyomo.environ as pyo
 
-from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, room_units
+from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
@@ -92,11 +90,9 @@ def own_memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 def _room(data: ModelData, memory: int, slot: int) -> Terms:
     """Page units left in a memory by all but KV."""
-    tables, chunks = data.tables, data.chunks
-    terms = Terms(room_units(tables, memory, chunks.least_held)).plus(-1, chunks.reserve_units(memory))
-    if 0 <= slot - memory < chunks.count and tables.prefix_bytes[memory]:
-        prefix = math.ceil(Fraction(int(tables.prefix_bytes[memory]), page_unit(tables)))
-        terms.plus(-prefix, chunks.used(slot - memory))
+    terms = data.chunks.room(memory)
+    if 0 <= slot - memory < data.chunks.count and data.tables.prefix_bytes[memory]:
+        terms.plus(-1, data.chunks.prefix(memory, slot - memory))
     return terms
 
 

@@ -17,7 +17,8 @@ import pyomo.environ as pyo
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import write_text_atomically
-from mocap_opt.formulations import contention_free, joint, period
+from mocap_opt.formulations import contention_free, joint, joint_layers, period
+from mocap_opt.formulations.layer_tables import LayerTables
 from mocap_opt.formulations.rows import ModelData
 from mocap_opt.messages import show
 from mocap_opt.solvers.pyomo_form import compile_model
@@ -26,6 +27,7 @@ from mocap_opt.units import format_seconds
 
 PROGRAMS: dict[str, tuple[Callable[..., pyo.ConcreteModel | None], str]] = {
     "joint": (joint.build, "lockstep latency"),
+    "joint_layers": (joint_layers.build, "lockstep latency, whatever the layers of stages"),
     "contention_free": (contention_free.build, "contention-free latency"),
     "period": (period.build, "lockstep period"),
 }
@@ -89,6 +91,7 @@ def export_program(
     program: str,
     *,
     interval: int | None = None,
+    layers: LayerTables | None = None,
     fingerprint: str | None = None,
     most_nonzeros: int | None = MOST_NONZEROS,
 ) -> Export | None:
@@ -103,6 +106,8 @@ def export_program(
         A key of `PROGRAMS`.
     interval : int, optional
         W, the slots from one request to the next: for ``"period"``, which needs it, and for no other.
+    layers : LayerTables, optional
+        For ``"joint_layers"``, which needs them, and for no other.
     fingerprint : str, optional
         Of the instance, for the file's head.
     most_nonzeros : int, optional
@@ -119,13 +124,15 @@ def export_program(
         If the extension is another one, the program is too large, the place cannot be written, or queues
         are unbounded in a period.
     ValueError
-        If there is an interval where there must be none, or none where there must be one.
+        If there is an interval, or `layers`, where there must be none, or none where there must be one.
     """
     suffix = file_format(path)
     if (interval is None) is (program == "period"):
         raise ValueError(f"an interval belongs to the program period: {program}, {interval}")
+    if (layers is None) is (program == "joint_layers"):
+        raise ValueError(f"tables for every number of layers belong to the program joint_layers: {program}")
     build, minimises = PROGRAMS[program]
-    model = build(tables) if interval is None else build(tables, interval)
+    model = build(layers or tables) if interval is None else build(tables, interval)
     if model is None:
         return None
     size = compile_model(model).program

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
-from mocap_opt.formulations.boundary_families import declare_boundaries, room_units
+from mocap_opt.formulations.boundary_families import declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph
-from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv, page_unit
+from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv
 from mocap_opt.formulations.pyomo_solution import lockstep_timing
 from mocap_opt.formulations.resources import Carrier, links, ports
-from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit
+from mocap_opt.formulations.rows import Family, ModelData, Owner, Row, Terms, TimeUnit
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.tables.cost_tables import Tables
 
@@ -66,9 +65,9 @@ def declare_homes(model: pyo.ConcreteModel) -> None:
     """Declare ``home[i, j, k]``, whole pages, for boundaries j = 1..M."""
     data: ModelData = model.data
     positions = range(1, data.chunks.count + 1)
-    index = [(i, j, k) for i, targets in enumerate(data.homes) for j in positions for k in targets]
+    index = [(*owner, j, k) for owner in data.page_bytes for j in positions for k in data.homes[owner[0]]]
     most = [0, *(data.chunks.most_pages(j) for j in positions)]
-    model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, i, j, k: (0, most[j]))
+    model.home = pyo.Var(index, domain=pyo.NonNegativeIntegers, bounds=lambda _, *at: (0, most[at[-2]]))
 
 
 def declare_lockstep(
@@ -111,30 +110,31 @@ def horizon(tables: Tables) -> int:
     return int(whole.sum())
 
 
-def _held(model: pyo.ConcreteModel, i: int, j: int, k: int) -> Terms:
-    """H: pages of stage i's first j chunks in memory k."""
-    decided = j > 0 and k in model.data.homes[i]
-    return Terms().add(1, model.home[i, j, k]) if decided else Terms()
+def _held(model: pyo.ConcreteModel, owner: Owner, j: int, k: int) -> Terms:
+    """H: pages of an owner's first j chunks in memory k."""
+    decided = j > 0 and k in model.data.homes[owner[0]]
+    return Terms().add(1, model.home[(*owner, j, k)]) if decided else Terms()
 
 
 def pages_are_housed(model: pyo.ConcreteModel) -> Iterator[Row]:
     """All pages before a boundary have a home."""
     data: ModelData = model.data
-    for i, targets in enumerate(data.homes):
+    for owner in data.page_bytes:
+        targets = data.homes[owner[0]]
         for j in range(1, data.chunks.count + 1) if targets else ():
             terms = Terms()
             for k in targets:
-                terms.plus(1, _held(model, i, j, k))
-            yield Row((i, j), terms.plus(-1, data.chunks.pages(j)), equal=True)
+                terms.plus(1, _held(model, owner, j, k))
+            yield Row((*owner, j), terms.plus(-1, data.chunks.kept_pages(owner, j)), equal=True)
 
 
 def homes_stay(model: pyo.ConcreteModel) -> Iterator[Row]:
     """What lives in a memory stays there: cumulative pages never fall."""
     data: ModelData = model.data
-    for i, targets in enumerate(data.homes):
+    for owner in data.page_bytes:
         for j in range(1, data.chunks.count):
-            for k in targets:
-                yield Row((i, j, k), _held(model, i, j + 1, k).plus(-1, _held(model, i, j, k)))
+            for k in data.homes[owner[0]]:
+                yield Row((*owner, j, k), _held(model, owner, j + 1, k).plus(-1, _held(model, owner, j, k)))
 
 
 def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -145,15 +145,15 @@ def memory_has_room(model: pyo.ConcreteModel) -> Iterator[Row]:
     """
     data: ModelData = model.data
     tables, chunks = data.tables, data.chunks
-    unit = page_unit(tables)
+    unit = math.gcd(*data.page_bytes.values()) or 1
     for k in range(tables.memories) if any(data.homes) else ():
         for t in range(data.slots):
-            room = room_units(tables, k, chunks.least_held)
-            terms = Terms(room).plus(-1, chunks.reserve_units(k))
+            terms = chunks.room(k)
             for i, j in data.running(t):
-                terms.plus(-int(tables.page_bytes[i]) // unit, _held(model, i, j + 1, k))
+                for owner in data.owners[i]:
+                    terms.plus(-data.page_bytes[owner] // unit, _held(model, owner, j + 1, k))
                 if i == k and tables.prefix_bytes[k]:
-                    terms.plus(-math.ceil(Fraction(int(tables.prefix_bytes[k]), unit)), chunks.used(j))
+                    terms.plus(-1, chunks.prefix(k, j))
             yield Row((k, t), terms)
 
 
@@ -182,7 +182,7 @@ def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every memory port has moved the slot's bytes."""
     data: ModelData = model.data
     for k, port in enumerate(ports(data.tables)):
-        if not any(data.homes) and own_traffic_is_hidden(data.tables, k):
+        if not any(data.homes) and all(own_traffic_is_hidden(each, k) for each in data.tables_of(k)):
             continue
         for t in range(data.slots):
             load = Terms()
@@ -305,12 +305,14 @@ def kv_load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms
     i, j : int
         Stage and chunk.
     """
-    load = Terms()
-    for k in model.data.homes[i]:
-        if k != i:
-            write, read = int(carrier.write[i, k]), int(carrier.read[i, k])
-            load.plus(write, _held(model, i, j + 1, k)).plus(read - write, _held(model, i, j, k))
-    return Terms().plus(int(model.data.tables.page_bytes[i]), load)
+    load, data = Terms(), model.data
+    for owner in data.owners[i]:
+        size = data.page_bytes[owner]
+        for k in data.homes[i]:
+            if k != i:
+                write, read = size * int(carrier.write[i, k]), size * int(carrier.read[i, k])
+                load.plus(write, _held(model, owner, j + 1, k)).plus(read - write, _held(model, owner, j, k))
+    return load
 
 
 def _never_binds(data: ModelData, load: Terms, rate: int, slot: int) -> bool:
@@ -353,7 +355,7 @@ def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
 
 def _links(data: ModelData) -> list[Carrier]:
     """Links that KV may cross and that can bind."""
-    return links(data.tables, endless=data.interval is not None) if any(data.homes) else []
+    return links(data.tables, endless=data.interval is not None, homes=data.homes) if any(data.homes) else []
 
 
 def _senders(tables: Tables, link: int) -> list[int]:

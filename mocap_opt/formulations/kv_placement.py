@@ -22,9 +22,9 @@ from mocap_opt.formulations.home_families import (
     possible_homes,
 )
 from mocap_opt.formulations.page_rounding import solve_by_rounding
-from mocap_opt.formulations.presolve import fits_at_home
+from mocap_opt.formulations.presolve import fits_at_home, prefix_units, room_units
 from mocap_opt.formulations.pyomo_solution import check_start, lockstep_timing, no_plan, run_program
-from mocap_opt.formulations.rows import Family, ModelData, Terms, TimeUnit, add_families
+from mocap_opt.formulations.rows import Family, ModelData, Owner, Terms, TimeUnit, add_families
 from mocap_opt.formulations.slot_times import message_times
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.limits import Limits, ProgramOptions
@@ -57,11 +57,6 @@ class FixedChunks:
         """Number of chunks."""
         return self.indices.size - 1
 
-    @property
-    def least_held(self) -> int:
-        """Tokens that the queues hold."""
-        return self.tables.held_tokens(int(np.diff(self.tables.grid[self.indices]).max()))
-
     @cached_property
     def times(self) -> IntArray:
         """Tau, int64[stage, chunk], ticks."""
@@ -93,6 +88,16 @@ class FixedChunks:
     def pages(self, boundary: int) -> Terms:
         """Pages of the tokens before a boundary."""
         return Terms(self.most_pages(boundary))
+
+    def kept_pages(self, owner: Owner, boundary: int) -> Terms:
+        """`pages`: every stage keeps all of its KV.
+
+        Parameters
+        ----------
+        owner : Owner
+        boundary : int
+        """
+        return self.pages(boundary)
 
     def tokens(self, chunk: int) -> Terms:
         """Length of a chunk, tokens."""
@@ -138,9 +143,19 @@ class FixedChunks:
         """Ticks that work lasts at least: that of the slowest of these chunks (stage, position)."""
         return max(int(self.times[i, j]) for i, j in running)
 
-    def reserve_units(self, memory: int) -> Terms:
-        """0: the reserve is known."""
-        return Terms()
+    def room(self, memory: int) -> Terms:
+        """Multiples of the page unit free in a memory next to the reserve, which is known."""
+        held = self.tables.held_tokens(int(np.diff(self.tables.grid[self.indices]).max()))
+        return Terms(room_units(self.tables, memory, held))
+
+    def prefix(self, stage: int, chunk: int) -> Terms:
+        """Multiples of the page unit that the cached prefix takes.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
+        return Terms(prefix_units(self.tables, stage))
 
 
 @without_collection

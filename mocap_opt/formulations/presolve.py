@@ -45,6 +45,34 @@ def page_unit(tables: Tables) -> int:
     return gcd(*(int(size) for size in tables.page_bytes)) or 1
 
 
+def room_units(tables: Tables, memory: int, held: int, unit: int | None = None) -> int:
+    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens.
+
+    Parameters
+    ----------
+    tables : Tables
+    memory : int
+    held : int
+        Tokens whose activations the queues hold.
+    unit : int, optional
+        Bytes; the tables' own `page_unit` unless given.
+    """
+    free = tables.free_memory(tables.staging + held * tables.working_bytes)
+    return int(free[memory]) // (unit or page_unit(tables))
+
+
+def prefix_units(tables: Tables, stage: int, unit: int | None = None) -> int:
+    """Page units of the cached prefix on a stage; `unit` as in `room_units`.
+
+    Parameters
+    ----------
+    tables : Tables
+    stage : int
+    unit : int, optional
+    """
+    return -(-int(tables.prefix_bytes[stage]) // (unit or page_unit(tables)))
+
+
 def pooled_bytes(tables: Tables, longest: int) -> int:
     """Bytes of KV that all memories can hold together, each in whole multiples of `page_unit`.
 

@@ -119,9 +119,10 @@ def read_plan(model: pyo.ConcreteModel, tables: Tables) -> Plan:
     data: ModelData = model.data
     boundaries = data.chunks.boundaries()
     held = np.zeros((tables.stages, data.chunks.count + 1, tables.memories), dtype=np.int64)
-    for (i, j, k), variable in model.home.items():
-        held[i, j, k] = round(variable.value)
-    return Plan.from_arrays(tables, boundaries, np.diff(held, axis=1))
+    for (i, *_, j, k), variable in model.home.items():
+        held[i, j, k] += round(variable.value)
+    layout = None if data.layers is None else data.layers.chosen(model)
+    return replace(Plan.from_arrays(tables, boundaries, np.diff(held, axis=1)), layout=layout)
 
 
 @dataclass(frozen=True)

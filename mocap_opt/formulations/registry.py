@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
+from mocap_opt.instance.objectives import require_supported
 from mocap_opt.lower_bound import Scope
 from mocap_opt.messages import show
 from mocap_opt.plugins import FORMULATIONS, Plugin, plugin_named
-from mocap_opt.schedule.inputs import as_tables
+from mocap_opt.schedule.inputs import as_instance, as_tables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import violations
 from mocap_opt.tables.cost_tables import Tables
@@ -22,8 +24,9 @@ from mocap_opt.tables.cost_tables import Tables
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-    from mocap_opt.formulations.plan_cpsat import PlanVariables
+    from mocap_opt.instance import Instance
     from mocap_opt.schedule.inputs import GivenTables
+    from mocap_opt.solvers.integer_program import IntegerProgram
     from mocap_opt.solvers.outcome import ProgramResult
 
 
@@ -44,12 +47,16 @@ class Formulation:
         whether to stop.
     scope : Scope or None
         What the outcome's bound covers; None: nothing, and it enters no gap.
+    of_instance : bool
+        Whether `build` takes the `mocap_opt.Instance` itself, which may leave its layout open, in place of
+        its tables.
     """
 
     summary: str
     build: Callable[..., Any] | None = None
     solve: Callable[..., ProgramResult] | None = None
     scope: Scope | None = None
+    of_instance: bool = False
 
 
 def _builder(stem: str) -> Callable[..., Any]:
@@ -74,11 +81,23 @@ def _kv_placement(tables: Tables, boundaries: Sequence[int]) -> Any:
     return _builder("kv_placement")(tables, given.grid_indices(tables))
 
 
-CP_SAT = ("joint", "contention_free")
+def _joint_layers(instance: Instance, **options: Any) -> Any:
+    from mocap_opt.formulations.joint_layers import build  # noqa: PLC0415
+    from mocap_opt.formulations.layer_tables import layer_tables  # noqa: PLC0415
+
+    return build(layer_tables(instance), **options)
+
+
+CP_SAT = ("joint", "contention_free", "joint_layers")
 """The programs that CP-SAT is given too."""
 
 BUILT_IN: Mapping[str, Formulation] = {
     "joint": Formulation("boundaries and homes of least lockstep latency", _builder("joint")),
+    "joint_layers": Formulation(
+        'the same with the layers of each stage as decisions, of an instance with pipeline.layers "auto"',
+        _joint_layers,
+        of_instance=True,
+    ),
     "contention_free": Formulation(
         "a lower bound on every execution of every feasible plan", _builder("contention_free")
     ),
@@ -139,11 +158,12 @@ def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
     given : Tables, Instance or mapping
         An instance, a dict that describes one, or tables.
     name : str
-        A program: ``"joint"``, ``"contention_free"``, ``"kv_placement"``, ``"chunk_partition"``, or that
-        of a plugin.  Its page is ``formulations/<name>.md``; components have the names listed there.
+        A program: ``"joint"``, ``"joint_layers"`` (of an instance with `pipeline.layers` ``"auto"``),
+        ``"contention_free"``, ``"kv_placement"``, ``"chunk_partition"``, or that of a plugin.  Its page is
+        ``formulations/<name>.md``; components have the names listed there.
     **options
         Of the program: ``boundaries`` (tokens) of ``"kv_placement"``; ``memory`` (``"pooled"`` or
-        ``"local"``) of ``"chunk_partition"``; ``no_worse_than`` (ticks) of the other two.
+        ``"local"``) of ``"chunk_partition"``; ``no_worse_than`` (ticks) of the others.
 
     Returns
     -------
@@ -178,9 +198,9 @@ def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
     formulation = find_formulation(name)
     if formulation.build is None:
         raise InputError([Problem("name", show(name), "a program with a Pyomo model")])
-    tables = as_tables(given, "build_model")
+    source = _as_open(given) if formulation.of_instance else as_tables(given, "build_model")
     try:
-        model = formulation.build(tables, **options)
+        model = formulation.build(source, **options)
     except (KeyboardInterrupt, MocapError):
         raise
     except BaseException as error:
@@ -189,8 +209,18 @@ def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
         plugin = plugin_named(name, FORMULATIONS, place="formulation", built_in=BUILT_IN)
         raise plugin.failed("failed to build its model", error) from error
     if model is None:
-        raise NoModelError(f"{tables.name}: no boundaries keep to the limits and fit in memory: no program")
+        raise NoModelError(f"{source.name}: no boundaries keep to the limits and fit in memory: no program")
     return model
+
+
+def _as_open(given: GivenTables) -> Instance:
+    """The instance as it is, whatever it leaves open."""
+    if isinstance(given, Tables):
+        expected = "the instance that leaves them open, as tables are those of given layers"
+        raise InputError([Problem("pipeline.layers", "tables", expected)])
+    instance = as_instance(given)
+    require_supported(instance, "build_model")
+    return instance
 
 
 def read_plan(model: Any, given: GivenTables) -> Plan:
@@ -220,7 +250,7 @@ def read_plan(model: Any, given: GivenTables) -> Plan:
     decided = [*model.home.values(), *(model.boundary.values() if hasattr(model, "boundary") else ())]
     if any(variable.value is None for variable in decided):
         raise ValueError("the model's variables have no values yet: solve it first")
-    return read(model, as_tables(given))
+    return read(model, as_tables(given) if model.data.layers is None else model.data.tables)
 
 
 @dataclass(frozen=True)
@@ -240,18 +270,11 @@ class CpModel:
     model: cp_model.CpModel
     variables: dict[str, cp_model.IntVar]
     offset: int
-    _plan: PlanVariables
+    _read: Callable[[list[int]], Plan]
 
     def read_plan(self, solver: cp_model.CpSolver) -> Plan:
         """The plan that a solver has found; as `read_plan`."""
-        order = self._plan.program.names
-        return _read_cp_plan(self._plan, [solver.value(self.variables[name]) for name in order])
-
-
-def _read_cp_plan(plan: PlanVariables, values: list[int]) -> Plan:
-    from mocap_opt.formulations.plan_cpsat import read_plan as read  # noqa: PLC0415 - loads CP-SAT
-
-    return read(plan, values)
+        return self._read([solver.value(variable) for variable in self.variables.values()])
 
 
 def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
@@ -261,10 +284,12 @@ def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
     ----------
     given : Tables, Instance or mapping
     name : str
-        ``"joint"`` or ``"contention_free"``.
+        ``"joint"``, ``"contention_free"`` or ``"joint_layers"``.
 
     Raises
     ------
+    NoModelError
+        If no boundaries keep to the limits, in ``"joint_layers"``.
     InputError
         If there is no such program, or the instance is malformed.
 
@@ -283,11 +308,25 @@ def build_cp_model(given: GivenTables, name: str = "joint") -> CpModel:
     if name not in CP_SAT:
         raise InputError([Problem("name", show(name), "one of " + ", ".join(CP_SAT))])
     # CP-SAT takes a second to load.
+    from mocap_opt.formulations import plan_cpsat  # noqa: PLC0415
     from mocap_opt.solvers.cpsat_model import build_model as write  # noqa: PLC0415
 
-    program = importlib.import_module(f"mocap_opt.formulations.{name}_cpsat").build(
-        as_tables(given, "build_cp_model")
-    )
-    built = write(program.program)
-    variables = dict(zip(program.program.names, built.variables, strict=True))
-    return CpModel(built.model, variables, program.program.objective.constant, program)
+    if BUILT_IN[name].of_instance:
+        program, read = _layers_in_integers(_as_open(given))
+    else:
+        module = importlib.import_module(f"mocap_opt.formulations.{name}_cpsat")
+        plan = module.build(as_tables(given, "build_cp_model"))
+        program, read = plan.program, partial(plan_cpsat.read_plan, plan)
+    built = write(program)
+    variables = dict(zip(program.names, built.variables, strict=True))
+    return CpModel(built.model, variables, program.objective.constant, read)
+
+
+def _layers_in_integers(instance: Instance) -> tuple[IntegerProgram, Callable[[list[int]], Plan]]:
+    from mocap_opt.formulations.joint_layers import integer_program  # noqa: PLC0415
+    from mocap_opt.formulations.layer_tables import layer_tables  # noqa: PLC0415
+
+    found = integer_program(layer_tables(instance))
+    if found is None:
+        raise NoModelError(f"{instance.name}: no boundaries keep to the limits: no program")
+    return found

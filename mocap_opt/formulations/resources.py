@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,9 @@ class Carrier:
     read: IntArray
 
 
-def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
+def links(
+    tables: Tables, *, endless: bool = False, homes: Sequence[Sequence[int]] | None = None
+) -> list[Carrier]:
     """The links that can bind, for KV; a link that another one dominates is left out.
 
     A link whose share of every transfer, relative to its rate, is at most that of another link
@@ -47,8 +49,14 @@ def links(tables: Tables, *, endless: bool = False) -> list[Carrier]:
     tables : Tables
     endless : bool
         Whether requests come again without end.
+    homes : sequence of sequence of int, optional
+        By stage, the memories in which its KV may live, if others than `presolve.may_hold_kv` finds.
     """
-    away = may_hold_kv(tables, endless=endless) & ~np.eye(tables.stages, tables.memories, dtype=np.bool_)
+    if homes is None:
+        allowed = may_hold_kv(tables, endless=endless)
+    else:
+        allowed = np.array([[k in held for k in range(tables.memories)] for held in homes], dtype=np.bool_)
+    away = allowed & ~np.eye(tables.stages, tables.memories, dtype=np.bool_)
     out, back = tables.share[:, : tables.stages], tables.share.transpose(0, 2, 1)[:, : tables.stages]
     either = np.concatenate([np.where(away, way, 0) for way in (out, back)], axis=2)
     either = either.reshape(len(tables.links), 2 * away.size)

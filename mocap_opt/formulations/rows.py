@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import gcd
 from typing import Any, Protocol
 
 import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
 
+from mocap_opt.formulations.layer_tables import LayerTables
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import running
 from mocap_opt.tables.cost_tables import Tables
@@ -190,16 +192,16 @@ class TimeUnit:
         return max(0, int(-((slack - ticks) // 1)))
 
 
+Owner = tuple[int, ...]
+"""Whose KV it is: ``(stage,)``, or ``(stage, number of layers)`` where layers are decided too."""
+
+
 class Chunks(Protocol):
     """Boundaries as the homes' families see them: expressions, or numbers where they are fixed."""
 
     @property
     def count(self) -> int:
         """M, the number of positions."""
-
-    @property
-    def least_held(self) -> int:
-        """Tokens that the queues hold at least, whatever is chosen."""
 
     def values(self, boundaries: Sequence[int]) -> Iterable[tuple[Any, float]]:
         """Variables and their values where p_j is grid index ``boundaries[j]``, j = 0..M."""
@@ -209,6 +211,15 @@ class Chunks(Protocol):
 
     def pages(self, boundary: int) -> Terms:
         """Pages of the tokens before a boundary."""
+
+    def kept_pages(self, owner: Owner, boundary: int) -> Terms:
+        """Pages before a boundary that an owner has to keep; none if a stage is not that owner.
+
+        Parameters
+        ----------
+        owner : Owner
+        boundary : int
+        """
 
     def tokens(self, chunk: int) -> Terms:
         """Length of a chunk, tokens."""
@@ -246,8 +257,16 @@ class Chunks(Protocol):
     def least_work(self, running: Sequence[tuple[int, int]]) -> int:
         """Ticks that work lasts at least if any of these chunks (stage, position) is not empty."""
 
-    def reserve_units(self, memory: int) -> Terms:
-        """Multiples of the page unit that the reserve takes beyond that of `least_held`."""
+    def room(self, memory: int) -> Terms:
+        """Multiples of the page unit free in a memory for KV and prefix, next to static bytes and reserve."""
+
+    def prefix(self, stage: int, chunk: int) -> Terms:
+        """Multiples of the page unit that the cached prefix takes; 0 if the chunk is empty.
+
+        Parameters
+        ----------
+        stage, chunk : int
+        """
 
 
 @dataclass(frozen=True)
@@ -287,6 +306,9 @@ class ModelData:
         Latency that plans must not exceed, ticks.
     interval : int or None
         W, if requests come again without end; slots are then those of an interval.
+    layers : LayerTables or None
+        Tables for every number of layers of a stage, where these are decided too; `tables` are then those
+        of one choice and tell only what does not depend on it.
     """
 
     tables: Tables
@@ -296,6 +318,23 @@ class ModelData:
     timing: Timing
     target: int | None = None
     interval: int | None = None
+    layers: LayerTables | None = None
+
+    @cached_property
+    def page_bytes(self) -> dict[Owner, int]:
+        """Bytes of a page of every owner of KV, stage by stage."""
+        if self.layers is None:
+            return {(i,): int(size) for i, size in enumerate(self.tables.page_bytes)}
+        return {owner: int(tables.page_bytes[owner[0]]) for owner, tables in self.layers.by_stage.items()}
+
+    @cached_property
+    def owners(self) -> list[list[Owner]]:
+        """All that each stage may be as an owner of KV."""
+        return [[each for each in self.page_bytes if each[0] == i] for i in range(self.tables.stages)]
+
+    def tables_of(self, stage: int) -> list[Tables]:
+        """Tables whose entries for a stage may hold."""
+        return [self.tables] if self.layers is None else list(self.layers.of_stage(stage).values())
 
     @property
     def slots(self) -> int:

@@ -79,7 +79,7 @@ def layout(instance: Instance) -> Layout:
     pipeline = instance.pipeline
     pipeline.require_fixed()
     topology = build_topology(instance.wafer)
-    dies = _placed(topology, pipeline)
+    dies = placed_dies(topology, pipeline)
     check_connected(topology, dies)
     heads = instance.model.heads
     computing = tuple(ranks(topology, owned, pipeline.degree(len(owned), heads)) for owned in dies)
@@ -112,8 +112,15 @@ def _spare_memories(topology: Topology, unused: tuple[Die, ...], anchor: Die) ->
     return topology.pieces(set(unused) & set(reached))
 
 
-def _placed(topology: Topology, pipeline: Pipeline) -> tuple[tuple[Die, ...], ...]:
-    """Dies of each stage."""
+def placed_dies(topology: Topology, pipeline: Pipeline) -> tuple[tuple[Die, ...], ...]:
+    """Dies of each stage; their layers may be open.
+
+    Parameters
+    ----------
+    topology : Topology
+    pipeline : Pipeline
+        With a placement.
+    """
     if isinstance(pipeline.placement, tuple):
         return pipeline.placement
     return PLACEMENTS[pipeline.placement](topology, pipeline.dies)
