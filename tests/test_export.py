@@ -263,7 +263,7 @@ def test_the_interval_is_that_of_the_best_heuristic_unless_given(tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--program", "period"], "--program: expected joint or contention_free with objective latency"),
+        (["--program", "period"], "--program: expected joint or joint_layers or contention_free with"),
         (["--interval", "3"], "--interval: expected no such option with objective latency"),
         (["--program", "joint", *PERIOD], "--program: expected period with objective period"),
     ],
