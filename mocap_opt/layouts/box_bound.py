@@ -16,7 +16,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.crossing_search import Crossing, RegionSearch, longest_choice
 from mocap_opt.flow_shop.partitions import NEVER
-from mocap_opt.layouts.even_split import EvenSplit
+from mocap_opt.layouts.even_split import EvenSplit, least_layer_time, min_kind
 from mocap_opt.layouts.layer_times import Kind, LayerTimes
 from mocap_opt.layouts.space import LayoutBox
 from mocap_opt.stopping import AskedToStop, never
@@ -266,7 +266,13 @@ class LayoutBounds:
         self.even_split = EvenSplit(self.times)
 
     def latency(
-        self, box: LayoutBox, dies: int, asked_to_stop: AskedToStop = never, *, ordered: bool = True
+        self,
+        box: LayoutBox,
+        dies: int,
+        asked_to_stop: AskedToStop = never,
+        *,
+        ordered: bool = True,
+        enough: Fraction | None = None,
     ) -> Fraction | None:
         """Bound any execution on all layouts of a box; seconds, None if no plan fits the pool.
 
@@ -280,6 +286,8 @@ class LayoutBounds:
             The bound is valid whenever it ends.
         ordered : bool
             Whether the stages stand in this order; if not, the bound holds for every order of the degrees.
+        enough : Fraction, optional
+            A bound of so many seconds will do: plans that take as long or longer are left out.
         """
         times = self.times
         if not times.setting.counts:
@@ -287,6 +295,16 @@ class LayoutBounds:
         if not ordered:
             low, high = (min(box.low),) * box.stages, (max(box.high),) * box.stages
             box = replace(box, low=low, high=high)
+        memory = PooledLayers.of(box, times, dies)
+        if not (longest := memory.longest()):
+            return None
+        if enough is not None and not (longest := min(longest, self._faster(box, enough))):
+            return enough
+        known = self.even_split.least(box, ordered=ordered, longest=longest)
+        if enough is not None and (known is None or known >= enough):
+            return enough
+        if known is None:
+            return None
         found = [through_time(box, each) for each in mixtures(box)] if ordered else [in_any_order(box)]
         search = BoxSearch(
             setting=times.setting,
@@ -295,11 +313,15 @@ class LayoutBounds:
             asked_to_stop=asked_to_stop,
             each=min(_fixed(each, times) for each in found) + times.overhead,
         )
-        memory = PooledLayers.of(box, times, dies)
-        longest = memory.longest()
-        known = self.even_split.least(box, ordered=ordered, longest=longest) if longest else None
-        least = None if known is None else search.run(memory)
-        return None if known is None or least is None else max(known, least.value * times.unit)
+        least = search.run(memory)
+        return None if least is None else max(known, least.value * times.unit)
+
+    def _faster(self, box: LayoutBox, enough: Fraction) -> int:
+        """The most grid steps of any chunk of a plan that takes less: all layers have to process it."""
+        chunk = self.times[min_kind(box)].chunk
+        most = (enough / self.times.unit - box.stages * self.times.overhead) / least_layer_time(box)
+        end, start = np.nonzero(chunk <= int(most))
+        return int((end - start).max(initial=0))
 
 
 def _fixed(through: ThroughTime, times: LayerTimes) -> int:

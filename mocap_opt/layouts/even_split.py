@@ -15,7 +15,7 @@ from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.layouts.layer_times import Kind, LayerTimes
 from mocap_opt.layouts.space import LayoutBox
 
-#: Stages x chunks x steps^2 beyond which only the closed form is used.
+#: Stages x chunks x ends x lengths beyond which only the closed form is used.
 MOST_WORK = 2**26
 
 #: Parts of the time of all chunks: products of two stay below 2^62.
@@ -45,9 +45,9 @@ class EvenSplit:
         longest : int
             The most grid steps of any chunk; with 0 the closed form for chunks of any length will do.
         """
-        kind: Kind = box.degrees[0] if len(set(box.degrees)) == 1 else frozenset(box.degrees)
+        kind = min_kind(box)
         if isinstance(kind, int) or not ordered:
-            layers = Fraction(box.layers) if isinstance(kind, int) else _least_layer_time(box)
+            layers = least_layer_time(box)
             each = self._by_count(kind, (1,) * box.stages, longest)
         else:
             layers, each = Fraction(box.layers), self._by_count(kind, box.degrees, longest)
@@ -62,11 +62,12 @@ class EvenSplit:
             times = self.times[kind]
             if not counts:
                 found: dict[int, Fraction] = {}
-            elif longest and stages * counts[-1] * tables.steps**2 <= MOST_WORK:
+            elif longest and stages * counts[-1] * tables.steps * longest <= MOST_WORK:
                 end, start = np.arange(tables.steps + 1)[:, None], np.arange(tables.steps)[None, :]
                 allowed = tables.length_allowed[(end == tables.steps) * 1, np.maximum(end - start, 0)]
-                allowed &= end - start <= longest
-                found = _recursion(np.where(allowed, times.chunk, NEVER), times.fixed, speeds, counts)
+                found = _recursion(
+                    np.where(allowed, times.chunk, NEVER), times.fixed, speeds, counts, longest
+                )
             else:
                 whole = int(times.steady[-1])
                 even = {m: Fraction(stages + m - 1, stages * m * max(speeds)) for m in counts}
@@ -75,8 +76,15 @@ class EvenSplit:
         return self._known[kind, speeds, longest]
 
 
-def _least_layer_time(box: LayoutBox) -> Fraction:
-    """Least sum of layers / degree over the lists of a box."""
+def min_kind(box: LayoutBox) -> Kind:
+    """The kind of layer times by which a box is bounded: its degree, or all of them."""
+    return box.degrees[0] if len(set(box.degrees)) == 1 else frozenset(box.degrees)
+
+
+def least_layer_time(box: LayoutBox) -> Fraction:
+    """Least sum over the lists of a box of layers, or of layers / degree where degrees are unlike."""
+    if len(set(box.degrees)) == 1:
+        return Fraction(box.layers)
     total = sum((Fraction(n, d) for n, d in zip(box.low, box.degrees, strict=True)), Fraction(0))
     left = box.layers - sum(box.low)
     for i in sorted(range(box.stages), key=lambda i: -box.degrees[i]):
@@ -86,7 +94,7 @@ def _least_layer_time(box: LayoutBox) -> Fraction:
 
 
 def _recursion(
-    chunk: IntArray, fixed: int, speeds: tuple[int, ...], counts: list[int]
+    chunk: IntArray, fixed: int, speeds: tuple[int, ...], counts: list[int], longest: int
 ) -> dict[int, Fraction]:
     """(5) of the page, every step rounded down.
 
@@ -100,23 +108,31 @@ def _recursion(
         Of each stage.
     counts : list of int
         Of chunks.
+    longest : int
+        The most grid steps of any chunk.
     """
-    possible = chunk < NEVER
-    scale = max(1, -(-(int(chunk[possible].max(initial=0)) + fixed) * counts[-1] // PARTS))
-    times = np.where(possible, (chunk + fixed) // scale, 0)
-    least = np.full((len(speeds), chunk.shape[0]), NEVER, dtype=np.int64)
-    least[:, 0] = 0
+    points = chunk.shape[0]
+    end = np.arange(points)[:, None]
+    start = end - longest + np.arange(longest)[None, :]
+    window = np.where(start >= 0, chunk[end, np.maximum(start, 0)], NEVER)
+    possible = window < NEVER
+    scale = max(1, -(-(int(window[possible].max(initial=0)) + fixed) * counts[-1] // PARTS))
+    times = np.where(possible, (window + fixed) // scale, 0)
+    # The first ones stand before the prompt, so that every end has as many starts.
+    least = np.full((len(speeds), longest + points), NEVER, dtype=np.int64)
+    least[:, longest] = 0
+    starts = np.lib.stride_tricks.sliding_window_view(least, longest, axis=1)[:, :points]
     found: dict[int, Fraction] = {}
     for m in range(1, counts[-1] + 1):
-        reached = possible & (least[0, None, :-1] < NEVER)
-        before = np.where(reached, least[:, None, :-1], 0)
+        reached = possible & (starts[0] < NEVER)
+        before = np.where(reached, starts, 0)
         here = before[0] + times // speeds[0]
-        least[0] = np.where(reached, here, NEVER).min(axis=1)
+        least[0, longest:] = np.where(reached, here, NEVER).min(axis=1)
         for n in range(1, len(speeds)):
             meets = before[n] + (times + (-times * before[n]) // np.maximum(here, 1)) // speeds[n]
             # Where the last stage takes less for a chunk than all others, it gets nothing at best.
             here = np.where(times <= speeds[n] * here, meets, np.maximum(before[n], here))
-            least[n] = np.where(reached, here, NEVER).min(axis=1)
+            least[n, longest:] = np.where(reached, here, NEVER).min(axis=1)
         if m in counts and least[-1, -1] < NEVER:
             found[m] = Fraction(int(least[-1, -1]) * scale)
     return found

@@ -193,6 +193,8 @@ def follow(query: Query, leaf: Leaf, bound_s: Fraction | None) -> None:
     if query.callback is None:
         return
     value = leaf.value_s
+    # What could not improve the best plan may have greater bounds than the plan.
+    bound_s = value if value is not None and bound_s is not None and value < bound_s else bound_s
     gap = None if value is None or bound_s is None or not value else float(1 - bound_s / value)
     query.callback(
         Progress(

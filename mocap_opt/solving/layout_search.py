@@ -269,7 +269,7 @@ class LayoutSearch:
             while low < high and not self.query.deadline.expired:
                 most = before if low <= before < high else (low + high) // 2
                 part = left.limited(stage, most + 1, self.layers)
-                bound = None if part is None else self.bounds.latency(part, self.dies(shape))
+                bound = None if part is None else self.bounds.latency(part, self.dies(shape), enough=target)
                 if part is not None and bound is not None and bound < (target or 0):
                     low = most + 1
                     continue
