@@ -288,7 +288,13 @@ class LayoutSearch:
         for shape, box in parts:
             bound: Fraction | None = parent.bound_s
             if not self.query.deadline.expired:
-                bound = self.bounds.latency(box, self.dies(shape), self.query.deadline, ordered=shape.ordered)
+                bound = self.bounds.latency(
+                    box,
+                    self.dies(shape),
+                    self.query.deadline,
+                    ordered=shape.ordered,
+                    enough=self._target(),
+                )
                 self.counts["bounded"] += 1
             target = self._target()
             if bound is None:
