@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyomo.environ as pyo
 import pytest
 from oracle import Optimum, brute_force, is_feasible, price_plan
 from ortools.sat.python import cp_model
+from random_pools import with_pool
 
 import mocap_opt
 from mocap_opt.cli import main
@@ -160,6 +162,23 @@ def test_tables_put_together_are_those_of_the_list() -> None:
             for field in fields(made):
                 ours, theirs = getattr(given.decided(layers), field.name), getattr(made, field.name)
                 assert np.array_equal(ours, theirs), (seed, layers, field.name)
+
+
+def test_memories_without_a_stage_are_the_same_for_all_lists() -> None:
+    moved = 0
+    for seed in range(5):
+        given = layer_tables(drawn(seed))
+        pooled = partial(with_pool, at=0, capacity=int(given.tables.page_bytes.sum()), rate=2)
+        given = replace(given, by_stage={pair: pooled(held) for pair, held in given.by_stage.items()})
+        found = [brute_force(given.decided(layers)) for layers in given.lists()]
+        least = min((best.value for best in found if best is not None), default=None)
+        for solver in ("highs", "cpsat"):
+            result = solve_joint_layers(given, solver=solver, time_limit_s=60.0, gap=0.0, threads=1)
+            assert result.outcome.objective == least
+        moved += any(
+            home.memory == given.tables.stages for home in (result.plan.homes if result.plan else ())
+        )
+    assert moved
 
 
 def answer(model: Any) -> tuple[Status, float | None]:
