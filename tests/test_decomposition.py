@@ -272,7 +272,7 @@ def test_chunks_left_are_counted_and_too_many_are_not_modelled(monkeypatch: Any)
     assert (again.outcome.arcs, again.outcome.all_arcs) == (6, 7)
     assert again.outcome.rows
     assert again.outcome.columns
-    monkeypatch.setattr(benders, "MOST_ARCS", 3)
+    monkeypatch.setattr(benders, "MOST_MASTER_ARCS", 3)
     refused = solve_decomposition(tables).outcome
     assert refused.status is Status.UNKNOWN
     assert re.match("not built, [0-9]+ chunks are left, more than 3", refused.message)

@@ -21,7 +21,13 @@ from mocap_opt.formulations.decomposition import build
 from mocap_opt.formulations.home_families import possible_homes
 from mocap_opt.formulations.kv_placement import solve_kv_placement
 from mocap_opt.formulations.partition_cuts import PartitionCut
-from mocap_opt.formulations.presolve import MOST_NONZEROS, NONZEROS_PER_S, allowed_arcs, estimated_nonzeros
+from mocap_opt.formulations.presolve import (
+    MOST_MASTER_ARCS,
+    MOST_NONZEROS,
+    NONZEROS_PER_S,
+    allowed_arcs,
+    estimated_nonzeros,
+)
 from mocap_opt.formulations.pyomo_solution import CHUNK_GRAPH, Attempt, attempt, check_start, conclude
 from mocap_opt.formulations.slot_times import lockstep_latency
 from mocap_opt.schedule.plan import Plan
@@ -32,9 +38,6 @@ from mocap_opt.solvers.outcome import ProgramResult, SolveOutcome, Status, StopR
 from mocap_opt.solvers.pyomo_form import compile_model
 from mocap_opt.solvers.safe_dual import CERTIFIED_BY, certified_bound
 from mocap_opt.tables.cost_tables import Tables
-
-MOST_ARCS = 30_000
-"""Masters with more chunks to choose from are not built."""
 
 SHARE_OF_MASTER = 0.8
 """Part of the time left that a master may take; the rest is for homes."""
@@ -142,9 +145,9 @@ def _round(search: RoundsState) -> bool:
     tables = search.tables
     began = search.limits.deadline.elapsed_s
     graph = search.arcs(search.upper)
-    search.left = sum(end > 0 for layer in graph.arcs for _, end in layer)
-    if search.left > MOST_ARCS:
-        search.message = f"not built, {search.left:,} chunks are left, more than {MOST_ARCS:,}"
+    search.left = graph.chunks
+    if search.left > MOST_MASTER_ARCS:
+        search.message = f"not built, {search.left:,} chunks are left, more than {MOST_MASTER_ARCS:,}"
         return False
     model = _model(search, graph)
     if model is None:

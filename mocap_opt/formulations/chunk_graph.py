@@ -59,6 +59,11 @@ class ChunkGraph:
         )
 
     @property
+    def chunks(self) -> int:
+        """Number of arcs that are not empty chunks."""
+        return sum(end > 0 for layer in self.arcs for _, end in layer)
+
+    @property
     def empty(self) -> bool:
         """Whether no path is left, that is, no plan."""
         return not all(self.arcs)

@@ -15,6 +15,9 @@ from mocap_opt.tables.cost_tables import Tables
 MOST_NONZEROS = 5_000_000
 """Larger programs are refused before they are built."""
 
+MOST_MASTER_ARCS = 30_000
+"""Masters of the decomposed program with more chunks to choose from are not built."""
+
 NONZEROS_PER_S = {"highs": 200_000, "cpsat": 100_000}
 """Non-zeros built a second.  CP-SAT's counts all four models that its steps build."""
 

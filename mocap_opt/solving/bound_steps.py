@@ -8,15 +8,18 @@ from mocap_opt.bounds import Scope, best, branch_on_boundaries, lower_bounds, pr
 from mocap_opt.bounds.boundary_branching import MOST_CELLS
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import can_be_enumerated
+from mocap_opt.bounds.ladder import lockstep_graph
 from mocap_opt.bounds.state_space import is_affordable, state_space
 from mocap_opt.bounds.traffic_program import traffic_at
 from mocap_opt.flow_shop.chunk_times import alike
+from mocap_opt.formulations.presolve import MOST_MASTER_ARCS
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.link_steps import (
     MOST_HOMES,
     WORTH,
+    congested,
     latency_at_home,
     no_remote_homes,
     not_congested,
@@ -144,8 +147,8 @@ def traffic_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         alone = traffic_at(tables, plan.grid_indices(tables), scope, worth, asked_to_stop)
         if alone is None or alone < worth:
             return
-    elif search.awaits(DECOMPOSED_PROGRAM):
-        # That program proves small instances; this one is for those that it does not.
+    elif search.awaits(DECOMPOSED_PROGRAM) and not (congested(state) and _too_many_chunks(state)):
+        # That program proves small instances; this step is for those that it does not.
         asked_to_stop = state.deadline.share(ASIDE)
     known = best(state.bounds, covering(state.execution))
     branch_on_boundaries(
@@ -158,6 +161,12 @@ def traffic_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
         asked_to_stop=asked_to_stop,
         on_bound=lambda found: state.add_bounds([found], found.name),
     )
+
+
+def _too_many_chunks(state: SearchState) -> bool:
+    """Whether the decomposed program would not be built for plans no worse than the best one."""
+    latency = math.floor(state.best_latency or 0)
+    return lockstep_graph(state.tables, latency, state.deadline.share(ASIDE)).chunks > MOST_MASTER_ARCS
 
 
 def no_state_space(search: JointSearch) -> str | None:
