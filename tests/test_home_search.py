@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from builders import make_tables
 from random_plans import random_plan
 from random_tables import MIDDLING, random_tables
 
-from mocap_opt.homes.home_search import improve_homes, moves
+from mocap_opt.homes.home_search import _group_moved, improve_grouped_homes, improve_homes, moves
 from mocap_opt.replay.evaluation import Execution, assess
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.schedule.verify import violations
@@ -47,7 +48,8 @@ def test_moves_keep_all_pages_and_say_nothing_twice():
         assert sum(home.pages for home in candidate.homes) <= 3
 
 
-def test_never_worse_and_always_feasible():
+@pytest.mark.parametrize("improved", [improve_homes, improve_grouped_homes])
+def test_never_worse_and_always_feasible(improved):
     rng = np.random.default_rng(3)
     better = 0
     for _ in range(12):
@@ -56,14 +58,37 @@ def test_never_worse_and_always_feasible():
         if plan is None or not plan.homes:
             continue
         price = price_of(tables)
-        found = improve_homes(tables, plan, price, target=Fraction(0), most=20)
+        found = improved(tables, plan, price, target=Fraction(0), most=20)
         assert violations(tables, found) == []
         assert price(found) <= price(plan)
         better += price(found) < price(plan)
     assert better >= 2
 
 
-def test_it_stops_when_asked_or_at_the_target():
+def test_groups_move_whole_or_are_exchanged() -> None:
+    rng, kinds = np.random.default_rng(5), set()
+    pages = rng.integers(0, 3, (4, 3, 5)) * rng.integers(0, 2, (4, 1, 5))
+    pages[np.arange(4), :, np.arange(4)] = 0
+    for _ in range(300):
+        moved = _group_moved(pages, rng)
+        assert not moved[np.arange(4), :, np.arange(4)].any()
+        changed = (moved != pages).any(axis=1)
+        by_stage = changed.sum(axis=1)
+        assert by_stage.max() <= 2
+        assert (by_stage > 0).sum() <= 2
+        for stage in np.flatnonzero(by_stage):
+            # What leaves a memory leaves it whole, and nothing of it is lost unless it goes home.
+            left, joined = moved[stage] - pages[stage], pages[stage].sum(axis=1) - moved[stage].sum(axis=1)
+            gone = [k for k in range(5) if (left[:, k] < 0).any()]
+            assert len(gone) == 1
+            assert not moved[stage, :, gone[0]].any()
+            assert joined.tolist() in ([0, 0, 0], pages[stage, :, gone[0]].tolist())
+        kinds.add((int((by_stage > 0).sum()), bool(moved.sum() < pages.sum())))
+    assert kinds >= {(1, False), (1, True), (2, False)}
+
+
+@pytest.mark.parametrize("improve_homes", [improve_homes, improve_grouped_homes])
+def test_it_stops_when_asked_or_at_the_target(improve_homes):
     tables = make_tables(
         2, 4, linear=10, constant=3, max_chunks=2, token_bytes=2, capacity=6, activation_bytes=1, link_rate=1
     )

@@ -16,7 +16,7 @@ from mocap_opt.baselines.registry import HOME_RULES
 from mocap_opt.bounds import BOUNDS, branch_on_boundaries, lower_bounds, prove_infeasible
 from mocap_opt.bounds.crossing_search import PairSearch
 from mocap_opt.bounds.heads_and_tails import Setting
-from mocap_opt.homes.home_search import improve_homes
+from mocap_opt.homes.home_search import improve_grouped_homes, improve_homes
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.instance import Instance
 from mocap_opt.replay.lockstep import replay_lockstep
@@ -126,6 +126,9 @@ SEARCHES: dict[str, Callable[[Tables, Plan, Question], Any]] = {
     "improve": lambda tables, plan, stop: improve(tables, plan, asked_to_stop=stop),
     "boundary_slp_plans": lambda tables, plan, stop: boundary_slp_plans(tables, plan, asked_to_stop=stop),
     "improve_homes": lambda tables, plan, stop: improve_homes(
+        tables, plan, price(tables), target=Fraction(0), asked_to_stop=stop
+    ),
+    "improve_grouped_homes": lambda tables, plan, stop: improve_grouped_homes(
         tables, plan, price(tables), target=Fraction(0), asked_to_stop=stop
     ),
     "improve_boundaries": lambda tables, plan, stop: improve_boundaries(

@@ -2,7 +2,8 @@
 
 The contention-free recursion cannot tell two homes apart whose transfers hide behind compute; on the
 wafer they may share a link with activations.  A move of the local search gives a remote home to another
-chunk of the same stage, another memory, or back to the stage itself.
+chunk of the same stage, another memory, or back to the stage itself.  Moves of groups take all that a
+stage keeps in a memory: messages share a link evenly, so it counts how many use it, not bytes alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+
+import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.homes.greedy import greedy
@@ -92,6 +95,73 @@ def improve_homes(
                 best, latency, improved = candidate, found, True
                 break
     return best
+
+
+def improve_grouped_homes(
+    tables: Tables,
+    plan: Plan,
+    price: Callable[[Plan], Fraction],
+    *,
+    target: Fraction,
+    seed: int = 0,
+    most: int = 100,
+    asked_to_stop: AskedToStop = never,
+) -> Plan:
+    """Descend by random moves of all that a stage keeps in a memory.
+
+    Parameters
+    ----------
+    tables, plan, price, target, asked_to_stop
+        As for `improve_homes`.
+    seed : int
+        Of the moves.
+    most : int
+        Plans priced in a row without a better one, at most; and fifty times as many moves.
+
+    Returns
+    -------
+    Plan
+        The best found; `plan` itself if nothing was better.
+    """
+    rng, indices = np.random.default_rng(seed), plan.grid_indices(tables)
+    best, latency, pages = plan, price(plan), plan.remote_pages(tables)
+    priced = drawn = 0
+    while latency > target and pages.any() and priced < most and drawn < 50 * most and not asked_to_stop():
+        drawn += 1
+        moved = _group_moved(pages, rng)
+        candidate = Plan.from_arrays(tables, indices, moved, plan.fingerprint)
+        if (moved == pages).all() or violations(tables, candidate):
+            continue
+        priced += 1
+        found = price(candidate)
+        if found < latency:
+            best, latency, pages, priced, drawn = candidate, found, moved, 0, 0
+    return best
+
+
+def _group_moved(pages: IntArray, rng: np.random.Generator) -> IntArray:
+    """Move what one stage keeps in one memory to another, or exchange it with what another stage keeps there.
+
+    Parameters
+    ----------
+    pages : int64[stage, chunk, memory]
+        Away from home, at least one.
+    rng : Generator
+    """
+    groups, moved = np.argwhere(pages.any(axis=1)), pages.copy()
+    (stage, here), (other, there) = groups[rng.integers(len(groups), size=2)]
+    exchanged = bool(rng.integers(2)) and other != stage
+    if not exchanged:
+        there = rng.integers(pages.shape[2])
+    if there != here:
+        moved[stage, :, here] = 0
+        moved[stage, :, there] += pages[stage, :, here]
+        if exchanged:
+            moved[other, :, there] = 0
+            moved[other, :, here] += pages[other, :, there]
+    own = np.arange(len(pages))
+    moved[own, :, own] = 0
+    return moved
 
 
 def _with(plan: Plan, homes: list[Home]) -> Plan:

@@ -29,9 +29,11 @@ from mocap_opt.solving.enumeration_step import no_enumeration, partition_enumera
 from mocap_opt.solving.incumbent import SearchState
 from mocap_opt.solving.ladder_step import blocking_ladder, ladder, no_blocking_ladder, no_ladder
 from mocap_opt.solving.link_steps import (
+    grouped_home_search,
     home_search,
     link_balanced_homes,
     no_better_homes,
+    no_grouped_search,
     no_placed_search,
     no_remote_homes,
     not_congested,
@@ -170,6 +172,16 @@ STEPS: tuple[Step, ...] = (
         waiting_reduction,
         "unless lockstep counts; first where waiting costs more than traffic",
         no_waiting_reduction,
+        rounds=True,
+    ),
+    Step(
+        "grouped_home_search",
+        "moves all that a stage keeps in a memory, judged by the replays",
+        Raises.PLAN,
+        0.3,
+        grouped_home_search,
+        "for large instances where traffic costs latency",
+        no_grouped_search,
         rounds=True,
     ),
     Step(

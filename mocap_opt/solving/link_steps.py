@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 
-from mocap_opt.homes.home_search import improve_homes, placement_program
+from mocap_opt.homes.home_search import improve_grouped_homes, improve_homes, placement_program
 from mocap_opt.homes.link_balancing_lp import link_balancing_lp
 from mocap_opt.replay.contention_free_makespan import contention_free_latency, without_traffic
 from mocap_opt.replay.evaluation import Execution, assess
@@ -204,6 +204,31 @@ def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     assert state.best is not None
     target = latency_at_home(state.tables, state.best.plan, state.execution)
     _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "home search")
+
+
+def no_grouped_search(search: JointSearch) -> str | None:
+    """Why groups of homes are not moved, in words."""
+    tables = search.tables
+    if tables.stages**2 * tables.max_chunks <= MOST_HOMES:
+        return "at this size the placement program finds homes"
+    return not_congested(search)
+
+
+def grouped_home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
+    """Local search on all that a stage keeps in a memory, down to the latency with all KV at home.
+
+    Parameters
+    ----------
+    search : JointSearch
+        Must have a plan.  Its state receives a better one.
+    asked_to_stop : callable
+        Checked between moves.
+    """
+    state = search.state
+    assert state.best is not None
+    target = latency_at_home(state.tables, state.best.plan, state.execution)
+    moves = partial(improve_grouped_homes, target=target, seed=search.seed, asked_to_stop=asked_to_stop)
+    _improve(state, moves, "grouped home search")
 
 
 def _improve(state: SearchState, moves: Callable[[Tables, Plan, Price], Plan], what: str) -> None:
