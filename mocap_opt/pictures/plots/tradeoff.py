@@ -15,8 +15,14 @@ from mocap_opt.questions.tradeoffs import Axis, Sweep
 WIDE = 5.0
 """Greatest over least value from which an axis is logarithmic."""
 
-MOST_NAMES = 12
-"""Points of the curve that are named."""
+REACH = 2.0
+"""Values of more than this times the greatest one on the curve lie outside."""
+
+MARGIN = 0.08
+"""Room beyond what is drawn, as a part of it."""
+
+NAME_ROOM = 40, 12
+"""Pixels to the side or upwards that the name of a point keeps from others."""
 
 
 def tradeoff(ax: Axes, found: Sweep) -> Axes:
@@ -50,12 +56,32 @@ def tradeoff(ax: Axes, found: Sweep) -> Axes:
         bar = ax.figure.colorbar(dots, ax=ax, label="stages", format="{x:g}", pad=0.02)
         bar.ax.minorticks_off()
         bar.set_ticks([n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if n <= max(most, 2)])
-    _curve(ax, found, first, second)
-    for axis, which, scale in ((first, ax.xaxis, ax.set_xscale), (second, ax.yaxis, ax.set_yscale)):
+    outside = set()
+    for axis, which, scale, limit in (
+        (first, ax.xaxis, ax.set_xscale, ax.set_xlim),
+        (second, ax.yaxis, ax.set_yscale, ax.set_ylim),
+    ):
         values = [float(choice.found[axis]) for choice in both]
-        if both and min(values) > 0 and max(values) > WIDE * min(values):
+        most = REACH * max((float(choice.found[axis]) for choice in found.pareto), default=0.0)
+        known = [float(choice.proved[axis]) for choice in both if axis in choice.proved]
+        inside = [value for value in values if value <= most]
+        outside |= {number for number, value in enumerate(values) if value > most}
+        if not inside or min(values + known) <= 0:
+            continue
+        low, high = min(inside + known), max(inside + [each for each in known if each <= most])
+        if high > WIDE * low:
             scale("log")
             which.set_major_formatter("{x:g}")
+            which.set_minor_formatter("{x:g}" if high < 50 * low else "")
+            margin = (high / low) ** MARGIN
+            limit(low / margin, high * margin)
+        else:
+            margin = MARGIN * ((high - low) or low)
+            limit(low - margin, high + margin)
+    if outside:
+        said = f"{len(outside)} further out"
+        ax.annotate(said, (1, 0), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5)
+    _curve(ax, found, first, second)
     ax.set_xlabel(first.words)
     ax.set_ylabel(second.words)
     ax.grid(color="#EEEEEE")
@@ -79,20 +105,14 @@ def _curve(ax: Axes, found: Sweep, first: Axis, second: Axis) -> None:
             zorder=4,
             label=f"no layout as good in {first} is better in {second}",
         )
-    step = max(-(-len(curve) // MOST_NAMES), 1)
-    for number, choice in enumerate(curve):
-        if number % step == 0 or number == len(curve) - 1:
-            above = number // step % 2 == 0
-            ax.annotate(
-                choice.name,
-                (xs[number], ys[number]),
-                xytext=(4, 4) if above else (-4, -4),
-                ha="left" if above else "right",
-                va="bottom" if above else "top",
-                textcoords="offset points",
-                fontsize=7.5,
-                zorder=5,
-            )
+    named: list[tuple[float, float]] = []
+    for x, y, choice in zip(xs, ys, curve, strict=True):
+        across, up = ax.transData.transform((x, y))
+        if any(abs(across - u) < NAME_ROOM[0] and abs(up - v) < NAME_ROOM[1] for u, v in named):
+            continue
+        named.append((across, up))
+        text = f"{choice.stages} x {choice.dies_per_stage}"
+        ax.annotate(text, (x, y), (3, 3), textcoords="offset points", fontsize=7.5, zorder=5)
     ax.legend(loc="best")
 
 

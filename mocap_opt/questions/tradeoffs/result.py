@@ -106,7 +106,8 @@ class Choice:
         layout = self.layout
         sizes = sorted(set(layout.sizes))
         said = [f"{layout.stages} x {sizes[0]}" + (f"-{sizes[-1]}" if len(sizes) > 1 else "")]
-        said += [word for word in (layout.placement, layout.layers) if word in ("path", EXTRAS_LAST)]
+        said += ["path"] if "pipeline.placement=path" in layout.overrides else []
+        said += [EXTRAS_LAST] if layout.layers == EXTRAS_LAST else []
         return ", ".join(said)
 
     def row(self, axes: Sequence[Axis]) -> dict[str, Any]:

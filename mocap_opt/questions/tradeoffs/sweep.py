@@ -138,7 +138,9 @@ class _Work:
     callback: Callable[[Progress], None] | None
 
     def looked_at(self, variants: Iterable[tuple[LayoutChoice, tuple[str, ...]]]) -> list[Choice]:
-        """Choices after a first look, least bound first; those left at its end have no bound and come last.
+        """Choices after a first look, least bound first, of equal ones the best value.
+
+        Those left at its end have no bound and come last.
 
         Layouts in which memory binds are followed by the same with the layers left over on the last stages.
         """
@@ -151,7 +153,12 @@ class _Work:
             choice, last = self.look(Choice(shape, (*shape.overrides, *count), most), late)
             choices.append(choice)
             pending += [] if last is None else [(last, count)]
-        return sorted(choices, key=lambda each: (each.least(first) is None, each.least(first) or 0))
+
+        def soon(choice: Choice) -> tuple[bool, Fraction | int, bool, Fraction | int]:
+            least, value = choice.least(first), choice.value(first)
+            return least is None, least or 0, value is None, value or 0
+
+        return sorted(choices, key=soon)
 
     def look(self, choice: Choice, late: Deadline) -> tuple[Choice, LayoutChoice | None]:
         """A choice after a first look, if there is time for it, and what `extras_last` makes of it.
