@@ -62,13 +62,13 @@ def tradeoff(ax: Axes, found: Sweep) -> Axes:
         (second, ax.yaxis, ax.set_yscale, ax.set_ylim),
     ):
         values = [float(choice.found[axis]) for choice in both]
-        most = REACH * max((float(choice.found[axis]) for choice in found.pareto), default=0.0)
+        farthest = REACH * max((float(choice.found[axis]) for choice in found.pareto), default=0.0)
         known = [float(choice.proved[axis]) for choice in both if axis in choice.proved]
-        inside = [value for value in values if value <= most]
-        outside |= {number for number, value in enumerate(values) if value > most}
+        inside = [value for value in values if value <= farthest]
+        outside |= {number for number, value in enumerate(values) if value > farthest}
         if not inside or min(values + known) <= 0:
             continue
-        low, high = min(inside + known), max(inside + [each for each in known if each <= most])
+        low, high = min(inside + known), max(inside + [each for each in known if each <= farthest])
         if high > WIDE * low:
             scale("log")
             which.set_major_formatter("{x:g}")
