@@ -16,7 +16,7 @@ from mocap_opt.layouts.layer_times import Kind, LayerTimes
 from mocap_opt.layouts.space import LayoutBox
 
 #: Stages x chunks x ends x lengths beyond which only the closed form is used.
-MOST_WORK = 2**26
+MOST_WORK = 2**27
 
 #: Parts of the time of all chunks: products of two stay below 2^62.
 PARTS = 2**30
