@@ -117,8 +117,10 @@ def check_seed(seed: int) -> Any:
     instance = drawn(seed)
     given = layer_tables(instance)
     each, least = best_of_all(instance, given)
-    for solver in ("highs", "cpsat"):
-        result = solve_joint_layers(given, solver=solver, time_limit_s=60.0, gap=0.0, seed=0, threads=1)
+    for solver, target in (("highs", None), ("cpsat", None), ("cpsat", least)):
+        result = solve_joint_layers(
+            given, solver=solver, no_worse_than=target, time_limit_s=60.0, gap=0.0, seed=0, threads=1
+        )
         outcome = result.outcome
         if least is None:
             assert outcome.status is Status.INFEASIBLE, (seed, solver)

@@ -73,6 +73,11 @@ Arcs = Callable[[int | None], ChunkGraph]
 """From a lockstep latency in ticks to the chunks of all plans no worse than it; None: of all plans."""
 
 
+LeastTimes = tuple[IntArray, IntArray, IntArray]
+"""Least ticks of a chunk [a, b), int64[G + 1, G + 1] each: on the first stage and sent on from there, on the
+last one, and through all stages."""
+
+
 @dataclass(eq=False)
 class _Pruning:
     """Alive chunks while the graph is pruned: ``alive[j, a, b]``, loops at 0 included."""
@@ -80,11 +85,15 @@ class _Pruning:
     tables: Tables
     alive: npt.NDArray[np.bool_]
     least_sends: IntArray | None = None
+    times: LeastTimes | None = None
     first: IntArray = field(init=False)
     last: IntArray = field(init=False)
     through: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.times is not None:
+            self.first, self.last, self.through = self.times
+            return
         tables = self.tables
         points = tables.steps + 1
         require_memory("the times of all chunks", 4 * tables.stages * points**2)
@@ -106,6 +115,7 @@ def chunk_graph(
     no_worse_than: int | None = None,
     homes: bool = True,
     sends: IntArray | None = None,
+    times: LeastTimes | None = None,
 ) -> ChunkGraph:
     """Build the graph of boundaries and prune it.
 
@@ -120,6 +130,8 @@ def chunk_graph(
     sends : int64[stage, 2, G + 1], optional
         Least send times by ``[stage, tail, k]``: then `no_worse_than` is a contention-free latency,
         in which a stage sends while it computes.
+    times : LeastTimes, optional
+        Where not those of the tables.
     """
     counts = tables.counts
     layers, points = max(counts, default=0), tables.steps + 1
@@ -133,7 +145,7 @@ def chunk_graph(
     chunk[a, b] &= _reserve_fits(tables)[tail, b - a]
     alive = np.repeat(chunk[None], layers, axis=0)
     alive[:-1, 0, 0] = not tables.exact_chunks
-    pruning = _Pruning(tables, alive, sends)
+    pruning = _Pruning(tables, alive, sends, times)
     before = -1
     while before != (now := int(np.count_nonzero(alive))):
         before = now

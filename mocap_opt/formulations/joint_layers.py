@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal, Unpack
 
+import numpy as np
 import pyomo.environ as pyo
 
+from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.formulations import benders_cpsat
 from mocap_opt.formulations.boundary_families import (
@@ -20,7 +22,7 @@ from mocap_opt.formulations.boundary_families import (
     declare_boundaries,
     limit_times,
 )
-from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
+from mocap_opt.formulations.chunk_graph import ChunkGraph, LeastTimes, chunk_graph
 from mocap_opt.formulations.exact_rows import exact_rows
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
@@ -34,7 +36,7 @@ from mocap_opt.formulations.layer_tables import LayerTables
 from mocap_opt.formulations.presolve import local_homes_always_fit, prefix_units, room_units
 from mocap_opt.formulations.pyomo_solution import conclude, lockstep_timing, no_plan, read_plan, run_program
 from mocap_opt.formulations.rows import Family, ModelData, Owner, Row, Terms, TimeUnit, add_families
-from mocap_opt.formulations.slot_times import lockstep_latency
+from mocap_opt.formulations.slot_times import lockstep_latency, message_table
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
 from mocap_opt.solvers.integer_program import IntegerProgram
@@ -211,7 +213,7 @@ def build(
     ----------
     layers : LayerTables
     no_worse_than : int, optional
-        Ticks: worse plans are not wanted.
+        Ticks: worse plans are not wanted, and chunks that only occur in such, in any list, are left out.
     unit : TimeUnit, optional
         Of the times; the one that suits HiGHS, unless given.
     without : iterable of str
@@ -228,7 +230,8 @@ def build(
         If the program is too large.
     """
     tables, pairs = layers.tables, list(layers.by_stage)
-    graph = chunk_graph(_without_limits(tables))
+    times = None if no_worse_than is None else _least_times(layers)
+    graph = chunk_graph(_without_limits(tables), no_worse_than=no_worse_than, times=times)
     if graph.empty:
         return None
     copies = _require_small(graph, pairs)
@@ -260,6 +263,29 @@ def _require_small(graph: ChunkGraph, pairs: Sequence[Owner]) -> list[tuple[int,
         remedy = "a larger chunking.quantum or fewer chunks make it smaller; solve searches layouts instead"
         raise InputError([Problem("pipeline.layers", found, expected, remedy)])
     return [(i, n, *arc) for i, n in pairs for arc in arcs]
+
+
+def _least_times(layers: LayerTables) -> LeastTimes:
+    """Least times of chunks over all lists; through all stages by a knapsack over the layers of each."""
+    tables = layers.tables
+    points = tables.steps + 1
+    a, b = np.triu_indices(points, 1)
+    sends, alone = message_table(tables), np.zeros((tables.stages, points, points), dtype=np.int64)
+    alone[:, a, b] = sends[:, (b == tables.steps).astype(np.int64), b - a]
+    times = {pair: np.zeros((points, points), dtype=np.int64) for pair in layers.by_stage}
+    for (i, n), held in layers.by_stage.items():
+        times[i, n][a, b] = held.tau(i, a, b)
+    least = {0: np.zeros((points, points), dtype=np.int64)}
+    ends = []
+    for i in range(tables.stages):
+        ends.append(np.min([times[i, n] for n in layers.of_stage(i)], axis=0) + alone[i])
+        longer: dict[int, IntArray] = {}
+        for used, before in least.items():
+            for n in layers.of_stage(i):
+                through = before + times[i, n] + alone[i]
+                longer[used + n] = np.minimum(longer.get(used + n, through), through)
+        least = longer
+    return ends[0], ends[-1], least[layers.total]
 
 
 def _without_limits(tables: Tables) -> Tables:
@@ -343,7 +369,7 @@ def solve_joint_layers(
     model = make(layers, no_worse_than=no_worse_than)
     check = partial(_violations, layers)
     if model is None:
-        return no_plan(limits, "no boundaries keep to the limits")
+        return no_plan(limits, "no boundaries keep to the limits and the latency wanted")
     if solver == "highs":
         return run_program(model, layers.tables, None, limits, check=check)
     run = benders_cpsat.attempt(model, layers.tables, None, limits, check=check)
