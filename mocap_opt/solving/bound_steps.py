@@ -12,7 +12,7 @@ from mocap_opt.bounds.ladder import lockstep_graph
 from mocap_opt.bounds.state_space import is_affordable, state_space
 from mocap_opt.bounds.traffic_program import traffic_at
 from mocap_opt.flow_shop.chunk_times import alike
-from mocap_opt.formulations.presolve import MOST_MASTER_ARCS
+from mocap_opt.formulations.presolve import MOST_MASTER_ARCS, allowed_arcs
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solving.incumbent import SearchState
@@ -165,6 +165,8 @@ def traffic_branching(search: JointSearch, asked_to_stop: AskedToStop) -> None:
 
 def _too_many_chunks(state: SearchState) -> bool:
     """Whether the decomposed program would not be built for plans no worse than the best one."""
+    if allowed_arcs(state.tables) <= MOST_MASTER_ARCS:
+        return False
     latency = math.floor(state.best_latency or 0)
     return lockstep_graph(state.tables, latency, state.deadline.share(ASIDE)).chunks > MOST_MASTER_ARCS
 
