@@ -214,7 +214,9 @@ def format_percent(part: float | None, digits: int = 2) -> str:
     digits : int
         Decimals.
     """
-    return "-" if part is None or math.isnan(part) else f"{100 * part:.{digits}f} %"
+    if part is None or math.isnan(part):
+        return "-"
+    return f"{round(100 * part, digits) + 0.0:.{digits}f} %"  # no "-0.00 %"
 
 
 def format_tokens(tokens: int) -> str:

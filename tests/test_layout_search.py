@@ -18,7 +18,7 @@ from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables import build_tables
 
-TINY = 4.0
+TINY = 20.0
 """Seconds of a solve; tiny instances are settled long before."""
 
 

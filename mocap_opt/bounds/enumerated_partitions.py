@@ -103,7 +103,8 @@ class PartitionEnumeration:
         space.asked_to_stop = asked_to_stop
         if space.prove(target) >= target:
             return
-        before, floors = space.beginnings(), [self._floor(*chunks) for chunks in space.alive]
+        before, free = space.beginnings(priced=True), space.beginnings(priced=False)
+        floors = [self._floor(*chunks) for chunks in space.alive]
         open_endings = [_Ending((self.tables.steps,), 0, 0, ())]
         looked_at = 0
         while open_endings:
@@ -119,7 +120,7 @@ class PartitionEnumeration:
                     if path < target:
                         yield path, indices
             elif len(ending.ends) <= len(before):
-                open_endings += self._longer(space, ending, before, floors, space.limit(target))
+                open_endings += self._longer(space, ending, before, free, floors, target)
 
     def _floor(self, starts: IntArray, ends: IntArray) -> IntArray:
         """The least start of any of these chunks that ends at a boundary or later, int64[boundary]."""
@@ -129,9 +130,19 @@ class PartitionEnumeration:
         return floor
 
     def _longer(
-        self, space: StateSpace, ending: _Ending, before: list[IntArray], floors: list[IntArray], limit: int
+        self,
+        space: StateSpace,
+        ending: _Ending,
+        before: list[IntArray],
+        free: list[IntArray],
+        floors: list[IntArray],
+        target: int,
     ) -> Iterator[_Ending]:
-        """Put one more chunk in front, where that may lead to a partition."""
+        """Put one more chunk in front, where that may lead to a partition.
+
+        Neither with prices, which know memory, nor without may it cost too much; each knows cases that the
+        other does not.
+        """
         tables, end, j = self.tables, ending.ends[-1], len(before) - len(ending.ends)
         starts = space.alive[j][0][space.alive[j][1] == end]
         at, tail = space.number(starts, np.full_like(starts, end)), int(end == tables.steps)
@@ -139,8 +150,10 @@ class PartitionEnumeration:
         path = self._path(work[:, at], send[:, at], ending.paths)
         paid = ending.paid + int(space.paid(j)[end])
         cost = (before[j][:, starts] + path).max(axis=0, initial=0) + paid
+        alone = (free[j][:, starts] + path).max(axis=0, initial=0)
+        kept = np.flatnonzero((cost < space.limit(target)) & (alone < target * space.priced.parts))
         # Cheap ones last, as the last one is looked at first.
-        for k in np.flatnonzero(cost < limit)[np.argsort(-cost[cost < limit], kind="stable")].tolist():
+        for k in kept[np.argsort(-cost[kept], kind="stable")].tolist():
             start = int(starts[k])
             longest = max(ending.longest, int(tables.lengths[tail, end - start]))
             ends = (*ending.ends, start)

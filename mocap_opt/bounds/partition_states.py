@@ -214,7 +214,7 @@ class StateSpace:
         before[:, 0] = 0
         return before
 
-    def _reached(self, j: int, before: IntArray) -> IntArray:
+    def _reached(self, j: int, before: IntArray, *, priced: bool = True) -> IntArray:
         """When stages are free for what follows the chunks left at a position, given when they are before."""
         (a, b), (work, send) = self.alive[j], self.times
         order = np.argsort(b, kind="stable")
@@ -227,19 +227,19 @@ class StateSpace:
                     # With queues of one chunk the stage before starts its next one no earlier than this.
                     np.maximum(free[i - 1], free[i], out=free[i - 1])
             free[i] += work[i, at]
-        reached: IntArray = np.minimum(self._least(b, free) + self.paid(j), NEVER)
+        reached: IntArray = np.minimum(self._least(b, free) + (self.paid(j) if priced else 0), NEVER)
         if j < self.priced.region.optional:
             reached[:, 0] = np.minimum(reached[:, 0], before[:, 0])
         return reached
 
-    def beginnings(self) -> list[IntArray]:
-        """Least over the beginnings left of when each stage is free, prices included, by position.
+    def beginnings(self, *, priced: bool) -> list[IntArray]:
+        """Least over the beginnings left of when each stage is free, with or without prices, by position.
 
         int64[stage, boundary] each.
         """
         found = [self._nothing()]
         for j in range(self.priced.region.positions - 1):
-            found.append(self._reached(j, found[-1]))
+            found.append(self._reached(j, found[-1], priced=priced))
         return found
 
     def cheapest(self, left: list[IntArray]) -> IntArray | None:

@@ -8,6 +8,7 @@ from mocap_opt.bounds.enumerated_partitions import can_be_enumerated, least_part
 from mocap_opt.homes.admission_aware import admission_aware_cpsat
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.solving.link_steps import congested
 from mocap_opt.solving.search_state import JointSearch
 from mocap_opt.stopping import AskedToStop
 
@@ -26,7 +27,9 @@ SEARCH_UNITS = 1.0
 
 def no_enumeration(search: JointSearch) -> str | None:
     """Why partitions are not listed, in words."""
-    return None if can_be_enumerated(search.tables) else "too large for its partitions to be listed"
+    if not can_be_enumerated(search.tables):
+        return "too large for its partitions to be listed"
+    return "traffic costs latency, and paths know nothing of it" if congested(search.state) else None
 
 
 def partition_enumeration(search: JointSearch, asked_to_stop: AskedToStop) -> None:

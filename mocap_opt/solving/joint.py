@@ -95,7 +95,7 @@ STEPS: tuple[Step, ...] = (
         Raises.BOTH,
         0.3,
         partition_enumeration,
-        "for small instances",
+        "for small instances where traffic costs the first plans no latency",
         no_enumeration,
     ),
     Step(
@@ -198,7 +198,7 @@ STEPS: tuple[Step, ...] = (
         "traffic_proofs",
         "proof that traffic of the partitions that could be faster does not fit in time",
         Raises.BOUND,
-        0.45,
+        0.7,
         traffic_proofs,
         "for small instances where traffic costs latency",
         no_energetic_traffic,
