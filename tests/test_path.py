@@ -127,6 +127,8 @@ WIDE_FIRST = [7, 7, 7, 7, 7, 6, 6, 6]
         (MIXED, [12] * 8, 22.709),
         (MIXED, [11, 12, 12, 13, 13, 11, 13, 11], 21.511),
         (WIDE_FIRST, [12, 12, 13, 13, 13, 11, 11, 11], 21.326),
+        # So no bound over all eight stages of any degrees is above this, whatever holds for like degrees.
+        ([1, 1, 1, 1, 1, 1, 24, 23], [1, 1, 1, 1, 1, 1, 45, 45], 18.824),
     ],
 )
 def test_known_answers_on_a_path(dies, layers, seconds):
