@@ -36,7 +36,9 @@ class LatencyAnswerer(Answerer):
         """Let the method look for plans and bounds; tables and bounds that are known are not made again."""
         asked, known = query.asked, query.known
         plugin = find_plugin_method(asked.method, METHOD_NAMES)
-        tables = self.tables if known is None else known.tables
+        if known is not None:
+            self._tables = known.tables
+        tables = self.tables
         state = SearchState(
             tables,
             query.deadline,
