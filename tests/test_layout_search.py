@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +15,10 @@ from oracle import brute_force, least_price
 from mocap_opt import bound, compare, evaluate, solve
 from mocap_opt.errors import InputError
 from mocap_opt.instance import load_instance
+from mocap_opt.layouts.space import LayoutBox, Shape
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.layout_search import Node, _first_lists
 from mocap_opt.tables import build_tables
 
 TINY = 20.0
@@ -93,6 +96,51 @@ def test_a_search_ends_when_asked_to():
     stop.set()
     instance = load_instance("instances/gpt3-175b-watos-dead-dies.json", ["pipeline.layers=auto"])
     assert solve(instance, time_limit_s=60, stop=stop).report.status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("seed", [7, 9, 13])
+def test_a_search_that_begins_with_a_layout_ends_with_one_as_fast(seed):
+    instance = random_free(np.random.default_rng(seed), "begun")
+    known, optima = [], []
+    for choice in every_layout(instance):
+        fixed = instance.with_layout(choice)
+        found = brute_force(tables := build_tables(fixed), least_price)
+        if found is not None:
+            optima.append(float(found.value * tables.tick_s))
+            known.append(solve(fixed, time_limit_s=TINY))
+    assert len(set(optima)) > 1
+    for each in known:
+        report = solve(instance, time_limit_s=TINY, known=each).report
+        assert report.lower_bound_s <= min(optima) * (1 + 1e-12)
+        assert report.latency_s <= min(each.report.latency_s, min(optima) * (1 + 1e-3))
+
+
+def test_a_search_that_is_stopped_keeps_the_layout_it_began_with():
+    instance = random_free(np.random.default_rng(4), "kept")
+    known, stop = solve(instance, time_limit_s=TINY), threading.Event()
+    stop.set()
+    report = solve(instance, time_limit_s=TINY, stop=stop, known=known).report
+    assert report.latency_s == known.report.latency_s
+    assert report.lower_bound_s < known.report.latency_s
+
+
+def test_a_search_begins_with_answers_to_its_own_question_only():
+    instance = random_free(np.random.default_rng(4), "asked")
+    known = solve(instance, time_limit_s=TINY)
+    with pytest.raises(InputError, match=r"known: expected an answer with a plan.*lockstep"):
+        solve(instance, execution="lockstep", known=known)
+    with pytest.raises(InputError, match=r"known: expected an answer with a plan"):
+        solve(random_free(np.random.default_rng(7), "other"), known=known)
+    with pytest.raises(InputError, match=r"got an answer without a feasible plan"):
+        solve(instance, known=replace(known, assessment=None))
+
+
+def test_first_lists_have_small_stages_first_and_extra_layers_last():
+    box = LayoutBox((4, 4, 3), (1, 1, 1), (8, 8, 8), 9)
+    shape = Shape((4, 5, 3), (4, 4, 3), ordered=False)
+    first, *others = _first_lists(Node(Fraction(0), 0, shape, box))
+    assert first == (Shape((3, 4, 5), (3, 4, 4)), (2, 3, 4))
+    assert {each for each, _ in others} == {shape}
 
 
 def test_other_objectives_ask_for_a_layout():

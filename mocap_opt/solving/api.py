@@ -109,7 +109,8 @@ def solve(
     memory_budget_bytes : int, optional
         What would take more memory is left out, and a note says so; 4 GiB by default.
     known : Solution, optional
-        An earlier one of the same instance: its tables and bounds are not made again.
+        An earlier one of the same instance: its tables and bounds are not made again.  Where a layout is
+        searched for, the search begins with its layout and plan.
 
     Raises
     ------

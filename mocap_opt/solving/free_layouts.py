@@ -14,6 +14,7 @@ from mocap_opt.messages import show
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.answerer import ONE_LAYOUT, BoundsFound
 from mocap_opt.solving.latency import LatencyAnswerer
+from mocap_opt.solving.layout_leaves import ALL_LAYOUTS
 from mocap_opt.solving.layout_search import LayoutSearch, covered
 from mocap_opt.solving.report import Report
 from mocap_opt.solving.solution import Query, Solution
@@ -31,7 +32,7 @@ def solve_free(instance: Instance, query: Query) -> Solution:
     instance : Instance
         That leaves something of its pipeline open.
     query : Query
-        Without a known solution.
+        What it knows is an answer to the same instance, whose layout and plan the search begins with.
 
     Returns
     -------
@@ -39,10 +40,6 @@ def solve_free(instance: Instance, query: Query) -> Solution:
         Of the instance with the best layout found; its bounds and its gap hold for all layouts.
     """
     _require_latency(instance)
-    if query.known is not None:
-        raise InputError(
-            [Problem("known", "a solution", "none where a layout is searched for", "leave it out")]
-        )
     search = LayoutSearch(instance, query)
     with memory_budget(query.asked.memory_budget_bytes):
         search.run()
@@ -109,7 +106,8 @@ def _bound(search: LayoutSearch, tick: Fraction, value: Fraction | None) -> Boun
     if known is None or (value is not None and value < known):
         # What was set aside is no better than the best plan, which itself is one of all layouts.
         known = value or Fraction(0)
-    return Bound("layouts", int(known / tick), Scope.ANY_EXECUTION, Evidence.SEARCH, covered(search.instance))
+    held = covered(search.instance)
+    return Bound(ALL_LAYOUTS, int(known / tick), Scope.ANY_EXECUTION, Evidence.SEARCH, held)
 
 
 def _without_plan(instance: Instance, query: Query, search: LayoutSearch) -> Solution:

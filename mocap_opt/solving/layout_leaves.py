@@ -9,11 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from mocap_opt.bounds import BOUNDS, Bound, best
-from mocap_opt.errors import InputError
+from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
 from mocap_opt.instance.pipeline import StageLayout
 from mocap_opt.layouts.space import Shape
 from mocap_opt.memory_budget import OverBudgetError
+from mocap_opt.messages import show
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.latency import LatencyAnswerer
 from mocap_opt.solving.report import covering
@@ -26,6 +27,9 @@ from mocap_opt.wafer.topology import Topology
 
 PLACED = ("path", "boustrophedon")
 """Rules of placement in the order in which ``"auto"`` tries them."""
+
+ALL_LAYOUTS = "layouts"
+"""Name of the bound that a search proves."""
 
 QUICK_POOLED = ("crossing_pooled_memory", "path_relaxation")
 SLOW_POOLED = ("state_space", "boundary_branching")
@@ -150,6 +154,40 @@ def place(instance: Instance, topology: Topology, shape: Shape, layers: tuple[in
         except InputError:
             continue
     return Leaf(shape, layers, None, whole)
+
+
+def known_leaf(instance: Instance, topology: Topology, known: Solution, execution: str) -> Leaf:
+    """Return the layout of an earlier answer with its plan.
+
+    Parameters
+    ----------
+    instance : Instance
+        Free.
+    topology : Topology
+        Of its wafer.
+    known : Solution
+        Its bounds on its own layout are kept, not those on all layouts.
+    execution : str
+        Which latency is asked for.
+
+    Raises
+    ------
+    InputError
+        If it is no answer to the instance with a feasible plan, or is of another execution.
+    """
+    report = known.report
+    found = {"execution": report.settings.get("execution", "best"), "instance": report.fingerprint}
+    wanted = {"execution": execution, "instance": instance.fingerprint}
+    held = None if known.plan is None or known.assessment is None else known.plan.layout
+    if held is None or found != wanted:
+        shown = "an answer without a feasible plan in a layout" if found == wanted else show(found)
+        expected = f"an answer with a plan and its layout, of {show(wanted)}"
+        raise InputError([Problem("known", shown, expected, "leave it out")])
+    fixed, sizes = instance.with_layout(held), tuple(map(len, held.dies))
+    degrees = tuple(instance.pipeline.degree(size, instance.model.heads) for size in sizes)
+    leaf = place(instance, topology, Shape(sizes, degrees), held.layers)
+    own = tuple(bound for bound in known.bounds if bound.name != ALL_LAYOUTS)
+    return replace(leaf, instance=fixed, solution=replace(known, bounds=own))
 
 
 def unplaced(instance: Instance, dies: int) -> Tables:

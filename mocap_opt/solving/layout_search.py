@@ -15,8 +15,8 @@ from mocap_opt.instance import Instance
 from mocap_opt.layouts.box_bound import LayoutBounds
 from mocap_opt.layouts.layer_times import LayerTimes
 from mocap_opt.layouts.space import LayoutBox, Shape, shapes
-from mocap_opt.solving.layout_leaves import Leaf, follow, place
-from mocap_opt.solving.solution import Query
+from mocap_opt.solving.layout_leaves import Leaf, follow, known_leaf, place
+from mocap_opt.solving.solution import Query, Solution
 from mocap_opt.solving.stage_exchange import exchange_stages
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
@@ -107,6 +107,8 @@ class LayoutSearch:
         """Bound all shapes, solve promising layouts, then branch until time is up or the gap is reached."""
         deadline = self.query.deadline
         self._open_shapes()
+        if self.query.known is not None:
+            self._take_known(self.query.known)
         self._start(deadline.share(PLAN_SHARE))
         self._branch(deadline.share(PROOF_SHARE))
         if self.instance.pipeline.placement == "auto" and self.best is not None:
@@ -173,6 +175,12 @@ class LayoutSearch:
         self._serial += 1
         heapq.heappush(self.heap, replace(node, serial=self._serial))
 
+    def _take_known(self, known: Solution) -> None:
+        """Begin with the layout and plan of an earlier answer as the best ones."""
+        self.best = known_leaf(self.instance, self.topology, known, self.query.asked.execution)
+        self.leaves[self.best.shape, self.best.layers] = self.best
+        follow(self.query, self.best, self.bound_s)
+
     def _start(self, deadline: Deadline) -> None:
         """Look at even layers of promising shapes and at layers moved one by one; solve the best of them."""
         ranked: list[tuple[Fraction, int, Shape, tuple[int, ...]]] = []
@@ -180,18 +188,19 @@ class LayoutSearch:
         for node in sorted(self.heap):
             if (look.expired and ranked) or (ranked and node.bound_s >= min(ranked)[0]):
                 break
-            for layers in dict.fromkeys(node.box.balanced(last=last) for last in (False, True)):
-                if (value := self._single(node.shape, layers)) is not None:
-                    ranked.append((value, len(ranked), node.shape, layers))
+            for shape, layers in _first_lists(node):
+                if (value := self._single(shape, layers)) is not None:
+                    ranked.append((value, len(ranked), shape, layers))
         ranked.sort()
         move = deadline.share(LOOK_SHARE)
         moved = [self._moved(*each, move) for each in ranked[:MOST_MOVED]] if self._open_layers else []
         chosen = {(shape, layers): value for value, _, shape, layers in [*moved, *ranked]}
-        for (shape, layers), value in sorted(chosen.items(), key=lambda each: each[1])[:MOST_STARTS]:
-            if deadline.expired:
-                break
+        before = self.counts["solved"]
+        for (shape, layers), value in sorted(chosen.items(), key=lambda each: each[1]):
             target = self._target()
-            if target is None or value < target:
+            if deadline.expired or self.counts["solved"] - before == MOST_STARTS:
+                break
+            if (target is None or value < target) and self._leaf(shape, layers, value) is not self.best:
                 self._solve(self._leaf(shape, layers, value), max(0.5, deadline.left_s / 6))
 
     @property
@@ -361,6 +370,17 @@ class LayoutSearch:
             "lower_bound_s": None if bound is None else float(bound),
             "gap": None if not value or bound is None else float(1 - bound / value),
         }
+
+
+def _first_lists(node: Node) -> dict[tuple[Shape, tuple[int, ...]], None]:
+    """Even lists of layers of a shape; of unlike degrees also small stages first, extra layers last."""
+    shape, box = node.shape, node.box
+    found = [(shape, box.balanced(last=last)) for last in (False, True)]
+    if not shape.ordered:
+        order = sorted(range(shape.stages), key=lambda i: shape.degrees[i])
+        ascending = Shape(tuple(shape.sizes[i] for i in order), tuple(shape.degrees[i] for i in order))
+        found.insert(0, (ascending, replace(box, degrees=ascending.degrees).balanced(last=True)))
+    return dict.fromkeys(found)
 
 
 def covered(instance: Instance) -> str:

@@ -160,14 +160,20 @@ def repair(
         share_s = rules.share(1 / (len(choices) - n)).left_s
         tried[name] = solve(left.with_layout(choice), time_limit_s=share_s, seed=seed, stop=stop)
     tell("all layouts")
-    tried[SEARCH] = solve(left, time_limit_s=deadline.left_s, seed=seed, stop=stop)
-    values = {name: answer.report.latency_s for name, answer in tried.items()}
-    ranked = sorted((value, n, name) for n, (name, value) in enumerate(values.items()) if value is not None)
-    lost = losses(held, topology, before.tables, before.plan)
-    best = ranked[0][2] if ranked else None
+    known = _fastest(tried)
+    by_rule = None if known is None else tried[known]
+    tried[SEARCH] = solve(left, time_limit_s=deadline.left_s, seed=seed, stop=stop, known=by_rule)
+    lost, best = losses(held, topology, before.tables, before.plan), _fastest(tried)
     plan = None if best is None else tried[best].plan
     after = None if plan is None else evaluate(left, plan, bounds=tried[SEARCH].bounds)
     return Repair(instance, left, lost, before, tried, best, after)
+
+
+def _fastest(tried: Mapping[str, Solution]) -> str | None:
+    """The first of the rules with the least latency; None if none has a plan."""
+    values = {name: answer.report.latency_s for name, answer in tried.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return min(known, key=lambda name: known[name], default=None)
 
 
 def _narrowed(left: Instance, choices: Iterable[StageLayout]) -> Instance:
