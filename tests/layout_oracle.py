@@ -14,8 +14,11 @@ from mocap_opt.wafer.path import place_on_path
 from mocap_opt.wafer.topology import build_topology
 
 
-def random_free(rng: np.random.Generator, name: str) -> Instance:
-    """A tiny instance whose dies and layers are open, its memory slack or tight."""
+def random_free(rng: np.random.Generator, name: str, *, memories: bool = False) -> Instance:
+    """A tiny instance whose dies and layers are open, its memory slack or tight.
+
+    With `memories` spare dies are memory, or there is a pool off the wafer, or both, and dies hold less.
+    """
     pick = rng.integers
     layers, dies = int(pick(2, 6)), int(pick(2, 5))
     hidden, heads = 64, int(pick(1, 3)) * 2
@@ -68,6 +71,16 @@ def random_free(rng: np.random.Generator, name: str) -> Instance:
     }
     if rng.random() < 0.3:
         data["costs"]["efficiency"] = {"1": 0.6, "4": 0.4}
+    if memories:
+        both = int(pick(0, 3))
+        needed = weights + kv_all * float(rng.uniform(0.2, 0.6))
+        data["wafer"]["die"]["memory_bytes"] = int(needed / dies * 1.8)
+        if both != 1:
+            data["pipeline"]["spare_dies"] = "memory"
+        if both:
+            link = {"bandwidth": float(rng.choice([1e7, 1e9])), "hop_latency": 0}
+            pool = {"name": "host", "memory_bytes": int(kv_all * float(rng.uniform(0.3, 1.0)))}
+            data["wafer"]["pools"] = [{**pool, "memory_bandwidth": 1e9, "link": link, "at": [[0, 0]]}]
     return Instance.from_dict(data)
 
 

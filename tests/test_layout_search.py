@@ -25,9 +25,9 @@ TINY = 20.0
 """Seconds of a solve; tiny instances are settled long before."""
 
 
-def disagreement(seed: int) -> str | None:
+def disagreement(seed: int, *, memories: bool = False) -> str | None:
     """What a search says that no layout, solved by itself, does; None if they agree."""
-    instance = random_free(np.random.default_rng(seed), f"random {seed}")
+    instance = random_free(np.random.default_rng(seed), f"random {seed}", memories=memories)
     answer = solve(instance, time_limit_s=TINY)
     found, least = [], []
     for choice in every_layout(instance):
@@ -49,11 +49,13 @@ def disagreement(seed: int) -> str | None:
 
 def test_a_search_finds_what_the_best_layout_takes():
     assert [disagreement(seed) for seed in (0, 3, 4, 7)] == [None] * 4
+    assert [disagreement(seed, memories=True) for seed in (1, 2, 15, 37)] == [None] * 4
 
 
 @pytest.mark.slow
 def test_searches_agree_with_all_layouts():
-    assert {seed: found for seed in range(300) if (found := disagreement(seed))} == {}
+    for memories in (False, True):
+        assert {n: found for n in range(300) if (found := disagreement(n, memories=memories))} == {}
 
 
 def test_a_plan_carries_its_layout_and_can_be_judged_alone(tmp_path):

@@ -260,11 +260,6 @@ def test_all_spare_dies_of_a_switch_are_one_memory_and_cut_off_ones_stay_idle():
     assert pool == ((0, 2), (1, 0), (1, 1), (1, 2), (1, 3))
 
 
-def test_spare_dies_stay_idle_where_the_layout_is_open():
-    with pytest.raises(InputError, match=r"spare_dies: expected .*idle.* where pipeline\.layers is open"):
-        toy(pipeline={"layers": "auto", **SPARE})
-
-
 @pytest.mark.parametrize(
     ("name", "idle_s", "memory_s"), [("dead-dies", 37.517, 34.886), ("slow-links", 62.162, 60.694)]
 )
@@ -350,11 +345,6 @@ def test_pools_at_every_die_behind_a_switch_and_beside_spare_dies():
 def test_pools_that_make_no_sense_are_refused(pools: list[dict[str, object]], where: str):
     with pytest.raises(InputError, match=where):
         toy(wafer={"pools": pools})
-
-
-def test_pools_are_refused_where_the_layout_is_open():
-    with pytest.raises(InputError, match=r"wafer\.pools: expected none where pipeline\.layers is open"):
-        toy(wafer={"pools": [HOST]}, pipeline={"layers": "auto"})
 
 
 def test_a_pool_is_used_where_memories_are_too_small_and_answers_without_pools_stay():

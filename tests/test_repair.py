@@ -12,7 +12,7 @@ from test_wafer import topology
 
 import mocap_opt
 from mocap_opt.errors import InputError
-from mocap_opt.instance import StageLayout, load_instance
+from mocap_opt.instance import Instance, StageLayout, load_instance
 from mocap_opt.questions.repair import SEARCH, losses, repair
 from mocap_opt.questions.repair.search import after_fault, choose, given_layout
 from mocap_opt.schedule.plan import Home, Plan
@@ -47,6 +47,18 @@ def small(tmp_path):
     path = tmp_path / "small.json"
     path.write_text(json.dumps(SMALL))
     return path
+
+
+def test_pools_lose_links_at_dead_dies_and_spare_dies_stay_idle():
+    link = {"bandwidth": "32 GB/s", "hop_latency": "2 us"}
+    host = {"name": "host", "memory_bytes": "1 TB", "memory_bandwidth": "200 GB/s", "link": link}
+    wafer = {**SMALL["wafer"], "pools": [{**host, "at": [[0, 0], [0, 1]]}]}
+    left = after_fault(Instance.from_dict({**SMALL, "wafer": wafer}), [(0, 1)], ())
+    assert left.pipeline.free
+    assert [pool.at for pool in left.wafer.pools] == [((0, 0),)]
+    spare = {**SMALL, "pipeline": {**SMALL["pipeline"], "spare_dies": "memory"}}
+    with pytest.raises(InputError, match=r"pipeline\.spare_dies: expected \"idle\" in a repair"):
+        after_fault(Instance.from_dict(spare), [(0, 1)], ())
 
 
 def test_losses_by_hand():

@@ -139,17 +139,6 @@ def _open_stages_are_computed(pipeline: Pipeline, costs: Costs) -> Iterator[Prob
         yield Problem(f"pipeline.{left[0]}", found, expected, 'give it, or write costs.kind "roofline"')
 
 
-def _pools_are_known(pipeline: Pipeline, wafer: WaferSpec) -> Iterator[Problem]:
-    """Refuse memories without a stage where stages are open: bounds over all layouts do not know them."""
-    if wafer.pools and pipeline.free:
-        found = f"{len(wafer.pools)} pools"
-        expected = f"none where pipeline.{pipeline.open_fields[0]} is open"
-        yield Problem("wafer.pools", found, expected, "fix the layout first")
-    if pipeline.spare_dies != "idle" and pipeline.free:
-        expected = f'"idle" where pipeline.{pipeline.open_fields[0]} is open'
-        yield Problem("pipeline.spare_dies", show(pipeline.spare_dies), expected, "fix the layout first")
-
-
 def _tables_fit(
     pipeline: Pipeline, wafer: WaferSpec, workload: Workload, chunking: Chunking
 ) -> Iterator[Problem]:
@@ -207,7 +196,6 @@ PIPELINE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]],
     (("pipeline", "wafer"), _enough_dies),
     (("pipeline", "costs"), _costs_listed),
     (("pipeline", "costs"), _open_stages_are_computed),
-    (("pipeline", "wafer"), _pools_are_known),
     (("pipeline", "wafer", "workload", "chunking"), _tables_fit),
 )
 """Each rule with the sections it reads; part of `mocap_opt.instance.checks.CHECKS`."""

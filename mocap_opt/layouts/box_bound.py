@@ -20,6 +20,7 @@ from mocap_opt.layouts.even_split import EvenSplit, least_layer_time, min_kind
 from mocap_opt.layouts.layer_times import Kind, LayerTimes
 from mocap_opt.layouts.space import LayoutBox
 from mocap_opt.stopping import AskedToStop, never
+from mocap_opt.wafer.pools import pool_bytes
 
 #: Stages at either end that averages leave out, at most.
 MOST_LEFT_OUT = 3
@@ -193,6 +194,7 @@ class PooledLayers:
         page = int(min(times[d].kv_page for d in set(box.degrees)))
         # Of the dies only those that compute surely need staging.
         free = dies * int(die.memory_bytes) - times.weight_bytes - sum(box.degrees) * int(staging)
+        free += pool_bytes(times.instance.wafer.pools)
         return cls(times, box.latest(), page, free, sum(times[d].working for d in box.degrees))
 
     def fits(self, boundaries: IntArray, longest: int) -> bool:

@@ -5,6 +5,7 @@ Statement and proof: ``formulations/layouts.md``, *One layer*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -142,7 +143,24 @@ class LayerTimes:
             return exact(self.instance.tick)
         die, links = self.instance.wafer.die, build_topology(self.instance.wafer).links
         ports = (d * exact(die.memory_bandwidth) for d in range(1, len(self.topology.dies) + 1))
-        return choose_tick([*ports, *(link.bandwidth for link in links)])
+        return choose_tick([*ports, *(link.bandwidth for link in links), *self._pool_rates])
+
+    def one_tick(self, degrees: Sequence[int]) -> bool:
+        """Whether the tables of all layouts with these degrees have one tick, wherever spare dies lie.
+
+        The tick grows with the set of rates: that of the rates all of them have is the longest one.
+        """
+        if self.instance.tick is not None:
+            return True
+        ports = (d * exact(self.instance.wafer.die.memory_bandwidth) for d in degrees)
+        links = (link.bandwidth for link in self.topology.links[:1])
+        return choose_tick([*ports, *links, *self._pool_rates]) == self.longest_tick
+
+    @property
+    def _pool_rates(self) -> list[Fraction]:
+        """Rates of memories off the wafer and of their links."""
+        pools = self.instance.wafer.pools
+        return [exact(rate) for pool in pools for rate in (pool.memory_bandwidth, pool.link.bandwidth)]
 
     @cached_property
     def weight_bytes(self) -> int:

@@ -12,6 +12,7 @@ from mocap_opt.bounds import BOUNDS, Bound, best
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
 from mocap_opt.instance.pipeline import StageLayout
+from mocap_opt.layouts.layer_times import LayerTimes
 from mocap_opt.layouts.space import Shape
 from mocap_opt.memory_budget import OverBudgetError
 from mocap_opt.messages import show
@@ -23,6 +24,7 @@ from mocap_opt.stopping import Deadline
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.wafer.path import PLACEMENTS
+from mocap_opt.wafer.pools import pool_bytes
 from mocap_opt.wafer.topology import Topology
 
 PLACED = ("path", "boustrophedon")
@@ -89,6 +91,10 @@ class Leaf:
         if self.tables is None:
             whole = self.whole
             self.tables = build_tables(self.instance) if whole else unplaced(self.instance, dies)
+        moved = not self.whole and self.instance.pipeline.spare_dies == "memory"
+        if moved and not LayerTimes.of(self.instance).one_tick(self.shape.degrees):
+            # Elsewhere the ports of spare dies ask for another tick, to which times are rounded.
+            return
         for name in names:
             if deadline.expired:
                 return
@@ -194,8 +200,9 @@ def unplaced(instance: Instance, dies: int) -> Tables:
     """Tables whose pooled bounds hold wherever the stages lie and whoever has the spare dies.
 
     All links are as fast as the fastest, since elsewhere no slow one might stand between the dies of a
-    stage; no send takes time; and the first memory has what spare dies could add to all of them together,
-    and a page of each stage, since whole pages fit differently.
+    stage; no send takes time; and what all memories together have beside weights and prefixes is given to
+    stages in proportion to their activations, so that none runs out of it before all do, staging and a page
+    each on top, since whole pages fit differently.
 
     Parameters
     ----------
@@ -209,9 +216,13 @@ def unplaced(instance: Instance, dies: int) -> Tables:
     link = wafer.link.model_copy(update={"bandwidth": fastest})
     even = wafer.model_copy(update={"slow_links": (), "link": link})
     tables, die = build_tables(instance.model_copy(update={"wafer": even})), wafer.die
-    capacity = tables.capacity.copy()
-    more = dies * int(die.memory_bytes) - int(capacity.sum())
-    capacity[0] += max(0, more) + int(tables.page_bytes.sum()) + int(tables.staging.sum())
+    capacity = tables.static + tables.prefix_bytes + tables.staging
+    whole = max(dies * int(die.memory_bytes) + pool_bytes(wafer.pools), int(tables.capacity.sum()))
+    left = whole - int((tables.static + tables.prefix_bytes).sum())
+    working = tables.working_bytes[: tables.stages].tolist()
+    working = working if any(working) else [1] * tables.stages
+    for i, part in enumerate(working):
+        capacity[i] += -(-left * part // sum(working)) + int(tables.page_bytes[i])
     return replace(
         tables, send=np.zeros_like(tables.send), hop_ticks=np.zeros_like(tables.hop_ticks), capacity=capacity
     )

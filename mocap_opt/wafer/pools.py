@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
@@ -60,6 +61,11 @@ def pool_links(topology: Topology, pools: Sequence[PoolSpec]) -> tuple[PoolLink,
         for node in pool_nodes(topology, pool)
         for name in (f"{node_name(node)}>{pool.name}", f"{pool.name}>{node_name(node)}")
     )
+
+
+def pool_bytes(pools: Sequence[PoolSpec]) -> int:
+    """Bytes that all pools together hold."""
+    return sum(ceil(exact(pool.memory_bytes)) for pool in pools)
 
 
 def attach(

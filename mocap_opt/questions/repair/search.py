@@ -209,11 +209,16 @@ def after_fault(instance: Instance, dead_dies: Sequence[Die], dead_links: Sequen
     Raises
     ------
     InputError
-        Listing what is not there, or no longer was; or if nothing fails.
+        Listing what is not there, or no longer was; if nothing fails; or if spare dies are memory.
     """
     if not dead_dies and not dead_links:
         raise InputError(
             [Problem("repair", "no dead die or link", "something that fails", "name a dead die")]
+        )
+    if instance.pipeline.spare_dies == "memory":
+        expected = '"idle" in a repair, which counts the KV lost of stages only'
+        raise InputError(
+            [Problem("pipeline.spare_dies", '"memory"', expected, "--set pipeline.spare_dies=idle")]
         )
     data = instance.to_dict()
     wafer = data["wafer"]
@@ -221,6 +226,9 @@ def after_fault(instance: Instance, dead_dies: Sequence[Die], dead_links: Sequen
     wafer["dead_links"] += [[list(die) for die in ends] for ends in dead_links]
     cut = [sorted(ends) for ends in wafer["dead_links"]]
     wafer["slow_links"] = [each for each in wafer["slow_links"] if sorted(each["between"]) not in cut]
+    for pool in wafer.get("pools", ()):
+        if not isinstance(pool["at"], str):
+            pool["at"] = [die for die in pool["at"] if die not in wafer["dead_dies"]]
     pipeline = data["pipeline"]
     pipeline["placement"] = "auto"
     if instance.costs.kind == "roofline" and not instance.pipeline.free:
