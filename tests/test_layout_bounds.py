@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,15 @@ def test_no_layout_beats_bounds_of_tables_without_a_place():
 def test_no_layout_of_many_instances_beats_bounds_of_tables_without_a_place():
     for memories in (True, False):
         assert sum(beaten_leaves(seed, memories=memories) for seed in range(200)) == 0
+
+
+def test_slow_links_of_odd_rates_have_a_tick_of_their_own():
+    """Tables without a place know the fastest link alone: where that changes the tick they prove nothing."""
+    open_layers = ["pipeline.layers=auto", "pipeline.placement=auto"]
+    slow = 'wafer.slow_links=[{"between": [[0, 0], [0, 1]], "bandwidth": 1234500000}]'
+    path = Path(__file__).parent.parent / "instances/gpt3-175b-watos-dead-dies.json"
+    assert LayerTimes.of(load_instance(path, open_layers)).one_tick([4] * 8)
+    assert not LayerTimes.of(load_instance(path, [*open_layers, slow])).one_tick([4] * 8)
 
 
 def test_bounds_two_percent_too_great_are_found_out():

@@ -148,13 +148,15 @@ class LayerTimes:
     def one_tick(self, degrees: Sequence[int]) -> bool:
         """Whether the tables of all layouts with these degrees have one tick, wherever spare dies lie.
 
-        The tick grows with the set of rates: that of the rates all of them have is the longest one.
+        Also where no link is slow.  The tick grows with the set of rates: that of the rates all of them
+        have is the longest one.
         """
         if self.instance.tick is not None:
             return True
-        ports = (d * exact(self.instance.wafer.die.memory_bandwidth) for d in degrees)
-        links = (link.bandwidth for link in self.topology.links[:1])
-        return choose_tick([*ports, *links, *self._pool_rates]) == self.longest_tick
+        wafer = self.instance.wafer
+        ports = (d * exact(wafer.die.memory_bandwidth) for d in degrees)
+        rates = [*ports, exact(wafer.link.bandwidth), *self._pool_rates]
+        return choose_tick(rates) == self.longest_tick
 
     @property
     def _pool_rates(self) -> list[Fraction]:

@@ -91,9 +91,9 @@ class Leaf:
         if self.tables is None:
             whole = self.whole
             self.tables = build_tables(self.instance) if whole else unplaced(self.instance, dies)
-        moved = not self.whole and self.instance.pipeline.spare_dies == "memory"
-        if moved and not LayerTimes.of(self.instance).one_tick(self.shape.degrees):
-            # Elsewhere the ports of spare dies ask for another tick, to which times are rounded.
+        moved = self.instance.pipeline.spare_dies == "memory" or self.instance.wafer.slow_links
+        if moved and not self.whole and not LayerTimes.of(self.instance).one_tick(self.shape.degrees):
+            # Slow links and, elsewhere, ports of spare dies ask for another tick, to which times are rounded.
             return
         for name in names:
             if deadline.expired:
