@@ -200,10 +200,7 @@ def home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None:
     asked_to_stop : callable
         Checked between moves.
     """
-    state = search.state
-    assert state.best is not None
-    target = latency_at_home(state.tables, state.best.plan, state.execution)
-    _improve(state, partial(improve_homes, target=target, asked_to_stop=asked_to_stop), "home search")
+    _improve_homes(search, partial(improve_homes, asked_to_stop=asked_to_stop), "home search")
 
 
 def no_grouped_search(search: JointSearch) -> str | None:
@@ -224,11 +221,16 @@ def grouped_home_search(search: JointSearch, asked_to_stop: AskedToStop) -> None
     asked_to_stop : callable
         Checked between moves.
     """
+    moves = partial(improve_grouped_homes, seed=search.seed, asked_to_stop=asked_to_stop)
+    _improve_homes(search, moves, "grouped home search")
+
+
+def _improve_homes(search: JointSearch, moves: Callable[..., Plan], what: str) -> None:
+    """Let a local search on homes go down to the latency that no homes of the best boundaries beat."""
     state = search.state
     assert state.best is not None
     target = latency_at_home(state.tables, state.best.plan, state.execution)
-    moves = partial(improve_grouped_homes, target=target, seed=search.seed, asked_to_stop=asked_to_stop)
-    _improve(state, moves, "grouped home search")
+    _improve(state, partial(moves, target=target), what)
 
 
 def _improve(state: SearchState, moves: Callable[[Tables, Plan, Price], Plan], what: str) -> None:
