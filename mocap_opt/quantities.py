@@ -151,6 +151,17 @@ Share = Annotated[
 ]
 
 
+def _read_kept_share(value: object) -> float:
+    if (share := _read_share(value)) == 0:
+        raise refuse("> 0")
+    return share
+
+
+KeptShare = Annotated[
+    float, BeforeValidator(_read_kept_share), WithJsonSchema(_number_schema(None, 0, 1, True, False))
+]
+
+
 def _read_tick(value: object) -> float | None:
     if value is None or value == "auto":
         return None

@@ -21,6 +21,27 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "editor": {**SMALL, "$schema": "schema.json"},
     "wafer-changed": {**SMALL, "wafer": {"preset": "watos-c3", "die": {"memory_bytes": "20 GB"}}},
     "model-changed": {**SMALL, "model": {"preset": "qwen3-235b-a22b", "experts": {"active": 4}}},
+    "profile": {
+        **SMALL,
+        "model": {
+            "preset": "llama-3.1-8b",
+            "profile": [
+                {"layers": [16, 31], "keep": 0.2},
+                {
+                    "layers": [0, 7],
+                    "windows": [{"kv_heads": 6, "tokens": "4k"}, {"kv_heads": 1, "chunk": 64}],
+                },
+                {"layers": [8, 9], "windows": [{"kv_heads": 8, "tokens": 512}], "hold": "all"},
+            ],
+        },
+    },
+    "sparse": {
+        **SMALL,
+        "model": {
+            "preset": "deepseek-v3",
+            "sparse": {"top_k": "2k", "index_heads": 64, "index_dim": 128},
+        },
+    },
     "measured": {
         **SMALL,
         "costs": {

@@ -9,6 +9,7 @@ from typing import Any
 from mocap_opt.errors import Problem
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
+from mocap_opt.instance.profile_checks import PROFILE_CHECKS
 from mocap_opt.instance.schema import (
     Chunking,
     Costs,
@@ -259,6 +260,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("model",), _heads_divide),
     (("model",), _feed_forward_given),
     (("model",), _experts_consistent),
+    *PROFILE_CHECKS,
     (("wafer",), _dead_dies_on_wafer),
     (("wafer",), _some_die_lives),
     (("wafer",), _links_exist),

@@ -74,7 +74,8 @@ def unknown_key(root: type[BaseModel], loc: Loc, value: object) -> Problem:
     remedy = close_to(key, known)
     if not remedy:
         elsewhere = [path for path in field_paths(root) if path.split(".")[-1] == key]
-        remedy = f"it belongs at {elsewhere[0]}" if elsewhere else "remove it"
+        nearest = min(elsewhere, key=lambda path: path.count("."), default=None)
+        remedy = f"it belongs at {nearest}" if nearest else "remove it"
     path = join_path(*(part for part in loc if not _is_tag(part)))
     return Problem(path, show(value), f"no such key; the keys here are {', '.join(known)}", remedy)
 

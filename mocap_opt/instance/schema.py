@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Discriminator, Tag, model_validator
 from pydantic.config import JsonDict
 
 from mocap_opt import units
+from mocap_opt.instance.profile_spec import LayerProfile, SparseAttention
 from mocap_opt.quantities import (
     Batch,
     Chunks,
@@ -82,6 +83,14 @@ class ModelSpec(Section):
     vocabulary: Width = field("entries of the embedding and of the output head", 128256)
     experts: Experts | None = field("experts; null for a plain model", default=None)
     latent: Latent | None = field("latent attention; null for ordinary attention", default=None)
+    profile: tuple[LayerProfile, ...] = field(
+        "layers that keep fewer tokens or see a window of them; layers that are not listed keep and see all",
+        [{"layers": [16, 31], "keep": 0.2}],
+        default=(),
+    )
+    sparse: SparseAttention | None = field(
+        "attention to the best keys by an indexer; null: to all", default=None
+    )
 
 
 _Weights = Annotated[

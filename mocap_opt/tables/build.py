@@ -10,6 +10,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.layer_profile import unprofiled
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
@@ -63,6 +64,9 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     if requests := instance.workload.requests:
         expected = "one prompt; a stream is for check, show, solve, evaluate and bound"
         raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
+    if not unprofiled(instance.model):
+        expected = "no profile yet: tables of profiles come with a later version"
+        raise InputError([Problem("model.profile", "given", expected, "leave it out")])
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares

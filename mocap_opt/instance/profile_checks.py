@@ -1,0 +1,72 @@
+"""Rules about the layer profile of a model (formulations/profiles.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mocap_opt.errors import Problem
+from mocap_opt.instance.schema import ModelSpec
+from mocap_opt.messages import show
+
+
+def _profile_layers_exist(model: ModelSpec) -> Iterator[Problem]:
+    """Require layers that the model has, each in one entry at most."""
+    for n, entry in enumerate(model.profile):
+        first, last = entry.layers
+        path = f"model.profile[{n}].layers"
+        if last >= model.layers:
+            expected = f"layers from 0 to {model.layers - 1}"
+            yield Problem(path, show(list(entry.layers)), expected, "lower the last")
+        for m, other in enumerate(model.profile[:n]):
+            if first <= other.layers[1] and other.layers[0] <= last:
+                expected = f"layers of no other entry; model.profile[{m}] has {show(list(other.layers))}"
+                yield Problem(path, show(list(entry.layers)), expected, "divide them")
+                break
+
+
+def _dropped_tokens_stay_dropped(model: ModelSpec) -> Iterator[Problem]:
+    """Refuse a share of kept tokens that rises with the layer."""
+    entries = sorted(enumerate(model.profile), key=lambda each: each[1].layers)
+    kept, after, place = 1.0, -1, ""
+    for n, entry in [*entries, (len(entries), None)]:
+        first = model.layers if entry is None else entry.layers[0]
+        if kept < 1 and first > after + 1:
+            expected = f"the layers after {after}, too: tokens that {place} drops do not return"
+            yield Problem("model.profile", f"no entry for layer {after + 1}", expected, f"add keep {kept:g}")
+            return
+        if entry is None:
+            return
+        if entry.keep > kept:
+            expected = f"at most {kept:g}, which {place} keeps: dropped tokens do not return"
+            yield Problem(f"model.profile[{n}].keep", f"{entry.keep:g}", expected, "lower it")
+            return
+        kept, after, place = entry.keep, entry.layers[1], f"model.profile[{n}]"
+
+
+def _windows_have_heads(model: ModelSpec) -> Iterator[Problem]:
+    """Require KV heads for windows, and one width of each."""
+    for n, entry in enumerate(model.profile):
+        path = f"model.profile[{n}].windows"
+        if entry.windows and model.latent is not None:
+            expected = "no windows with latent attention (model.latent), whose heads share one latent"
+            yield Problem(path, f"{len(entry.windows)} groups", expected, "leave windows out")
+            continue
+        if entry.windows and model.sparse is not None:
+            expected = "no windows where model.sparse chooses the keys"
+            yield Problem(path, f"{len(entry.windows)} groups", expected, "leave windows or model.sparse out")
+            continue
+        heads = sum(group.kv_heads for group in entry.windows)
+        if heads > model.kv_heads:
+            expected = f"at most model.kv_heads ({model.kv_heads}) together"
+            yield Problem(path, f"{heads} KV heads", expected, "lower kv_heads")
+        for m, group in enumerate(entry.windows):
+            if (group.tokens is None) == (group.chunk is None):
+                found = "neither tokens nor chunk" if group.tokens is None else "tokens and chunk"
+                yield Problem(f"{path}[{m}]", found, "one of them", "write tokens for a sliding window")
+
+
+PROFILE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
+    (("model",), _profile_layers_exist),
+    (("model",), _dropped_tokens_stay_dropped),
+    (("model",), _windows_have_heads),
+)
