@@ -46,7 +46,8 @@ def test_pairs_are_those_that_queries_see(tokens: int, reach: int, blocks: bool)
 def test_groups_of_layers():
     window = {"kv_heads": 3, "tokens": 4}
     shares = layer_shares(model({"layers": [1, 2], "keep": 0.5, "windows": [window], "hold": "all"}), 20)
-    assert shares[0].keep == 1 and shares[0].groups == (HeadGroup(Fraction(1)),)
+    assert shares[0].keep == 1
+    assert shares[0].groups == (HeadGroup(Fraction(1)),)
     assert shares[1] == shares[2]
     assert shares[1].groups == (HeadGroup(Fraction(1, 4)), HeadGroup(Fraction(3, 4), window=4))
     assert shares[1].span(shares[1].groups[1]) == 8
