@@ -96,6 +96,8 @@ def _measured(**changes: Any) -> dict[str, Any]:
     return {"kind": "measured", "stages": {**_TIMES, **changes}}
 
 
+EXPERTS = {"count": 4, "active": 2, "ffn": 32}
+
 # One change to BASE each.
 _VALUES: list[tuple[str, str, Any, str]] = [
     ("no-version", "version", DELETED, "version"),
@@ -136,6 +138,10 @@ _VALUES: list[tuple[str, str, Any, str]] = [
     ("ffn-zero", "model.ffn", 0, "model.ffn"),
     ("more-active-experts", "model.experts.active", 5, "model.experts.active"),
     ("more-dense-layers", "model.experts.dense_layers", 9, "model.experts.dense_layers"),
+    ("experts-of-no-layer", "model.experts", {**EXPERTS, "layers": []}, "model.experts.layers"),
+    ("experts-twice", "model.experts", {**EXPERTS, "layers": [1, 1]}, "model.experts.layers"),
+    ("experts-beyond", "model.experts", {**EXPERTS, "layers": [0, 99]}, "model.experts.layers"),
+    ("no-shared-expert", "model.experts.shared_ffn", 8, "model.experts.shared_ffn"),
     ("latent-incomplete", "model.latent", {"kv_rank": 4}, "model.latent.value_dim"),
     ("unknown-precision", "precision.kv", "bf61", "precision.kv"),
     ("zero-precision", "precision.weights", 0, "precision.weights"),

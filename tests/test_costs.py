@@ -13,6 +13,7 @@ from mocap_opt.instance import ModelSpec
 from mocap_opt.instance.models import MODELS
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.stage_costs import attention_flops, layer_parameters, linear_flops
+from mocap_opt.tables.tables_file import tables_to_dict
 
 GRID = [0, 4, 8, 10]
 # Lengths by [tail, k]: whole steps, and the chunk of k steps that ends at token 10.
@@ -243,6 +244,23 @@ def test_expert_weights_are_all_kept_and_read_but_few_compute():
     assert tables.phi[:, 1].tolist() == [4 * 252 * 4 + 640, 4 * 280 * 4 + 640]
     # The widest activation: 3 experts of 3, or the dense layer of 8.
     assert tables.working_bytes.tolist() == [2 * (8 + 18)] * 2
+
+
+def test_experts_of_some_layers_beside_a_shared_one_of_another_width():
+    experts = {"count": 5, "active": 2, "shared": 1, "ffn": 3, "shared_ffn": 10, "layers": [1, 3]}
+    tables = build_tables(toy(model={"experts": experts}))
+    # Dense layers 112 parameters; expert layers 48 + 2 x 4 x (3 x 5 + 10) + router 20 = 268, active 196.
+    assert tables.own_traffic[:, 0].tolist() == [(112 + 268) * 2] * 2
+    assert tables.phi[:, 1].tolist() == [4 * (112 + 196) * 4 + 640] * 2
+    # The widest activation: 2 experts of 3 and the shared one of 10.
+    assert tables.working_bytes.tolist() == [2 * (8 + 32)] * 2
+
+
+def test_experts_by_a_list_of_layers_are_those_behind_dense_ones():
+    leading = {"count": 5, "active": 2, "shared": 1, "ffn": 3, "dense_layers": 1}
+    listed = {**leading, "dense_layers": 0, "layers": [1, 2, 3], "shared_ffn": 3}
+    one, other = (build_tables(toy(model={"experts": each})) for each in (leading, listed))
+    assert tables_to_dict(one, "") == tables_to_dict(other, "")
 
 
 def test_precisions():

@@ -287,6 +287,10 @@ def test_export(tmp_path: Path, capsys: Any) -> None:
             {"model": {"experts": {"count": 2, "active": 1, "ffn": 3, "dense_layers": 1}}},
             r"pipeline.layers: expected layers that are all alike",
         ),
+        (
+            {"model": {"experts": {"count": 2, "active": 1, "ffn": 3, "layers": [0, 2]}}},
+            r"pipeline.layers: expected layers that are all alike",
+        ),
         ({"precision": {"weights": [1, 1, 2]}}, r"pipeline.layers: expected layers that are all alike"),
         ({"model": {"layers": 300}}, r"pipeline.layers: expected at most 400 pairs .* got 598"),
         (

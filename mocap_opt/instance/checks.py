@@ -36,13 +36,13 @@ def _heads_divide(model: ModelSpec) -> Iterator[Problem]:
 
 def _feed_forward_given(model: ModelSpec) -> Iterator[Problem]:
     """Require the width of the plain layers' feed-forward network, if there are such layers."""
-    dense = model.layers if model.experts is None else model.experts.dense_layers
+    dense = model.layers if model.experts is None else len(model.experts.dense(model.layers))
     if dense and model.ffn == 0:
         yield Problem("model.ffn", "0", f">= 1, for {dense} layers without experts", "write 28672")
 
 
 def _experts_consistent(model: ModelSpec) -> Iterator[Problem]:
-    """Refuse more working experts than experts, and more dense layers than layers."""
+    """Refuse more working experts than experts, and layers of experts that are not the model's."""
     experts = model.experts
     if experts is None:
         return
@@ -52,6 +52,18 @@ def _experts_consistent(model: ModelSpec) -> Iterator[Problem]:
     if experts.dense_layers > model.layers:
         expected = f"at most model.layers ({model.layers})"
         yield Problem("model.experts.dense_layers", str(experts.dense_layers), expected, "lower it")
+    if experts.shared_ffn is not None and not experts.shared:
+        expected = "null where experts.shared is 0"
+        yield Problem("model.experts.shared_ffn", str(experts.shared_ffn), expected, "give experts.shared")
+    listed = experts.layers
+    if listed is None:
+        return
+    if not listed or listed[-1] >= model.layers or any(a >= b for a, b in pairwise(listed)):
+        expected = f"at least one number, ascending, below model.layers ({model.layers})"
+        yield Problem("model.experts.layers", show(list(listed)), expected, "see config.json")
+    if experts.dense_layers:
+        remedy = "remove dense_layers"
+        yield Problem("model.experts.dense_layers", str(experts.dense_layers), "0 beside layers", remedy)
 
 
 def _dead_dies_on_wafer(wafer: WaferSpec) -> Iterator[Problem]:

@@ -130,11 +130,11 @@ def layer_matrices(model: ModelSpec, layer: int) -> list[Matrix]:
     ----------
     model : ModelSpec
     layer : int
-        From 0; the first ``experts.dense_layers`` layers have no experts.
+        From 0.
     """
     attention, experts = attention_matrices(model), model.experts
-    if experts is None or layer < experts.dense_layers:
+    if experts is None or not experts.on(layer):
         return attention + _feed_forward(model, "mlp", model.ffn)
     routed = _feed_forward(model, "mlp.experts.0", experts.ffn, experts.count, experts.active)
-    shared = _feed_forward(model, "mlp.shared_experts", experts.ffn, experts.shared, experts.shared)
+    shared = _feed_forward(model, "mlp.shared_experts", experts.shared_width, experts.shared, experts.shared)
     return [*attention, *routed, *shared, Matrix(ROUTER, model.hidden, experts.count)]

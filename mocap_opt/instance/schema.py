@@ -50,6 +50,41 @@ class Experts(Section):
     shared: Nonnegative = field("experts that process every token", 1, default=0)
     ffn: Width = field("width of one expert's feed-forward network", 1536)
     dense_layers: Nonnegative = field("leading layers with a plain feed-forward network", 3, default=0)
+    shared_ffn: Width | None = field(
+        "width of one shared expert's feed-forward network; null: as the routed ones", 5632, default=None
+    )
+    layers: tuple[Nonnegative, ...] | None = field(
+        "layers with experts, from 0, ascending; null: all but the leading dense ones",
+        [1, 3, 5],
+        default=None,
+    )
+
+    @property
+    def shared_width(self) -> int:
+        """Width of one shared expert."""
+        return self.ffn if self.shared_ffn is None else self.shared_ffn
+
+    def dense(self, layers: int) -> tuple[int, ...]:
+        """Layers with a plain feed-forward network, from 0.
+
+        Parameters
+        ----------
+        layers : int
+            Of the model.
+        """
+        if self.layers is None:
+            return tuple(range(min(self.dense_layers, layers)))
+        return tuple(sorted({*range(layers)} - {*self.layers}))
+
+    def on(self, layer: int) -> bool:
+        """Whether a layer has experts.
+
+        Parameters
+        ----------
+        layer : int
+            From 0.
+        """
+        return layer >= self.dense_layers if self.layers is None else layer in self.layers
 
 
 class Latent(Section):

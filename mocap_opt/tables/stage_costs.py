@@ -210,8 +210,8 @@ def feed_forward_width(model: ModelSpec) -> int:
     experts = model.experts
     if experts is None:
         return model.ffn
-    width = (experts.active + experts.shared) * experts.ffn
-    return max(width, model.ffn) if experts.dense_layers else width
+    width = experts.active * experts.ffn + experts.shared * experts.shared_width
+    return max(width, model.ffn) if experts.dense(model.layers) else width
 
 
 def working_bytes(instance: Instance, layout: Layout, stage: int) -> int:
