@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mocap_opt.baselines.atom import atom_dynamic, fit_with_prefix, next_chunk
 from mocap_opt.baselines.compose import base_candidates
+from mocap_opt.baselines.engine_chunks import Setting
 from mocap_opt.calibration import (
     NAMES,
     Fit,
@@ -319,7 +320,7 @@ def test_atom_next_chunk_takes_as_long_as_the_first() -> None:
 
 def test_atom_chunks_shrink_where_attention_matters() -> None:
     tables = make_tables(2, 65_536, quantum=1024, linear=100, quadratic=1, constant=10, max_chunks=16)
-    boundaries = [atom_dynamic(tables, base) for base in base_candidates(tables)]
+    boundaries = [atom_dynamic(tables, Setting(base)) for base in base_candidates(tables)]
     found = [np.diff(tables.grid[indices]) for indices in boundaries if indices is not None]
     assert found
     assert any(lengths[0] > lengths[-2] for lengths in found if lengths.size > 2)

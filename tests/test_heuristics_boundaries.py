@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from builders import make_tables
 
 from mocap_opt.baselines import BOUNDARY_RULES
+from mocap_opt.baselines.engine_chunks import Setting, successive_chunks
 from mocap_opt.baselines.gpipe import gpipe
 from mocap_opt.baselines.seq1f1b import equal_compute, flops_balanced
-from mocap_opt.baselines.sglang import dynamic_chunks, fit_quadratic, next_chunk, sglang_dynamic
+from mocap_opt.baselines.sglang import fit_quadratic, next_chunk, sglang_dynamic
 from mocap_opt.baselines.uniform import equal_chunks, uniform, uniform_any_count
 from mocap_opt.flow_shop.chunk_lengths import LengthLimits, snap
 from mocap_opt.tables.cost_tables import Tables
@@ -121,7 +123,7 @@ def test_next_chunk_solves_smooths_and_stops_at_a_quarter() -> None:
 
 def test_dynamic_chunks_are_aligned_and_shrink() -> None:
     tables = make_tables(tokens=4096, quantum=64, max_chunks=40, linear=500, quadratic=3)
-    indices = sglang_dynamic(tables, 1024)
+    indices = sglang_dynamic(tables, Setting(1024))
     lengths = np.diff(tables.grid[indices])
     # L = 0: x = 1024.  L = 1024: T = 3 * 1024^2 + 500 * 1024 = 3,657,728 = 3 x^2 + 6644 x gives
     # x = 458.6 by the formula, 599.9 smoothed, 576 aligned to 64.
@@ -133,14 +135,20 @@ def test_dynamic_chunks_are_aligned_and_shrink() -> None:
 
 def test_dynamic_chunks_align_to_64_tokens_even_on_finer_grids() -> None:
     tables = make_tables(tokens=200, quantum=1, max_chunks=8, linear=5)
-    assert dynamic_chunks(tables, 100, (1e-9, 5.0, 0.0)).tolist() == [0, 64, 128, 192, 200]
+    assert successive_chunks(tables, 100, partial(next_chunk, (1e-9, 5.0, 0.0))).tolist() == [
+        0,
+        64,
+        128,
+        192,
+        200,
+    ]
 
 
 def test_dynamic_chunks_count_follows_and_is_limited() -> None:
     tables = make_tables(tokens=4096, quantum=64, max_chunks=8, linear=500, quadratic=3)
-    assert sglang_dynamic(tables, 2048).size - 1 <= 8
+    assert sglang_dynamic(tables, Setting(2048)).size - 1 <= 8
     # Aiming at 8 equal chunks already gives more than 8.
-    assert sglang_dynamic(tables, 512) is None
+    assert sglang_dynamic(tables, Setting(512)) is None
 
 
 @pytest.mark.parametrize("name", BOUNDARY_RULES)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.baselines.sglang import SMOOTHING, dynamic_chunks
+from mocap_opt.baselines.engine_chunks import EngineRule, Setting, smoothed, successive_chunks
 from mocap_opt.calibration.fit import features, nonnegative_least_squares
 from mocap_opt.tables.cost_tables import Tables
+
+SMOOTHING = 0.75
+"""Taken where none is given (the engine's ``--dynamic-chunking-smooth-factor``)."""
 
 LEAST_CHUNK = 4096
 """The engine's default least length of a chunk, tokens."""
@@ -64,11 +69,11 @@ def _spread(values: IntArray) -> IntArray:
     return few
 
 
-def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
+def next_chunk(fit: tuple[float, ...], history: int, base: int, smoothing: float = SMOOTHING) -> float:
     """Smoothed length of the next chunk after `history` tokens, those of a cached prefix included.
 
     x solves a (2 L x + x^2) + b x = a B^2 + b B - gamma L: the first chunk's time, less what this chunk
-    pays for the prefix.  Then base + 0.75 (x - base), at least 4096 tokens, at least so long that the
+    pays for the prefix.  Then base + smoothing (x - base), at least 4096 tokens, at least so long that the
     prefix takes no more than a fifth of its time, and at most the base.  Where the prefix alone takes the
     first chunk's time no length will do, and the chunk is of the base size.
 
@@ -78,14 +83,15 @@ def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
         c, b, a, gamma of `fit_with_prefix`.
     history, base : int
         Tokens.
+    smoothing : float
     """
     _, b, a, gamma = fit
     target = a * base * base + b * base - gamma * history
     if target <= 0:
         return float(base)
-    smoothed = base + SMOOTHING * (_solved(fit, history, target) - base)
+    length = smoothed(base, _solved(fit, history, target), smoothing)
     within = _solved(fit, history, gamma * history * (1 - PREFIX_SHARE) / PREFIX_SHARE)
-    return min(max(smoothed, LEAST_CHUNK, within), base)
+    return min(max(length, LEAST_CHUNK, within), base)
 
 
 def _solved(fit: tuple[float, ...], history: int, target: float) -> float:
@@ -116,26 +122,29 @@ def shrinks_usefully(fit: tuple[float, ...], base: int) -> bool:
     return a > 0 and target > 0 and _solved(fit, base, target) <= (1 - USEFUL_SHRINK) * base
 
 
-def atom_dynamic(tables: Tables, base: int) -> IntArray | None:
+def atom_dynamic(tables: Tables, setting: Setting) -> IntArray | None:
     """Boundaries of a base size (the engine's token budget), or None.
 
     Where the fit shows no growth with what a chunk attends to, or too little for chunks to shrink, the
     engine keeps chunks of the base size.
 
-    Source: ATOM, dynamic chunked prefill (``ChunkLatencyCalibrator``, ``ChunkSizePredictor``); smoothing
-    factor and least chunk as it has them by default.
+    Source: ATOM, dynamic chunked prefill (``ChunkLatencyCalibrator``, ``ChunkSizePredictor``); least chunk
+    as it has it by default.
 
     Parameters
     ----------
     tables : Tables
-    base : int
-        Tokens.
+    setting : Setting
     """
-    fit = fit_with_prefix(tables)
-    rule = next_chunk if shrinks_usefully(fit, base) else _base_size
-    return dynamic_chunks(tables, base, fit, rule, sized_first=True)
+    fit, base = fit_with_prefix(tables), setting.base
+    rule = partial(next_chunk, fit, smoothing=RULE.smoothed(setting))
+    sizes = rule if shrinks_usefully(fit, base) else _base_size
+    return successive_chunks(tables, base, sizes, sized_first=True)
 
 
-def _base_size(fit: tuple[float, ...], history: int, base: int) -> float:
+def _base_size(history: int, base: int) -> float:
     """Length of every chunk where the engine does not size them."""
     return float(base)
+
+
+RULE = EngineRule("ATOM's dynamic chunking", atom_dynamic, SMOOTHING)

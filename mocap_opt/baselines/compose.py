@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
 from functools import partial
 
 from mocap_opt import errors
 from mocap_opt.arrays import IntArray
+from mocap_opt.baselines.engine_chunks import SEPARATOR, EngineRule, NoFitError, Setting
 from mocap_opt.errors import InputError, MocapError, Problem
 from mocap_opt.homes.proposal import (
     BoundaryRule,
@@ -80,15 +81,7 @@ def _guarded(propose: Propose, tables: Tables, asked_to_stop: AskedToStop = neve
         return Proposal(None, f"failed: {errors.described(error)}")
 
 
-SEPARATOR = ":"
-"""Between a rule and its base size in the name of a method, as in ``sglang-dynamic:8192``."""
-
-EngineRule = Callable[[Tables, int], IntArray | None]
-"""From the tables and a base size in tokens to boundaries as grid indices; None if limits are missed."""
-
-
-class NoFitError(ValueError):
-    """The engine's fit fails on these times; the message says why."""
+_SMOOTHING = re.compile(r"0|1|0?\.[0-9]{1,6}|1\.0{1,6}", re.ASCII)
 
 
 def base_candidates(tables: Tables) -> list[int]:
@@ -97,48 +90,48 @@ def base_candidates(tables: Tables) -> list[int]:
 
 
 def engine_method(
-    name: str, summary: str, rule: EngineRule, homes: HomeRule, base: int | None = None
+    name: str, summary: str, rule: EngineRule, homes: HomeRule, setting: Setting | None = None
 ) -> Method:
     """Make a method of an engine's rule.
 
     Parameters
     ----------
     name, summary : str
-    rule : callable
+    rule : EngineRule
     homes : callable
         Where KV lives.
-    base : int, optional
-        Tokens; the best of `base_candidates` by default.
+    setting : Setting, optional
+        The best of `base_candidates` by default, with the rule's own smoothing.
 
     Returns
     -------
     Method
         Its proposals note the base size, and why other bases have no fit where none has one.
     """
-    return Method(name, summary, partial(_engine_proposal, name, rule, homes, base))
+    return Method(name, summary, partial(_engine_proposal, name, rule, homes, setting))
 
 
 @dataclass(frozen=True)
 class _EngineCandidates:
-    """The boundary rule of an engine's rule over base sizes, and what came of each size."""
+    """The boundary rule of an engine's rule over settings, and what came of each."""
 
     rule: EngineRule
-    sizes: list[int]
-    bases: dict[tuple[int, ...], int] = field(default_factory=dict)
+    settings: list[Setting]
+    named: dict[tuple[int, ...], Setting] = field(default_factory=dict)
     unfit: list[str] = field(default_factory=list)
 
     def __call__(self, tables: Tables, asked_to_stop: AskedToStop = never) -> list[IntArray]:
         found = []
-        for size in self.sizes:
+        for setting in self.settings:
             stop_if(asked_to_stop)
             try:
-                indices = self.rule(tables, size)
+                indices = self.rule.boundaries(tables, setting)
             except NoFitError as error:
                 self.unfit.append(str(error))
                 continue
             if indices is not None:
-                # Of bases with the same chunks the largest is named.
-                self.bases.setdefault(tuple(tables.grid[indices].tolist()), size)
+                # Of settings with the same chunks the first is named, that with the largest base.
+                self.named.setdefault(tuple(tables.grid[indices].tolist()), setting)
                 found.append(indices)
         return found
 
@@ -147,42 +140,56 @@ def _engine_proposal(
     name: str,
     rule: EngineRule,
     homes: HomeRule,
-    base: int | None,
+    setting: Setting | None,
     tables: Tables,
     asked_to_stop: AskedToStop = never,
 ) -> Proposal:
-    candidates = _EngineCandidates(rule, base_candidates(tables) if base is None else [base])
+    tried = [setting] if setting is not None else [Setting(base) for base in base_candidates(tables)]
+    candidates = _EngineCandidates(rule, tried)
     proposal = compose(candidates, homes)(tables, asked_to_stop)
     if proposal.plan is None:
-        no_fit = candidates.unfit and not candidates.bases
+        no_fit = candidates.unfit and not candidates.named
         return Proposal(None, candidates.unfit[0] if no_fit else proposal.reason, proposal.notes)
-    size = candidates.bases[proposal.plan.boundaries]
-    chosen = "given" if base is not None else f"the best of {len(candidates.sizes)}"
-    return Proposal(proposal.plan, notes=(*proposal.notes, f"{name}: base size {size} tokens, {chosen}"))
+    used = candidates.named[proposal.plan.boundaries]
+    chosen = "given" if setting is not None else f"the best of {len(tried)}"
+    smoothing = f", smoothing {rule.smoothed(used):g}" if rule.smoothing is not None else ""
+    note = f"{name}: base size {used.base} tokens{smoothing}, {chosen}"
+    return Proposal(proposal.plan, notes=(*proposal.notes, note))
 
 
-def split_base(name: str) -> tuple[str, str | None]:
+def split_setting(name: str) -> tuple[str, str | None]:
     """Split the name of a method into the rule and what stands behind the separator, None without one."""
-    rule, separator, base = name.partition(SEPARATOR)
-    return rule, base if separator else None
+    rule, separator, setting = name.partition(SEPARATOR)
+    return rule, setting if separator else None
 
 
-def read_base(name: str, base: str) -> int:
-    """Read a base size.
+def read_setting(name: str, text: str, rule: EngineRule) -> Setting:
+    """Read a base size, and behind another separator a smoothing factor.
 
     Parameters
     ----------
     name : str
         Of the whole method, for messages.
-    base : str
+    text : str
+    rule : EngineRule
 
     Raises
     ------
     InputError
-        If it is no whole number of tokens from 1 to 10^9.
+        If the base is no whole number of tokens from 1 to 10^9, the smoothing none from 0 to 1, or the rule
+        has none.
     """
+    base, separator, smoothing = text.partition(SEPARATOR)
     if not (base.isascii() and base.isdigit() and 1 <= int(base[:12]) <= 10**9):
         raise InputError(
             [Problem("method", repr(name), "a base size in tokens, such as sglang-dynamic:8192")]
         )
-    return int(base)
+    if not separator:
+        return Setting(int(base))
+    if rule.smoothing is None:
+        expected = f"a base size alone, such as {name.partition(SEPARATOR)[0]}:8192"
+        raise InputError([Problem("method", repr(name), expected, "this rule has no smoothing")])
+    if not _SMOOTHING.fullmatch(smoothing):
+        expected = "a smoothing from 0 to 1 behind the base size, such as sglang-dynamic:8192:0.65"
+        raise InputError([Problem("method", repr(name), expected)])
+    return Setting(int(base), float(smoothing))

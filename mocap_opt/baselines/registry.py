@@ -9,13 +9,13 @@ from inspect import getdoc, signature
 from operator import index
 from typing import Any
 
-from mocap_opt.baselines.atom import atom_dynamic
-from mocap_opt.baselines.compose import EngineRule, compose, engine_method, guarded, read_base, split_base
+from mocap_opt.baselines import atom, fixed_size, sglang, vllm_ascend
+from mocap_opt.baselines.compose import compose, engine_method, guarded, read_setting, split_setting
+from mocap_opt.baselines.engine_chunks import EngineRule
 from mocap_opt.baselines.gpipe import gpipe
 from mocap_opt.baselines.mbkr import mbkr, mirror, mirror_shortage
 from mocap_opt.baselines.mocap import mocap
 from mocap_opt.baselines.seq1f1b import flops_balanced
-from mocap_opt.baselines.sglang import sglang_dynamic
 from mocap_opt.baselines.terapipe import terapipe
 from mocap_opt.baselines.uniform import uniform, uniform_any_count
 from mocap_opt.chunking.chunk_count_search import bottleneck_search
@@ -50,11 +50,14 @@ HOME_RULES: dict[str, HomeRule] = {
 }
 
 
-ENGINE_RULES: dict[str, tuple[str, EngineRule]] = {
-    "sglang-dynamic": ("SGLang's dynamic chunking", sglang_dynamic),
-    "atom-dynamic": ("ATOM's dynamic chunking", atom_dynamic),
+ENGINE_RULES: dict[str, EngineRule] = {
+    "fixed-size": fixed_size.RULE,
+    "sglang-dynamic": sglang.RULE,
+    "vllm-ascend-dynamic": vllm_ascend.RULE,
+    "atom-dynamic": atom.RULE,
 }
-"""Rules with a base size, which may be given behind their name: ``sglang-dynamic:8192``."""
+"""Rules with a base size, which may be given behind their name, ``sglang-dynamic:8192``, and behind
+that the smoothing of those that have one, ``sglang-dynamic:8192:0.65``."""
 
 
 _METHODS = (
@@ -67,8 +70,8 @@ _METHODS = (
         compose(flops_balanced, local),
     ),
     *(
-        engine_method(name, f"{what}, best base size, KV at home", rule, local)
-        for name, (what, rule) in ENGINE_RULES.items()
+        engine_method(name, f"{rule.what}, best base size, KV at home", rule, local)
+        for name, rule in ENGINE_RULES.items()
     ),
     Method("terapipe", "TeraPipe's dynamic program, best count, KV at home", compose(terapipe, local)),
     Method("uniform-greedy", "equal chunks, best count, greedy homes", compose(uniform_any_count, greedy)),
@@ -102,34 +105,35 @@ METHODS: dict[str, Method] = {
 
 
 def built_in_name(name: str) -> str:
-    """Name under which a built-in method is listed: without the base size of an engine's rule.
+    """Name under which a built-in method is listed: without the setting of an engine's rule.
 
     Raises
     ------
     InputError
-        If what stands behind an engine's rule is no base size.
+        If what stands behind an engine's rule is no setting.
     """
-    rule, base = split_base(name)
-    if base is None or rule not in ENGINE_RULES:
+    rule, setting = split_setting(name)
+    if setting is None or rule not in ENGINE_RULES:
         return name
-    read_base(name, base)
+    read_setting(name, setting, ENGINE_RULES[rule])
     return rule
 
 
 def built_in_method(name: str) -> Method | None:
-    """A built-in heuristic by name, with its base size if it is an engine's rule that has one.
+    """A built-in heuristic by name, with its setting if it is an engine's rule that has one.
 
     Raises
     ------
     InputError
         As `built_in_name`.
     """
-    rule, base = split_base(name)
-    if base is None or rule not in ENGINE_RULES:
+    rule, text = split_setting(name)
+    if text is None or rule not in ENGINE_RULES:
         return METHODS.get(name)
-    what, boundaries = ENGINE_RULES[rule]
-    size = read_base(name, base)
-    method = engine_method(name, f"{what}, base size {size}, KV at home", boundaries, local, size)
+    engine = ENGINE_RULES[rule]
+    setting = read_setting(name, text, engine)
+    summary = f"{engine.what}, base size {setting.base}, KV at home"
+    method = engine_method(name, summary, engine, local, setting)
     return replace(method, propose=guarded(method.propose))
 
 

@@ -6,18 +6,16 @@ Source: SGLang, ``ChunkSizePredictor`` and ``profile_and_init_predictor`` of its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.baselines.compose import NoFitError
-from mocap_opt.flow_shop.chunk_lengths import LengthLimits
+from mocap_opt.baselines.engine_chunks import EngineRule, NoFitError, Setting, smoothed, successive_chunks
 from mocap_opt.tables.cost_tables import Tables
 
 SMOOTHING = 0.75
-ALIGNMENT = 64
-TOLERANCE = 1e-3
+"""The engine's default (SGLANG_DYNAMIC_CHUNKING_SMOOTH_FACTOR)."""
 
 SAMPLES = 128
 """Lengths that the engine times when it starts."""
@@ -27,9 +25,6 @@ LONGEST_SAMPLE = 1.25
 
 LEAST_SAMPLES = 8
 """Samples below which the engine does not fit."""
-
-Rule = Callable[[tuple[float, ...], int, int], float]
-"""From a fit, the tokens so far and the base size to the length wanted next, tokens."""
 
 
 def sampled_lengths(tables: Tables, base: int) -> IntArray:
@@ -86,10 +81,10 @@ def fit_quadratic(tables: Tables, base: int) -> tuple[float, float, float]:
     return a, max(b - 2 * a * tables.prefix, 0.0), float(c)
 
 
-def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
+def next_chunk(fit: tuple[float, ...], history: int, base: int, smoothing: float = SMOOTHING) -> float:
     """Smoothed length of a later chunk after `history` tokens, those of a cached prefix included.
 
-    x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + 0.75 (x - base), at least base / 4.
+    x solves a x^2 + (2 a L + b) x = f(base) - f(0); then base + smoothing (x - base), at least base / 4.
 
     Parameters
     ----------
@@ -97,69 +92,32 @@ def next_chunk(fit: tuple[float, ...], history: int, base: int) -> float:
         a, b, c of `fit_quadratic`; a > 0.
     history, base : int
         Tokens.
+    smoothing : float
     """
     a, b, *_ = fit
     target = a * base * base + b * base
     slope = 2 * a * history + b
     # The form of the root that stays accurate as a goes to 0.
     length = 2 * target / (slope + math.sqrt(slope * slope + 4 * a * target))
-    return max(base + SMOOTHING * (length - base), base // 4)
+    return max(smoothed(base, length, smoothing), base // 4)
 
 
-def dynamic_chunks(
-    tables: Tables, base: int, fit: tuple[float, ...], rule: Rule = next_chunk, *, sized_first: bool = False
-) -> IntArray | None:
-    """Boundaries from a base chunk size, int64[chunks + 1], or None if the limits are missed.
-
-    Lengths are rounded down to a multiple of max(page, 64) tokens, at least one, and of the grid;
-    then moved inside the limits.  The number of chunks follows.
-
-    Parameters
-    ----------
-    tables : Tables
-    base : int
-        Base chunk size, tokens.
-    fit : tuple of float
-        What `rule` takes.
-    rule : callable
-        From the fit, the tokens so far (a cached prefix included) and the base to a length.
-    sized_first : bool
-        Whether the rule sizes the first chunk too.  SGLang sizes chunks of a request that is under way:
-        the first one is of the base size, also after a cached prefix.
-    """
-    limits = LengthLimits.of(tables)
-    unit = math.lcm(max(tables.page, ALIGNMENT), tables.quantum)
-    # A chunk as long as the prompt is the only one.
-    most = tables.steps if tables.length_allowed[0, tables.steps] else limits.most
-    indices = [0]
-    while indices[-1] < tables.steps:
-        at = indices[-1]
-        length = rule(fit, tables.prefix + int(tables.grid[at]), base) if at or sized_first else base
-        # The tolerance keeps a chunk of exactly the base size from being cut short.
-        wanted = max(int(length + TOLERANCE) // unit * unit, unit)
-        step = min(max(wanted // tables.quantum, limits.least), most)
-        left = tables.steps - at
-        if step >= left or left < step + limits.last_least:
-            step = left if left <= limits.last_most else left - limits.last_least
-        if not (limits.least <= step <= limits.most if step < left else left >= limits.last_least):
-            return None
-        indices.append(at + step)
-    count = len(indices) - 1
-    return np.array(indices, dtype=np.int64) if count in tables.counts else None
-
-
-def sglang_dynamic(tables: Tables, base: int) -> IntArray | None:
+def sglang_dynamic(tables: Tables, setting: Setting) -> IntArray | None:
     """Boundaries of a base size (the engine's ``--chunked-prefill-size``), or None.
 
     Parameters
     ----------
     tables : Tables
-    base : int
-        Tokens.
+    setting : Setting
+        The smoothing is the engine's SGLANG_DYNAMIC_CHUNKING_SMOOTH_FACTOR.
 
     Raises
     ------
     NoFitError
         As `fit_quadratic`.
     """
-    return dynamic_chunks(tables, base, fit_quadratic(tables, base))
+    fit = fit_quadratic(tables, setting.base)
+    return successive_chunks(tables, setting.base, partial(next_chunk, fit, smoothing=RULE.smoothed(setting)))
+
+
+RULE = EngineRule("SGLang's dynamic chunking", sglang_dynamic, SMOOTHING)

@@ -74,7 +74,7 @@ def solve(
         ``"joint"``: every heuristic, searches and bounds, then both programs, warm-started; ``"auto"``:
         the same with only the programs that are worth their time at the instance's size (the notes
         say which).  Or the name of one heuristic, see `mocap_opt.baselines.METHODS` (an
-        engine's rule with a base size of its own, ``"sglang-dynamic:8192"``); or
+        engine's rule with a setting of its own, ``"sglang-dynamic:8192"``); or
         ``"plain-highs"``, ``"plain-cpsat"``: the lockstep program as it stands, for comparison,
         ``"plain-pyjobshop"``: another modeller's (extra ``baseline``); or a
         method that a plugin brings, see `mocap_opt.plugins`.  Of a period, a heuristic's plan is repeated
