@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from oracle import Homes, Marks, capacities, chunk_times, own_transfers
+from oracle import Homes, Marks, capacities, chunk_times, fixed_transfers, own_transfers
 
 from mocap_opt.tables.cost_tables import Tables
 
@@ -18,7 +18,7 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
     stages, chunks = tables.stages, len(marks) - 1
     tau, rate = chunk_times(tables, marks), capacities(tables)
     sends = [[least_send(tables, i, a, b) for a, b in pairwise(marks)] for i in range(stages)]
-    transfers = own_transfers(tables, marks)
+    transfers, weights = own_transfers(tables, marks), fixed_transfers(tables, marks, weights=True)
     fixed = fixed_units(tables, marks)
     ways = {key: around(tables, marks, key) for key in rate if crossed(tables, key)}
     apart = 1 - tables.overlap
@@ -27,10 +27,13 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
     def cost(homes: Homes) -> int:
         slow = [row[:] for row in tau]
         units = dict(fixed)
-        for (i, j, kind, r), load in transfers(homes).items():
-            units[kind, r] = units.get((kind, r), 0) + load
+        moved = transfers(homes)
+        for i, j, kind, r in {**moved, **weights}:
+            load = moved.get((i, j, kind, r), 0)
+            both = load + weights.get((i, j, kind, r), 0)
+            units[kind, r] = units.get((kind, r), 0) + both
             stretched = tau[i][j] + apart.numerator * load // (apart.denominator * rate[kind, r])
-            slow[i][j] = max(slow[i][j], stretched, load // rate[kind, r])
+            slow[i][j] = max(slow[i][j], stretched, both // rate[kind, r])
         start = [[0] * chunks for _ in range(stages)]
         end = [[0] * chunks for _ in range(stages)]
         for j in range(chunks):
@@ -97,14 +100,18 @@ def fixed_units(tables: Tables, marks: Marks) -> dict[tuple[str, int], int]:
 
 
 def writers_readers_senders(tables: Tables, key: tuple[str, int]) -> tuple[list[int], list[int], list[int]]:
-    """Stages whose KV or activations may pass a link or port."""
+    """Stages whose KV, fixed messages (released as writes are) or activations may pass."""
     kind, r = key
     stages, memories, away = range(tables.stages), range(tables.memories), remote_homes(tables)
+    rows = [] if tables.fixed_messages is None else tables.fixed_messages.tolist()
     if kind == "port":
         others = [i for i in stages if (i, r) in away]
-        return others, others, []
+        carried = [i for _, i, source, target, *sizes in rows if any(sizes) and r in {source, target} - {i}]
+        return sorted({*others, *carried}), others, []
     share = tables.share[r]
     writers = [i for i in stages if any(share[i, k] for k in memories if (i, k) in away)]
+    carried = [i for _, i, source, target, *sizes in rows if any(sizes) and share[source, target]]
+    writers = sorted({*writers, *carried})
     readers = [i for i in stages if any(share[k, i] for k in memories if (i, k) in away)]
     return writers, readers, [i for i in stages[:-1] if share[i, i + 1]]
 

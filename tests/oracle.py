@@ -221,17 +221,34 @@ def routes(tables: Tables) -> dict[tuple[int, int], list[tuple[int, int]]]:
     return {(a, b): [(e, row[a][b]) for e, row in enumerate(shares) if row[a][b]] for a, b in pairs}
 
 
-def own_transfers(tables: Tables, marks: Marks) -> Callable[[Homes], dict[tuple[int, int, str, int], int]]:
-    """What each chunk moves: (stage, chunk, "link" or "port", which) -> bytes.
+Loads = dict[tuple[int, int, str, int], int]
+
+
+def fixed_transfers(tables: Tables, marks: Marks, *, weights: bool) -> Loads:
+    """What each chunk moves whatever the homes: streamed weights, or exports and the prefix load."""
+    way, load = routes(tables), defaultdict(int)
+    rows = [] if tables.fixed_messages is None else tables.fixed_messages.tolist()
+    for kind, i, source, target, each, per_page, first in rows:
+        for j, pages in enumerate(pages_of(tables, marks)):
+            size = each + per_page * pages + (first if j == 0 else 0)
+            if size and (kind == 0) == weights:
+                for link, share in way[source, target]:
+                    load[i, j, "link", link] += size * share
+                load[i, j, "port", source if target == i else target] += size
+    return dict(load)
+
+
+def own_transfers(tables: Tables, marks: Marks) -> Callable[[Homes], Loads]:
+    """What each chunk moves: (stage, chunk, "link" or "port", which) -> bytes; streamed weights apart.
 
     Bytes on links are in units of 1 / share_denominator.
     """
     way = routes(tables)
     page_bytes = [int(size) for size in tables.page_bytes]
-    chunks = len(marks) - 1
+    chunks, fixed = len(marks) - 1, fixed_transfers(tables, marks, weights=False)
 
-    def loads(homes: Homes) -> dict[tuple[int, int, str, int], int]:
-        load: dict[tuple[int, int, str, int], int] = defaultdict(int)
+    def loads(homes: Homes) -> Loads:
+        load: Loads = defaultdict(int, fixed)
         for (i, j, k), pages in homes.items():
             size = pages * page_bytes[i]
             for later in range(j, chunks):  # chunk j writes; every later chunk reads
@@ -263,11 +280,13 @@ def lockstep_price(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
         for i, size in own_port[t].items():
             alone[t] = max(alone[t], ceil(Fraction(size, rate["port", i])))
     exchange = sum(_exchange_time(tables, marks, running[t]) for t in slots)
-    transfers = own_transfers(tables, marks)
+    transfers, weights = own_transfers(tables, marks), fixed_transfers(tables, marks, weights=True)
     serial = 1 - tables.overlap
 
     def cost(homes: Homes) -> int:
         load: dict[tuple[int, str, int], int] = defaultdict(int)
+        for (i, j, kind, r), size in weights.items():
+            load[i + j, kind, r] += size
         work: list[Number] = list(alone)
         for (i, j, kind, r), size in transfers(homes).items():
             t = i + j
@@ -322,17 +341,23 @@ def least_price(tables: Tables, marks: Marks) -> Callable[[Homes], Fraction]:
 def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Callable[[Homes], Fraction]:
     """Start and end of every chunk by the recursion, exact; a chunk takes max(tau + (1 - f) x, x).
 
-    A chunk starts once it has arrived, the stage is idle, and the chunk Q before it has been started
-    on the next stage.
+    In the second x streamed weights count too.  A chunk starts once it has arrived, the stage is idle, and
+    the chunk Q before it has been started on the next stage.
     """
     stages, chunks = tables.stages, len(marks) - 1
     tau, rate, transfers = chunk_times(tables, marks), capacities(tables), own_transfers(tables, marks)
+    weights = fixed_transfers(tables, marks, weights=True)
     depth = chunks if tables.queue_depth is None else tables.queue_depth
 
     def cost(homes: Homes) -> Fraction:
         slowest = {(i, j): Fraction(0) for i in range(stages) for j in range(chunks)}
-        for (i, j, kind, r), size in transfers(homes).items():
+        held = dict(slowest)
+        moved = transfers(homes)
+        for (i, j, kind, r), size in moved.items():
             slowest[i, j] = max(slowest[i, j], Fraction(size, rate[kind, r]))
+        for i, j, kind, r in {**moved, **weights}:
+            size = moved.get((i, j, kind, r), 0) + weights.get((i, j, kind, r), 0)
+            held[i, j] = max(held[i, j], Fraction(size, rate[kind, r]))
         begun: dict[tuple[int, int], Fraction] = {}
         done: dict[tuple[int, int], Fraction] = {}
         for j in range(chunks):
@@ -342,7 +367,7 @@ def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Calla
                 idle = done[i, j - 1] if j else Fraction(0)
                 queued = begun[i + 1, j - depth] if i + 1 < stages and j >= depth else Fraction(0)
                 begun[i, j] = max(arrived, idle, queued)
-                done[i, j] = begun[i, j] + max(tau[i][j] + (1 - tables.overlap) * x, x)
+                done[i, j] = begun[i, j] + max(tau[i][j] + (1 - tables.overlap) * x, held[i, j])
         return done[stages - 1, chunks - 1]
 
     return cost

@@ -89,10 +89,17 @@ def twin(tables: Tables, plan: Plan) -> tuple[list[list[Fraction]], list[list[Fr
             for k in [k for k in memories if k != i]:
                 messages.append((size * pages[i][j][k], way(i, k, k)))
                 messages.append((size * sum(pages[i][e][k] for e in range(j)), way(k, i, k)))
+            weights = []
+            rows = [] if tables.fixed_messages is None else tables.fixed_messages.tolist()
+            for kind, owner, source, target, each, per_page, first in rows:
+                moved = each + per_page * sum(pages[i][j]) + (first if j == 0 else 0)
+                if owner == i:
+                    far = source if target == i else target
+                    (messages if kind else weights).append((moved, way(source, target, far)))
             on = {r: sum(n * load.get(r, 0) for n, load in messages) for r in wires.capacity}
             transfer = max(n / wires.capacity[r] for r, n in on.items())
-            messages.append((int(tables.own_traffic[i, cuts[j + 1]]), {f"port {i}": Fraction(1)}))
-            compute = int(tables.tau(i, cuts[j], cuts[j + 1])) + (1 - tables.overlap) * transfer
+            messages += [*weights, (int(tables.own_traffic[i, cuts[j + 1]]), {f"port {i}": Fraction(1)})]
+            compute = int(tables.compute_time(i, cuts[j], cuts[j + 1])) + (1 - tables.overlap) * transfer
             sent = [wires.send(n, load) for n, load in messages if n]
             yield env.all_of([env.timeout(compute), *sent])
             end[i][j] = env.now

@@ -68,7 +68,7 @@ def _slack_and_pooled(tables: Tables, asked_to_stop: AskedToStop) -> tuple[Bound
                     break
                 slack.append(_bound("crossing", search, None))
                 pooled.append(_bound("crossing_pooled_memory", search, memory))
-        measured = None if tables.residual is None else _measured(setting, asked_to_stop)
+        measured = None if tables.excess is None else _measured(setting, asked_to_stop)
         found = best([*filter(None, (_greatest(slack), measured))], (Scope.ANY_EXECUTION,)), _greatest(pooled)
         if asked_to_stop():
             return found

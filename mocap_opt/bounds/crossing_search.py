@@ -86,8 +86,8 @@ class Crossing:
                 slowest += full_block[:, tail, back]
             if reads:
                 np.maximum(slowest, memory[:, b, None], out=slowest)
-            if tables.residual is not None:
-                slowest += tables.residual[members, :b, b]
+            if tables.excess is not None:
+                slowest += tables.excess[members, :b, b]
             cross = times @ slowest + additive[tail, back] + prefix[:b]
             least = slowest[first] + ends[0, tail, back] + end_prefix[0, :b]
             if not same_ends:

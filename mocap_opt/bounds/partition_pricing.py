@@ -59,7 +59,7 @@ class PartitionPricer:
                 tables.prefix_cost,
                 tables.length_cost,
                 tables.send,
-                *(() if tables.residual is None else (tables.residual,)),
+                *(() if tables.excess is None else (tables.excess,)),
             )
         )
         # A path has N + M - 1 nodes, and so has a mixture of paths; there are as many slots.

@@ -230,10 +230,10 @@ class PricedPartitions:
             compute = view(tables.full_block[i, tail, inside], start.size) - tables.phi[i, starts]
             compute += tables.phi[i, ends, None]
             costs += weight * np.maximum(compute, tables.memory_side[i, ends, None])
-        if tables.residual is not None:
+        if tables.excess is not None:
             for c, i in enumerate(classes.first):
                 if weight := int(self.per_class[c, j]):
-                    costs += weight * tables.residual[i, starts, ends].T
+                    costs += weight * tables.excess[i, starts, ends].T
         if region.starts is not None:
             at = np.arange(high, low - 1, -1)
             earliest, latest = region.starts[:, j, ends, None]

@@ -170,7 +170,7 @@ class LeastTotal:
             dict(zip(counts, overheads.tolist(), strict=True)),
             _least_from(tables.memory_side[pair].min(axis=0)),
             _least_from(tables.prefix_cost[pair].min(axis=0)),
-            _by_count(tables, s, e) if tables.residual is not None else {},
+            _by_count(tables, s, e) if tables.excess is not None else {},
         )
 
     def at(self, boundaries: IntArray) -> int:

@@ -53,7 +53,7 @@ class TrafficMaster:
         self.unit = self.rows.unit
         self.lockstep = self.pricer.setting.scope is Scope.LOCKSTEP
         parts = [tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost]
-        parts += [] if tables.residual is None else [tables.residual]
+        parts += [] if tables.excess is None else [tables.excess]
         self.kind = stage_classes(*parts)
         self.members = class_members(self.kind)
         self.sender = stage_classes(self.pricer.setting.send)

@@ -34,8 +34,8 @@ def leading_stages(tables: Tables) -> list[int]:
         tables.length_cost[:, :, 1:].reshape(tables.stages, -1),
         tables.send[:, :, 1:].reshape(tables.stages, -1),
     ]
-    if tables.residual is not None:
-        parts.append(tables.residual.reshape(tables.stages, -1))
+    if tables.excess is not None:
+        parts.append(tables.excess.reshape(tables.stages, -1))
     profile = np.concatenate(parts, axis=1)
     kept: list[int] = []
     for i in np.argsort(-profile.sum(axis=1), kind="stable"):
@@ -71,7 +71,7 @@ class BottleneckTimes:
         self._only = self._rows[0] if len(self._rows) == 1 else None
         self.remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
         self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
-        self._measured = None if tables.residual is None else _measured_times(tables)
+        self._measured = None if tables.excess is None else _measured_times(tables)
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
         self.work = float(whole.sum() / max(whole.max(), 1.0)) - 1.0
 

@@ -102,11 +102,11 @@ def class_members(classes: IntArray) -> IntArray:
 def compute_classes(tables: Tables) -> IntArray:
     """Classes of stages with equal compute and memory side, int64[stage]."""
     parts = [tables.phi, tables.full_block, tables.memory_side]
-    return stage_classes(*parts, *(() if tables.residual is None else (tables.residual,)))
+    return stage_classes(*parts, *(() if tables.excess is None else (tables.excess,)))
 
 
 def alike(tables: Tables) -> bool:
     """Whether every chunk takes as long on all stages; sends and KV may differ."""
     parts = [tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost]
-    parts += [] if tables.residual is None else [tables.residual]
+    parts += [] if tables.excess is None else [tables.excess]
     return all(np.array_equal(part, np.broadcast_to(part[:1], part.shape)) for part in parts)

@@ -205,7 +205,7 @@ def estimated_nonzeros(tables: Tables, solver: str = "highs", arcs: int | None =
         boundary = steps
     else:
         nonzeros += chunks * steps * (2 * durations + messages)
-        if tables.residual is not None:
+        if tables.excess is not None:
             nonzeros += chunks * durations * (steps + 1) ** 2  # an entry for every start and end
         boundary = 1
     if not local_homes_always_fit(tables):
@@ -232,8 +232,8 @@ def _classes(tables: Tables) -> tuple[int, int]:
     """Number of classes of stages with equal chunk times, and with equal message times."""
     times = (tables.phi, tables.memory_side, tables.prefix_cost)
     shapes = tuple(table.reshape(tables.stages, -1) for table in (tables.full_block, tables.length_cost))
-    if tables.residual is not None:
-        shapes += (tables.residual.reshape(tables.stages, -1),)
+    if tables.excess is not None:
+        shapes += (tables.excess.reshape(tables.stages, -1),)
     durations = stage_classes(*times, *shapes)
     messages = stage_classes(tables.send[:-1].reshape(tables.stages - 1, -1)) if tables.stages > 1 else ()
     return len(set(durations.tolist())), len(set(np.asarray(messages).tolist()))

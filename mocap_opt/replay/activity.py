@@ -15,7 +15,7 @@ import numpy as np
 
 from mocap_opt.replay.event import EventReplay, MessageRecord
 from mocap_opt.replay.lockstep import LockstepReplay
-from mocap_opt.replay.traffic import kv_traffic, stretch
+from mocap_opt.replay.traffic import kv_traffic, stretch, with_fixed_messages
 from mocap_opt.replay.transfers import Kind, schedule_messages
 from mocap_opt.schedule.schedule import Schedule, ScheduledRequest
 
@@ -153,10 +153,12 @@ def _request_activity(request: ScheduledRequest, first: int, replay: LockstepRep
     tables, plan = request.tables, request.plan
     index = plan.grid_indices(tables)
     own_slots = plan.chunks + tables.stages - 1
-    stretched = stretch(tables, kv_traffic(tables, plan.remote_pages(tables), own_slots)).tolist()
+    traffic = kv_traffic(tables, plan.remote_pages(tables), own_slots)
+    traffic = with_fixed_messages(tables, traffic, np.diff(tables.pages[index]))
+    stretched = stretch(tables, traffic).tolist()
     start, work, exchange = replay.start.tolist(), replay.work.tolist(), replay.exchange.tolist()
     for i in range(tables.stages):
-        tau = tables.tau(i, index[:-1], index[1:]).tolist()
+        tau = tables.compute_time(i, index[:-1], index[1:]).tolist()
         send = tables.send_time(i, index[:-1], index[1:]).tolist()
         for j in range(plan.chunks):
             t = request.slot + i + j

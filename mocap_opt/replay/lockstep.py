@@ -24,6 +24,7 @@ from mocap_opt.replay.traffic import (
     reduce_by,
     stretch,
     whole_type,
+    with_fixed_messages,
 )
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule, overlay
@@ -207,6 +208,7 @@ def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
     slots = tables.stages + plan.chunks - 1
 
     traffic = kv_traffic(tables, plan.remote_pages(tables), slots)
+    traffic = with_fixed_messages(tables, traffic, np.diff(tables.pages[index]))
     port = np.zeros((tables.memories, slots), dtype=np.int64)
     port[: tables.stages] = _by_slot(tables.own_traffic[:, end], slots)
     order = np.argsort(traffic.other, kind="stable")
@@ -214,7 +216,7 @@ def slot_rows(tables: Tables, plan: Plan) -> SlotRows:
     port[touched] += moved.astype(np.int64)
     alone, load, delay = _exchange(tables, start, end, slots)
     return SlotRows(
-        busy=_by_slot(tables.tau(stage, start, end), slots) + stretch(tables, traffic),
+        busy=_by_slot(tables.compute_time(stage, start, end), slots) + stretch(tables, traffic),
         alone=alone,
         link_kv=link_load(tables, traffic.source, traffic.target, traffic.flow),
         link_activation=load,

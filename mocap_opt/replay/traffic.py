@@ -1,4 +1,4 @@
-"""KV traffic of a plan, slot by slot, and the load it puts on links; exact integers."""
+"""KV and fixed messages of a plan, slot by slot, and the load they put on links; exact integers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.fixed_messages import MessageKind
 
 # Whole numbers: int64 where they are sure to fit, Python integers (dtype object) where they may not.
 Whole = npt.NDArray[Any]
@@ -19,16 +20,19 @@ _SAFE = 2**62
 
 @dataclass(frozen=True, eq=False)
 class KvTraffic:
-    """What stages write to and read from each other's memories.
+    """What stages write to and read from each other's memories, and their fixed messages.
 
     One row per pair (owner, other) and direction: all writes, then all reads in the same order of
-    pairs.  A write of stage i to memory k travels i -> k, a read k -> i; both belong to stage i
-    (the owner) and load the port of memory k (the other).
+    pairs, then fixed messages.  A write of stage i to memory k travels i -> k, a read k -> i; both belong
+    to stage i (the owner) and load the port of memory k (the other).
 
     Attributes
     ----------
     owner, other, source, target : int64[row]
         Stages and memories.
+    stretches : bool[row]
+        Whether compute waits for the part (1 - f) of it: not for streamed weights, which have a part of
+        their own.
     flow : int64 or object [row, slot], bytes
         Bytes that move in every slot.
     """
@@ -37,6 +41,7 @@ class KvTraffic:
     other: IntArray
     source: IntArray
     target: IntArray
+    stretches: npt.NDArray[np.bool_]
     flow: Whole
 
 
@@ -96,7 +101,42 @@ def kv_traffic(tables: Tables, pages: IntArray, slots: int) -> KvTraffic:
         other=np.concatenate([other, other]),
         source=np.concatenate([owner, other]),
         target=np.concatenate([other, owner]),
+        stretches=np.ones(2 * owner.size, dtype=np.bool_),
         flow=flow,
+    )
+
+
+def with_fixed_messages(tables: Tables, traffic: KvTraffic, pages: IntArray) -> KvTraffic:
+    """KV traffic and what fixed messages move beside it.
+
+    Parameters
+    ----------
+    tables : Tables
+    traffic : KvTraffic
+    pages : int64[chunk]
+        Of the chunks of a request, which begins in slot 0.
+    """
+    if not tables.messages:
+        return traffic
+    messages, moved = tables.messages, [message.sizes(pages) for message in tables.messages]
+    # In one slot a stage moves each byte of a message at most once.
+    most = sum(sum(sizes.tolist()) for sizes in moved)
+    kind = np.result_type(traffic.flow.dtype, _size_type(tables, most)) if most else traffic.flow.dtype
+    flow = np.zeros((len(messages), traffic.flow.shape[1]), dtype=kind)
+    for row, message, sizes in zip(flow, messages, moved, strict=True):
+        row[message.stage : message.stage + pages.size] = sizes
+    rows = {
+        "owner": [message.stage for message in messages],
+        "other": [message.port for message in messages],
+        "source": [message.source for message in messages],
+        "target": [message.target for message in messages],
+    }
+    return KvTraffic(
+        **{name: np.concatenate([getattr(traffic, name), listed]) for name, listed in rows.items()},
+        stretches=np.concatenate(
+            [traffic.stretches, [message.kind is not MessageKind.WEIGHTS for message in messages]]
+        ),
+        flow=np.concatenate([traffic.flow.astype(kind), flow]),
     )
 
 
@@ -139,7 +179,8 @@ def link_load(tables: Tables, source: IntArray, target: IntArray, flow: Whole) -
 def stretch(tables: Tables, traffic: KvTraffic) -> IntArray:
     """(1 - f) x of every stage in every slot, rounded up, int64[stage, slot], ticks.
 
-    x is the most time that the stage's own writes and reads need on any one link or port.
+    x is the most time that the stage's own writes, reads and fixed messages need on any one link or port,
+    streamed weights left out.
 
     Parameters
     ----------
@@ -148,22 +189,25 @@ def stretch(tables: Tables, traffic: KvTraffic) -> IntArray:
     """
     longest = np.zeros((tables.stages, traffic.flow.shape[1]), dtype=np.int64)
     serial = 1 - tables.overlap
-    if serial == 0 or traffic.owner.size == 0:
+    if serial == 0 or not traffic.stretches.any():
         return longest
-    kind = traffic.flow.dtype
-    link, row, numerator = crossings(tables, traffic.source, traffic.target)
-    key = traffic.owner[row] * len(tables.links) + link
+    kind, kept = traffic.flow.dtype, traffic.stretches
+    stage, other, flow = traffic.owner[kept], traffic.other[kept], traffic.flow[kept]
+    link, row, numerator = crossings(tables, traffic.source[kept], traffic.target[kept])
+    key = stage[row] * len(tables.links) + link
     order = np.argsort(key, kind="stable")
-    used, load = reduce_by(np.add, key[order], numerator[order, None] * traffic.flow[row[order]])
+    used, load = reduce_by(np.add, key[order], numerator[order, None] * flow[row[order]])
     owner, link = np.divmod(used, max(len(tables.links), 1))
     capacity = link_capacity(tables, kind)[link] * serial.denominator
     owner, slowest = reduce_by(np.maximum, owner, ceil_div(load * serial.numerator, capacity))
     longest[owner] = slowest
 
-    pairs = traffic.owner.size // 2
-    touched = traffic.flow[:pairs] + traffic.flow[pairs:]
-    rate = tables.port_rate[traffic.other[:pairs], None].astype(kind) * serial.denominator
-    owner, slowest = reduce_by(np.maximum, traffic.owner[:pairs], ceil_div(touched * serial.numerator, rate))
+    key = stage * tables.memories + other
+    order = np.argsort(key, kind="stable")
+    used, touched = reduce_by(np.add, key[order], flow[order])
+    owner, other = np.divmod(used, tables.memories)
+    rate = tables.port_rate[other, None].astype(kind) * serial.denominator
+    owner, slowest = reduce_by(np.maximum, owner, ceil_div(touched * serial.numerator, rate))
     longest[owner] = np.maximum(longest[owner], slowest)
     return longest
 
@@ -187,6 +231,11 @@ def reduce_by(ufunc: np.ufunc, key: IntArray, values: Whole) -> tuple[IntArray, 
 def _kv_type(tables: Tables, pages: IntArray) -> type[np.generic]:
     remote = pages.sum(axis=(1, 2)).tolist()
     size = sum(count * each for count, each in zip(remote, tables.page_bytes.tolist(), strict=True))
+    return _size_type(tables, size)
+
+
+def _size_type(tables: Tables, size: int) -> type[np.generic]:
+    """Type that holds loads of so many bytes in a slot, twice over, and capacities."""
     numerator = max(int(tables.share.max(initial=0)), 1)
     fraction = tables.overlap.denominator
     rate = max(int(tables.link_rate.max(initial=0)), int(tables.port_rate.max()))

@@ -13,6 +13,7 @@ from mocap_opt.replay.traffic import Whole, whole_type
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.fixed_messages import FixedMessage, MessageKind
 
 
 class Kind(Enum):
@@ -21,7 +22,20 @@ class Kind(Enum):
     OWN = "own memory traffic"
     WRITE = "KV write"
     READ = "KV read"
+    WEIGHTS = "streamed weights"
+    EXPORT = "KV export"
+    PREFIX = "prefix load"
     ACTIVATION = "activations"
+
+
+_KINDS = {
+    MessageKind.WEIGHTS: Kind.WEIGHTS,
+    MessageKind.EXPORT: Kind.EXPORT,
+    MessageKind.PREFIX: Kind.PREFIX,
+}
+
+_Fixed = tuple[FixedMessage, Whole]
+"""A fixed message and its bytes with each chunk."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,10 @@ class Route:
 
     @property
     def port(self) -> int | None:
-        """The memory whose port they load: the remote one for KV, none for activations."""
+        """The memory whose port they load: the remote one for KV and fixed messages, none for activations."""
         if self.kind is Kind.ACTIVATION:
             return None
-        return self.source if self.kind is Kind.READ else self.destination
+        return self.source if self.kind in (Kind.READ, Kind.WEIGHTS, Kind.PREFIX) else self.destination
 
     def __str__(self) -> str:
         """Name the route for messages and tracks."""
@@ -61,7 +75,7 @@ class Messages:
         Every route that carries at least one byte.
     released : tuple of tuple of tuple of (int, int), by [stage][chunk]
         Route and bytes of the messages a chunk releases at its start: own memory traffic, writes,
-        reads.
+        reads, fixed messages.
     activations : tuple of tuple of (int, int) or None, by [stage][chunk]
         Route and bytes of the message that leaves at a chunk's end; None if it has no bytes or
         crosses no link.
@@ -161,9 +175,10 @@ def _part(tables: Tables, plan: Plan, routes: dict[Route, int]) -> _Part:
     # Running chunk j, a stage reads what its chunks before j keep elsewhere.
     read = np.cumsum(written, axis=1) - written
 
-    tau = tables.tau(stages[:, None], index[None, :-1], index[None, 1:])
-    compute = _stretched(tau, 1 - tables.overlap, _longest_transfer(tables, written, read))
-    released = _released(tables.own_traffic[:, index[1:]], written, read, routes)
+    tau = tables.compute_time(stages[:, None], index[None, :-1], index[None, 1:])
+    fixed = [(message, message.sizes(np.diff(tables.pages[index]))) for message in tables.messages]
+    compute = _stretched(tau, 1 - tables.overlap, _longest_transfer(tables, written, read, fixed))
+    released = _released(tables.own_traffic[:, index[1:]], written, read, fixed, routes)
     sizes = tables.activation_bytes[:, None] * np.diff(tables.grid[index])[None, :]
     brings = stored.copy()
     brings[stages, 0, stages] += tables.prefix_bytes[: tables.stages]
@@ -177,7 +192,7 @@ def _part(tables: Tables, plan: Plan, routes: dict[Route, int]) -> _Part:
 
 
 def _released(
-    own: IntArray, written: IntArray, read: IntArray, routes: dict[Route, int]
+    own: IntArray, written: IntArray, read: IntArray, fixed: list[_Fixed], routes: dict[Route, int]
 ) -> tuple[tuple[tuple[tuple[int, int], ...], ...], ...]:
     stages, chunks, _ = written.shape
     found: list[list[list[tuple[int, int]]]] = [[[] for _ in range(chunks)] for _ in range(stages)]
@@ -187,6 +202,11 @@ def _released(
         found[i][j].append((routes.setdefault(Route(Kind.WRITE, i, k), len(routes)), int(written[i, j, k])))
     for i, j, k in np.argwhere(read).tolist():
         found[i][j].append((routes.setdefault(Route(Kind.READ, k, i), len(routes)), int(read[i, j, k])))
+    for message, sizes in fixed:
+        route = Route(_KINDS[message.kind], message.source, message.target)
+        for j, size in enumerate(sizes):
+            if size:
+                found[message.stage][j].append((routes.setdefault(route, len(routes)), int(size)))
     return tuple(tuple(tuple(chunk) for chunk in stage) for stage in found)
 
 
@@ -214,17 +234,23 @@ def _stretched(
     )
 
 
-def _longest_transfer(tables: Tables, written: IntArray, read: IntArray) -> tuple[tuple[Fraction, ...], ...]:
-    """x: the most time a chunk's own KV bytes need on any one link or port, [stage][chunk]."""
+def _longest_transfer(
+    tables: Tables, written: IntArray, read: IntArray, fixed: list[_Fixed]
+) -> tuple[tuple[Fraction, ...], ...]:
+    """x: the most time a chunk's own bytes, not streamed weights, need on a link or port, [stage][chunk]."""
     stages, chunks, _ = written.shape
-    most = int((written + read).sum(axis=2).max(initial=0)) * max(int(tables.share.max(initial=0)), 1)
-    kind = whole_type(2 * most)
+    waited = [(message, sizes) for message, sizes in fixed if message.kind is not MessageKind.WEIGHTS]
+    most = int((written + read).sum(axis=2).max(initial=0)) + sum(sum(sizes) for _, sizes in waited)
+    kind = whole_type(2 * most * max(int(tables.share.max(initial=0)), 1))
     rows: list[tuple[Fraction, ...]] = []
     for i in range(stages):
-        if not written[i].any():
+        there, back = written[i].T.astype(kind), read[i].T.astype(kind)
+        for message, sizes in waited:
+            if message.stage == i:
+                (there if message.source == i else back)[message.port] += sizes.astype(kind)
+        if not (there.any() or back.any()):
             rows.append((Fraction(0),) * chunks)
             continue
-        there, back = written[i].T.astype(kind), read[i].T.astype(kind)
         on_links = tables.share[:, i, :].astype(kind) @ there + tables.share[:, :, i].astype(kind) @ back
         times = [Fraction(0)] * chunks
         for load, rate, unit in (

@@ -101,7 +101,7 @@ def lockstep_judge(tables: Tables) -> Judge:
     window, which takes as many steps as the logarithm of the window.
     """
     compute = [tables.phi, tables.full_block, tables.memory_side, tables.prefix_cost, tables.length_cost]
-    compute += [] if tables.residual is None else [tables.residual]
+    compute += [] if tables.excess is None else [tables.excess]
     alike = _like_neighbours(tables.stages, compute)
     sends = _like_neighbours(tables.stages - 1, [tables.send])
 

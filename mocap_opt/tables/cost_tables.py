@@ -16,6 +16,10 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.tables.fixed_messages import Entry, FixedLoads, FixedMessage, fixed_messages
+
+MOST_EXCESS = 2**25
+"""Entries of a table over stages, starts and ends up to which fixed messages count in chunk times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,9 @@ class Tables:
         so that leaving it out relaxes a problem.  None if times are not measured.
     pools : tuple of str
         Names of the memories without a stage, N, N + 1, ...: without prefix and working bytes.
+    fixed_messages : int64[message, entry] or None
+        What stages move beside KV: streamed weights, exports, loaded prefixes; columns as in
+        `mocap_opt.tables.fixed_messages.Entry`.  None if nothing.
     """
 
     name: str
@@ -131,6 +138,7 @@ class Tables:
     overlap: Fraction
     residual: IntArray | None = None
     pools: tuple[str, ...] = ()
+    fixed_messages: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
@@ -156,6 +164,8 @@ class Tables:
             shapes["residual"] = (stages, points, points)
             if self.residual.min(initial=0) < 0:
                 raise ValueError("residual: expected no negative entry")
+        if self.fixed_messages is not None:
+            shapes["fixed_messages"] = (len(self.fixed_messages), len(Entry))
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.int64:
@@ -220,8 +230,59 @@ class Tables:
         steps = np.arange(self.steps + 1, dtype=np.int64)
         return np.stack([steps * self.quantum, self.tokens - self.grid[::-1]])
 
+    @cached_property
+    def messages(self) -> tuple[FixedMessage, ...]:
+        """What stages move beside KV; empty if nothing."""
+        return fixed_messages(self.fixed_messages)
+
+    @cached_property
+    def fixed_loads(self) -> FixedLoads:
+        """What that puts on links and ports."""
+        rates = self.link_rate, self.port_rate
+        return FixedLoads.of(self.messages, self.share, self.share_denominator, rates)
+
+    @cached_property
+    def excess(self) -> IntArray | None:
+        """What `tau` has beyond the tables Phi to c, int64[stage, G + 1, G + 1], ticks; None if nothing.
+
+        The residual of measured times, and what is missing then to f x, x what the chunk's fixed messages
+        need on an idle wafer: no execution is faster (formulations/fixed_messages.md).  Left out where it
+        would outgrow `MOST_EXCESS`: that relaxes.
+        """
+        points = self.steps + 1
+        if not self.messages or self.stages * points**2 > MOST_EXCESS:
+            return self.residual
+        start, end = np.triu_indices(points, 1)
+        pages = self.pages[end] - self.pages[start]
+        found = np.zeros((self.stages, points, points), dtype=np.int64)
+        for i in range(self.stages):
+            needed = self.fixed_loads.alone(i, pages, first=False, part=self.overlap)
+            leading = start == 0
+            needed[leading] = self.fixed_loads.alone(i, pages[leading], first=True, part=self.overlap)
+            missing = np.maximum(needed - self.compute_time(i, start, end), 0)
+            found[i, start, end] = missing
+        if not found.any():
+            return self.residual
+        return found if self.residual is None else found + self.residual
+
     def tau(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
-        """Time of chunks on stages, before any KV traffic.
+        """Time of chunks on stages, before any KV traffic: `compute_time`, or longer for fixed messages.
+
+        Parameters
+        ----------
+        stage, start, end : array_like of int
+            As for `compute_time`.
+
+        Returns
+        -------
+        int64 array, ticks
+            The larger of `compute_time` and f x, rounded down, x what the chunk's fixed messages need on
+            an idle wafer.
+        """
+        return self._time(stage, start, end, self.excess)
+
+    def compute_time(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
+        """Time of chunks on stages before any traffic: what replays count as compute.
 
         Parameters
         ----------
@@ -234,13 +295,18 @@ class Tables:
             max(Phi(b) - Phi(a) + full block, memory side) + gamma (P + a) + c(b - a), and the residual
             of measured times.
         """
+        return self._time(stage, start, end, self.residual)
+
+    def _time(
+        self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike, beyond: IntArray | None
+    ) -> IntArray:
         i, a, b = np.broadcast_arrays(stage, start, end)
         tail = (b == self.steps).astype(np.int64)
         compute = self.phi[i, b] - self.phi[i, a] + self.full_block[i, tail, b - a]
         slowest = np.maximum(compute, self.memory_side[i, b])
         total: IntArray = slowest + self.prefix_cost[i, a] + self.length_cost[i, tail, b - a]
-        if self.residual is not None:
-            total += self.residual[i, a, b]
+        if beyond is not None:
+            total += beyond[i, a, b]
         return total
 
     def send_time(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:

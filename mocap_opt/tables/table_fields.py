@@ -17,6 +17,9 @@ AXES = {
     "tail": "1 for the chunk that ends at the last grid point, 0 for all others",
     "length": "length of a chunk in grid steps, 0 .. G; entry 0 is never read",
     "link": "living directed links, in the order of the field links",
+    "message": "messages that no plan chooses; no axis where there are none",
+    "entry": "kind (0 streamed weights, 1 export, 2 prefix load), stage, source memory, target memory, bytes "
+    "with every chunk, bytes per page of the chunk, bytes with the first chunk; none where message is none",
 }
 """Names of axes and what they run over."""
 
@@ -142,5 +145,13 @@ FIELDS = (
         "nearest",
     ),
     Field("pools", "texts or none", ("pool",), "", "names of the memories without a stage; left out if none"),
+    Field(
+        "fixed_messages",
+        "integers or none",
+        ("message", "entry"),
+        "",
+        "what stages move beside KV: streamed weights, exports, loaded prefixes; left out if none",
+        "up",
+    ),
 )
 """All fields of `Tables`, in the order of the file."""

@@ -22,6 +22,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json, source_name, write_text_atomically
 from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.fixed_messages import Entry, MessageKind
 from mocap_opt.tables.table_fields import AXES, FIELDS, Field
 
 VERSION = 1
@@ -59,9 +60,9 @@ def tables_to_dict(tables: Tables, fingerprint: str | None = None) -> dict[str, 
 def _dimensions(tables: Tables) -> dict[str, int]:
     stages, points = tables.stages, tables.steps + 1
     sizes = {"stage": stages, "point": points, "length": points, "tail": 2, "link": len(tables.links)}
-    if tables.pools:
-        sizes["pool"] = len(tables.pools)
-    return {axis: sizes.get(axis, tables.memories) for axis in AXES if axis != "pool" or tables.pools}
+    sizes |= {"pool": len(tables.pools), "message": len(tables.messages), "entry": len(Entry)}
+    absent = {"pool": not tables.pools, "message": not tables.messages, "entry": not tables.messages}
+    return {axis: sizes.get(axis, tables.memories) for axis in AXES if not absent.get(axis, False)}
 
 
 def _nothing(value: Any) -> bool:
@@ -265,6 +266,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
     for name in ("prefix_bytes", "working_bytes"):
         if values[name][len(values["phi"]) :].any():
             yield _problem(name, values[name].tolist(), "0 in memories without a stage")
+    yield from _wrong_messages(values)
     if values["tick_s"] <= 0:
         yield _problem("tick_s", str(values["tick_s"]), "more than 0")
     if values["overlap"] > 1:
@@ -272,6 +274,23 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
     if (values["share"] > values["share_denominator"]).any():
         most = int(values["share"].max())
         yield _problem("share", most, f"at most share_denominator ({values['share_denominator']})")
+
+
+def _wrong_messages(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Fixed messages of a kind or between memories that there are not."""
+    rows, stages, memories = values.get("fixed_messages"), len(values["phi"]), len(values["capacity"])
+    if rows is None:
+        return
+    for n, row in enumerate(rows.tolist()):
+        path = f"fields.fixed_messages.value[{n}]"
+        if len(row) != len(Entry):
+            yield Problem(path, show(row), f"{len(Entry)} entries")
+        elif row[Entry.KIND] not in list(MessageKind) or row[Entry.STAGE] >= stages:
+            yield Problem(path, show(row), "a kind from 0 to 2 and a stage")
+        else:
+            ends = {row[Entry.SOURCE], row[Entry.TARGET]}
+            if len(ends) < 2 or row[Entry.STAGE] not in ends or max(ends) >= memories:
+                yield Problem(path, show(row), "the stage's own memory at one end, another at the other")
 
 
 def load_tables(path: str | os.PathLike[str]) -> Tables:

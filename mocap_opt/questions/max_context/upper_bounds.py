@@ -85,7 +85,7 @@ class PathWeightShift:
     @classmethod
     def of(cls, tables: Tables) -> PathWeightShift:
         """Read it off the tables of the longest prompt: O(G^2) for each kind of stage."""
-        if tables.steps > MOST_STEPS or shortest_chunk(tables) > 1 or tables.residual is not None:
+        if tables.steps > MOST_STEPS or shortest_chunk(tables) > 1 or tables.excess is not None:
             return cls(None)
         rising = [tables.phi, tables.memory_side, tables.prefix_cost]
         lengthwise = [tables.full_block, tables.length_cost, tables.send]
