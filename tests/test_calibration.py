@@ -25,7 +25,8 @@ from mocap_opt.calibration import (
     parse_timings,
     read_timings,
 )
-from mocap_opt.calibration.fit import features, nonnegative_least_squares
+from mocap_opt.calibration.fit import features
+from mocap_opt.calibration.least_squares import nonnegative_least_squares
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance, load_instance

@@ -8,7 +8,8 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.baselines.engine_chunks import EngineRule, Setting, smoothed, successive_chunks
-from mocap_opt.calibration.fit import features, nonnegative_least_squares
+from mocap_opt.calibration.fit import features
+from mocap_opt.calibration.least_squares import nonnegative_least_squares
 from mocap_opt.tables.cost_tables import Tables
 
 SMOOTHING = 0.75

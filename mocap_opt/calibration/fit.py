@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.calibration.least_squares import FloatArray, nonnegative_least_squares
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.timings import Timings
-
-FloatArray = npt.NDArray[np.float64]
 
 NAMES = ("constant", "linear", "quadratic", "prefix")
 """Coefficients in the order of columns: c, b, a, gamma, as instances name them."""
@@ -153,43 +151,6 @@ def _fit(stage: int | None, timings: Timings, held: Collection[str], weighting: 
         features(timings.length, timings.prefix) @ coefficients,
         timings,
     )
-
-
-def nonnegative_least_squares(
-    columns: FloatArray, target: FloatArray, free: Collection[int] | None = None
-) -> FloatArray:
-    """Least squares with no negative coefficient: the best over all subsets that are free of any.
-
-    The problem is convex, so at its optimum the coefficients above 0 are the unconstrained least
-    squares over their own columns.  For a handful of columns.
-
-    Parameters
-    ----------
-    columns : float64[row, column]
-    target : float64[row]
-    free : collection of int, optional
-        Columns whose coefficients may be above 0; all by default.
-
-    Returns
-    -------
-    float64[column]
-    """
-    # Scaled, or lengths squared would drown the constant.
-    scale = np.linalg.norm(columns, axis=0)
-    scale[scale == 0] = 1.0
-    scaled = columns / scale
-    best, least = np.zeros(columns.shape[1]), float(target @ target)
-    allowed = range(columns.shape[1]) if free is None else free
-    for size in range(1, len(allowed) + 1):
-        for subset in combinations(allowed, size):
-            chosen = list(subset)
-            values = np.linalg.lstsq(scaled[:, chosen], target, rcond=None)[0]
-            left = target - scaled[:, chosen] @ values
-            if (values >= 0).all() and float(left @ left) < least:
-                least, best = float(left @ left), np.zeros(columns.shape[1])
-                best[chosen] = values
-    coefficients: FloatArray = best / scale
-    return coefficients
 
 
 def _refuse_unidentifiable(timings: Timings, columns: FloatArray, free: list[int]) -> None:
