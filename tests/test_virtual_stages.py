@@ -7,12 +7,17 @@ import pytest
 from builders import make_tables
 from virtual_oracle import least_makespan, linear_orders, price
 
+from mocap_opt.bounds.virtual_stages import any_arrangement, given_chunks_bound, virtual_stages
 from mocap_opt.errors import InputError
+from mocap_opt.flow_shop.partitions import divisions
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
 from mocap_opt.flow_shop.virtual_pipeline import Shape, VirtualPipeline, hosts
+from mocap_opt.formulations.virtual_stages import solve_orders
 from mocap_opt.replay.virtual import StuckError, replay_virtual
 from mocap_opt.schedule.virtual_plan import VirtualPlan, device_memory, virtual_violations
 from mocap_opt.search.virtual_orders import best_orders
+from mocap_opt.solvers.limits import Limits
+from mocap_opt.solvers.outcome import Status
 
 
 def random_pipeline(rng: np.random.Generator, most_chunks: int = 3) -> tuple[VirtualPipeline, np.ndarray]:
@@ -175,3 +180,80 @@ def test_plans_that_are_none():
     assert first_violation((0, 3), GOOD)
     with pytest.raises(InputError, match="runs"):
         VirtualPipeline.of(make_tables(2, 2), "v", 3, [2, 4])
+
+
+def least_of_all(pipeline: VirtualPipeline) -> int:
+    """The best over all partitions and orders."""
+    best = []
+    for indices in divisions(pipeline.tables):
+        work, send = (each.tolist() for each in pipeline.times(indices))
+        best.append(least_makespan(list(pipeline.device), work, send, pipeline.tables.queue_depth))
+    return min(best)
+
+
+def check_bounds(seed: int, count: int) -> tuple[int, int, int]:
+    """No order of any chunks beats a bound; how many bounds of each kind are reached."""
+    rng = np.random.default_rng(seed)
+    given = every = near = 0
+    for _ in range(count):
+        pipeline, indices = random_pipeline(rng)
+        work, send = (each.tolist() for each in pipeline.times(indices))
+        least = least_makespan(list(pipeline.device), work, send, pipeline.tables.queue_depth)
+        bound = given_chunks_bound(pipeline, indices)
+        assert bound <= least
+        given += bound == least
+        least = least_of_all(pipeline)
+        bound = virtual_stages(pipeline).ticks
+        assert bound <= least
+        every += bound == least
+        alike = any_arrangement(pipeline.tables).ticks
+        assert alike <= bound or pipeline.tables.stages == 1
+        near += 1.25 * alike >= least
+    return given, every, near
+
+
+def test_no_order_beats_a_bound_and_many_reach_it():
+    given, every, near = check_bounds(11, 25)
+    assert given >= 12
+    assert every >= 5
+    assert near >= 4
+
+
+def test_the_bound_of_like_devices_by_hand():
+    # Two devices, two equal chunks of 10 a device: 20 of work, and 5 or 5 + 5 to and from device 1; one chunk
+    # of 20 crosses in 40.  A V gains nothing over the ordinary 30, interleaving does.
+    tables = make_tables(2, 2, linear=10, max_chunks=2)
+    bounds = [virtual_stages(VirtualPipeline.of(tables, shape, 2)).ticks for shape in ("interleaved", "v")]
+    assert bounds == [25, 30]
+    assert virtual_stages(VirtualPipeline.of(tables, "v", 1)).ticks == 30
+    assert any_arrangement(tables).ticks == 20
+
+
+def check_program(seed: int, count: int) -> None:
+    """The program, enumeration of orders and the bound agree."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        pipeline, indices = random_pipeline(rng, most_chunks=4)
+        work, send = (each.tolist() for each in pipeline.times(indices))
+        least = least_makespan(list(pipeline.device), work, send, pipeline.tables.queue_depth)
+        plan, run, outcome = solve_orders(pipeline, best_orders(pipeline, indices).plan, Limits(threads=1))
+        assert outcome.status is Status.OPTIMAL
+        assert outcome.objective == outcome.bound == least
+        assert virtual_violations(pipeline, plan) == []
+        assert run.latency == least
+        assert given_chunks_bound(pipeline, indices) <= least
+
+
+def test_the_program_agrees_with_enumeration():
+    check_program(13, 8)
+
+
+@pytest.mark.slow
+def test_the_program_agrees_with_enumeration_on_many():
+    check_program(17, 300)
+
+
+@pytest.mark.slow
+def test_no_order_beats_a_bound_on_many():
+    given, every, near = check_bounds(19, 300)
+    assert min(given, every, near) >= 20

@@ -6,6 +6,7 @@ Statement and proof: ``formulations/bounds.md``, `crossing` and `crossing_pooled
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -25,6 +26,10 @@ MOST_STEPS = 6144
 #: Pairs of end stages to try, and how many unlike-stage rows (steps x stages) they may take together.
 MOST_PAIRS = 3
 PAIR_BUDGET = 2**17
+
+
+Sums = tuple[int, ...]
+"""Costs of cheapest partitions; `NEVER` where there is none."""
 
 
 def crossing(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
@@ -157,26 +162,63 @@ def least_with_crossing(setting: Setting, s: int, e: int, asked_to_stop: AskedTo
     if not possible.size:
         return None
     thresholds = np.unique(crossing.ravel()[possible])
-    programs = max(1, ALL_SUMS // sums)
     apart = int(setting.heads_and_tails.head[s, 1] + setting.heads_and_tails.tail[e, tables.steps - 1])
 
-    def cheapest(limit: int) -> int:
-        return _cheapest(np.where(crossing <= limit, times, NEVER), tables.counts)
+    def cheapest(limit: int) -> Sums:
+        return (_cheapest(np.where(crossing <= limit, times, NEVER), tables.counts),)
 
-    # Intervals by index of the threshold: value, first, last, cheapest partition within the last.
+    def _value(costs: Sums, limit: int) -> int:
+        return costs[0] + limit
+
+    found = least_over_limits(thresholds, cheapest, _value, ALL_SUMS // sums, asked_to_stop)
+    return None if found is None else found + apart
+
+
+def least_over_limits(
+    thresholds: IntArray,
+    cheapest: Callable[[int], Sums],
+    value: Callable[[Sums, int], int],
+    programs: int,
+    asked_to_stop: AskedToStop = never,
+) -> int | None:
+    """Bound min over partitions of `value`, which rises with sums and with the greatest crossing.
+
+    Best-first over intervals of the greatest crossing, whose partitions cost at least the cheapest within
+    the interval's end; stopped early, the least open interval's value is still a bound.
+
+    Parameters
+    ----------
+    thresholds : int64[...], ticks
+        All that crossings may be, ascending.
+    cheapest : callable
+        Costs of the cheapest partitions whose chunks cross within a limit.
+    value : callable
+        Of costs and the greatest crossing.
+    programs : int
+        How often `cheapest` may be asked.
+    asked_to_stop : callable
+        Asked before each time.
+
+    Returns
+    -------
+    int or None, ticks
+        None if there is no partition at all.
+    """
+    # Intervals by index of the threshold: value, first, last, cheapest partitions within the last.
     last = int(thresholds.size - 1)
     whole = cheapest(int(thresholds[last]))
-    heap = [(whole + int(thresholds[0]), 0, last, whole)]
-    while heap and heap[0][3] < NEVER:
-        value, first, last, cost = heap[0]
+    heap = [(value(whole, int(thresholds[0])), 0, last, whole)]
+    programs = max(1, programs)
+    while heap and max(heap[0][3]) < NEVER:
+        least, first, last, sums = heap[0]
         if first == last or programs <= 0 or asked_to_stop():
-            return value + apart
+            return least
         heapq.heappop(heap)
         middle = (first + last) // 2
         programs -= 1
         lower = cheapest(int(thresholds[middle]))
-        heapq.heappush(heap, (lower + int(thresholds[first]), first, middle, lower))
-        heapq.heappush(heap, (cost + int(thresholds[middle + 1]), middle + 1, last, cost))
+        heapq.heappush(heap, (value(lower, int(thresholds[first])), first, middle, lower))
+        heapq.heappush(heap, (value(sums, int(thresholds[middle + 1])), middle + 1, last, sums))
     return None
 
 

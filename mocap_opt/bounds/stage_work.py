@@ -198,6 +198,29 @@ def _longest(tables: Tables) -> int:
     return int(np.flatnonzero(tables.length_allowed.any(axis=0)).max(initial=0))
 
 
+def admissible_chunks(tables: Tables) -> tuple[IntArray, IntArray]:
+    """End and number of grid steps of every chunk that the limits allow, int64[chunk] each."""
+    points, longest = tables.steps + 1, _longest(tables)
+    require_memory("the tables of chunk costs", 12 * points * longest)
+    b, k = (each.ravel() for each in np.meshgrid(np.arange(points), np.arange(1, longest + 1), indexing="ij"))
+    keep = (k <= b) & tables.length_allowed[(b == tables.steps).astype(np.int64), k]
+    return b[keep], k[keep]
+
+
+def by_end_and_steps(tables: Tables, values: IntArray) -> IntArray:
+    """Values of `admissible_chunks` as dynamic programs read them, int64[end, steps - 1]; else `NEVER`.
+
+    Parameters
+    ----------
+    tables : Tables
+    values : int64[chunk]
+    """
+    spread = np.full((tables.steps + 1, _longest(tables)), NEVER, dtype=np.int64)
+    b, k = admissible_chunks(tables)
+    spread[b, k - 1] = values
+    return spread
+
+
 def chunk_costs(tables: Tables, send: IntArray, s: int, e: int) -> tuple[IntArray, IntArray]:
     """Cost and crossing of every chunk, two int64[end, steps - 1]; `NEVER` where it is not allowed.
 
@@ -216,21 +239,15 @@ def chunk_costs(tables: Tables, send: IntArray, s: int, e: int) -> tuple[IntArra
     crossing : int64[end, steps - 1], ticks
         Work on stages s..e and sends between them, less `times`.
     """
-    points, longest = tables.steps + 1, _longest(tables)
-    require_memory("the tables of chunk costs", 12 * points * longest)
-    b, k = (each.ravel() for each in np.meshgrid(np.arange(points), np.arange(1, longest + 1), indexing="ij"))
+    b, k = admissible_chunks(tables)
     tail = (b == tables.steps).astype(np.int64)
-    keep = (k <= b) & tables.length_allowed[tail, k]
-    b, k, tail = b[keep], k[keep], tail[keep]
     least = np.minimum(tables.tau(s, b - k, b), tables.tau(e, b - k, b))
     across = -least
     for i in range(s, e + 1):
         across += tables.tau(i, b - k, b)
         if i < e:
             across += send[i, tail, k]
-    times, crossing = (np.full((points, longest), NEVER, dtype=np.int64) for _ in range(2))
-    times[b, k - 1], crossing[b, k - 1] = least, across
-    return times, crossing
+    return by_end_and_steps(tables, least), by_end_and_steps(tables, across)
 
 
 def stage_work(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:

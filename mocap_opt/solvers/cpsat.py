@@ -314,3 +314,61 @@ def _expressions(program: IntegerProgram) -> Iterator[Affine]:
     for definition in program.definitions:
         if isinstance(definition, Largest):
             yield from (expression for _, _, expression in definition.rows)
+
+
+def solve_model(
+    model: cp_model.CpModel, start: Sequence[int] | None = None, limits: Limits | None = None
+) -> CpSatResult:
+    """Minimise a CP-SAT model of one's own, whose objective is its last variable.
+
+    Parameters
+    ----------
+    model : cp_model.CpModel
+        Not changed, but for the hint.
+    start : sequence of int, optional
+        Values of all variables of a solution; the answer is never worse.
+    limits : Limits, optional
+
+    Raises
+    ------
+    RuntimeError
+        If CP-SAT rejects the model, or contradicts the start.
+    """
+    limits = limits or Limits()
+    began = time.perf_counter()
+    for index, value in enumerate(start or ()):
+        model.add_hint(model.get_int_var_from_proto_index(index), value)
+    solver = _solver(limits)
+    watch, asked = _run(solver, model, 0, limits.callback, None)
+    response = solver.response_proto
+    if response.status == cp_model.MODEL_INVALID:
+        raise RuntimeError(f"CP-SAT rejects the model: {model.validate()}")
+    if response.status == cp_model.INFEASIBLE and start is not None:
+        raise RuntimeError("CP-SAT calls a model infeasible that its start satisfies")
+    values = None if start is None else tuple(start)
+    bound = watch.bound
+    if response.status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        bound = max(filter(None, (bound, int(response.inner_objective_lower_bound))), default=None)
+        found = tuple(response.solution)
+        values = found if values is None or found[-1] < values[-1] else values
+    objective = None if values is None else values[-1]
+    if response.status == cp_model.INFEASIBLE:
+        status, stop = Status.INFEASIBLE, StopReason.INFEASIBLE
+    else:
+        stop = _why(solver, limits, objective, bound, asked)
+        proved = objective is not None and bound is not None and bound >= objective
+        status = Status.OPTIMAL if proved else Status.FEASIBLE if values else Status.UNKNOWN
+    outcome = SolveOutcome(
+        "cpsat",
+        status,
+        stop,
+        objective,
+        bound,
+        solve_s=time.perf_counter() - began,
+        time_limit_s=limits.time_limit_s,
+        gap_limit=limits.gap,
+        seed=limits.seed,
+        threads=workers(limits),
+        nodes=int(response.num_branches),
+    )
+    return CpSatResult(outcome, values)
