@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from oracle import Homes, Marks, capacities, chunk_times, fixed_transfers, own_transfers
+from oracle import Homes, Marks, capacities, chunk_times, fixed_transfers, own_transfers, tokens_exist
 
 from mocap_opt.tables.cost_tables import Tables
 
@@ -23,6 +23,7 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
     ways = {key: around(tables, marks, key) for key in rate if crossed(tables, key)}
     apart = 1 - tables.overlap
     depth = chunks if tables.queue_depth is None else tables.queue_depth
+    exist = tokens_exist(tables, marks)
 
     def cost(homes: Homes) -> int:
         slow = [row[:] for row in tau]
@@ -40,6 +41,10 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
             for i in range(stages):
                 arrived = end[i - 1][j] + sends[i - 1][j] if i else 0
                 queued = start[i + 1][j - depth] if i + 1 < stages and j >= depth else 0
+                if i == 0:
+                    arrived = exist[j]
+                    if tables.loop and j >= stages:
+                        arrived = max(arrived, end[-1][j - stages])
                 start[i][j] = max(arrived, queued, end[i][j - 1] if j else 0)
                 end[i][j] = start[i][j] + slow[i][j]
         rows = [first + units.get(key, 0) // rate[key] + follow for key, (first, follow) in ways.items()]

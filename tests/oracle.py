@@ -52,8 +52,26 @@ def partitions(tables: Tables) -> Iterator[Marks]:
             continue
         for cuts in combinations(inner, chunks - 1):
             marks = (0, *cuts, end)
-            if all(tables.min_length <= b - a <= tables.max_length for a, b in chunks_of(marks)):
+            if all(tables.min_length <= b - a <= tables.max_length for a, b in chunks_of(marks)) and (
+                between_tokens_kept(tables, marks)
+            ):
                 yield marks
+
+
+def between_tokens_kept(tables: Tables, marks: Marks) -> bool:
+    """Whether every chunk passes all stages within the limit on the time between tokens."""
+    if tables.between_tokens is None:
+        return True
+    rows = [*chunk_times(tables, marks), *send_times(tables, marks)]
+    return all(sum(chunk) <= tables.between_tokens for chunk in zip(*rows, strict=True))
+
+
+def tokens_exist(tables: Tables, marks: Marks) -> list[int]:
+    """When all tokens up to the end of each chunk exist, ticks."""
+    if tables.available is None:
+        return [0] * (len(marks) - 1)
+    grid = [int(g) for g in tables.grid]
+    return [int(tables.available[grid.index(end)]) for end in marks[1:]]
 
 
 def chunks_of(marks: Marks) -> list[tuple[int, int]]:
@@ -176,6 +194,7 @@ def _cut_properly(tables: Tables, marks: Marks) -> bool:
         and (marks[0], marks[-1]) == (0, tables.tokens)
         and set(marks) <= points
         and all(a < b and tables.min_length <= b - a <= tables.max_length for a, b in chunks_of(marks))
+        and between_tokens_kept(tables, marks)
     )
 
 
@@ -279,7 +298,8 @@ def lockstep_price(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
     for t in slots:
         for i, size in own_port[t].items():
             alone[t] = max(alone[t], ceil(Fraction(size, rate["port", i])))
-    exchange = sum(_exchange_time(tables, marks, running[t]) for t in slots)
+    exchange = [_exchange_time(tables, marks, running[t]) for t in slots]
+    exist = tokens_exist(tables, marks)
     transfers, weights = own_transfers(tables, marks), fixed_transfers(tables, marks, weights=True)
     serial = 1 - tables.overlap
 
@@ -296,7 +316,11 @@ def lockstep_price(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
         for (t, kind, r), size in load.items():
             own = own_port[t].get(r, 0) if kind == "port" else 0
             work[t] = max(work[t], Fraction(size + own, rate[kind, r]))
-        return sum(ceil(time) for time in work) + exchange
+        now = 0
+        for t in slots:
+            # Slot t begins once the tokens of the chunk exist that enters stage 0 in it.
+            now = max([now, *exist[t : t + 1]]) + ceil(work[t]) + exchange[t]
+        return now
 
     return cost
 
@@ -348,6 +372,7 @@ def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Calla
     tau, rate, transfers = chunk_times(tables, marks), capacities(tables), own_transfers(tables, marks)
     weights = fixed_transfers(tables, marks, weights=True)
     depth = chunks if tables.queue_depth is None else tables.queue_depth
+    exist = tokens_exist(tables, marks)
 
     def cost(homes: Homes) -> Fraction:
         slowest = {(i, j): Fraction(0) for i in range(stages) for j in range(chunks)}
@@ -366,6 +391,10 @@ def _recursion(tables: Tables, marks: Marks, sends: list[list[Number]]) -> Calla
                 arrived = done[i - 1, j] + sends[i - 1][j] if i else Fraction(0)
                 idle = done[i, j - 1] if j else Fraction(0)
                 queued = begun[i + 1, j - depth] if i + 1 < stages and j >= depth else Fraction(0)
+                if i == 0:
+                    arrived = Fraction(exist[j])
+                    if tables.loop and j >= stages:
+                        arrived = max(arrived, done[stages - 1, j - stages])
                 begun[i, j] = max(arrived, idle, queued)
                 done[i, j] = begun[i, j] + max(tau[i][j] + (1 - tables.overlap) * x, held[i, j])
         return done[stages - 1, chunks - 1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_starts
 
 
@@ -31,7 +31,7 @@ def gated_path(memory: PooledMemory, boundaries: IntArray, sends: IntArray) -> i
     """
     tables, chunks = memory.tables, boundaries.size - 1
     work, send = chunk_times(tables, boundaries, sends)
-    start = earliest_starts(work, send, tables.queue_depth)
+    start = earliest_starts(work, send, tables.queue_depth, entry=entry(tables, boundaries))
     path, first_end = int(start[-1, -1] + work[-1, -1]), int(start[0, -1] + work[0, -1])
     stage = np.arange(1, min(tables.stages, chunks + 1))
     onward = -latest_starts(work, send, tables.queue_depth, 0)[stage, chunks - stage]

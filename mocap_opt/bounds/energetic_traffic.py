@@ -18,7 +18,7 @@ from mocap_opt.bounds.crossing import crossing_pooled_memory
 from mocap_opt.bounds.enumerated_partitions import PartitionEnumeration, TooManyError, can_be_enumerated
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.pooled_memory import PooledMemory
-from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry
 from mocap_opt.flow_shop.recursion import earliest_starts, latest_ends, latest_starts
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.solvers.linear_program import LinearProgram, without_negligible
@@ -74,8 +74,7 @@ def energetic_traffic(
     most_bytes = int(tables.page_bytes.max()) * int(tables.pages[-1]) * tables.stages * setting.counts[-1]
     if most_bytes * tables.share_denominator >= 2**62:
         return None
-    pooled = crossing_pooled_memory(tables, asked_to_stop)
-    if pooled is None:
+    if (pooled := crossing_pooled_memory(tables, asked_to_stop)) is None:
         return None
     survey = _Survey(PartitionEnumeration(setting, memory))
     proved = max(known, pooled.ticks)
@@ -221,8 +220,9 @@ class Windows:
     def times(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
         """Earliest start and end, latest start and end, int64[stage, chunk] each, ticks."""
         work, send = chunk_times(self.tables, self.indices, self.setting.send)
-        earliest = earliest_starts(work, send, self.tables.queue_depth)
-        latest = latest_starts(work, send, self.tables.queue_depth, self.target)
+        gate, depth = entry(self.tables, self.indices), self.tables.queue_depth
+        earliest = earliest_starts(work, send, depth, entry=gate)
+        latest = latest_starts(work, send, depth, self.target, loop=gate.loop)
         return earliest, earliest + work, latest, latest_ends(latest, send, self.target)
 
     @cached_property

@@ -130,7 +130,7 @@ class LengthLimits:
 
 
 def within_limits(tables: Tables, boundaries: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether boundaries rise, stay on the grid and keep to the limits on lengths, bool[...].
+    """Whether boundaries rise, stay on the grid and keep to the limits of `Tables.chunk_allowed`, bool[...].
 
     Parameters
     ----------
@@ -143,6 +143,10 @@ def within_limits(tables: Tables, boundaries: npt.ArrayLike) -> npt.NDArray[np.b
     tail = np.zeros(lengths.shape, dtype=np.int64)
     tail[..., -1] = 1
     allowed = tables.length_allowed[tail, np.clip(lengths, 0, tables.steps)].all(axis=-1)
+    if tables.between_tokens is not None:
+        sound = np.nonzero(rising & allowed)
+        kept = at[sound]
+        allowed[sound] = tables.chunk_allowed(kept[..., :-1], kept[..., 1:]).all(axis=-1)
     within: npt.NDArray[np.bool_] = rising & allowed
     return within
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.flow_shop.recursion import Entry
 from mocap_opt.tables.cost_tables import Tables
 
 
@@ -34,6 +35,19 @@ def chunk_times(
     tail = (end == tables.steps).astype(np.int64)
     send: IntArray = (tables.send if sends is None else sends)[stage, tail, end - start]
     return tables.tau(stage, start, end), send
+
+
+def entry(tables: Tables, boundaries: npt.ArrayLike) -> Entry:
+    """What holds the chunks of given boundaries back before the first stage.
+
+    Parameters
+    ----------
+    tables : Tables
+    boundaries : int64[chunks + 1, ...]
+        Grid indices; further axes are many partitions at once.
+    """
+    exist = tables.available
+    return Entry(None if exist is None else exist[np.asarray(boundaries)[1:]], tables.loop)
 
 
 def least_sends(tables: Tables) -> IntArray:

@@ -117,7 +117,5 @@ def divisions(tables: Tables) -> Iterator[IntArray]:
     for count in tables.counts:
         for cuts in combinations(range(1, tables.steps), count - 1):
             indices = np.array([0, *cuts, tables.steps], dtype=np.int64)
-            tail = np.zeros(count, dtype=np.int64)
-            tail[-1] = 1
-            if tables.length_allowed[tail, np.diff(indices)].all():
+            if tables.chunk_allowed(indices[:-1], indices[1:]).all():
                 yield indices

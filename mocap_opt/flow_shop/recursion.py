@@ -2,6 +2,7 @@
 
 C[i, j] = max(C[i-1, j] + send[i-1, j], C[i, j-1], start[i+1, j-Q], the end of the stage whose memory
 chunk j waits for) + work[i, j], with queues of depth Q between stages (blocking) and admission to memory.
+On the first stage chunks may have a release, and in a loop wait until the one N before has left the last.
 Every array is ``[stage, chunk, ...]``; further axes are many executions at once.
 
 Sources: Pinedo, Scheduling, chapter 6 (flow shops, blocking); Hall and Sriskandarajah, A survey of machine
@@ -11,6 +12,7 @@ scheduling problems with blocking and no-wait in process, Operations Research 44
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,30 @@ NONE = -1
 
 Numbers = npt.NDArray[Any]
 """int64 for exact times, float64 for times between whole ticks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What holds chunks back before the first stage, beside the chunk before them.
+
+    Attributes
+    ----------
+    release : int64[chunk, ...] or None, ticks
+        When all tokens of each chunk exist; None: from the start on.
+    loop : bool
+        Whether a chunk waits until the one N before it has left the last stage.
+    """
+
+    release: IntArray | None = None
+    loop: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing holds chunks back."""
+        return self.release is None and not self.loop
+
+
+FREE = Entry()
 
 
 def machine_ends(arrival: npt.ArrayLike, work: Numbers) -> Numbers:
@@ -44,19 +70,23 @@ def machine_ends(arrival: npt.ArrayLike, work: Numbers) -> Numbers:
     return ends
 
 
-def unqueued_ends(times: Iterable[tuple[Numbers, Numbers]]) -> Iterator[Numbers]:
+def unqueued_ends(
+    times: Iterable[tuple[Numbers, Numbers]], release: IntArray | None = None
+) -> Iterator[Numbers]:
     """Ends of all chunks on one stage after the other, with unbounded queues.
 
     Parameters
     ----------
     times : iterable of (number[chunk, ...], number[chunk, ...])
         Work and send of every stage in order; taken one at a time.
+    release : int64[chunk, ...], optional
+        When each chunk may enter the first stage.
 
     Yields
     ------
     number[chunk, ...]
     """
-    arrival: npt.ArrayLike = 0
+    arrival: npt.ArrayLike = 0 if release is None else release
     for work, send in times:
         ends = machine_ends(arrival, work)
         yield ends
@@ -64,7 +94,11 @@ def unqueued_ends(times: Iterable[tuple[Numbers, Numbers]]) -> Iterator[Numbers]
 
 
 def flow_shop_makespan(
-    work: IntArray, send: IntArray, queue_depth: int | None, predecessor: IntArray | None = None
+    work: IntArray,
+    send: IntArray,
+    queue_depth: int | None,
+    predecessor: IntArray | None = None,
+    entry: Entry = FREE,
 ) -> int:
     """Completion of the last chunk on the last stage, ticks.
 
@@ -75,18 +109,24 @@ def flow_shop_makespan(
         Q; None if unbounded.
     predecessor : int64[stage, chunk], optional
         As in `earliest_starts`.
+    entry : Entry
+        Of the chunks to the first stage.
     """
-    if predecessor is None or not (predecessor >= 0).any():
-        ends = np.array(list(unqueued_ends(zip(work, send, strict=True))))
+    if not entry.loop and (predecessor is None or not (predecessor >= 0).any()):
+        ends = np.array(list(unqueued_ends(zip(work, send, strict=True), entry.release)))
         depth = work.shape[1] if queue_depth is None else min(queue_depth, work.shape[1])
         start = ends - work
         if np.all(start[:-1, depth:] >= start[1:, : start.shape[1] - depth]):
             return int(ends[-1, -1])  # no queue is ever full
-    return int(earliest_starts(work, send, queue_depth, predecessor)[-1, -1] + work[-1, -1])
+    return int(earliest_starts(work, send, queue_depth, predecessor, entry)[-1, -1] + work[-1, -1])
 
 
 def earliest_starts(
-    work: IntArray, send: IntArray, depth: int | None, predecessor: IntArray | None = None
+    work: IntArray,
+    send: IntArray,
+    depth: int | None,
+    predecessor: IntArray | None = None,
+    entry: Entry = FREE,
 ) -> IntArray:
     """When each chunk starts on each stage, int64[stage, chunk, ...], ticks; one slot at a time.
 
@@ -97,6 +137,8 @@ def earliest_starts(
         Q; None if unbounded.
     predecessor : int64[stage, chunk, ...], optional
         The stage whose last end each chunk waits for, in an earlier slot; `NONE` for none.
+    entry : Entry
+        Of the chunks to the first stage.
     """
     stages, chunks, *many = work.shape
     slots = chunks + stages - 1
@@ -113,6 +155,10 @@ def earliest_starts(
             first = max(low, 1)
             arrived = start[first - 1 : high, t - 1] + onward[first - 1 : high, t - 1]
             begin[first - low :] = np.maximum(begin[first - low :], arrived)
+        if low == 0:
+            # Chunk t - N ran on the last stage in the slot before this one.
+            left = start[-1, t - 1] + skewed[-1, t - 1] if entry.loop and t >= stages else None
+            begin[0] = np.maximum(begin[0], _entered(entry, t, left))
         if waits is not None and t >= chunks:
             begin = np.maximum(begin, np.take_along_axis(ended, waits[rows, t], axis=0))
         if depth is not None and depth > 1 and t + 1 >= depth:
@@ -127,10 +173,18 @@ def earliest_starts(
     return np.stack([start[i, i : i + chunks] for i in range(stages)])
 
 
-def latest_starts(work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray) -> IntArray:
+def _entered(entry: Entry, slot: int, left: Numbers | None) -> npt.ArrayLike:
+    """When the first stage may begin the chunk of a slot, if the last stage ended one in the slot before."""
+    released: npt.ArrayLike = 0 if entry.release is None else entry.release[slot]
+    return released if left is None else np.maximum(released, left)
+
+
+def latest_starts(
+    work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray, *, loop: bool = False
+) -> IntArray:
     """Latest start of each chunk on each stage that keeps to a latency, int64[stage, chunk, ...], ticks.
 
-    The same recursion backwards, without admission to memory.
+    The same recursion backwards, without admission to memory and releases.
 
     Parameters
     ----------
@@ -138,6 +192,8 @@ def latest_starts(work: IntArray, send: IntArray, depth: int | None, latency: in
     depth : int or None
         Q; None if unbounded.
     latency : int or int64[...], ticks
+    loop : bool
+        Whether a chunk enters the first stage only once the one N before it has left the last.
     """
     stages, chunks, *many = work.shape
     slots = chunks + stages - 1
@@ -149,6 +205,9 @@ def latest_starts(work: IntArray, send: IntArray, depth: int | None, latency: in
         ends = np.minimum(latest[shifted, t + 1] - skewed[rows, t], latency - skewed[rows, t])
         # Stage i + 1 starts the chunk one slot later, if there is such a stage.
         ends = np.minimum(ends, latest[low + 2 : high + 3, t + 1] - onward[rows, t])
+        if loop and high == stages - 1 and t + 1 < chunks:
+            # Chunk t + 1 enters the first stage once the one N before it has left the last, in this slot.
+            ends[-1] = np.minimum(ends[-1], latest[1, t + 1] - skewed[-1, t])
         if depth == 1:
             ends = np.minimum.accumulate(ends)
         elif depth is not None and t + depth - 1 < slots:

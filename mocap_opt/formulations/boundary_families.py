@@ -140,6 +140,14 @@ class FreeChunks:
         """
         return Terms().add(self.time_unit.ticks, self.model.message[int(self.message_class[stage]), chunk])
 
+    def available(self, chunk: int) -> Terms:
+        """When the tokens up to a chunk's end exist, in ticks; 0 if it is empty."""
+        terms, exist = Terms(), self.tables.available
+        if exist is not None:
+            for g in self.graph.nodes[chunk + 1]:
+                terms.add(int(exist[g]), self.model.boundary[chunk + 1, g])
+        return terms
+
     def own_traffic(self, memory: int, chunk: int) -> Terms:
         """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty.
 

@@ -12,6 +12,9 @@ from mocap_opt.formulations.resources import Carrier
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables.cost_tables import Tables
 
+Times = Mapping[tuple[int, int], Affine]
+"""Of chunks on stages, by ``(stage, chunk)``."""
+
 
 def groups(*tables: IntArray) -> list[int]:
     """For every stage, the first stage whose rows in all tables are the same."""
@@ -98,7 +101,7 @@ def _prefix_cost(plan: PlanVariables, i: int, j: int) -> Affine:
     return total([(base, plan.used[j]), (1, extra)])
 
 
-def send_times(plan: PlanVariables, table: IntArray) -> dict[tuple[int, int], Affine]:
+def send_times(plan: PlanVariables, table: IntArray, name: str = "send") -> dict[tuple[int, int], Affine]:
     """Time of every chunk's activations, by ``(stage, chunk)``, ticks; 0 if empty.
 
     Parameters
@@ -106,6 +109,8 @@ def send_times(plan: PlanVariables, table: IntArray) -> dict[tuple[int, int], Af
     plan : PlanVariables
     table : int64[stage, 2, G + 1], ticks
         By ``[stage, tail, k]``, like ``tables.send``.
+    name : str
+        Of the variables.
     """
     tables = plan.tables
     alike = groups(table)
@@ -116,8 +121,26 @@ def send_times(plan: PlanVariables, table: IntArray) -> dict[tuple[int, int], Af
                 times[i, j] = times[alike[i], j]
                 continue
             entries = table[i, int(j == plan.chunks - 1)].tolist()
-            times[i, j] = plan.program.entry(f"send[{i},{j}]", plan.steps[j], entries, plan.used[j])
+            times[i, j] = plan.program.entry(f"{name}[{i},{j}]", plan.steps[j], entries, plan.used[j])
     return times
+
+
+def keep_between_tokens(plan: PlanVariables, times: Times) -> None:
+    """Limit tau and send of every chunk over all stages, where the time between tokens is limited.
+
+    Parameters
+    ----------
+    plan : PlanVariables
+    times : mapping
+        Tau by ``(stage, chunk)``.
+    """
+    limit, stages = plan.tables.between_tokens, range(plan.tables.stages)
+    if limit is None:
+        return
+    sends = send_times(plan, plan.tables.send, name="tabulated_send")
+    for j in range(plan.chunks):
+        parts = [(-1, part[i, j]) for part in (times, sends) for i in stages]
+        plan.program.require(f"keep_between_tokens[{j}]", total([(1, limit), *parts]))
 
 
 def own_traffic(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
@@ -151,10 +174,6 @@ def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int) -> Affine:
             parts.append((page * int(write[i, k]), plan.written(i, j, k)))
             parts.append((page * int(read[i, k]), plan.held(i, j, k)))
     return total(parts)
-
-
-Times = Mapping[tuple[int, int], Affine]
-"""Of chunks on stages, by ``(stage, chunk)``."""
 
 
 def paths(

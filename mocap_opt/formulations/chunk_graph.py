@@ -141,7 +141,7 @@ def chunk_graph(
     chunk = np.zeros((points, points), dtype=np.bool_)
     a, b = np.triu_indices(points, 1)
     tail = (b == tables.steps).astype(np.int64)
-    chunk[a, b] = tables.length_allowed[tail, b - a]
+    chunk[a, b] = tables.chunk_allowed(a, b)
     chunk[a, b] &= _reserve_fits(tables)[tail, b - a]
     alive = np.repeat(chunk[None], layers, axis=0)
     alive[:-1, 0, 0] = not tables.exact_chunks
@@ -262,19 +262,23 @@ def _drop_too_slow(pruning: _Pruning, limit: int) -> None:
     """Drop the arcs through which every path takes longer than the limit.
 
     In slots 0..j-1 stage 0 runs the chunks before j, in slots j..j+N-1 chunk j passes all stages,
-    and after that the last stage runs the chunks after j; the sum of these is a lower bound.
+    and after that the last stage runs the chunks after j; the sum of these is a lower bound.  Chunk j
+    enters stage 0 no earlier than its tokens exist.
     """
     alive = pruning.alive
     layers, points = alive.shape[:2]
+    exist = pruning.tables.available
+    exist = np.zeros(points, dtype=np.int64) if exist is None else exist
     before = np.full((layers + 1, points), FAR)
     before[0, 0] = 0
     after = np.full((layers + 1, points), FAR)
     after[layers, -1] = 0
     for j in range(layers):
-        ways = np.where(alive[j], before[j][:, None] + pruning.first, FAR)
+        ways = np.where(alive[j], np.maximum(before[j][:, None], exist) + pruning.first, FAR)
         before[j + 1] = np.minimum(ways.min(axis=0), FAR)
     for j in reversed(range(layers)):
         ways = np.where(alive[j], pruning.last + after[j + 1][None, :], FAR)
         after[j] = np.minimum(ways.min(axis=1), FAR)
     for j in range(layers):
-        alive[j] &= before[j][:, None] + pruning.through + after[j + 1][None, :] <= limit
+        entered = np.maximum(before[j][:, None], exist)
+        alive[j] &= entered + pruning.through + after[j + 1][None, :] <= limit

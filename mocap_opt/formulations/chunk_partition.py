@@ -17,6 +17,7 @@ from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES
 from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
+    START_FAMILIES,
     compute_ends,
     declare_lockstep,
     kv_passes_ports,
@@ -103,6 +104,7 @@ FAMILIES: tuple[Family, ...] = (
     ("compute_ends", compute_ends),
     ("kv_passes_ports", kv_passes_ports),
     *EXCHANGE_FAMILIES,
+    *START_FAMILIES,
     ("latency_within_target", latency_within_target),
 )
 

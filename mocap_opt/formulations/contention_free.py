@@ -85,9 +85,19 @@ def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 
 def chunks_start(model: pyo.ConcreteModel) -> Iterator[Row]:
-    """S after the end of the stage's chunk before (index s = 0) and after the activations' arrival (1)."""
-    unit = model.data.time_unit.ticks
+    """S after the end of the stage's chunk before (index s = 0) and after the activations' arrival (1).
+
+    On stage 0 once the tokens exist (1) and, in a loop, the chunk N before has left the last stage (2).
+    """
+    data: ModelData = model.data
+    unit, tables = data.time_unit.ticks, data.tables
     for i, j in model.busy:
+        if i == 0 and tables.available is not None:
+            start = Terms().add(unit, model.start[i, j]).plus(-1, data.chunks.available(j))
+            yield Row((i, j, 1), start, pivot=unit)
+        if i == 0 and tables.loop and j >= tables.stages:
+            left = _end(model, tables.stages - 1, j - tables.stages)
+            yield Row((i, j, 2), Terms().add(unit, model.start[i, j]).plus(-1, left))
         start = Terms().add(unit, model.start[i, j])
         if j:
             yield Row((i, j, 0), start.plus(-1, _end(model, i, j - 1)))

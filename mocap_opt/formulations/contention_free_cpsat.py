@@ -9,7 +9,14 @@ from typing import Unpack
 
 from mocap_opt.flow_shop.chunk_times import least_sends
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
+from mocap_opt.formulations.chunk_cpsat import (
+    chunk_times,
+    keep_between_tokens,
+    kv_load,
+    own_traffic,
+    paths,
+    send_times,
+)
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.contention_free_terms import resources
 from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
@@ -86,6 +93,11 @@ def chunk_durations(plan: ContentionFreeVariables) -> None:
         plan.program.at_least(f"chunk_durations[{i},{j}]", plan.durations[i, j], time)
 
 
+def chunks_keep_between_tokens(plan: ContentionFreeVariables) -> None:
+    """Limit tau and send of every chunk over all stages, where the time between tokens is limited."""
+    keep_between_tokens(plan, plan.times)
+
+
 def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
     """Let d >= tau + floor((1 - f) x) and d >= floor(x), one row for each link and port in x."""
     if not plan.homes:
@@ -111,8 +123,15 @@ def queues_have_room(plan: ContentionFreeVariables) -> None:
 
 
 def chunks_start(plan: ContentionFreeVariables) -> None:
-    """S after the end of the stage's chunk before, after the arrival, and once queues have room."""
-    program = plan.program
+    """S after the end of the stage's chunk before, after the arrival, and once queues have room.
+
+    On stage 0 once the tokens exist and, in a loop, the chunk N before has left the last stage.
+    """
+    program, tables = plan.program, plan.tables
+    ready: list[Affine] = []
+    if tables.available is not None:
+        exist = tables.available.tolist()
+        ready = [program.entry(f"available[{j}]", plan.boundary[j + 1], exist) for j in range(plan.chunks)]
     for i, j in sorted(plan.durations, key=lambda cell: cell[::-1]):
         start = program.largest(f"start[{i},{j}]")
         plan.starts[i, j] = start
@@ -121,6 +140,11 @@ def chunks_start(plan: ContentionFreeVariables) -> None:
         if i:
             arrival = plan.end(i - 1, j) + plan.sends[i - 1, j]
             program.at_least(f"chunks_start[{i},{j},arrival]", start, arrival)
+        if i == 0 and ready:
+            program.at_least(f"chunks_start[{i},{j},tokens]", start, ready[j])
+        if i == 0 and tables.loop and j >= tables.stages:
+            left = plan.end(tables.stages - 1, j - tables.stages)
+            program.at_least(f"chunks_start[{i},{j},loop]", start, left)
         if (i, j) in plan.ahead:
             program.at_least(f"queues_have_room[{i},{j}]", start, plan.starts[plan.ahead[i, j]])
 
@@ -172,6 +196,7 @@ FAMILIES: tuple[Family[ContentionFreeVariables], ...] = (
     ("memory_has_room", plan_cpsat.memory_has_room),
     ("pooled_memory_has_room", plan_cpsat.pooled_memory_has_room),
     ("chunk_durations", chunk_durations),
+    ("chunks_keep_between_tokens", chunks_keep_between_tokens),
     ("own_kv_takes_time", own_kv_takes_time),
     ("queues_have_room", queues_have_room),
     ("chunks_start", chunks_start),

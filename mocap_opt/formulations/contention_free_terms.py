@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.flow_shop.chunk_times import chunk_times, least_sends
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry, least_sends
 from mocap_opt.flow_shop.recursion import earliest_starts
 from mocap_opt.formulations.presolve import may_hold_kv
 from mocap_opt.formulations.resources import Carrier
@@ -181,5 +181,5 @@ def schedule(tables: Tables, plan: Plan) -> Schedule:
         units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
         latency = max(latency, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))
     durations = durations.astype(np.int64)
-    starts = earliest_starts(durations, sends, tables.queue_depth)
+    starts = earliest_starts(durations, sends, tables.queue_depth, entry=entry(tables, indices))
     return Schedule(sends, durations, starts, max(latency, int(starts[-1, -1] + durations[-1, -1])))

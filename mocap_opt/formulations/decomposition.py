@@ -20,7 +20,7 @@ from mocap_opt.formulations.chunk_partition import Memory, pooled_memory_has_roo
 from mocap_opt.formulations.home_families import horizon
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
-from mocap_opt.formulations.slot_times import lockstep_latency, message_times, slot_times
+from mocap_opt.formulations.slot_times import lockstep_latency, message_times, slot_times, slot_waits
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
@@ -130,6 +130,7 @@ FAMILIES: tuple[Family, ...] = (
     ("kv_passes_ports", kv_passes_ports),
     ("messages_end", messages_end),
     ("activations_pass_links", activations_pass_links),
+    *home_families.START_FAMILIES,
     ("cut_partitions", cut_partitions),
 )
 
@@ -185,7 +186,8 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: 
         max((variable.ub for variable in times.values()), default=0.0)
         for times in (model.duration, model.message)
     )
-    levels, message_levels = _alike(chunks)
+    # With waits for tokens, slots have to be told apart.
+    levels, message_levels = _alike(chunks) if tables.available is None else (False, False)
     positions, slots = range(graph.layers), range(data.slots)
     weighted: list[tuple[int, Any]] = []
 
@@ -200,6 +202,8 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: 
     _times("message_ascent", positions if message_levels else (), tables.stages - 2, longest_message)
     _times("work", () if levels else slots, 1)
     _times("exchange", () if message_levels else slots, 1)
+    home_families.declare_waits(model)
+    weighted.extend((1, each) for each in model.wait.values())
     body = LinearExpression(
         constant=0,
         linear_coefs=[weight for weight, _ in weighted],
@@ -234,6 +238,7 @@ def _values(model: pyo.ConcreteModel, tables: Tables, plan: Plan, missing: int) 
         (model.message_ascent, _climbed(messages)),
         (model.work, work),
         (model.exchange, exchange),
+        (model.wait, slot_waits(tables, indices, work + exchange)),
     ):
         for variable, value in zip(variables.values(), [*padding, *ticks], strict=False):
             yield variable, int(value)

@@ -44,7 +44,8 @@ def declare_homes_and_times(model: pyo.ConcreteModel, data: ModelData) -> None:
     """Declare the variables of the families below, and the objective: the sum of all slots' times.
 
     ``home[i, j, k]`` for boundaries j = 1..M, whole pages; ``work[t]`` and ``exchange[t]``, the two
-    phases of a slot, in the model's units of time.
+    phases of a slot, in the model's units of time; ``wait[t]``, idle before a slot in which a chunk enters
+    stage 0, where tokens come to exist by and by.
 
     Parameters
     ----------
@@ -56,9 +57,23 @@ def declare_homes_and_times(model: pyo.ConcreteModel, data: ModelData) -> None:
     declare_homes(model)
     model.work = pyo.Var(range(data.slots), domain=data.time_unit.domain)
     model.exchange = pyo.Var(range(data.slots), domain=data.time_unit.domain)
-    times = [*model.work.values(), *model.exchange.values()]
+    declare_waits(model)
+    times = [*model.work.values(), *model.exchange.values(), *model.wait.values()]
     body = LinearExpression(constant=0, linear_coefs=[1] * len(times), linear_vars=times)
     model.latency = pyo.Objective(expr=body)
+
+
+def declare_waits(model: pyo.ConcreteModel) -> None:
+    """Declare ``wait[t]`` where tokens come to exist by and by; otherwise none.
+
+    Parameters
+    ----------
+    model : ConcreteModel
+        With its data.
+    """
+    data: ModelData = model.data
+    waits = data.tables.available is not None and data.interval is None
+    model.wait = pyo.Var(range(data.chunks.count if waits else 0), domain=data.time_unit.domain)
 
 
 def declare_homes(model: pyo.ConcreteModel) -> None:
@@ -107,7 +122,7 @@ def horizon(tables: Tables) -> int:
     """Ticks that a plan takes about: the whole prompt as one chunk, one stage after the other."""
     stages = np.arange(tables.stages)
     whole = tables.tau(stages, 0, tables.steps) + message_times(tables, stages, 0, tables.steps)
-    return int(whole.sum())
+    return int(whole.sum()) + (0 if tables.available is None else int(tables.available[-1]))
 
 
 def _held(model: pyo.ConcreteModel, owner: Owner, j: int, k: int) -> Terms:
@@ -245,12 +260,22 @@ def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
                 yield Row((t, e, i), terms, pivot=rate * data.time_unit.ticks)
 
 
+def slots_wait_for_tokens(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot begins once all tokens exist up to the end of the chunk that enters stage 0 in it."""
+    data: ModelData = model.data
+    begun = Terms()
+    for t in model.wait:
+        begun.plus(1, _ticks(data, model.wait[t]))
+        yield Row(t, Terms().plus(1, begun).plus(-1, data.chunks.available(t)), pivot=data.time_unit.ticks)
+        begun.plus(1, _ticks(data, model.work[t])).plus(1, _ticks(data, model.exchange[t]))
+
+
 def latency_within_target(model: pyo.ConcreteModel) -> Iterator[Row]:
     """The latency is no worse than the target, if there is one."""
     data: ModelData = model.data
     if data.target is not None:
         terms = Terms(data.target)
-        for times in (model.work, model.exchange):
+        for times in (model.work, model.exchange, model.wait):
             for variable in times.values():
                 terms.add(-data.time_unit.ticks, variable)
         yield Row(0, terms, pivot=data.time_unit.ticks)
@@ -273,6 +298,9 @@ EXCHANGE_FAMILIES: tuple[Family, ...] = (
     ("messages_end", messages_end),
     ("activations_pass_links", activations_pass_links),
 )
+
+
+START_FAMILIES: tuple[Family, ...] = (("slots_wait_for_tokens", slots_wait_for_tokens),)
 
 
 def _ticks(data: ModelData, time: Any) -> Terms:

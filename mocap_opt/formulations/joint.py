@@ -15,6 +15,7 @@ from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
+    START_FAMILIES,
     WORK_FAMILIES,
     declare_lockstep,
     latency_within_target,
@@ -34,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     *HOME_FAMILIES,
     *WORK_FAMILIES,
     *EXCHANGE_FAMILIES,
+    *START_FAMILIES,
     ("latency_within_target", latency_within_target),
 )
 

@@ -14,7 +14,14 @@ from typing import Unpack
 import numpy as np
 
 from mocap_opt.formulations import plan_cpsat
-from mocap_opt.formulations.chunk_cpsat import chunk_times, kv_load, own_traffic, paths, send_times
+from mocap_opt.formulations.chunk_cpsat import (
+    chunk_times,
+    keep_between_tokens,
+    kv_load,
+    own_traffic,
+    paths,
+    send_times,
+)
 from mocap_opt.formulations.chunk_graph import windows_within
 from mocap_opt.formulations.cpsat_decomposition import solve_in_steps
 from mocap_opt.formulations.plan_cpsat import Family, PlanVariables, Windows, build_program
@@ -135,6 +142,30 @@ def activations_pass_links(plan: JointVariables) -> None:
                     program.at_least(name, slot, right, rate)
 
 
+def chunks_keep_between_tokens(plan: JointVariables) -> None:
+    """Limit tau and send of every chunk over all stages, where the time between tokens is limited."""
+    keep_between_tokens(plan, plan.times)
+
+
+def slots_wait_for_tokens(plan: JointVariables) -> None:
+    """A slot begins once all tokens exist up to the end of the chunk that enters stage 0 in it.
+
+    Where they exist from the start on, the objective stays the sum of all slots.
+    """
+    exist, program = plan.tables.available, plan.program
+    if exist is None:
+        return
+    begun = Affine()
+    for t in range(plan.chunks):
+        needed = program.entry(f"available[{t}]", plan.boundary[t + 1], exist.tolist())
+        begin = program.largest(f"begin[{t}]")
+        program.at_least(f"slots_wait_for_tokens[{t}]", begin, needed)
+        program.at_least(f"slots_wait_for_tokens[{t},slot]", begin, begun)
+        begun = begin + plan.work[t] + plan.exchange[t]
+    rest = [*plan.work[plan.chunks :], *plan.exchange[plan.chunks :]]
+    program.objective = total([(1, begun), *((1, part) for part in rest)])
+
+
 def paths_take_their_time(plan: JointVariables) -> None:
     """The slots last at least as long as any path through them; the phases each have their own.
 
@@ -159,6 +190,8 @@ FAMILIES: tuple[Family[JointVariables], ...] = (
     ("kv_passes_ports", kv_passes_ports),
     ("messages_end", messages_end),
     ("activations_pass_links", activations_pass_links),
+    ("chunks_keep_between_tokens", chunks_keep_between_tokens),
+    ("slots_wait_for_tokens", slots_wait_for_tokens),
     ("paths_take_their_time", paths_take_their_time),
 )
 

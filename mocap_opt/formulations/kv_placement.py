@@ -17,6 +17,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     HOME_FAMILIES,
+    START_FAMILIES,
     WORK_FAMILIES,
     declare_homes_and_times,
     possible_homes,
@@ -32,7 +33,7 @@ from mocap_opt.solvers.outcome import ProgramResult
 from mocap_opt.solvers.pyomo_form import without_collection
 from mocap_opt.tables.cost_tables import Tables
 
-FAMILIES: tuple[Family, ...] = (*HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES)
+FAMILIES: tuple[Family, ...] = (*HOME_FAMILIES, *WORK_FAMILIES, *EXCHANGE_FAMILIES, *START_FAMILIES)
 
 DEFAULTS: ProgramOptions = {"time_limit_s": 10.0, "gap": 1e-4}
 """Limits of a search for homes."""
@@ -126,6 +127,11 @@ class FixedChunks:
         """
         return Terms(int(self.message_times[stage, chunk]))
 
+    def available(self, chunk: int) -> Terms:
+        """When the tokens up to a chunk's end exist, in ticks."""
+        exist = self.tables.available
+        return Terms(0 if exist is None else int(exist[self.indices[chunk + 1]]))
+
     def own_traffic(self, memory: int, chunk: int) -> Terms:
         """Bytes that a chunk moves through its own stage's memory port.
 
@@ -172,7 +178,8 @@ def build(tables: Tables, indices: IntArray, *, without: Iterable[str] = ()) -> 
     """
     model = pyo.ConcreteModel("kv_placement")
     chunks = FixedChunks(tables, np.asarray(indices, dtype=np.int64))
-    time_unit = TimeUnit.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()))
+    latest = chunks.available(chunks.count - 1).constant
+    time_unit = TimeUnit.for_horizon(int(chunks.times.sum() + chunks.message_times.sum()) + latest)
     homes = possible_homes(tables)
     longest = int(np.diff(tables.grid[chunks.indices]).max())
     if fits_at_home(tables, longest):
@@ -221,7 +228,6 @@ def solve_kv_placement(
     chosen: ProgramOptions = {**DEFAULTS, **options}
     limits = Limits(**chosen)
     check_start(tables, start)
-    tail = (marks[1:] == tables.steps).astype(np.int64)
-    if not tables.length_allowed[tail, np.diff(marks)].all() or marks.size - 1 not in tables.counts:
+    if not tables.chunk_allowed(marks[:-1], marks[1:]).all() or marks.size - 1 not in tables.counts:
         return no_plan(limits, "the number or the lengths of the chunks break the limits")
     return run_program(build(tables, marks), tables, start, limits, solve=solve_by_rounding)

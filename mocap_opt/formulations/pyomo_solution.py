@@ -12,7 +12,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from mocap_opt.formulations.rows import ModelData, Timing
-from mocap_opt.formulations.slot_times import lockstep_latency, slot_times
+from mocap_opt.formulations.slot_times import lockstep_latency, slot_times, slot_waits
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.verify import Violation, violations
 from mocap_opt.solvers.highs import HighsResult, solve_mip
@@ -91,6 +91,10 @@ def _lockstep_values(
     """
     interval = model.data.interval
     times = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables), interval)
+    if model.wait:
+        waits = slot_waits(tables, plan.grid_indices(tables), times[0] + times[1])
+        yield from ((model.wait[t + missing], int(ticks)) for t, ticks in enumerate(waits))
+        yield from ((model.wait[t], 0) for t in range(missing))
     for ticks, variables in zip(times, (model.work, model.exchange), strict=True):
         # Slots of an interval go round: those that empty chunks push past its end are its first ones.
         for t, variable in variables.items():

@@ -243,6 +243,9 @@ class Chunks(Protocol):
         stage, chunk : int
         """
 
+    def available(self, chunk: int) -> Terms:
+        """When the tokens up to a chunk's end exist, in ticks; 0 if it is empty."""
+
     def own_traffic(self, memory: int, chunk: int) -> Terms:
         """Bytes that a chunk moves through its own stage's memory port; 0 if it is empty.
 

@@ -17,7 +17,7 @@ WORD = 2**62
 
 
 def lockstep_latency(tables: Tables, plan: Plan, interval: int | None = None) -> int:
-    """Sum of the slot times of a plan: its latency, or its period.
+    """Sum of the slot times of a plan, and of the waits for tokens between them: its latency, or its period.
 
     Parameters
     ----------
@@ -31,8 +31,30 @@ def lockstep_latency(tables: Tables, plan: Plan, interval: int | None = None) ->
     -------
     int, ticks
     """
-    work, exchange = slot_times(tables, plan.grid_indices(tables), plan.remote_pages(tables), interval)
-    return int(work.sum() + exchange.sum())
+    indices = plan.grid_indices(tables)
+    work, exchange = slot_times(tables, indices, plan.remote_pages(tables), interval)
+    waits = slot_waits(tables, indices, work + exchange) if interval is None else np.zeros(0, dtype=np.int64)
+    return int(work.sum() + exchange.sum() + waits.sum())
+
+
+def slot_waits(tables: Tables, indices: IntArray, duration: IntArray) -> IntArray:
+    """How long each slot waits for the tokens of the chunk that enters stage 0 in it, int64[chunk], ticks.
+
+    Parameters
+    ----------
+    tables : Tables
+    indices : int64[chunks + 1]
+        Boundaries as grid indices, strictly increasing.
+    duration : int64[slot], ticks
+        Of every slot.
+    """
+    chunks = indices.size - 1
+    if tables.available is None:
+        return np.zeros(chunks, dtype=np.int64)
+    before = np.cumsum(duration[:chunks]) - duration[:chunks]
+    late = np.maximum.accumulate(np.maximum(tables.available[indices[1:]] - before, 0))
+    waits: IntArray = np.diff(late, prepend=0)
+    return waits
 
 
 def slot_times(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry
 from mocap_opt.homes.greedy import page_times
 from mocap_opt.homes.proposal import Homes
 from mocap_opt.homes.slot_placement import SlotPlacement, pooled_shortage, room
@@ -37,7 +37,7 @@ def noncritical_ends(tables: Tables, indices: IntArray, latency: int) -> IntArra
         What the request may take; kept even if all wait so long.
     """
     work, send = chunk_times(tables, indices)
-    return noncritical_predecessors(work, send, tables.queue_depth, latency)
+    return noncritical_predecessors(work, send, tables.queue_depth, latency, entry(tables, indices))
 
 
 def admission_aware_cpsat(

@@ -19,6 +19,7 @@ from mocap_opt.instance.schema import (
     Roofline,
     Workload,
 )
+from mocap_opt.instance.timing_checks import TIMING_CHECKS
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.wafer.spec import WaferSpec
 from mocap_opt.wafer.topology import neighbours
@@ -284,6 +285,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("chunking", "workload"), prompt_divides),
     (("workload", "objective"), _stream_consistent),
     *PIPELINE_CHECKS,
+    *TIMING_CHECKS,
     (("model", "precision"), _precisions_listed),
     (("costs", "attention"), _attention_counted_once),
     (("costs",), _lattices_are_whole),

@@ -17,6 +17,7 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.decode import Decode
 from mocap_opt.instance.grid import with_grid
 from mocap_opt.instance.layout_checks import layout_problems
 from mocap_opt.instance.objectives import OBJECTIVES, Objective
@@ -67,6 +68,9 @@ class Instance(Section):
         "what is minimised: " + ", or ".join(record.meaning for record in OBJECTIVES.values()),
         "latency",
         default="latency",
+    )
+    decode: Decode | None = field(
+        "decoding beside prefill; null: none", {"between_tokens": "0.2 s"}, default=None
     )
     tick: Tick = field(
         "unit of time that everything is rounded to; null: chosen by the rates",

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Discriminator, Tag, model_validator
 from pydantic.config import JsonDict
 
 from mocap_opt import units
+from mocap_opt.instance.availability import Available
 from mocap_opt.instance.profile_spec import LayerProfile, SparseAttention
 from mocap_opt.quantities import (
     Batch,
@@ -196,6 +197,12 @@ class Workload(Section):
     )
     order: Annotated[Literal["given", "free"], *choice("given", "free")] = field(
         "whether requests run in the order listed or in any", "given", default="given"
+    )
+    available: Available | None = field(
+        "when the first tokens of the prompt exist after its release, [[tokens, seconds], ...], or the items "
+        "of an encoder; null: all at once",
+        [[0, 0.0], [4096, 0.08]],
+        default=None,
     )
 
     @model_validator(mode="before")

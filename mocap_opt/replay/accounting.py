@@ -31,7 +31,8 @@ class StageAccount:
     computing : Fraction
         tau + (1 - f) x of all its chunks.
     activations : Fraction
-        Idle between chunks, the next chunk's activations not yet here (or its request not released).
+        Idle between chunks, the next chunk's activations not yet here; on the first stage, its request not
+        released, its tokens not yet there, or its place in the loop not free.
     kv : tuple of (str, Fraction)
         Compute done, memory traffic not: by the link or port (``"memory 3"``) that limited the
         last message to end, in the order of the tables.
@@ -76,7 +77,7 @@ class Timeline:
     computed : list of list of int
         When its compute was done.
     arrival : list of list of int
-        When its activations had arrived; on the first stage, when its request is released.
+        When its activations had arrived; on the first stage, when it is released and the loop lets it in.
     kv : sequence of dict of str to int
         Per stage, time from `computed` to `end` by link or port.
     """

@@ -17,8 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.flow_shop.chunk_times import chunk_times
-from mocap_opt.flow_shop.recursion import NONE, earliest_starts, flow_shop_makespan, latest_starts
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry
+from mocap_opt.flow_shop.recursion import (
+    FREE,
+    NONE,
+    Entry,
+    earliest_starts,
+    flow_shop_makespan,
+    latest_starts,
+)
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
 
@@ -97,7 +104,8 @@ def contention_free_makespan(tables: Tables, indices: IntArray, pages: IntArray 
     """
     _, send = chunk_times(tables, indices)
     waits = None if pages is None or not pages.any() else admission_predecessors(tables, indices, pages)
-    return flow_shop_makespan(durations(tables, indices, pages), send, tables.queue_depth, waits)
+    work = durations(tables, indices, pages)
+    return flow_shop_makespan(work, send, tables.queue_depth, waits, entry(tables, indices))
 
 
 def contention_free_latency(tables: Tables, plan: Plan) -> int:
@@ -121,7 +129,8 @@ def contention_free_latency(tables: Tables, plan: Plan) -> int:
     pages = plan.remote_pages(tables)
     waits = admission_predecessors(tables, indices, pages) if plan.homes else None
     work = durations(tables, indices, pages, below=True)
-    return flow_shop_makespan(work, np.maximum(send - 1, 0), tables.queue_depth, waits)
+    least = np.maximum(send - 1, 0)
+    return flow_shop_makespan(work, least, tables.queue_depth, waits, entry(tables, indices))
 
 
 def without_traffic(tables: Tables, plan: Plan) -> int:
@@ -135,7 +144,8 @@ def without_traffic(tables: Tables, plan: Plan) -> int:
     indices = plan.grid_indices(tables)
     _, send = chunk_times(tables, indices)
     waits = admission_predecessors(tables, indices, plan.remote_pages(tables)) if plan.homes else None
-    return flow_shop_makespan(durations(tables, indices), np.maximum(send - 1, 0), tables.queue_depth, waits)
+    work, least = durations(tables, indices), np.maximum(send - 1, 0)
+    return flow_shop_makespan(work, least, tables.queue_depth, waits, entry(tables, indices))
 
 
 def admission_predecessors(tables: Tables, indices: IntArray, pages: IntArray) -> IntArray:
@@ -168,7 +178,7 @@ def admission_predecessors(tables: Tables, indices: IntArray, pages: IntArray) -
 
 
 def noncritical_predecessors(
-    work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray
+    work: IntArray, send: IntArray, depth: int | None, latency: int | IntArray, entry: Entry = FREE
 ) -> IntArray:
     """The last stage whose end each chunk can wait for, int64[stage, chunk, ...]; `NONE` if there is none.
 
@@ -181,6 +191,8 @@ def noncritical_predecessors(
         Q; None if unbounded.
     latency : int or int64[...], ticks
         What the request may take.
+    entry : Entry
+        Of the chunks to the first stage.
 
     Notes
     -----
@@ -190,12 +202,12 @@ def noncritical_predecessors(
     F(E) is such ends, and so is every second one from there; they only fall.
     """
     stages, chunks, *many = work.shape
-    latest = latest_starts(work, send, depth, latency)
+    latest = latest_starts(work, send, depth, latency, loop=entry.loop)
     past = np.arange(stages)[:, None] + np.arange(chunks) - chunks
     past = past.reshape(stages, chunks, *(1 for _ in many))
 
     def ends(waits: IntArray | None) -> IntArray:
-        return earliest_starts(work, send, depth, waits)[:, -1] + work[:, -1]
+        return earliest_starts(work, send, depth, waits, entry)[:, -1] + work[:, -1]
 
     def last_within(ended: IntArray) -> IntArray:
         found = np.full(work.shape, NONE, dtype=np.int64)

@@ -60,7 +60,8 @@ class EventReplay:
     compute_end : tuple of tuple of Fraction, ticks, [stage][chunk]
         When each chunk's compute was done; it ends later if its KV messages are slower.
     arrival : tuple of tuple of Fraction, ticks, [stage][chunk]
-        When each chunk's activations had arrived; on the first stage, when it was released.
+        When each chunk's activations had arrived; on the first stage, when it was released, its tokens
+        existed and, in a loop, the chunk N before it had left the last stage.
     accounts : tuple of StageAccount
         What every stage did, adding up to the latency.
     memory : tuple of tuple of (Fraction, int), by [memory]

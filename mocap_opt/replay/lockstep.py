@@ -27,7 +27,7 @@ from mocap_opt.replay.traffic import (
     with_fixed_messages,
 )
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.schedule import Schedule, overlay
+from mocap_opt.schedule.schedule import Schedule, chunk_releases, overlay
 from mocap_opt.schedule.verify import schedule_memory
 from mocap_opt.tables.cost_tables import Tables
 
@@ -67,7 +67,7 @@ class LockstepReplay(SlotPrices):
     schedule : Schedule
     start : int64[slot], ticks
         When every slot begins: after the one before, and not before the release of a request whose
-        first slot it is.
+        first slot it is, nor before the tokens exist of the chunk that enters the first stage.
     completion : tuple of int, ticks
         When every request has left: the end of the compute phase of its last slot.  If requests come again
         without end, counted from the first slot of each.
@@ -142,7 +142,9 @@ def run_lockstep(schedule: Schedule, rows: Sequence[SlotRows] | None = None) -> 
     if schedule.endless:
         completion = _time_through(schedule, priced)
     else:
-        np.maximum.at(release, offsets, [request.release for request in schedule])
+        for request in schedule:
+            first = slice(request.slot, request.slot + request.plan.chunks)
+            release[first] = np.maximum(release[first], chunk_releases(request))
     start = slot_starts(priced.duration, release)
     if not schedule.endless:
         done = start + priced.work

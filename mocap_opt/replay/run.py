@@ -14,6 +14,14 @@ COMPUTE, ARRIVAL = 1, 2
 """Kinds of events beside `MESSAGE`; at equal instants they come in this order."""
 
 
+def loop_length(stages: int) -> int:
+    """Chunks that are on their way at once, at most, where they go round in a loop: N.
+
+    Any number from N - 1 on is safe; with N - 2 a chunk could wait for one that slot order runs later.
+    """
+    return stages
+
+
 class Run:
     """A plan, or a sequence of them, being executed; `execute` runs it to the end.
 
@@ -34,7 +42,8 @@ class Run:
     start, computed, end : list of list of Stamp, [stage][chunk]
         When each chunk started, was computed, ended.
     arrival : list of list of Stamp, [stage][chunk]
-        When its activations had arrived.
+        When its activations had arrived; on the first stage, when it was released and, in a loop, the chunk
+        it follows had left the last one.
     waits : list of list of (int, Stamp, Stamp), by stage
         Link or port that limited the last message of a chunk once its compute was done, and when.
     delivered : list of Flow
@@ -45,6 +54,7 @@ class Run:
         stages, chunks = messages.send.shape
         self.messages = messages
         self.depth = tables.queue_depth
+        self.loop = loop_length(stages) if tables.loop else None
         self.stages, self.chunks = stages, chunks
         self.clock = EventQueue()
         self.network = Network(tables, messages.routes, self.clock)
@@ -59,13 +69,13 @@ class Run:
         self.ended = [0] * stages
         self.pending = [0] * stages
         self.arrival: list[list[Stamp | None]] = [[None] * chunks for _ in range(stages)]
+        self.ready: set[int] = {0}
         self._release()
         self.start: list[list[Stamp]] = [[] for _ in range(stages)]
         self.computed: list[list[Stamp]] = [[] for _ in range(stages)]
         self.end: list[list[Stamp]] = [[] for _ in range(stages)]
         self.waits: list[list[tuple[int, Stamp, Stamp]]] = [[] for _ in range(stages)]
         self.delivered: list[Flow] = []
-        self.ready: set[int] = {0}
 
     def execute(self) -> None:
         """Run all events.
@@ -97,12 +107,18 @@ class Run:
         _check_delivered(self.sizes, self.delivered)
 
     def _release(self) -> None:
-        """Let the chunks of every request arrive on the first stage when it is released."""
-        for chunk, time in enumerate(self.messages.release):
-            if time:
-                self.clock.push(time * self.clock.scale, ARRIVAL, (0, chunk))
-            else:
-                self.arrival[0][chunk] = self.clock.stamp()
+        """Let chunks arrive on the first stage when they are released; in a loop the first ones only."""
+        for chunk in range(self.chunks if self.loop is None else min(self.loop, self.chunks)):
+            self._admit(chunk)
+
+    def _admit(self, chunk: int) -> None:
+        """Let a chunk arrive on the first stage, now or when it is released."""
+        time = self.messages.release[chunk] * self.clock.scale
+        if time > self.clock.now:
+            self.clock.push(time, ARRIVAL, (0, chunk))
+        else:
+            self.arrival[0][chunk] = self.clock.stamp()
+            self.ready.add(0)
 
     def _start_ready(self) -> None:
         # From the last stage to the first: a start makes room in the queue of the stage before.
@@ -161,6 +177,8 @@ class Run:
         if self.messages.last[chunk]:
             self.ledger.free(stage, chunk)
             self.ready.update(range(self.stages))
+        if self.loop is not None and stage + 1 == self.stages and chunk + self.loop < self.chunks:
+            self._admit(chunk + self.loop)
         if stage + 1 < self.stages:
             message = self.messages.activations[stage][chunk]
             if message is None:

@@ -11,7 +11,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.replay.traffic import Whole, whole_type
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.schedule import Schedule, chunk_releases
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.fixed_messages import FixedMessage, MessageKind
 
@@ -91,7 +91,7 @@ class Messages:
     last : tuple of bool, by [chunk]
         Whether it is the last chunk of its request.
     release : tuple of int, ticks, by [chunk]
-        When its request is released.
+        When its request is released and, where tokens come to exist by and by, the chunk's exist.
     floor : int64[memory], bytes
         What every memory holds always: weights and the reserve.
     """
@@ -143,7 +143,7 @@ def schedule_messages(schedule: Schedule) -> Messages:
         chunks = request.plan.chunks
         slots += range(request.slot, request.slot + chunks)
         last += [False] * (chunks - 1) + [True]
-        release += [request.release] * chunks
+        release += chunk_releases(request)
     stages = range(schedule.stages)
     brings = np.concatenate([part.brings for part in parts], axis=1)
     return Messages(

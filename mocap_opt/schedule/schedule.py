@@ -55,6 +55,27 @@ class ScheduledRequest:
         return self.slot + self.plan.chunks + self.tables.stages - 2
 
 
+def chunk_releases(request: ScheduledRequest) -> list[int]:
+    """The earliest start of every chunk of a request on the first stage, ticks.
+
+    The request is released, and all tokens up to the chunk's end exist.
+
+    Parameters
+    ----------
+    request : ScheduledRequest
+
+    Raises
+    ------
+    ValueError
+        If tokens come to exist by and by and a boundary is not on the grid.
+    """
+    tables, plan = request.tables, request.plan
+    if tables.available is None:
+        return [request.release] * plan.chunks
+    exist: list[int] = tables.available[plan.grid_indices(tables)[1:]].tolist()
+    return [request.release + time for time in exist]
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Requests in the order in which every stage works on them.
@@ -296,7 +317,7 @@ def identical_requests(tables: Tables, plan: Plan, count: int, spacing: int) -> 
 
 
 def _require_same_machine(first: Tables, other: Tables, number: int) -> None:
-    scalars = ("tick_s", "links", "pools", "share_denominator", "overlap", "queue_depth")
+    scalars = ("tick_s", "links", "pools", "share_denominator", "overlap", "queue_depth", "loop")
     wrong = [name for name in scalars if getattr(first, name) != getattr(other, name)]
     wrong += [name for name in SHARED if not np.array_equal(getattr(first, name), getattr(other, name))]
     if wrong:

@@ -31,9 +31,10 @@ class Violation:
     rule : str
         ``"boundaries"`` (from 0 to S, strictly increasing), ``"grid"`` (each boundary a grid
         point), ``"count"`` (a number of chunks that is allowed), ``"length"`` (each chunk within
-        the limits), ``"homes"`` (each home names a stage, a chunk and another memory once, and
-        they add up to no more than the chunk), ``"slots"`` (each request starts once the first stage has
-        had all chunks of the one before), ``"release"`` (no negative time) or ``"capacity"``.
+        the limits), ``"between tokens"`` (each chunk soon enough through all stages), ``"homes"``
+        (each home names a stage, a chunk and another memory once, and they add up to no more than
+        the chunk), ``"slots"`` (each request starts once the first stage has had all chunks of the
+        one before), ``"release"`` (no negative time) or ``"capacity"``.
     message : str
         What is wrong, in words; also ``str()`` of the violation.
     memory, slot : int or None
@@ -160,6 +161,7 @@ def schedule_violations(schedule: Schedule) -> list[Violation]:
 def _rules_of_plan(tables: Tables, plan: Plan) -> list[Violation]:
     shape = [*_boundaries(tables, plan), *_grid(tables, plan)]
     found = [*shape, *_count(tables, plan), *_length(tables, plan)]
+    found += [] if shape else _between_tokens(tables, plan)
     return [*found, *_homes(tables, plan, count_pages=not shape)]
 
 
@@ -232,6 +234,21 @@ def _length(tables: Tables, plan: Plan) -> list[Violation]:
         if not tables.min_length <= end - start <= tables.max_length:
             limits = f"{tables.min_length} to {tables.max_length}"
             found.append(Violation("length", f"chunk {j} has {end - start} tokens; allowed are {limits}"))
+    return found
+
+
+def _between_tokens(tables: Tables, plan: Plan) -> list[Violation]:
+    """Judge the time of every chunk on all stages and between them, where it is limited."""
+    limit = tables.between_tokens
+    if limit is None:
+        return []
+    index, found = plan.grid_indices(tables).tolist(), []
+    for j, (start, end) in enumerate(pairwise(index)):
+        each = range(tables.stages)
+        ticks = sum(int(tables.tau(i, start, end)) + int(tables.send_time(i, start, end)) for i in each)
+        if ticks > limit:
+            text = f"chunk {j} takes {ticks} ticks through all stages; {limit} are allowed between tokens"
+            found.append(Violation("between tokens", text))
     return found
 
 

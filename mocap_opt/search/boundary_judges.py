@@ -82,7 +82,8 @@ def screen(tables: Tables, moves: BoundaryMoves) -> IntArray:
     int64[move], ticks
         No more than `contention_free_makespan` of the same boundaries with any homes.
     """
-    *_, ends = unqueued_ends(_stage_by_stage(tables, moves))
+    exist = None if tables.available is None else tables.available[moves.end][moves.which]
+    *_, ends = unqueued_ends(_stage_by_stage(tables, moves), exist)
     priced: IntArray = ends[-1]
     return priced
 
@@ -113,7 +114,13 @@ def lockstep_judge(tables: Tables) -> Judge:
             _raise_to(work[stage:], tables.tau(stage, start, end)[which], count)
         for stage, count in sends:
             _raise_to(exchange[stage:], tables.send_time(stage, start, end)[which], count)
-        total: IntArray = work.sum(axis=0) + exchange.sum(axis=0)
+        duration = work + exchange
+        total: IntArray = duration.sum(axis=0)
+        if tables.available is not None:
+            # The last slot that has to wait for its tokens is the one that counts.
+            left = total - np.cumsum(duration, axis=0) + duration
+            late = tables.available[end][which] + left[: which.shape[0]]
+            total = np.maximum(total, late.max(axis=0))
         return total
 
     def _priced(indices: IntArray, pages: IntArray) -> int:

@@ -113,10 +113,11 @@ def shift_moves(
     chunk = np.arange(chunks)[:, None]
     variant = np.where(chunk == first, 1, np.where(chunk == last, 1 + 2 * steps.size, 1 + steps.size)) + step
     which = np.where((chunk < first) | (chunk > last), 0, variant) + chunk * by_start.size
-    lengths = end - start
-    tail = (chunk == chunks - 1).astype(np.int64)
-    inside = (start >= 0) & (end <= tables.steps) & (lengths > 0)
-    allowed = (inside & tables.length_allowed[tail, np.clip(lengths, 0, tables.steps)]).ravel()
+    inside = (start >= 0) & (end <= tables.steps) & (start < end)
+    inside[inside] = tables.chunk_allowed(start[inside], end[inside])
+    # Only the last chunk ends at the last grid point.
+    inside[:-1] &= end[:-1] < tables.steps
+    allowed = inside.ravel()
     number = np.cumsum(allowed) - 1
     which = which[:, allowed[which].all(axis=0)]
     return BoundaryMoves(start.ravel()[allowed], end.ravel()[allowed], number[which])

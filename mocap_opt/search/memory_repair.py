@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mocap_opt.arrays import IntArray
-from mocap_opt.flow_shop.chunk_times import chunk_times
+from mocap_opt.flow_shop.chunk_times import chunk_times, entry
 from mocap_opt.homes.slot_placement import room
 from mocap_opt.replay.contention_free_makespan import contention_free_makespan, noncritical_predecessors
 from mocap_opt.search.boundary_judges import screen
@@ -50,7 +50,7 @@ def bytes_short(tables: Tables, indices: IntArray, latency: int | IntArray) -> I
     """
     stages, chunks = tables.stages, indices.shape[1] - 1
     work, send = chunk_times(tables, indices.T)
-    waits = noncritical_predecessors(work, send, tables.queue_depth, latency)
+    waits = noncritical_predecessors(work, send, tables.queue_depth, latency, entry(tables, indices.T))
     fresh = np.diff(tables.pages[indices], axis=1).T
     brought = np.zeros((stages, indices.shape[0]), dtype=np.int64)
     for level in range(stages):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.availability import available_at
 from mocap_opt.instance.layer_profile import unprofiled
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout, layout
@@ -118,6 +119,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         hop_ticks=hops,
         overlap=exact(instance.overlap),
         pools=laid_out.pool_names,
+        **_start_tables(instance, tick, grid),
         **_compute_tables(instance, laid_out, tick, grid, lengths),
         **memory_tables(instance, laid_out),
     )
@@ -127,7 +129,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
 
 def _compute_tables(
     instance: Instance, laid_out: Layout, tick: Fraction, grid: IntArray, lengths: IntArray
-) -> dict[str, IntArray]:
+) -> dict[str, Any]:
     """Tabulate Phi, full blocks, gamma and c, each rounded once to the nearest tick.
 
     Returns
@@ -152,7 +154,28 @@ def _compute_tables(
     }
 
 
-def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, IntArray]:
+def _start_tables(instance: Instance, tick: Fraction, grid: IntArray) -> dict[str, Any]:
+    """When chunks may start and how long they may take: what of it an instance asks for.
+
+    Returns
+    -------
+    dict
+        ``available``, ``loop`` and ``between_tokens`` of `Tables`.
+    """
+    found: dict[str, Any] = {}
+    if (available := instance.workload.available) is not None:
+        times = [time / tick for time in available_at(available, grid.tolist())]
+        found["available"] = np.array(
+            [whole(time, Rounding.UP, "availability in ticks") for time in times], dtype=np.int64
+        )
+    if (decode := instance.decode) is not None:
+        found["loop"] = decode.loop
+        if decode.between_tokens is not None:
+            found["between_tokens"] = int(exact(decode.between_tokens) // tick)
+    return found
+
+
+def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, Any]:
     """Return the sizes of memories and of what they hold, rounded up to whole bytes.
 
     Parameters
@@ -272,7 +295,8 @@ def _check_totals(tables: Tables) -> None:
         "bytes in a memory": sum(tables.page_bytes.tolist()) * pages
         + sum(int(table.max()) for table in each)
         + int(tables.working_bytes.max()) * tables.tokens,
-        "ticks of all chunks": tables.stages * (int(tables.phi.max()) + tables.max_chunks * chunk),
+        "ticks of all chunks": tables.stages * (int(tables.phi.max()) + tables.max_chunks * chunk)
+        + (0 if tables.available is None else int(tables.available[-1])),
     }
     remedy = "use fewer tokens, a smaller batch or a longer tick"
     problems = [

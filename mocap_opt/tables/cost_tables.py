@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.tables.fixed_messages import Entry, FixedLoads, FixedMessage, fixed_messages
+from mocap_opt.tables.fixed_messages import FixedLoads, FixedMessage, fixed_messages
+from mocap_opt.tables.table_shapes import check_tables
 
 MOST_EXCESS = 2**25
 """Entries of a table over stages, starts and ends up to which fixed messages count in chunk times."""
@@ -102,6 +103,13 @@ class Tables:
     fixed_messages : int64[message, entry] or None
         What stages move beside KV: streamed weights, exports, loaded prefixes; columns as in
         `mocap_opt.tables.fixed_messages.Entry`.  None if nothing.
+    available : int64[G + 1] or None, ticks
+        avail(x), when the first ``grid[g]`` tokens exist; never falls, 0 first.  Stage 0 starts no chunk
+        earlier than at that of its end.  None if all exist from the start on.
+    loop : bool
+        Whether a chunk enters stage 0 only once the one N before it has left stage N - 1.
+    between_tokens : int or None, ticks
+        The most that tau and send of a chunk may add up to over all stages; None if unlimited.
     """
 
     name: str
@@ -139,42 +147,13 @@ class Tables:
     residual: IntArray | None = None
     pools: tuple[str, ...] = ()
     fixed_messages: IntArray | None = None
+    available: IntArray | None = None
+    loop: bool = False
+    between_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
-        stages, points, links = self.phi.shape[0], self.grid.size, len(self.links)
-        memories = stages + len(self.pools)
-        shapes = {
-            "phi": (stages, points),
-            "full_block": (stages, 2, points),
-            "memory_side": (stages, points),
-            "prefix_cost": (stages, points),
-            "length_cost": (stages, 2, points),
-            "send": (stages, 2, points),
-            "own_traffic": (stages, points),
-            "link_rate": (links,),
-            "share": (links, memories, memories),
-            "hop_ticks": (memories, memories),
-            "activation_bytes": (stages,),
-            "page_bytes": (stages,),
-        }
-        per_memory = "prefix_bytes capacity static staging working_bytes port_rate"
-        shapes |= dict.fromkeys(per_memory.split(), (memories,))
-        if self.residual is not None:
-            shapes["residual"] = (stages, points, points)
-            if self.residual.min(initial=0) < 0:
-                raise ValueError("residual: expected no negative entry")
-        if self.fixed_messages is not None:
-            shapes["fixed_messages"] = (len(self.fixed_messages), len(Entry))
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != np.int64:
-                raise ValueError(f"{name}: expected int64{list(shape)}, got {array.dtype}{list(array.shape)}")
-            array.flags.writeable = False
-        if self.prefix_bytes[stages:].any() or self.working_bytes[stages:].any():
-            raise ValueError("a memory without a stage has no prefix and no activations")
-        if self.quantum % self.page:
-            raise ValueError(f"page {self.page} does not divide quantum {self.quantum}")
+        check_tables(self)
 
     @property
     def stages(self) -> int:
@@ -222,6 +201,22 @@ class Tables:
         allowed[:, 0] = False
         if self.tokens % self.quantum:
             allowed[0, self.steps] = False
+        return allowed
+
+    def chunk_allowed(self, start: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether chunks keep to all limits: on lengths, and on the time between tokens.
+
+        Parameters
+        ----------
+        start, end : array_like of int
+            Grid indices, ``start < end``; broadcast together.
+        """
+        a, b = np.broadcast_arrays(start, end)
+        allowed: npt.NDArray[np.bool_] = self.length_allowed[(b == self.steps).astype(np.int64), b - a]
+        if self.between_tokens is not None:
+            stages = np.arange(self.stages).reshape(-1, *(1 for _ in a.shape))
+            crossing = (self.tau(stages, a, b) + self.send_time(stages, a, b)).sum(axis=0)
+            allowed = allowed & (crossing <= self.between_tokens)
         return allowed
 
     @cached_property

@@ -33,7 +33,8 @@ class Field:
     name : str
     kind : str
         ``integers``, ``integer``, ``integer or null``, ``boolean``, ``fraction``, ``text``, ``texts``,
-        ``integers or none``, ``texts or none`` (fields that files may leave out).
+        ``integers or none``, ``texts or none``, ``boolean or none``, ``integer or none`` (fields that files
+        may leave out).
     axes : tuple of str
         Names in `AXES`, outermost first; none for a single value.
     unit : str
@@ -152,6 +153,29 @@ FIELDS = (
         "",
         "what stages move beside KV: streamed weights, exports, loaded prefixes; left out if none",
         "up",
+    ),
+    Field(
+        "available",
+        "integers or none",
+        ("point",),
+        "ticks",
+        "avail(x), when the tokens before a position exist; left out if from the start on",
+        "up",
+    ),
+    Field(
+        "loop",
+        "boolean or none",
+        (),
+        "",
+        "whether chunk j enters stage 0 only once chunk j - N has left stage N-1; left out if not",
+    ),
+    Field(
+        "between_tokens",
+        "integer or none",
+        (),
+        "ticks",
+        "the most that tau and send of a chunk on all stages may add up to; left out if unlimited",
+        "down",
     ),
 )
 """All fields of `Tables`, in the order of the file."""

@@ -66,7 +66,7 @@ def _dimensions(tables: Tables) -> dict[str, int]:
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, tuple) and not value)
+    return value is None or value is False or (isinstance(value, tuple) and not value)
 
 
 def _described(field: Field, value: Any) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class _Reader:
         return self._single(field, value, path)
 
     def _single(self, field: Field, value: Any, path: str) -> Any:
-        match field.kind:
+        match field.kind.removesuffix(" or none"):
             case "text":
                 good, expected = isinstance(value, str), "a text"
             case "boolean":
@@ -267,6 +267,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
         if values[name][len(values["phi"]) :].any():
             yield _problem(name, values[name].tolist(), "0 in memories without a stage")
     yield from _wrong_messages(values)
+    ready = values.get("available")
+    if ready is not None and (ready[0] != 0 or (np.diff(ready) < 0).any()):
+        yield _problem("available", ready.tolist(), "0 first, and no number below the one before it")
     if values["tick_s"] <= 0:
         yield _problem("tick_s", str(values["tick_s"]), "more than 0")
     if values["overlap"] > 1:
