@@ -190,21 +190,23 @@ def test_window_that_no_layer_has() -> None:
 @pytest.mark.parametrize(
     ("base", "changes", "named"),
     [
-        (LLAMA, {"model_type": "gpt_oss"}, "model_type"),
+        (LLAMA, {"model_type": "nemotron_h"}, "model_type"),
+        (LLAMA, {"model_type": "unheard_of"}, "model_type"),
         (LLAMA, {"model_type": None}, "model_type"),
         (LLAMA, {"model_type": ["llama"]}, "model_type"),
         (LLAMA, {"sliding_window": 4096}, "sliding_window"),
-        (MISTRAL, {"sliding_window": 4096}, "sliding_window"),
-        (MIXTRAL, {"sliding_window": 4096}, "sliding_window"),
-        (QWEN2, {"use_sliding_window": True}, "sliding_window"),
-        (QWEN3, {"layer_types": ["full_attention"] * 63 + ["sliding_attention"]}, "layer_types"),
+        (MISTRAL, {"sliding_window": 4096.5}, "sliding_window"),
+        (MIXTRAL, {"sliding_window": 0.5}, "sliding_window"),
+        (QWEN2, {"use_sliding_window": True, "max_window_layers": "no"}, "max_window_layers"),
+        (QWEN3, {"layer_types": ["full_attention"] * 63 + ["sliding_attention"]}, "sliding_window"),
+        (LLAMA, {"layer_types": ["full_attention"] * 79 + ["sliding_attention"]}, "layer_types"),
         (QWEN3, {"layer_types": ["linear_attention"] * 64}, "layer_types"),
         (QWEN3, {"layer_types": ["full_attention"] * 63}, "layer_types"),
         (QWEN3, {"layer_types": "full_attention"}, "layer_types"),
         (QWEN3, {"full_attention_interval": 4}, "full_attention_interval"),
         (QWEN3_MOE, {"linear_num_value_heads": 32}, "linear_num_value_heads"),
-        (QWEN3_MOE, {"decoder_sparse_step": 2}, "decoder_sparse_step"),
-        (QWEN3_MOE, {"mlp_only_layers": [5]}, "mlp_only_layers"),
+        (QWEN3_MOE, {"decoder_sparse_step": 0}, "decoder_sparse_step"),
+        (QWEN3_MOE, {"mlp_only_layers": [94]}, "mlp_only_layers"),
         (QWEN3_MOE, {"mlp_only_layers": 5}, "mlp_only_layers"),
         (QWEN3_MOE, {"shared_expert_intermediate_size": 512}, "shared_expert_intermediate_size"),
         (LLAMA, {"attention_chunk_size": 8192}, "attention_chunk_size"),
@@ -212,7 +214,13 @@ def test_window_that_no_layer_has() -> None:
         (LLAMA, {"vision_config": {}, "text_config": {"hidden_size": 1}}, "text_config"),
         (LLAMA, {"is_encoder_decoder": True}, "is_encoder_decoder"),
         (DEEPSEEK, {"index_topk": 2048}, "index_topk"),
-        (DEEPSEEK, {"moe_layer_freq": 2}, "moe_layer_freq"),
+        (DEEPSEEK, {"moe_layer_freq": 0}, "moe_layer_freq"),
+        (DEEPSEEK, {"moe_layer_freq": [0, 1]}, "moe_layer_freq"),
+        (LLAMA, {"mamba_d_state": 16}, "mamba_d_state"),
+        (LLAMA, {"a_field_of_next_year": 3}, "a_field_of_next_year"),
+        (LLAMA, {"num_experts": 8}, "num_experts"),
+        (LLAMA, {"gated_mlp": False}, "gated_mlp"),
+        (LLAMA, {"is_causal": False}, "is_causal"),
         (LLAMA, {"hidden_act": "gelu"}, "hidden_act"),
         (LLAMA, {"hidden_size": "8192"}, "hidden_size"),
         (LLAMA, {"hidden_size": True}, "hidden_size"),
@@ -315,3 +323,53 @@ def test_latent_attention_is_not_shown_as_heads():
     shown = str(load_instance("instances/tiny-pooled.json").replace('model="deepseek-v3"'))
     assert "128 heads on a KV latent of 512 + 64" in shown
     assert "KV heads" not in shown
+
+
+def test_a_field_that_costs_nothing_can_be_ignored(tmp_path):
+    strange = {**LLAMA, "router_temperature": 0.5}
+    with pytest.raises(InputError, match=r"router_temperature: expected no field .*\"ignore\""):
+        instance_of(strange, tmp_path)
+    asked = {"config": "config.json", "ignore": ["router_temperature"]}
+    instance = instance_of(strange, tmp_path, model=asked)
+    assert "ignored as asked: router_temperature" in instance.model.description
+    assert instance.fingerprint == instance_of(LLAMA, tmp_path).fingerprint
+    with pytest.raises(InputError, match=r"model\.ignore: expected a field of the config\.json"):
+        instance_of(LLAMA, tmp_path, model=asked)
+    with pytest.raises(InputError, match=r"model\.ignore: expected a list of names") as caught:
+        instance_of(LLAMA, tmp_path, model={**asked, "ignore": "vocab_size"})
+    assert len(caught.value.problems) == 1
+    with pytest.raises(InputError, match=r"model\.ignore: expected no such key"):
+        instance_of(LLAMA, tmp_path, model={"preset": "llama-3.1-8b", "ignore": []})
+
+
+def windows(config: dict[str, Any]) -> list[tuple[int, ...]]:
+    """First and last layer, KV heads and size of every run of layers with a window."""
+    groups = [(each, *each.windows) for each in read(config).profile]
+    return [(*entry.layers, group.kv_heads, group.tokens or -(group.chunk or 0)) for entry, group in groups]
+
+
+def test_windows_are_layers_of_the_profile():
+    assert windows({**MISTRAL, "sliding_window": 4096}) == [(0, 39, 8, 4096)]
+    assert windows({key: value for key, value in MISTRAL.items() if key != "sliding_window"}) == [
+        (0, 39, 8, 4096)
+    ]
+    assert windows({**QWEN2, "use_sliding_window": True}) == [(70, 79, 8, 131072)]
+    listed = ["full_attention", "sliding_attention"] * 32
+    slides = {**QWEN3, "use_sliding_window": True, "sliding_window": 100, "layer_types": listed}
+    assert windows(slides) == [(n, n, 8, 100) for n in range(1, 64, 2)]
+
+
+def experts(config: dict[str, Any]) -> dict[str, Any]:
+    found = read(config).experts
+    assert found is not None
+    return found.model_dump(exclude_defaults=True)
+
+
+def test_layers_with_experts():
+    dense = {"mlp_only_layers": [5], "num_hidden_layers": 6, "num_key_value_heads": 64}
+    assert experts({**QWEN3_MOE, **dense})["layers"] == (0, 1, 2, 3, 4)
+    assert experts({**QWEN3_MOE, "num_hidden_layers": 6, "decoder_sparse_step": 2})["layers"] == (1, 3, 5)
+    sparse = {**DEEPSEEK, "num_hidden_layers": 6, "first_k_dense_replace": 1}
+    assert experts({**sparse, "moe_layer_freq": 2})["layers"] == (2, 4)
+    assert experts({**sparse, "moe_layer_freq": [1, 0, 0, 1, 1, 1]})["dense_layers"] == 3
+    assert read({**QWEN3_MOE, "mlp_only_layers": list(range(94))}).experts is None

@@ -11,7 +11,7 @@ import pytest
 from documented_commands import blocks, commands, shell_lines
 
 from mocap_opt.instance import MODELS
-from mocap_opt.instance.hf_config import FAMILIES, model_from_config
+from mocap_opt.instance.hf_config import model_from_config
 
 FILE = Path(__file__).parent.parent / "formulations" / "own_instance.md"
 PAGE = FILE.read_text(encoding="utf-8")
@@ -74,8 +74,3 @@ def test_the_model_and_the_wafer_are_not_shipped():
     sizes = ("layers", "hidden", "heads", "ffn", "vocabulary")
     assert all(any(other[name] != model[name] for name in sizes) for other in MODELS.values())
     assert "preset" not in instance["wafer"]
-
-
-def test_the_page_names_the_families_that_are_read():
-    (named,) = re.findall(r"of the families ([\w, ]+) or (\w+)", PAGE)
-    assert (*named[0].split(", "), named[1]) == FAMILIES

@@ -6,7 +6,7 @@ that change no cost (rotary scaling, dropout, token numbers, ...) are passed ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,13 @@ from pydantic import ValidationError
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
+from mocap_opt.instance.hf_families import FAMILIES
+from mocap_opt.instance.hf_family import Family
+from mocap_opt.instance.hf_fields import TOWERS, unknown_fields
+from mocap_opt.instance.hf_figures import REMEDY, figures
 from mocap_opt.instance.hf_quantization import kv_bytes, read_quantization
 from mocap_opt.instance.hf_reader import PATH, Config, ConfigReader
+from mocap_opt.instance.hf_wrappers import REFUSED_FAMILIES, WRAPPERS
 from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.messages import show
 
@@ -33,150 +38,56 @@ NAMED_TYPES = {
 ASSUMED = 2.0
 """Bytes of a number where no type is named."""
 
-USED = frozenset(
-    "model_type num_hidden_layers hidden_size num_attention_heads num_key_value_heads head_dim "
-    "intermediate_size hidden_act vocab_size num_local_experts num_experts num_experts_per_tok "
-    "n_routed_experts n_shared_experts moe_intermediate_size first_k_dense_replace mlp_only_layers "
-    "kv_lora_rank q_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim dtype torch_dtype "
-    "quantization_config sliding_window use_sliding_window max_window_layers layer_types".split()
-)
-"""Fields that figures are made of, whatever the family."""
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "deepseek_v3")
+INSIDE = ("dtype", "torch_dtype", "quantization_config", "tie_word_embeddings")
+"""What a file with a tower may say of the language model outside of its own object."""
 
 
-def _sliding(config: Config) -> str:
-    """Why the sliding window is in use, or nothing."""
-    window = config.get("sliding_window")
-    if window is None or window is False or config.get("use_sliding_window") is False:
-        return ""
-    # Layers from max_window_layers on have the window, so none has it if there are no such layers.
-    first, layers = config.get("max_window_layers"), config.get("num_hidden_layers")
-    if (
-        isinstance(first, int)
-        and isinstance(layers, int)
-        and config.get("use_sliding_window")
-        and first >= layers
-    ):
-        return ""
-    return "no sliding window in use (null, or use_sliding_window false)"
-
-
-def _layer_types(config: Config) -> str:
-    types = config.get("layer_types")
-    if types is None:
-        return ""
-    full = isinstance(types, list) and all(kind == "full_attention" for kind in types)
-    if full and len(types) == config.get("num_hidden_layers"):
-        return ""
-    return '"full_attention" for every layer'
-
-
-def _absent(key: str, meaning: str) -> Callable[[Config], str]:
-    """Refuse a field that is anything but absent, null, false, zero or empty."""
-
-    def check(config: Config) -> str:
-        return f"none: {meaning} cannot be expressed" if config.get(key) else ""
-
-    return check
-
-
-def _always(key: str, value: Any, meaning: str) -> Callable[[Config], str]:
-    """Refuse a field that is neither absent nor the one value that can be expressed."""
-
-    def check(config: Config) -> str:
-        return f"{show(value)}: {meaning} cannot be expressed" if config.get(key, value) != value else ""
-
-    return check
-
-
-REFUSED: tuple[tuple[str, Callable[[Config], str]], ...] = (
-    ("sliding_window", _sliding),
-    ("layer_types", _layer_types),
-    *(
-        (key, _absent(key, meaning))
-        for key, meaning in (
-            ("attention_chunk_size", "chunked attention"),
-            ("attn_type_list", "linear attention"),
-            ("linear_attn_config", "linear attention"),
-            ("full_attention_interval", "linear attention"),
-            ("linear_num_value_heads", "linear attention"),
-            ("linear_num_key_heads", "linear attention"),
-            ("index_topk", "sparse attention"),
-            ("sparse_attention_config", "sparse attention"),
-            ("ssm_cfg", "state-space layers"),
-            ("mamba_d_state", "state-space layers"),
-            ("cross_attention_layers", "cross-attention"),
-            ("num_kv_shared_layers", "KV shared between layers"),
-            ("is_encoder_decoder", "an encoder"),
-            ("text_config", "a multi-modal model"),
-            ("vision_config", "a multi-modal model"),
-            ("shared_expert_intermediate_size", "a shared expert of another width"),
+def _without(config: Config, ignore: Sequence[str]) -> Config:
+    """A file without the fields that are to be ignored, which must be there."""
+    inner = {key for key, _ in WRAPPERS.values() if isinstance(config.get(key), Mapping)}
+    lost = {*ignore} - {*config}.union(*(config[key] for key in inner))
+    if lost:
+        expected = "a field of the config.json"
+        raise InputError(
+            [Problem("model.ignore", show(name), expected, "leave it out") for name in sorted(lost)]
         )
-    ),
-    ("moe_layer_freq", _always("moe_layer_freq", 1, "experts in some layers only")),
-    ("decoder_sparse_step", _always("decoder_sparse_step", 1, "experts in some layers only")),
-    ("is_causal", _always("is_causal", True, "attention to later tokens")),
-)
-
-
-def _activation(read: ConfigReader) -> bool:
-    """All the families read here gate their feed-forward networks; another activation is another model."""
-    name = read.config.get("hidden_act", "silu")
-    if name not in ("silu", "swish"):
-        read.refuse("hidden_act", '"silu" (a gated feed-forward network)')
-    return True
-
-
-def _dense_layers_listed(read: ConfigReader) -> int:
-    """Leading dense layers of a Qwen mixture of experts."""
-    listed = read.config.get("mlp_only_layers") or []
-    if not isinstance(listed, list) or listed != list(range(len(listed))):
-        read.refuse(
-            "mlp_only_layers", "leading layers only (0, 1, ...): other dense layers cannot be expressed"
-        )
-        return 0
-    return len(listed)
-
-
-def _experts(family: str, read: ConfigReader) -> dict[str, int] | None:
-    if family == "mixtral":
-        return {
-            "count": read.whole("num_local_experts"),
-            "active": read.whole("num_experts_per_tok"),
-            "ffn": read.whole("intermediate_size"),
-        }
-    if family == "qwen3_moe":
-        return {
-            "count": read.whole("num_experts"),
-            "active": read.whole("num_experts_per_tok"),
-            "ffn": read.whole("moe_intermediate_size"),
-            "dense_layers": _dense_layers_listed(read),
-        }
-    if family == "deepseek_v3":
-        return {
-            "count": read.whole("n_routed_experts"),
-            "active": read.whole("num_experts_per_tok"),
-            "shared": read.whole("n_shared_experts", default=0, least=0),
-            "ffn": read.whole("moe_intermediate_size"),
-            "dense_layers": read.whole("first_k_dense_replace", default=0, least=0),
-        }
-    return None
-
-
-def _latent(read: ConfigReader) -> dict[str, int | None]:
-    rank = read.config.get("q_lora_rank")
     return {
-        "kv_rank": read.whole("kv_lora_rank"),
-        "query_rank": None if rank is None else read.whole("q_lora_rank"),
-        "nope_dim": read.whole("qk_nope_head_dim"),
-        "rope_dim": read.whole("qk_rope_head_dim"),
-        "value_dim": read.whole("v_head_dim"),
+        key: {k: v for k, v in value.items() if k not in ignore} if key in inner else value
+        for key, value in config.items()
+        if key not in ignore
     }
+
+
+def _language_model(config: Config) -> tuple[Family | None, ConfigReader, ConfigReader]:
+    """The family, and readers of the language model's object and of the whole file."""
+    outer = ConfigReader(config)
+    given = config.get("model_type")
+    key, inner = WRAPPERS.get(given, ("", given)) if isinstance(given, str) else ("", given)
+    read = outer
+    if key and isinstance(config.get(key), Mapping):
+        read = outer.under(key)
+        inner = read.config.get("model_type", inner)
+    family = FAMILIES.get(inner) if isinstance(inner, str) else None
+    if family is None:
+        why = REFUSED_FAMILIES.get(inner) if isinstance(inner, str) else None
+        names = ", ".join((*FAMILIES, *WRAPPERS))
+        expected = f"one of {names}" if why is None else f"a family without {why}, which cannot be expressed"
+        read.refuse("model_type", expected, "give the model's figures instead")
+        return None, read, outer
+    read = ConfigReader({**family.defaults, **read.config}, read.path, outer.problems)
+    if read.path != outer.path:
+        outside = frozenset({"model_type", key, *INSIDE})
+        for name, expected in unknown_fields(config, outside | family.understood):
+            outer.refuse(name, expected, REMEDY)
+        for name in sorted({*config} & family.read_fields - outside):
+            if config[name] is not None and config[name] != read.config.get(name):
+                outer.refuse(name, f"{show(read.config.get(name))}, as in {key}")
+    return family, read, outer
 
 
 def _precision(read: ConfigReader, model: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Bytes of numbers as a checkpoint stores them, and where each was read."""
-    key = "dtype" if "dtype" in read.config else "torch_dtype"
+    key = "dtype" if read.config.get("dtype") is not None else "torch_dtype"
     named = read.config.get(key)
     found: dict[str, Any] = {}
     told: list[str] = []
@@ -213,27 +124,39 @@ def _precision(read: ConfigReader, model: Mapping[str, Any]) -> tuple[dict[str, 
     return found, told
 
 
-def _notes(config: Config, told: list[str]) -> str:
+def _notes(
+    family: Family, read: ConfigReader, outer: ConfigReader, told: list[str], ignored: Sequence[str]
+) -> str:
     """What was read besides figures, and which fields the cost model does not use."""
-    notes = [f"from a {config.get('model_type')} config.json"]
+    notes = [f"from a {outer.config.get('model_type')} config.json"]
     if told:
         notes.append("where precision is not given: " + ", ".join(told))
-    if config.get("tie_word_embeddings") is True:
+    if read.config.get("tie_word_embeddings", outer.config.get("tie_word_embeddings")) is True:
         notes.append(
             "embedding and head counted apart (tie_word_embeddings: each end of the pipeline has one)"
         )
-    unused = sorted(key for key in config if key not in USED | {"tie_word_embeddings"})
+    towers = [key for key in TOWERS if outer.config.get(key)]
+    if towers:
+        notes.append(f"prefill of the language model only: {', '.join(towers)} passed over")
+    if family.left_out:
+        notes.append(f"not counted: {family.left_out}")
+    if ignored:
+        notes.append("ignored as asked: " + ", ".join(ignored))
+    used = family.read_fields | {"tie_word_embeddings", *TOWERS, *(key for key, _ in WRAPPERS.values())}
+    unused = sorted(({*read.config} | {*outer.config}) - used)
     if unused:
         notes.append("not used: " + ", ".join(unused))
     return "; ".join(notes)
 
 
-def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+def model_from_config(config: Config, ignore: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the fields of a `ModelSpec` and of a `PrecisionSpec` from a parsed ``config.json``.
 
     Parameters
     ----------
     config : mapping
+    ignore : sequence of str
+        Fields to read the file without.
 
     Returns
     -------
@@ -245,44 +168,20 @@ def model_from_config(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     InputError
-        Listing all fields that are missing, malformed or beyond the cost model.
+        Listing all fields that are missing, malformed, not understood or beyond the cost model.
     """
-    family = config.get("model_type")
-    read = ConfigReader(config)
-    if family not in FAMILIES:
-        read.refuse("model_type", f"one of {', '.join(FAMILIES)}", "give the model's figures instead")
-        raise InputError(read.problems)
-    for key, check in REFUSED:
-        if expected := check(config):
-            read.refuse(key, expected)
-    hidden, heads = read.whole("hidden_size"), read.whole("num_attention_heads")
-    experts = _experts(family, read)
-    latent = _latent(read) if family == "deepseek_v3" else None
-    if latent is not None:
-        head_dim = (latent["nope_dim"] or 0) + (latent["rope_dim"] or 0)
-    else:
-        head_dim = read.whole("head_dim", default=max(hidden // heads, 1))
-    dense = experts is None or experts.get("dense_layers", 0) > 0
-    spec: dict[str, Any] = {
-        "name": f"{family} config",
-        "layers": read.whole("num_hidden_layers"),
-        "hidden": hidden,
-        "heads": heads,
-        "kv_heads": read.whole("num_key_value_heads", default=heads),
-        "head_dim": head_dim,
-        "ffn": read.whole("intermediate_size") if dense else 0,
-        "gated": _activation(read),
-        "vocabulary": read.whole("vocab_size"),
-        "experts": experts,
-        "latent": latent,
-    }
-    precision, told = _precision(read, spec)
-    if read.problems:
-        raise InputError(read.problems)
-    return spec | {"description": _notes(config, told)}, precision
+    family, read, outer = _language_model(_without(config, ignore))
+    if family is None:
+        raise InputError(outer.problems)
+    spec = {"name": f"{config['model_type']} config", **figures(family, read)}
+    told_by = {key: outer.config[key] for key in INSIDE if outer.config.get(key) is not None}
+    precision, told = _precision(ConfigReader({**told_by, **read.config}, read.path, outer.problems), spec)
+    if outer.problems:
+        raise InputError(outer.problems)
+    return spec | {"description": _notes(family, read, outer, told, ignore)}, precision
 
 
-def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(path: object, base_dir: Path, ignore: object = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a ``config.json``, or the one in a model's directory.
 
     Parameters
@@ -290,6 +189,8 @@ def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str,
     path : str
         Relative paths start from `base_dir`.
     base_dir : Path
+    ignore : list of str
+        Fields to read the file without.
 
     Raises
     ------
@@ -298,9 +199,12 @@ def read_config(path: object, base_dir: Path) -> tuple[dict[str, Any], dict[str,
     """
     if not isinstance(path, str) or not path or "\0" in path:
         raise InputError([Problem(PATH, show(path), "the path of a config.json", 'write "config.json"')])
+    if not isinstance(ignore, list | tuple) or not all(isinstance(name, str) for name in ignore):
+        expected = "a list of names of fields of the config.json"
+        raise InputError([Problem("model.ignore", show(ignore), expected, 'write ["rope_scaling"]')])
     full = base_dir / path
     try:
         is_directory = full.is_dir()
     except OSError:
         is_directory = False
-    return model_from_config(read_json(full / "config.json" if is_directory else full))
+    return model_from_config(read_json(full / "config.json" if is_directory else full), ignore)

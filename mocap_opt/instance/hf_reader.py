@@ -40,7 +40,7 @@ class ConfigReader:
         return ConfigReader(value if isinstance(value, Mapping) else {}, f"{self.path}.{key}", self.problems)
 
     def refuse(self, key: str, expected: str, remedy: str = "") -> None:
-        """Note that the value under `key`, or that there is none, is not what was expected.
+        """Note that the value under `key`, or that there is none, is not what was expected; once a field.
 
         Parameters
         ----------
@@ -49,8 +49,9 @@ class ConfigReader:
         remedy : str
             As of `Problem`.
         """
-        found = show(self.config[key]) if key in self.config else "nothing"
-        self.problems.append(Problem(f"{self.path}.{key}", found, expected, remedy))
+        found, place = show(self.config[key]) if key in self.config else "nothing", f"{self.path}.{key}"
+        if all(problem.path != place for problem in self.problems):
+            self.problems.append(Problem(place, found, expected, remedy))
 
     def whole(self, key: str, default: int | None = None, least: int = 1, most: int = 10**7) -> int:
         """Whole number under `key`; `default` where it is absent or null.

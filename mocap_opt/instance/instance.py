@@ -338,7 +338,13 @@ def json_schema() -> dict[str, Any]:
         options: list[dict[str, Any]] = [names, _from("preset", names, section, definitions)]
         if section == "model":
             path = {"type": "string", "minLength": 1, "description": "path of a Hugging Face config.json"}
-            options.append(_from("config", path, section, definitions))
+            from_config = _from("config", path, section, definitions)
+            from_config["properties"]["ignore"] = {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "fields of the file to read it without, as they cost nothing",
+            }
+            options.append(from_config)
         options.append({"$ref": f"#/$defs/{kind.__name__}"})
         held = schema["properties"][section]
         held.pop("$ref", None)

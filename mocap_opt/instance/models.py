@@ -91,6 +91,7 @@ def attention_matrices(model: ModelSpec) -> list[Matrix]:
     Grouped-query attention: query, key, value and output projections.  Latent attention (MLA,
     DeepSeek-V2, arXiv 2405.04434): query projection (through its own latent if it has one), joint
     down-projection to the KV latent and the shared rotary key, joint up-projection, output projection.
+    With sparse attention, also the projections of its indexer.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def attention_matrices(model: ModelSpec) -> list[Matrix]:
     if latent is None:
         wide, narrow = heads * model.head_dim, model.kv_heads * model.head_dim
         shapes = [("q", hidden, wide), ("k", hidden, narrow), ("v", hidden, narrow), ("o", wide, hidden)]
-        return [Matrix(f"self_attn.{name}_proj", *sides) for name, *sides in shapes]
+        return [*(Matrix(f"self_attn.{name}_proj", *sides) for name, *sides in shapes), *_indexer(model)]
     key, rank = heads * (latent.nope_dim + latent.rope_dim), latent.query_rank
     queries = (
         [Matrix("self_attn.q_proj", hidden, key)]
@@ -109,9 +110,23 @@ def attention_matrices(model: ModelSpec) -> list[Matrix]:
     )
     return [
         *queries,
+        *_indexer(model),
         Matrix("self_attn.kv_a_proj_with_mqa", hidden, latent.kv_rank + latent.rope_dim),
         Matrix("self_attn.kv_b_proj", latent.kv_rank, heads * (latent.nope_dim + latent.value_dim)),
         Matrix("self_attn.o_proj", heads * latent.value_dim, hidden),
+    ]
+
+
+def _indexer(model: ModelSpec) -> list[Matrix]:
+    """What chooses keys (DeepSeek-V3.2): queries from the query latent, one key, a weight for each head."""
+    sparse = model.sparse
+    if sparse is None:
+        return []
+    rank = model.hidden if model.latent is None else model.latent.query_rank or model.hidden
+    return [
+        Matrix("self_attn.indexer.wq_b", rank, sparse.index_heads * sparse.index_dim),
+        Matrix("self_attn.indexer.wk", model.hidden, sparse.index_dim),
+        Matrix("self_attn.indexer.weights_proj", model.hidden, sparse.index_heads),
     ]
 
 

@@ -64,7 +64,8 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
         "preset": lambda name: _preset(section, name, f"{section}.preset")
     }
     if section == "model":
-        readers["config"] = lambda path: read_config(path, base_dir)[0]
+        readers["config"] = lambda path: read_config(path, base_dir, figures.pop("ignore", ()))[0]
+    figures: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
     if isinstance(given, str):
         return _preset(section, given, section)
     if not isinstance(given, Mapping):
@@ -79,10 +80,10 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
         raise InputError(
             [Problem(section, " and ".join(sources), "one source of figures", "remove one of them")]
         )
-    figures = dict(given)
     if sources:
         source = sources[0]
-        figures = _merge(readers[source](figures.pop(source)), figures)
+        base = readers[source](figures.pop(source))
+        figures = _merge(base, figures)
     return _mark_changes(section, figures)
 
 
@@ -92,7 +93,7 @@ def _with_precision(data: Mapping[str, Any], base_dir: Path) -> dict[str, Any]:
     if not isinstance(model, Mapping) or "config" not in model or not isinstance(given, Mapping):
         return dict(data)
     try:
-        _, precision = read_config(model["config"], base_dir)
+        _, precision = read_config(model["config"], base_dir, model.get("ignore", ()))
     except InputError:
         # Reported where the model's figures are read.
         return dict(data)
