@@ -115,7 +115,7 @@ def bounds(solution: Solution) -> pd.DataFrame:
             "bound_evidence": bound.evidence.value,
             "note": bound.note,
         }
-        for bound in solution.bounds
+        for bound in solution.lower_bounds
     ]
     return _frame(rows, ("bound_name", "lower_bound_s", "bound_scope", "bound_evidence", "note"))
 

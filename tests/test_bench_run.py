@@ -279,7 +279,7 @@ def test_plain_methods_find_the_lockstep_optimum_and_tell_of_it(method: str) -> 
     assert solution.plan is not None
     tables = solution.tables
     assert report.latency_s == tables.seconds(assess(tables, solution.plan).lockstep.latency)
-    assert [bound.name for bound in solution.bounds] == ["joint"]
+    assert [bound.name for bound in solution.lower_bounds] == ["joint"]
     assert news[-1].gap == pytest.approx(0, abs=1e-9)
     assert news[-1].latency_s == pytest.approx(report.latency_s)
     known = [n.bound_s for n in news if n.bound_s is not None]

@@ -222,6 +222,7 @@ def test_the_method_that_ran_when_stopped_is_marked():
     frame = compare(
         [load_instance(TINY)],
         ["gpipe", "uniform", "mocap"],
+        full=True,
         gap=0.0,
         stop=stop,
         begin=lambda doing: stop.set() if "uniform" in doing else None,
@@ -316,7 +317,7 @@ def test_what_is_one_for_all_methods_of_an_instance_is_made_once(name, monkeypat
     count(driver, "infeasible_verdict")
     count(solving_methods, "add_quick_bounds")
     methods = ["gpipe", "uniform", "terapipe", "mocap"]
-    answers = compare([load_instance(INSTANCES / f"{name}.json")], methods, time_limit_s=20.0)
+    answers = compare([load_instance(INSTANCES / f"{name}.json")], methods, full=True, time_limit_s=20.0)
     assert list(answers["method"]) == methods
     assert counted["build_tables"] == 1
     if name == "tiny-hopeless":

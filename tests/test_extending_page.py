@@ -103,7 +103,7 @@ def test_the_program_reaches_the_optimum_the_page_states(package, capsys):
     assert found is not None
     proved, best = map(int, found.groups())
     solution = mocap_opt.solve(mocap_opt.load_instance(SLACK), "pace")
-    assert {bound.name: bound.ticks for bound in solution.bounds}["pace"] == proved
+    assert {bound.name: bound.ticks for bound in solution.lower_bounds}["pace"] == proved
     assert solution.assessment.latency == best
     model = mocap_opt.build_model(mocap_opt.load_instance(SLACK), "pace")
     page = next(text for name, text in BLOCKS if name == "formulations/pace.md")

@@ -188,7 +188,7 @@ def test_a_comparison_that_is_stopped_keeps_what_it_found_and_begins_nothing_mor
     stop = StopAtTheFirstPlan()
     instance = load_instance(FAMILY / "S-unequal.json")
     frame = compare(
-        [instance], ["gpipe", "mocap", "joint", "uniform"], gap=0.0, stop=stop, callback=stop.tell
+        [instance], ["gpipe", "mocap", "joint", "uniform"], full=True, gap=0.0, stop=stop, callback=stop.tell
     )
     found = frame.set_index("method")
     assert found.loc["mocap", "latency_s"] > 0

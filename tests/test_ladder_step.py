@@ -39,7 +39,7 @@ def test_a_static_plan_is_proved_once_the_gap_is_closed() -> None:
     instance = load_instance(INSTANCES / "gpt3-175b-watos-tight.json")
     answer = solve(instance, time_limit_s=60.0)
     assert answer.report.execution == Execution.EVENT
-    static = [bound for bound in answer.bounds if bound.scope is Scope.LOCKSTEP]
+    static = [bound for bound in answer.lower_bounds if bound.scope is Scope.LOCKSTEP]
     assert [bound.name for bound in static] == ["ladder"]
     assert answer.tables.seconds(static[0].ticks) == pytest.approx(32.172050223, rel=1e-4)
     assert answer.report.static_latency_s == pytest.approx(32.172050223)

@@ -239,7 +239,7 @@ def test_compare_sets_the_objective_s_own_figure_against_the_best_bound_of_all(
     instance: Instance, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     methods = ["gpipe", "mocap", "joint"]
-    frame = mocap_opt.compare([instance], methods, time_limit_s=1.0)
+    frame = mocap_opt.compare([instance], methods, full=True, time_limit_s=1.0)
     figure = {"period": "period_s", "stream": "makespan_s"}[frame["objective"][0]]
     assert list(frame["method"]) == methods
     assert frame["lower_bound_s"].nunique() == 1

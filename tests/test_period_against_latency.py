@@ -37,8 +37,8 @@ def test_no_period_is_worse_than_a_plan_repeated_once_it_has_ended(count: int) -
         tables = build_tables(Instance.from_dict(data))
         alone = mocap_opt.solve(data, execution="lockstep", time_limit_s=LIMIT_S)
         found = solve(Instance.from_dict({**data, "objective": "period"}), time_limit_s=LIMIT_S)
-        headline = best(found.bounds, {Scope.ANY_EXECUTION})
-        lockstep = best(found.bounds, {Scope.ANY_EXECUTION, Scope.LOCKSTEP})
+        headline = best(found.lower_bounds, {Scope.ANY_EXECUTION})
+        lockstep = best(found.lower_bounds, {Scope.ANY_EXECUTION, Scope.LOCKSTEP})
         if found.assessment is not None:
             assert headline is None or headline.ticks <= found.assessment.period
             assert lockstep is None or lockstep.ticks <= found.assessment.lockstep.period

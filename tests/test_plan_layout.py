@@ -69,7 +69,7 @@ def test_periods_and_streams_hold_it_too(tmp_path):
         data = merged(merged(TOY, OPEN), changes)
         file, plan = tmp_path / f"{number}.json", tmp_path / f"plan-{number}.json"
         file.write_text(json.dumps(data))
-        save_answer(str(plan), found, free)
+        save_answer(str(plan), found)
         assert [each.plan.layout for each in load_given_plan(str(plan), free)] == [CHOICE] * len(
             found.schedule
         )

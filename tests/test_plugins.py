@@ -213,7 +213,7 @@ def test_a_program_without_a_scope_bounds_nothing(tmp_path, monkeypatch):
     install(monkeypatch, tmp_path, module=module)
     solution = mocap_opt.solve(mocap_opt.load_instance(SLACK), "again")
     assert solution.plan is not None
-    assert "again" not in {bound.name for bound in solution.bounds}
+    assert "again" not in {bound.name for bound in solution.lower_bounds}
 
 
 def test_what_goes_wrong_in_a_program_names_the_plugin(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def test_the_same_deterministic_limit_gives_the_same_plan(solver):
         for _ in range(2)
     ]
     assert found[0].plan == found[1].plan
-    assert found[0].bounds == found[1].bounds
+    assert found[0].lower_bounds == found[1].lower_bounds
     assert found[0].report.settings["time_limit_s"] is None
 
 
@@ -105,7 +105,7 @@ def test_the_same_deterministic_limit_gives_the_same_plan_at_16_x_32_x_1024(solv
     found = [solve(instance, "joint", **options) for _ in range(2)]
     assert found[0].plan is not None
     assert found[0].plan == found[1].plan
-    assert found[0].bounds == found[1].bounds
+    assert found[0].lower_bounds == found[1].lower_bounds
 
 
 def test_a_negative_deterministic_limit_is_refused():

@@ -199,7 +199,7 @@ def _answers(
         found: list[tuple[str, Solution]] = []
         for path in plans:
             schedule = load_given_plan(path, instance)
-            known = next((answer.bounds for _, answer in found if _alike(answer, schedule)), None)
+            known = next((answer.lower_bounds for _, answer in found if _alike(answer, schedule)), None)
             answer = evaluate(instance, schedule, bounds=known)
             found.append((source_name(path), answer))
         return found
@@ -221,7 +221,7 @@ def _answers(
 def _alike(answer: Solution, schedule: Schedule) -> bool:
     """Whether an answer has bounds, and they are those of a schedule's layout."""
     judged = answer.schedule
-    return bool(answer.bounds) and judged is not None and _layout_of(judged) == _layout_of(schedule)
+    return bool(answer.lower_bounds) and judged is not None and _layout_of(judged) == _layout_of(schedule)
 
 
 def _layout_of(schedule: Schedule) -> StageLayout | None:

@@ -27,13 +27,11 @@ from mocap_opt.files import (
     source_name,
 )
 from mocap_opt.instance import Instance
-from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.schedule.schedule_file import load_schedule, save_schedule
+from mocap_opt.schedule.schedule_file import load_schedule
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving import Progress, Solution
 from mocap_opt.solving.api import answerer_of
@@ -301,7 +299,7 @@ def load_given_plan(path: str, instance: Instance) -> Schedule:
     return load_schedule(path, lambda data: answerer_of(decided(instance, data)).read(data))
 
 
-def save_answer(path: str | None, answer: Solution, instance: Instance) -> None:
+def save_answer(path: str | None, answer: Solution) -> None:
     """Write the plan of an answer, if there is one and it is wanted.
 
     Parameters
@@ -309,14 +307,9 @@ def save_answer(path: str | None, answer: Solution, instance: Instance) -> None:
     path : str or None
         None: not wanted.
     answer : Solution
-    instance : Instance
     """
-    if path is None or answer.schedule is None:
-        return
-    if objective_of(instance) is Objective.LATENCY:
-        save_plan(path, answer.schedule.plan, instance.name, answer.tables, instance.grid_by_rule)
-    else:
-        save_schedule(path, answer.schedule, instance.name, instance.fingerprint, instance.grid_by_rule)
+    if path is not None and answer.schedule is not None:
+        answer.save(path)
 
 
 def exit_code(answer: Solution) -> ExitCode:

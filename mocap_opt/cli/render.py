@@ -152,7 +152,7 @@ def _run_rows(report: Report) -> Iterator[tuple[str, str]]:
 def trial_table(solution: Solution) -> Table:
     """The plans tried, each with its gap to the final bound."""
     tables, execution = solution.tables, wanted_execution(solution.report.settings["execution"])
-    headline = best(solution.bounds, covering(execution))
+    headline = best(solution.lower_bounds, covering(execution))
     reasons = {row["method"]: row["reason"] for row in solution.report.figures.get("methods", ())}
     table = titled("Plans tried")
     for header in ("method", "lockstep", "event-driven", "gap"):

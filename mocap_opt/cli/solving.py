@@ -141,7 +141,7 @@ def _solve(
             return solve_instance(instance, callback=progress, stop=stop, **options)
 
         answer = follow("reading the instance", _search)
-    save_answer(out, answer, instance)
+    save_answer(out, answer)
     _trace(trace, answer)
     if chunk_list:
         print_chunk_list(answer.plan, answer.report.reason)
@@ -217,7 +217,14 @@ def _compare(
     frame = follow(
         "comparing",
         lambda stop, line: compare_methods(
-            instances, names, layout=layout, callback=line.tell, begin=line.say, stop=stop, **options
+            instances,
+            names,
+            layout=layout,
+            full=True,
+            callback=line.tell,
+            begin=line.say,
+            stop=stop,
+            **options,
         ),
     )
     if csv_path is not None:

@@ -184,7 +184,7 @@ class Answerer(ABC):
             report = replace(report, status=Status.INFEASIBLE, reason=proof)
         report = report if reason is None else replace(report, reason=reason)
         judged = self._judged(report, answer.tables, answer.assessment, bounds)
-        return replace(answer, report=judged, bounds=tuple(bounds))
+        return replace(answer, report=judged, lower_bounds=tuple(bounds))
 
     def _answer(
         self,
@@ -216,7 +216,15 @@ class Answerer(ABC):
         report = replace(report, versions={**report.versions, **found.versions})
         report = self._judged(report, found.tables, found.best, found.bounds)
         report = replace(report, runtime_s=deadline.elapsed_s)
-        return Solution(report, schedule, found.best, tuple(found.bounds), found.tables, tuple(found.trials))
+        return Solution(
+            report,
+            schedule,
+            found.best,
+            tuple(found.bounds),
+            found.tables,
+            tuple(found.trials),
+            self.instance,
+        )
 
     def _grid_notes(self) -> list[str]:
         """Say which grid the rule picked, if it was left to it."""

@@ -13,6 +13,7 @@ from mocap_opt.instance.pipeline import LAYOUT_FIELDS
 from mocap_opt.schedule.inputs import as_instance
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import answerer_of, solve
+from mocap_opt.solving.comparison_frame import comparison_frame
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import METHOD_NAMES, check_names
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
@@ -36,6 +37,9 @@ ANY_LAYOUT = "joint, any layout"
 """What the row of an instance with its layout left open says as its method."""
 
 LAYOUTS = ("given", "auto")
+
+LEADING, TRAILING = ("instance", "method", "status"), ("lower_bound_s", "gap", "chunks", "runtime_s")
+"""Columns of a comparison before and behind what is minimised."""
 
 
 def require_methods(methods: Sequence[str]) -> None:
@@ -112,14 +116,14 @@ def solve_with_each(
             method,
             callback=None if waiting else callback,
             stop=stop,
-            known=max(trusted, key=lambda each: len(each.bounds), default=None) if reused else None,
+            known=max(trusted, key=lambda each: len(each.lower_bounds), default=None) if reused else None,
             **options,
         )
         settled = answer.report.status in (Status.INFEASIBLE, Status.OPTIMAL)
         not_run = waiting and answer.schedule is None
         reasons.append((NOT_RUN if not_run else INTERRUPTED) if stop.is_set() and not settled else None)
         answers.append(answer)
-    bounds = tuple(bound for answer in answers for bound in answer.bounds)
+    bounds = tuple(bound for answer in answers for bound in answer.lower_bounds)
     reports = [answer.report for answer in answers]
     proof = next((each.reason for each in reports if each.status is Status.INFEASIBLE), None)
     answerer = answerer_of(instance, answers[0].tables if reused and answers else None)
@@ -137,6 +141,7 @@ def compare(
     methods: Sequence[str] = ("gpipe", "uniform", "terapipe", "mocap", "joint"),
     *,
     layout: str = "given",
+    full: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
     """Solve every instance with every method.
@@ -152,22 +157,23 @@ def compare(
         ``"auto"`` adds a row of the joint method on every instance with its pipeline left open: stages,
         dies, layers and places.  Its bound and its gap hold for all layouts, those of other rows for the
         one given.
+    full : bool
+        All fields of the reports instead of the columns that matter most.
     **options
         Passed on to `solve_with_each`, and so to `mocap_opt.solve`.
 
     Returns
     -------
     pandas.DataFrame
-        A row per instance and method with the fields of its report, see
-        `mocap_opt.solving.report.Report`, and ``event_exceeds_lockstep``.
+        A row per instance and method: ``instance``, ``method``, ``status``, what is minimised (such as
+        ``latency_s``), ``lower_bound_s``, ``gap``, ``chunks``, ``runtime_s``.  If `full`, all fields of
+        `mocap_opt.solving.report.Report` and ``event_exceeds_lockstep``.  Notebooks show gaps in percent.
 
     Raises
     ------
     InputError
         If a method is unknown, or an option means nothing for an instance's objective.
     """
-    import pandas as pd  # noqa: PLC0415 - slow to import, and only this function needs it
-
     require_methods(methods)
     check_names(("layout", layout, LAYOUTS))
     given = [as_instance(instance) for instance in instances]
@@ -181,7 +187,12 @@ def compare(
             own = {name: value for name, value in options.items() if name != "begin"}
             options.get("begin", lambda doing: None)(f"{instance.name}: {ANY_LAYOUT}")
             rows.append({**solve(free, **own).row, "method": ANY_LAYOUT})
-    return pd.DataFrame(rows)
+    if full:
+        return comparison_frame(rows)
+    figures = dict.fromkeys(f"{objective_of(instance).record.figure}_s" for instance in given)
+    for row in rows:
+        row["chunks"] = None if row["boundaries"] is None else len(row["boundaries"]) - 1
+    return comparison_frame(rows, (*LEADING, *figures, *TRAILING))
 
 
 def _free(instance: Instance) -> Instance:

@@ -48,7 +48,7 @@ class LatencyAnswerer(Answerer):
             asked.deterministic_limit,
             asked.threads,
         )
-        state.add_bounds(() if known is None else known.bounds)
+        state.add_bounds(() if known is None else known.lower_bounds)
         reason, used = run_method(
             state, asked.method, plugin, asked.solver, asked.seed, asked.without, asked.only
         )

@@ -129,7 +129,7 @@ class Leaf:
             self.solution = found
         if self.whole:
             wanted = wanted_execution(query.asked.execution)
-            self._raise(best((b for b in found.bounds if b.closes), covering(wanted)), found.tables)
+            self._raise(best((b for b in found.lower_bounds if b.closes), covering(wanted)), found.tables)
         elif not deadline.stop.is_set():
             first = QUICK_POOLED if self.tables is None else ()
             self.tighten(query.deadline.at_most(seconds), dies, (*first, *SLOW_POOLED))
@@ -192,8 +192,8 @@ def known_leaf(instance: Instance, topology: Topology, known: Solution, executio
     fixed, sizes = instance.with_layout(held), tuple(map(len, held.dies))
     degrees = tuple(instance.pipeline.degree(size, instance.model.heads) for size in sizes)
     leaf = place(instance, topology, Shape(sizes, degrees), held.layers)
-    own = tuple(bound for bound in known.bounds if bound.name != ALL_LAYOUTS)
-    return replace(leaf, instance=fixed, solution=replace(known, bounds=own))
+    own = tuple(bound for bound in known.lower_bounds if bound.name != ALL_LAYOUTS)
+    return replace(leaf, instance=fixed, solution=replace(known, lower_bounds=own))
 
 
 def unplaced(instance: Instance, dies: int) -> Tables:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mocap_opt.bounds import Bound
+from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.schedule.schedule import Schedule
+from mocap_opt.schedule.schedule_file import save_schedule
 from mocap_opt.solving.incumbent import Progress, Trial
 from mocap_opt.solving.report import ProgramRun, Report, StepRun
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.units import decimal_bytes, format_chunks, format_percent, format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from mocap_opt.instance import Instance
 
 EXECUTIONS = ("best", "lockstep")
 
@@ -110,7 +123,12 @@ class Found:
     versions: Mapping[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+def _above(module: str) -> Any:
+    """Frames and pictures are made of answers and stand above them; an answer reaches them when asked."""
+    return importlib.import_module(f"mocap_opt.{module}")
+
+
+@dataclass(frozen=True, repr=False)
 class Solution:
     """An answer and all that stands behind it.
 
@@ -122,20 +140,32 @@ class Solution:
         The best schedule found, or the one given.
     assessment : Assessment or None
         Its two replays; None without one, and where it breaks a rule.
-    bounds : tuple of Bound
+    lower_bounds : tuple of Bound
         Every bound computed on the way, on what is minimised, ticks; of a mean, on the sum over the requests.
     tables : Tables
         The integer tables all of it was computed from, those of the first request.
     trials : tuple of Trial
         Every plan tried, in order.
+    instance : Instance or None
+        What was asked; None where only tables were given.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> solution = mocap_opt.solve(mocap_opt.load_instance("instances/tiny-pooled.json"))
+    >>> solution.chunks["tokens"].tolist()
+    [2, 2]
+    >>> solution.report.gap
+    0.0
     """
 
     report: Report
     schedule: Schedule | None
     assessment: Assessment | None
-    bounds: tuple[Bound, ...]
+    lower_bounds: tuple[Bound, ...]
     tables: Tables
     trials: tuple[Trial, ...] = ()
+    instance: Instance | None = None
 
     @property
     def plan(self) -> Plan | None:
@@ -148,3 +178,119 @@ class Solution:
         lockstep, event = self.report.lockstep_value_s, self.report.event_value_s
         slower = None if lockstep is None or event is None else event > lockstep
         return {**self.report.to_dict(), "event_exceeds_lockstep": slower}
+
+    @property
+    def chunks(self) -> pd.DataFrame:
+        """A row per chunk, see `mocap_opt.frames.chunks`."""
+        frame: pd.DataFrame = _above("frames").chunks(self)
+        return frame
+
+    @property
+    def homes(self) -> pd.DataFrame:
+        """A row per piece of KV cache away from its stage, see `mocap_opt.frames.homes`."""
+        frame: pd.DataFrame = _above("frames").homes(self)
+        return frame
+
+    @property
+    def bounds(self) -> pd.DataFrame:
+        """A row per lower bound, see `mocap_opt.frames.bounds`."""
+        frame: pd.DataFrame = _above("frames").bounds(self)
+        return frame
+
+    def plot(self, kind: str = "gantt", *, execution: str | None = None) -> Figure:
+        """Draw the best plan; needs the extra ``plots``.
+
+        Parameters
+        ----------
+        kind : str
+            ``"gantt"``, ``"memory"`` or ``"mesh"``.
+        execution : str, optional
+            ``"lockstep"`` or ``"event-driven"``; by default the faster one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            If the kind is another one, or there is no plan to draw.
+        """
+        figure: Figure = _above("pictures.answer").plot(self, kind, execution)
+        return figure
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as a file that `mocap_opt.evaluate` and ``mocap-opt evaluate`` read.
+
+        Parameters
+        ----------
+        path : path
+            Written whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If there is no plan, or the file cannot be written.
+        """
+        if self.schedule is None:
+            raise InputError([Problem("solution", self.report.reason or "no plan", "a plan to write")])
+        report = self.report
+        grid = None if self.instance is None else self.instance.grid_by_rule
+        if report.objective == Objective.LATENCY:
+            save_plan(path, self.schedule.plan, report.instance, self.tables, grid)
+        else:
+            save_schedule(path, self.schedule, report.instance, report.fingerprint, grid)
+
+    def save_report(self, path: str | os.PathLike[str]) -> None:
+        """Write the HTML report; needs the extra ``report``.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.html``; written whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the name ends otherwise, or the file cannot be written.
+        """
+        _above("pictures.answer").save_report(self, path)
+
+    def __str__(self) -> str:
+        """The answer in at most four lines: value and certificate, bound, chunks, memory."""
+        report = self.report
+        head = f"{report.instance}: {report.status_text}"
+        if report.value_s is None:
+            return "\n".join([head, *([f"  {report.reason}"] if report.reason else [])])
+        by = f", found by {report.found_by}" if report.found_by else ""
+        lines = [f"{head}, {format_seconds(report.value_s)} {report.execution}{by}"]
+        if report.lower_bound_s is not None:
+            words = Objective(report.objective).record.words
+            proved = f"no {words} below {format_seconds(report.lower_bound_s)} is possible"
+            lines.append(f"  {proved} ({report.bound_name}): gap {format_percent(report.gap)}")
+        if report.boundaries is not None:
+            count, homes = len(report.boundaries) - 1, report.homes or []
+            away = f", KV away from home in {len(homes)} places" if homes else ""
+            chunks = f"{count} chunk{'s' if count != 1 else ''}: {format_chunks(report.boundaries)}"
+            lines.append(f"  {chunks}{away}")
+        if report.peak_memory_bytes:
+            lines.append(f"  {self._fullest()}; solved in {format_seconds(report.runtime_s)}")
+        return "\n".join(lines)
+
+    def _fullest(self) -> str:
+        """The memory that is fullest, in words."""
+        peaks, sizes = self.report.peak_memory_bytes or [], self.tables.capacity.tolist()
+        part, k = max(
+            (used / max(size, 1), -k) for k, (used, size) in enumerate(zip(peaks, sizes, strict=True))
+        )
+        used = f"{decimal_bytes(peaks[-k])} of {decimal_bytes(sizes[-k])}"
+        return f"{self.tables.memory_name(-k)} is fullest: {used} ({format_percent(part)})"
+
+    def __repr__(self) -> str:
+        """One line for interactive use."""
+        return f"<Solution {str(self).partition(chr(10))[0]}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, its certificate, and the pipeline as a small picture."""
+        text: str = _above("pictures.answer").to_html(self)
+        return text

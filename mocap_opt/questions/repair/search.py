@@ -165,7 +165,7 @@ def repair(
     tried[SEARCH] = solve(left, time_limit_s=deadline.left_s, seed=seed, stop=stop, known=by_rule)
     lost, best = losses(held, topology, before.tables, before.plan), _fastest(tried)
     plan = None if best is None else tried[best].plan
-    after = None if plan is None else evaluate(left, plan, bounds=tried[SEARCH].bounds)
+    after = None if plan is None else evaluate(left, plan, bounds=tried[SEARCH].lower_bounds)
     return Repair(instance, left, lost, before, tried, best, after)
 
 

@@ -224,7 +224,7 @@ class _Work:
             stop=deadline.stop,
         )
         tick = solution.tables.tick_s
-        bound = best(solution.bounds, {Scope.ANY_EXECUTION})
+        bound = best(solution.lower_bounds, {Scope.ANY_EXECUTION})
         proved = {} if bound is None else {Axis.LATENCY: bound.ticks * tick}
         found = {} if solution.assessment is None else {Axis.LATENCY: solution.assessment.latency * tick}
         report = solution.report
