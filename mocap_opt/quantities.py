@@ -21,7 +21,16 @@ from mocap_opt import units
 from mocap_opt.messages import close_to
 from mocap_opt.units import Unit
 
-BYTES_PER_ELEMENT = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5}
+BYTES_PER_ELEMENT = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "fp4": 0.5,
+    "int4": 0.5,
+    "ternary": 1.58 / 8,
+}
 
 
 def refuse(expected: str, remedy: str = "") -> PydanticCustomError:

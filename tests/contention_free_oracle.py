@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from held_oracle import held_bytes
 from oracle import Homes, Marks, capacities, chunk_times, fixed_transfers, own_transfers, tokens_exist
 
 from mocap_opt.tables.cost_tables import Tables
@@ -77,7 +78,7 @@ def remote_homes(tables: Tables) -> set[tuple[int, int]]:
         held = tables.tokens
         if tables.queue_depth is not None:
             held = min(2 * tables.queue_depth * longest, held)
-        reserve = int(tables.staging[k]) + held * int(tables.working_bytes[k])
+        reserve = held_bytes(tables, k, held, longest)
         return int(tables.capacity[k]) - int(tables.static[k]) - reserve
 
     stages, memories = range(tables.stages), range(tables.memories)

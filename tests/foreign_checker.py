@@ -58,12 +58,19 @@ def read_plan(tables, plan):
 def memory_rows(tables, chunks, homes):
     """Bytes held, [memory][slot]."""
     stages, count, grid = len(tables["phi"]), len(chunks), tables["grid"]
-    longest, queued = max(grid[b] - grid[a] for a, b in chunks), grid[-1]
+    longest, queued, page = max(grid[b] - grid[a] for a, b in chunks), grid[-1], tables["page"]
     if tables["queue_depth"] is not None:
         queued = min(2 * tables["queue_depth"] * longest, queued)
     rows = []
     for k in range(stages):
         always = tables["static"][k] + tables["staging"][k] + queued * tables["working_bytes"][k]
+        if "buffer_bytes" in tables:
+            buffers = min(queued * tables["buffer_bytes"][k], tables["buffer_limit"][k])
+            always += max(buffers, queued * tables["logit_bytes"][k])
+        rings = tables["ring_bytes"][k] if "ring_bytes" in tables else []
+        for span, size in zip(tables.get("ring_span", ()), rings, strict=True):
+            touched = -(-(span + longest - 2) // page) + 1 + (tables["prefix"] > 0)
+            always += size * min(touched, -(-tables["prefix"] // page) - (-grid[-1] // page))
         row = [always + (k <= t < k + count) * tables["prefix_bytes"][k] for t in range(count + stages - 1)]
         for (i, j, where), pages in homes.items():
             for t in range(i + j, i + count):

@@ -18,6 +18,8 @@ from functools import cached_property
 from itertools import combinations, pairwise
 from math import ceil
 
+from held_oracle import held_bytes
+
 from mocap_opt.schedule.plan import Home, Plan
 from mocap_opt.tables.cost_tables import Tables
 
@@ -92,7 +94,7 @@ def room_for_kv(tables: Tables, marks: Marks) -> list[list[int]]:
         held = tables.tokens
         if tables.queue_depth is not None:
             held = min(2 * tables.queue_depth * longest, held)
-        reserve = int(tables.staging[k]) + held * int(tables.working_bytes[k])
+        reserve = held_bytes(tables, k, held, longest)
         free = int(tables.capacity[k]) - int(tables.static[k]) - reserve
         prefix = int(tables.prefix_bytes[k])
         slots = range(chunks + tables.stages - 1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
+from held_oracle import held_bytes
 from oracle import (
     Homes,
     Marks,
@@ -47,7 +48,7 @@ def cyclic_free_memory(tables: Tables, marks: Marks, slots: int) -> list[list[in
     longest = max(b - a for a, b in chunks_of(marks))
     rooms = []
     for k in range(tables.memories):
-        reserve = int(tables.staging[k]) + 2 * tables.queue_depth * longest * int(tables.working_bytes[k])
+        reserve = held_bytes(tables, k, 2 * tables.queue_depth * longest, longest)
         row = []
         for t in range(slots):
             there = int(tables.prefix_bytes[k]) if (t - k) % slots <= chunks - 1 else 0

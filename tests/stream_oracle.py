@@ -14,6 +14,7 @@ from math import ceil
 
 import numpy as np
 from builders import AMPLE, make_tables
+from held_oracle import ring_bytes
 from oracle import capacities, chunk_times, own_transfers, pages_of, partitions, send_times, ways
 
 from mocap_opt.schedule.requests import Request
@@ -47,21 +48,30 @@ def slots_of(turns: list[Turn]) -> range:
     return range(max(turn.slot + turn.chunks + turn.tables.stages - 1 for turn in turns))
 
 
+def longest_chunk(turn: Turn) -> int:
+    return max(b - a for a, b in zip(turn.marks, turn.marks[1:], strict=False))
+
+
+def queued(turns: list[Turn], per_token: Callable[[Tables], int]) -> int:
+    """Bytes in queues of which every token of a request takes so many."""
+    together = sum(turn.tables.tokens * per_token(turn.tables) for turn in turns)
+    depth = turns[0].tables.queue_depth
+    if depth is None:
+        return together
+    return min(2 * depth * max(longest_chunk(turn) * per_token(turn.tables) for turn in turns), together)
+
+
 def room(turns: list[Turn]) -> list[list[int]]:
     """[memory][slot]: capacity less weights, reserve and prefixes."""
     first = turns[0].tables
     rows = []
     for k in range(first.memories):
-        together = sum(turn.tables.tokens * int(turn.tables.working_bytes[k]) for turn in turns)
-        if first.queue_depth is None:
-            held = together
-        else:
-            longest = max(
-                (b - a) * int(turn.tables.working_bytes[k])
-                for turn in turns
-                for a, b in zip(turn.marks, turn.marks[1:], strict=False)
-            )
-            held = min(2 * first.queue_depth * longest, together)
+        held = queued(turns, lambda tables, k=k: int(tables.working_bytes[k]))
+        if first.buffer_bytes is not None:
+            most = max(int(turn.tables.buffer_limit[k]) for turn in turns)
+            buffers = min(most, queued(turns, lambda tables, k=k: int(tables.buffer_bytes[k])))
+            held += max(buffers, queued(turns, lambda tables, k=k: int(tables.logit_bytes[k])))
+        held += max(ring_bytes(turn.tables, k, longest_chunk(turn)) for turn in turns)
         free = int(first.capacity[k]) - int(first.static[k]) - int(first.staging[k]) - held
         prefix = [
             sum(int(turn.tables.prefix_bytes[k]) for turn in turns if 0 <= t - turn.slot - k < turn.chunks)

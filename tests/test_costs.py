@@ -12,7 +12,8 @@ from toy_instances import toy
 from mocap_opt.instance import ModelSpec
 from mocap_opt.instance.models import MODELS
 from mocap_opt.tables import build_tables
-from mocap_opt.tables.stage_costs import attention_flops, layer_parameters, linear_flops
+from mocap_opt.tables.attention import attention_flops
+from mocap_opt.tables.stage_costs import layer_parameters, linear_flops
 from mocap_opt.tables.tables_file import tables_to_dict
 
 GRID = [0, 4, 8, 10]

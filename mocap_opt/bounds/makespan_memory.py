@@ -18,6 +18,7 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.schedule.schedule import queued_bytes
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.reserve import rings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -75,10 +76,14 @@ class _Chunks:
         return np.asarray(within, dtype=np.bool_)
 
     @cached_property
+    def shortest_longest(self) -> int:
+        """Tokens of the longest chunk at least, whatever the division."""
+        return -(-self.tables.tokens // max(self.tables.counts, default=1))
+
+    @cached_property
     def least_longest(self) -> int:
         """Bytes of activations of the longest chunk at least, whatever the division."""
-        counts = self.tables.counts
-        return -(-self.tables.tokens // max(counts, default=1)) * self.each
+        return self.shortest_longest * self.each
 
     def taken(self, free: IntArray) -> IntArray:
         """Time a chunk occupies each stage at least, int64[stage, chunk], ticks.
@@ -216,7 +221,10 @@ def _free(kinds: Sequence[_Chunks], number: dict[int, int], low: int) -> IntArra
     together = np.sum(
         [number[id(c.tables)] * c.tables.working_bytes * c.tables.tokens for c in kinds], axis=0
     )
-    free = machine.free_memory(machine.staging + queued_bytes(machine.queue_depth, held, together))
+    # Rings are those of some request at least; buffers of feed-forward networks are left out.
+    ring = np.max([rings(chunks.tables, chunks.shortest_longest) for chunks in kinds], axis=0)
+    queued = queued_bytes(machine.queue_depth, held, together)
+    free = machine.free_memory(machine.staging + queued + ring)
     prefix = np.max([chunks.tables.prefix_bytes for chunks in kinds], axis=0)
     return None if (free < prefix).any() else free
 

@@ -24,6 +24,7 @@ from mocap_opt.bounds.refinement_costs import (
     rounding,
 )
 from mocap_opt.instance import Instance
+from mocap_opt.instance.layer_profile import unprofiled
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import layout
@@ -80,6 +81,8 @@ def refinement(instance: Instance | None, tables: Tables, *, same_grid: bool = F
         return Refinement(reason="an exact number of chunks is asked for")
     if instance.costs.kind == "measured":
         return Refinement(reason="times are known only where they were measured")
+    if not unprofiled(instance.model):
+        return Refinement(reason="windows and shares of layers bend the times")
     step = instance.chunking.quantum if same_grid else instance.chunking.page or 1
     terms, memory = StageTerms.of(instance, tables), _Memory.of(instance, tables)
     found = []

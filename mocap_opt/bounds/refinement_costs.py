@@ -13,9 +13,11 @@ from math import floor, isqrt, lcm
 
 from mocap_opt.flow_shop.chunk_times import send_per_token
 from mocap_opt.instance import Instance
-from mocap_opt.tables.build import own_bytes, stage_times
+from mocap_opt.tables.build import stage_times
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.curves import straight
 from mocap_opt.tables.layout import layout
+from mocap_opt.tables.stage_costs import own_bytes
 
 
 def rounding(terms: Iterable[Fraction]) -> Fraction:
@@ -51,7 +53,7 @@ class StageTerms:
         Parameters
         ----------
         instance : Instance
-            Whose times are not measured.
+            Whose times are not measured, and not bent by windows or shares.
         tables : Tables
             Of `instance`.
         """
@@ -60,12 +62,12 @@ class StageTerms:
         for i in range(tables.stages):
             times = stage_times(instance, laid_out, i)
             scaled = [
-                [c / tick for c in (*part, Fraction(0), Fraction(0))]
+                [c / tick for c in (*straight(part), Fraction(0), Fraction(0))]
                 for part in (times.compute, times.full_block, times.prefix_cost, times.length_cost)
             ]
             memory, send = nothing, nothing
             if instance.costs.kind == "roofline":
-                fixed, slope = own_bytes(instance, laid_out, i)
+                fixed, slope = straight(own_bytes(instance, laid_out, i))
                 memory = fixed / int(tables.port_rate[i]), slope / int(tables.port_rate[i])
             if i < tables.stages - 1:
                 send = Fraction(int(tables.hop_ticks[i, i + 1])), send_per_token(tables, i)

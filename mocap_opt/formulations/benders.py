@@ -280,7 +280,7 @@ def _place(search: RoundsState, plan: Plan) -> bool:
     positions = max(tables.counts)
     marks = (*([0] * (positions + 1 - indices.size)), *indices.tolist())
     if placed.outcome.status is Status.INFEASIBLE:
-        search.cuts.append(PartitionCut(marks, tables.held_tokens(plan.longest)))
+        search.cuts.append(PartitionCut(marks, plan.longest))
         return True
     search.whole = True
     return _worth_building(search)

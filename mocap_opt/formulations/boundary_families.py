@@ -33,7 +33,7 @@ class FreeChunks:
     duration_class, message_class : int64[stage]
         Stages with equal tables share their duration and message variables.
     levels : tuple of int
-        The values that the tokens held in queues may take, ascending.
+        Tokens of the longest chunk, ascending: the reserve of each covers all that are no longer.
     endless : bool
         Whether requests come again without end.
     """
@@ -75,8 +75,8 @@ class FreeChunks:
                 )
         for (j, g), variable in model.boundary.items():
             yield variable, int(boundaries[j] == g)
-        needed = max(self.held_tokens(a, b) for a, b in chosen if b)
-        level = next(at for at, held in enumerate(self.levels) if held >= needed)
+        needed = max(self.length(a, b) for a, b in chosen if b)
+        level = next(at for at, longest in enumerate(self.levels) if longest >= needed)
         for at, variable in model.reserve.items():
             yield variable, int(at == level)
 
@@ -189,7 +189,7 @@ class FreeChunks:
 
     def room(self, memory: int) -> Terms:
         """Multiples of the page unit free in a memory at the chosen level of the reserve."""
-        room = [room_units(self.tables, memory, level) for level in self.levels]
+        room = [room_units(self.tables, memory, level, endless=self.endless) for level in self.levels]
         terms = Terms(room[0])
         for level, left in enumerate(room):
             terms.add(left - room[0], self.model.reserve[level])
@@ -204,16 +204,15 @@ class FreeChunks:
         """
         return Terms().plus(prefix_units(self.tables, stage), self.used(chunk))
 
-    def held_tokens(self, start: int, end: int) -> int:
-        """Tokens held in queues if a chunk [start, end) is the longest one.
+    def length(self, start: int, end: int) -> int:
+        """Tokens of a chunk [start, end).
 
         Parameters
         ----------
         start, end : int
             Grid indices.
         """
-        length = int(self.tables.grid[end] - self.tables.grid[start])
-        return self.tables.held_tokens(length, endless=self.endless)
+        return int(self.tables.grid[end] - self.tables.grid[start])
 
 
 def declare_boundaries(
@@ -229,7 +228,7 @@ def declare_boundaries(
 
     ``boundary[j, g]``: p_j is grid point g (binary).  ``chunk[j, a, b]``: chunk j is [a, b)
     (continuous: the path makes it 0 or 1 once the boundaries are).  ``duration[c, j]``,
-    ``message[c, j]``: times of chunk j on stages of class c.  ``reserve[v]``: the queues hold level v.
+    ``message[c, j]``: times of chunk j on stages of class c.  ``reserve[v]``: level v covers all.
 
     Parameters
     ----------
@@ -250,13 +249,8 @@ def declare_boundaries(
     stages = np.arange(tables.stages)
     duration_class = stages if layered else stage_classes(tables.tau(stages[:, None], a, b))
     message_class = stage_classes(message_table(tables))
-    held = {
-        tables.held_tokens(int(tables.grid[b] - tables.grid[a]), endless=endless)
-        for layer in graph.arcs
-        for a, b in layer
-        if b
-    }
-    levels = tuple(sorted(held)) if layered else _distinct_levels(tables, sorted(held))
+    lengths = sorted({int(tables.grid[b] - tables.grid[a]) for layer in graph.arcs for a, b in layer if b})
+    levels = _distinct_levels(tables, lengths, endless=endless, layered=layered)
     layers = range(graph.layers)
     nodes = [(j, g) for j, layer in enumerate(graph.nodes) for g in layer]
     model.boundary = pyo.Var(nodes, domain=pyo.Binary)
@@ -283,11 +277,18 @@ def limit_times(chunks: FreeChunks) -> None:
             variable.setub(max(int(cost(stage, start, end).max()) for cost, _ in costs(stage)) / unit)
 
 
-def _distinct_levels(tables: Tables, held: list[int]) -> tuple[int, ...]:
-    """Of the levels that leave every memory the same room, only the largest."""
+def _distinct_levels(tables: Tables, lengths: list[int], *, endless: bool, layered: bool) -> tuple[int, ...]:
+    """Of the longest chunks that leave every memory the same room, only the greatest.
+
+    Where layers are decided too, of those whose reserve is the same whatever the layers.
+    """
     rooms: dict[tuple[int, ...], int] = {}
-    for level in held:
-        rooms[tuple(room_units(tables, k, level) for k in range(tables.memories))] = level
+    for longest in lengths:
+        same: tuple[int, ...] = (tables.held_tokens(longest, endless=endless),)
+        if not layered:
+            each = range(tables.memories)
+            same = tuple(room_units(tables, k, longest, endless=endless) for k in each)
+        rooms[same] = longest
     return tuple(sorted(rooms.values()))
 
 
@@ -374,7 +375,7 @@ def reserve_covers_chunk(model: pyo.ConcreteModel) -> Iterator[Row]:
             terms.add(level, model.reserve[level])
         for a, b in layer:
             if b:
-                needed = int(np.searchsorted(levels, chunks.held_tokens(a, b)))
+                needed = int(np.searchsorted(levels, chunks.length(a, b)))
                 terms.add(-needed, model.chunk[j, a, b])
         yield Row(j, terms)
 

@@ -114,8 +114,8 @@ def cut_partitions(model: pyo.ConcreteModel) -> Iterator[Row]:
         terms = Terms(-1)
         for j, g in cut.others(chunks.graph.nodes):
             terms.add(1, model.boundary[j, g])
-        for level, held in enumerate(chunks.levels):
-            terms.add(int(held < cut.held), model.reserve[level])
+        for level, longest in enumerate(chunks.levels):
+            terms.add(int(longest < cut.longest), model.reserve[level])
         yield Row(n, terms)
 
 

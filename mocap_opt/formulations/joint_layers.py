@@ -118,9 +118,9 @@ class LayeredChunks(FreeChunks):
         """Multiples of the page unit free in a memory at the chosen level and number of layers."""
         terms, unit = Terms(), self.held.page_unit
         for n, held in self.held.of_stage(memory).items():
-            for level, tokens in enumerate(self.levels):
+            for level, longest in enumerate(self.levels):
                 chosen = self.model.reserve_with[memory, n, level] if n else self.model.reserve[level]
-                terms.add(room_units(held, memory, tokens, unit), chosen)
+                terms.add(room_units(held, memory, longest, unit), chosen)
         return terms
 
 
@@ -291,7 +291,7 @@ def _least_times(layers: LayerTables) -> LeastTimes:
 def _without_limits(tables: Tables) -> Tables:
     """The tables with memories that hold everything: what one list cannot hold another may."""
     kept = int(tables.page_bytes.sum()) * int(tables.pages[-1])
-    everything = tables.static + tables.staging + tables.prefix_bytes + tables.tokens * tables.working_bytes
+    everything = tables.static + tables.reserve(tables.tokens) + tables.prefix_bytes
     return replace(tables, capacity=everything + kept)
 
 

@@ -151,8 +151,8 @@ class FixedChunks:
 
     def room(self, memory: int) -> Terms:
         """Multiples of the page unit free in a memory next to the reserve, which is known."""
-        held = self.tables.held_tokens(int(np.diff(self.tables.grid[self.indices]).max()))
-        return Terms(room_units(self.tables, memory, held))
+        longest = int(np.diff(self.tables.grid[self.indices]).max())
+        return Terms(room_units(self.tables, memory, longest))
 
     def prefix(self, stage: int, chunk: int) -> Terms:
         """Multiples of the page unit that the cached prefix takes.

@@ -14,12 +14,12 @@ class PartitionCut:
     ----------
     boundaries : tuple of int
         Grid indices p_0 .. p_M, empty chunks in front.
-    held : int
-        Tokens that the queues hold at least in what is left out.
+    longest : int
+        Tokens of the longest chunk at least in what is left out: no reserve of it is smaller.
     """
 
     boundaries: tuple[int, ...]
-    held: int
+    longest: int
 
     def rules_out(self, boundaries: Sequence[int]) -> bool:
         """Whether a partition, grid indices p_0 .. p_M, is left out, at least with a large reserve."""

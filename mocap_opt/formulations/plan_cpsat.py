@@ -20,6 +20,7 @@ from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import running
 from mocap_opt.solvers.integer_program import Affine, IntegerProgram, total
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.reserve import plain_reserve
 
 SURE = Affine({}, 1)
 """Whether a chunk that no plan leaves empty is used."""
@@ -54,6 +55,8 @@ class PlanVariables:
         H[i, j, k] for k != i and 1 <= j <= M; missing entries are 0.
     queue : Affine or None
         Tokens held in queues, once `held_tokens` has been called.
+    reserves : list of Affine
+        Bytes of the reserve of every memory, once `reserves` has been called.
     """
 
     program: IntegerProgram
@@ -67,6 +70,7 @@ class PlanVariables:
     steps: list[Affine] = field(default_factory=list)
     homes: dict[tuple[int, int, int], Affine] = field(default_factory=dict)
     queue: Affine | None = None
+    reserves: list[Affine] = field(default_factory=list)
 
     @property
     def slots(self) -> int:
@@ -230,16 +234,43 @@ def held_tokens(plan: PlanVariables) -> Affine:
     return plan.queue
 
 
+def reserves(plan: PlanVariables) -> list[Affine]:
+    """Bytes of the reserve of every memory: proportional to `held_tokens`, or read from a table.
+
+    The table is by place of the longest chunk among lengths: 2 k for one of k whole steps, 2 k - 1 for one
+    that ends with the last step, which may be shorter.
+    """
+    tables, program = plan.tables, plan.program
+    if plan.reserves:
+        return plan.reserves
+    if plain_reserve(tables):
+        each = zip(tables.staging.tolist(), tables.working_bytes.tolist(), strict=True)
+        tokens = held_tokens(plan)
+        plan.reserves = [staging + working * tokens for staging, working in each]
+        return plan.reserves
+    place = program.largest("longest_place", floor=2 * -(-tables.steps // plan.chunks) - 1)
+    for j in range(plan.chunks):
+        last = int(j == plan.chunks - 1)
+        program.at_least(f"longest_place[{j}]", place, 2 * plan.steps[j] - last)
+    lengths = np.zeros(2 * tables.steps + 1, dtype=np.int64)
+    lengths[2::2], lengths[1::2] = tables.lengths[:, 1:]
+    table = np.array([tables.reserve(int(length), endless=plan.endless) for length in lengths])
+    plan.reserves = [
+        program.entry(f"reserve[{k}]", place, table[:, k].tolist()) for k in range(tables.memories)
+    ]
+    return plan.reserves
+
+
 def memory_has_room(plan: PlanVariables) -> None:
     """Static bytes, reserve, prefix and KV fit in every memory in every slot."""
     tables, program = plan.tables, plan.program
     if not plan.place_homes or local_homes_always_fit(tables, endless=plan.endless):
         return
-    tokens, room = held_tokens(plan), tables.free_memory(tables.staging).tolist()
+    taken, room = reserves(plan), tables.free_memory(np.zeros_like(tables.staging)).tolist()
     for t in range(plan.slots):
         alive = plan.running(t)
         for k in range(tables.memories):
-            row: list[tuple[int, Affine | int]] = [(1, room[k]), (-int(tables.working_bytes[k]), tokens)]
+            row: list[tuple[int, Affine | int]] = [(1, room[k]), (-1, taken[k])]
             row += [(-int(tables.prefix_bytes[k]), plan.used[j]) for i, j in alive if i == k]
             row += [(-int(tables.page_bytes[i]), plan.held(i, j + 1, k)) for i, j in alive]
             program.require(f"memory_has_room[{k},{t}]", total(row))
@@ -254,8 +285,8 @@ def pooled_memory_has_room(plan: PlanVariables) -> None:
     tables, program = plan.tables, plan.program
     if local_homes_always_fit(tables, endless=plan.endless):
         return
-    fewest = program.bounds(held_tokens(plan))[0]
-    room = tables.free_memory(tables.staging + fewest * tables.working_bytes)
+    least = np.array([program.bounds(taken)[0] for taken in reserves(plan)], dtype=np.int64)
+    room = tables.free_memory(least)
     unit = gcd(*tables.page_bytes.tolist(), *tables.prefix_bytes.tolist())
     whole = int(np.sum(room // unit * unit)) if unit else int(np.sum(room))
     for t in range(plan.slots):

@@ -48,19 +48,23 @@ def page_unit(tables: Tables) -> int:
     return gcd(*(int(size) for size in tables.page_bytes)) or 1
 
 
-def room_units(tables: Tables, memory: int, held: int, unit: int | None = None) -> int:
-    """Whole page units free for KV and prefix in a memory while its queues hold so many tokens.
+def room_units(
+    tables: Tables, memory: int, longest: int, unit: int | None = None, *, endless: bool = False
+) -> int:
+    """Whole page units free for KV and prefix in a memory beside the reserve.
 
     Parameters
     ----------
     tables : Tables
     memory : int
-    held : int
-        Tokens whose activations the queues hold.
+    longest : int
+        Length of the longest chunk, tokens.
     unit : int, optional
         Bytes; the tables' own `page_unit` unless given.
+    endless : bool
+        As for `free_bytes`.
     """
-    free = tables.free_memory(tables.staging + held * tables.working_bytes)
+    free = free_bytes(tables, longest, endless=endless)
     return int(free[memory]) // (unit or page_unit(tables))
 
 

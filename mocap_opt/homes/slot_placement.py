@@ -16,6 +16,7 @@ from mocap_opt.homes.proposal import Homes, Shortage
 from mocap_opt.schedule.schedule import overlay
 from mocap_opt.stopping import AskedToStop, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.reserve import plain_reserve
 
 
 def produced(tables: Tables, indices: IntArray) -> IntArray:
@@ -83,7 +84,8 @@ def in_slots(values: IntArray, stages: int) -> IntArray:
 
 def reserve_varies(tables: Tables) -> bool:
     """Say whether the reserve depends on the longest chunk."""
-    return tables.queue_depth is not None and bool(tables.working_bytes.any())
+    held = tables.queue_depth is not None and bool(tables.working_bytes.any())
+    return held or not plain_reserve(tables)
 
 
 def worst(excess: IntArray) -> Shortage | None:

@@ -24,43 +24,20 @@ class HeadGroup:
         Size of the block of kept positions of which a query sees its own; None: no blocks.
     ring : bool
         Whether memory holds the window only.
+    chosen : bool
+        Whether an indexer chooses the positions that a query sees, so that a chunk reads all of them.
     """
 
     part: Fraction
     window: int | None = None
     chunk: int | None = None
     ring: bool = False
-
-    def pairs(self, kept: Fraction) -> Fraction:
-        """A(u): pairs of a query and a position it sees among the first u kept positions.
-
-        Parameters
-        ----------
-        kept : Fraction, >= 0
-            u; not whole where a share of the tokens is kept.
-
-        Returns
-        -------
-        Fraction
-            u (u + 1) / 2 without a window; with one of w, w (w + 1) / 2 + (u - w) w from u = w on; with
-            blocks of c, floor(u / c) whole ones of c (c + 1) / 2 and the same of the rest.
-        """
-        if self.chunk is not None:
-            blocks = kept // self.chunk
-            return blocks * triangle(Fraction(self.chunk)) + triangle(kept - blocks * self.chunk)
-        if self.window is not None and kept > self.window:
-            return triangle(Fraction(self.window)) + (kept - self.window) * self.window
-        return triangle(kept)
+    chosen: bool = False
 
     @property
     def reach(self) -> int | None:
         """Kept positions that a query sees at most; None: all."""
         return self.window if self.chunk is None else self.chunk
-
-
-def triangle(kept: Fraction) -> Fraction:
-    """Pairs of causal attention among so many positions, u (u + 1) / 2."""
-    return kept * (kept + 1) / 2
 
 
 @dataclass(frozen=True)
@@ -115,7 +92,7 @@ def layer_shares(model: ModelSpec, context: int) -> tuple[LayerShare, ...]:
         first, last = entry.layers
         shares[first : last + 1] = [share] * (last + 1 - first)
     if model.sparse is not None and model.sparse.top_k < context:
-        sparse = (HeadGroup(Fraction(1), model.sparse.top_k),)
+        sparse = (HeadGroup(Fraction(1), model.sparse.top_k, chosen=True),)
         shares = [LayerShare(each.keep, sparse) for each in shares]
     return tuple(shares)
 

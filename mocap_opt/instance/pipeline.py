@@ -19,6 +19,7 @@ from mocap_opt.quantities import (
     Section,
     Stages,
     StagesOrAuto,
+    Tokens,
     by_shape,
     choice,
     field,
@@ -111,6 +112,17 @@ class Pipeline(Section):
     )
     staging_per_die: BytesOrZero = field(
         "buffer for KV streamed from elsewhere, per die", "64 MiB", unit="bytes", default=64 * 2**20
+    )
+    mini_sequence: Tokens | None = field(
+        "feed-forward networks compute so many tokens at once, which caps their activations; null: all",
+        4096,
+        unit="tokens",
+        default=None,
+    )
+    logits: Annotated[Literal["last", "all"], *choice("last", "all")] = field(
+        "tokens whose logits the last stage computes and holds: the prompt's last one, or all",
+        "last",
+        default="last",
     )
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.layer_profile import unprofiled
+from mocap_opt.instance.pipeline import Pipeline
 from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.messages import show
 
@@ -65,8 +67,17 @@ def _windows_have_heads(model: ModelSpec) -> Iterator[Problem]:
                 yield Problem(f"{path}[{m}]", found, "one of them", "write tokens for a sliding window")
 
 
+def _profile_needs_a_layout(model: ModelSpec, pipeline: Pipeline) -> Iterator[Problem]:
+    """Refuse layers that differ in what they keep or see where the layout is left open."""
+    if pipeline.free and not unprofiled(model):
+        field = "profile" if model.profile else "sparse"
+        expected = f"no profile while the layout is left open ({', '.join(pipeline.open_fields)})"
+        yield Problem(f"model.{field}", "given", expected, "give stages, dies and layers, or leave it out")
+
+
 PROFILE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("model",), _profile_layers_exist),
     (("model",), _dropped_tokens_stay_dropped),
     (("model",), _windows_have_heads),
+    (("model", "pipeline"), _profile_needs_a_layout),
 )

@@ -20,6 +20,8 @@ from mocap_opt.instance.schema import Roofline
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.curves import straight
+from mocap_opt.tables.held_memory import working_bytes
 from mocap_opt.tables.layout import Layout
 from mocap_opt.tables.rounding import Polynomial, choose_tick
 from mocap_opt.tables.stage_costs import (
@@ -28,7 +30,6 @@ from mocap_opt.tables.stage_costs import (
     linear_flops,
     roofline_times,
     static_bytes,
-    working_bytes,
 )
 from mocap_opt.units import exact
 from mocap_opt.wafer.routing import link_shares
@@ -52,7 +53,7 @@ class DegreeTimes:
     kv_page : Fraction
         Bytes of KV of a page of positions.
     working : int
-        Bytes of activations per token of a stage of this degree.
+        Bytes of activations per token of a stage of this degree, at least; what mini-sequences cap apart.
     """
 
     steady: IntArray
@@ -171,6 +172,12 @@ class LayerTimes:
         return static_bytes(self.instance, whole, 0) - 1
 
     @cached_property
+    def _without_logits(self) -> Instance:
+        """The instance without the logits that the last stage alone may hold."""
+        pipeline = self.instance.pipeline.model_copy(update={"logits": "last"})
+        return self.instance.model_copy(update={"pipeline": pipeline})
+
+    @cached_property
     def _costs(self) -> Roofline:
         if self.instance.costs.kind != "roofline":
             raise TypeError("times by layer and degree are those of the roofline")
@@ -204,8 +211,8 @@ class LayerTimes:
         kappa = kv_bytes_per_token(self.instance, layout, 0)
         read = weights + kappa * self.instance.workload.cached_prefix
         lengths = (start - exact(costs.overhead), slope)
-        block = (*times.full_block, Fraction(0), Fraction(0))[:3]
-        return (*times.compute, *block, *lengths, read / bandwidth, kappa / bandwidth)
+        block = (*straight(times.full_block), Fraction(0), Fraction(0))[:3]
+        return (*straight(times.compute), *block, *lengths, read / bandwidth, kappa / bandwidth)
 
     def _tabulate(self, times: Coefficients, layout: Layout) -> DegreeTimes:
         """Tabulate the time of every chunk, and what depends on the degree beside it."""
@@ -231,7 +238,7 @@ class LayerTimes:
             int(starts.min(initial=NEVER)) + fixed,
             int(leaving.min(initial=NEVER)) + fixed,
             kv_bytes_per_token(self.instance, layout, 0) * tables.page,
-            working_bytes(self.instance, layout, 0),
+            working_bytes(self._without_logits, layout, 0),
         )
 
     def _floor(self, polynomial: Polynomial, at: IntArray) -> IntArray:

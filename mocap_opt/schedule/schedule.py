@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables, require_bounded_queues
+from mocap_opt.tables.reserve import rings
 
 SHARED = ("capacity", "static", "staging", "port_rate", "link_rate", "share", "hop_ticks")
 """Arrays of the machine and the model, which the tables of all requests must agree on."""
@@ -256,11 +257,12 @@ def running(stages: int, chunks: int, slots: int, slot: int) -> list[tuple[int, 
 
 
 def shared_reserve(tables: Sequence[Tables], longest: Sequence[int], *, endless: bool = False) -> IntArray:
-    """Bytes of every memory kept for staging and activations, int64[memory].
+    """Bytes of every memory kept for staging, activations and rings, int64[memory].
 
     Queues may hold chunks of several requests at once, so the 2 Q chunks are each as large as the
-    largest of any request, and no more than all requests together, if these come to an end.  The reserve
-    must not change from slot to slot.
+    largest of any request, and no more than all requests together, if these come to an end.  A stage works
+    on one request at a time: its rings are the largest of any.  The reserve must not change from slot to
+    slot.
 
     Parameters
     ----------
@@ -279,11 +281,24 @@ def shared_reserve(tables: Sequence[Tables], longest: Sequence[int], *, endless:
     if len(tables) == 1 or endless:
         reserves = [each.reserve(most, endless=endless) for each, most in zip(tables, longest, strict=True)]
         return np.asarray(np.max(reserves, axis=0))
-    together: IntArray = np.sum([each.working_bytes * each.tokens for each in tables], axis=0)
-    largest = [each.working_bytes * length for each, length in zip(tables, longest, strict=True)]
-    queued = queued_bytes(tables[0].queue_depth, np.max(largest, axis=0), together)
-    reserve: IntArray = tables[0].staging + queued
-    return reserve
+    reserve = tables[0].staging + _queued([each.working_bytes for each in tables], tables, longest)
+    if tables[0].buffer_bytes is not None:
+        limit = np.max([np.asarray(each.buffer_limit) for each in tables], axis=0)
+        buffers = np.minimum(_queued([each.buffer_bytes for each in tables], tables, longest), limit)
+        reserve += np.maximum(buffers, _queued([each.logit_bytes for each in tables], tables, longest))
+    held = [rings(each, most) for each, most in zip(tables, longest, strict=True)]
+    total: IntArray = reserve + np.max(held, axis=0)
+    return total
+
+
+def _queued(
+    per_token: Sequence[IntArray | None], tables: Sequence[Tables], longest: Sequence[int]
+) -> IntArray:
+    """Bytes in queues of several requests of which each token takes so many, int64[memory]."""
+    sizes = [np.asarray(size) for size in per_token]
+    together: IntArray = np.sum([n * t.tokens for n, t in zip(sizes, tables, strict=True)], axis=0)
+    largest = np.max([n * length for n, length in zip(sizes, longest, strict=True)], axis=0)
+    return queued_bytes(tables[0].queue_depth, largest, together)
 
 
 def queued_bytes(depth: int | None, largest: IntArray, together: IntArray) -> IntArray:

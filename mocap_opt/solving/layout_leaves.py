@@ -219,6 +219,8 @@ def unplaced(instance: Instance, dies: int) -> Tables:
     capacity = tables.static + tables.prefix_bytes + tables.staging
     whole = max(dies * int(die.memory_bytes) + pool_bytes(wafer.pools), int(tables.capacity.sum()))
     left = whole - int((tables.static + tables.prefix_bytes).sum())
+    # Without what mini-sequences cap, which is not in proportion to anything; that relaxes the rows.
+    tables = replace(tables, buffer_bytes=None, buffer_limit=None, logit_bytes=None)
     working = tables.working_bytes[: tables.stages].tolist()
     working = working if any(working) else [1] * tables.stages
     for i, part in enumerate(working):

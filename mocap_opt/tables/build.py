@@ -11,8 +11,9 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.availability import available_at
-from mocap_opt.instance.layer_profile import unprofiled
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.curves import Curve, scaled, tabulate_stages
+from mocap_opt.tables.held_memory import buffer_tables, ring_tables, working_bytes
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
 from mocap_opt.tables.rounding import (
@@ -22,20 +23,18 @@ from mocap_opt.tables.rounding import (
     check_tick,
     choose_tick,
     rate_per_tick,
-    tabulate_stages,
     whole,
 )
 from mocap_opt.tables.stage_costs import (
     StageTimes,
-    activation_bytes,
     coefficient_times,
     hop_ticks,
     kv_bytes_per_token,
-    layer_weight_bytes,
+    messages,
+    own_bytes,
     roofline_times,
     send_times,
     static_bytes,
-    working_bytes,
 )
 from mocap_opt.units import exact
 
@@ -65,9 +64,6 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     if requests := instance.workload.requests:
         expected = "one prompt; a stream is for check, show, solve, evaluate and bound"
         raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
-    if not unprofiled(instance.model):
-        expected = "no profile yet: tables of profiles come with a later version"
-        raise InputError([Problem("model.profile", "given", expected, "leave it out")])
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares
@@ -85,7 +81,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     grid = np.array([*range(0, workload.tokens, chunking.quantum), workload.tokens], dtype=np.int64)
     steps = np.arange(grid.size, dtype=np.int64)
     lengths = np.stack([steps * chunking.quantum, workload.tokens - grid[::-1]])
-    message = [activation_bytes(instance)] * laid_out.stages
+    message = messages(instance, laid_out)
     behind = [exact(pool.link.hop_latency) for pool in laid_out.attached]
     hops = hop_ticks(shares, topology.hop_latency, tick, behind)
     send = send_times(shares, hops, message, link_rate)
@@ -142,9 +138,9 @@ def _compute_tables(
         return measured_tables(instance, laid_out.stages, tick, grid, lengths)
     times = [stage_times(instance, laid_out, i) for i in range(laid_out.stages)]
 
-    def _rounded(polynomials: Iterable[Polynomial], at: IntArray, what: str) -> IntArray:
-        scaled = [tuple(c / tick for c in polynomial) for polynomial in polynomials]
-        return tabulate_stages(scaled, at, Rounding.NEAREST, f"{what} in ticks")
+    def _rounded(curves: Iterable[Polynomial | Curve], at: IntArray, what: str) -> IntArray:
+        in_ticks = [scaled(each, 1 / tick) for each in curves]
+        return tabulate_stages(in_ticks, at, Rounding.NEAREST, f"{what} in ticks")
 
     return {
         "phi": _rounded((t.compute for t in times), grid, "compute time"),
@@ -188,7 +184,7 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, Any]:
     -------
     dict
         ``page_bytes``, ``prefix_bytes``, ``capacity``, ``static``, ``staging`` and
-        ``working_bytes`` of `Tables`.
+        ``working_bytes`` of `Tables`; what mini-sequences and rings add, where there are any.
     """
     stages, page = range(laid_out.stages), instance.chunking.page_tokens
     dies, none = [len(owned) for owned in (*laid_out.dies, *laid_out.pools)], [0] * len(laid_out.pool_names)
@@ -210,6 +206,8 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, Any]:
         "working_bytes": _sizes(
             [*(working_bytes(instance, laid_out, i) for i in stages), *none], "activations"
         ),
+        **buffer_tables(instance, laid_out),
+        **ring_tables(instance, laid_out),
     }
 
 
@@ -250,21 +248,6 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
     return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
 
 
-def own_bytes(instance: Instance, laid_out: Layout, stage: int) -> Polynomial:
-    """Weights + kappa (P + b) of one stage of a roofline, exact, by the chunk's end b.
-
-    Parameters
-    ----------
-    instance : Instance
-    laid_out : Layout
-        Of `instance`.
-    stage : int
-    """
-    kappa = kv_bytes_per_token(instance, laid_out, stage)
-    weights = layer_weight_bytes(instance, laid_out.layers[stage])
-    return (weights + kappa * instance.workload.cached_prefix, kappa)
-
-
 def _sizes(values: Iterable[Fraction | int], what: str) -> IntArray:
     """Round sizes up to whole bytes, int64[stage].
 
@@ -294,7 +277,7 @@ def _check_totals(tables: Tables) -> None:
     totals = {
         "bytes in a memory": sum(tables.page_bytes.tolist()) * pages
         + sum(int(table.max()) for table in each)
-        + int(tables.working_bytes.max()) * tables.tokens,
+        + _most_held(tables),
         "ticks of all chunks": tables.stages * (int(tables.phi.max()) + tables.max_chunks * chunk)
         + (0 if tables.available is None else int(tables.available[-1])),
     }
@@ -306,3 +289,12 @@ def _check_totals(tables: Tables) -> None:
     ]
     if problems:
         raise InputError(problems)
+
+
+def _most_held(tables: Tables) -> int:
+    """Bytes of activations and rings that a memory could be asked for at most."""
+    per_token = [tables.working_bytes, tables.buffer_bytes, tables.logit_bytes]
+    most = sum(int(each.max()) for each in per_token if each is not None) * tables.tokens
+    rings = tables.ring_bytes
+    prefix = -(-tables.prefix // tables.page)
+    return most + (0 if rings is None else int(rings.sum(axis=1).max()) * (int(tables.pages[-1]) + prefix))

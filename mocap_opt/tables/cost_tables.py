@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.tables.fixed_messages import FixedLoads, FixedMessage, fixed_messages
+from mocap_opt.tables.reserve import activations, rings
 from mocap_opt.tables.table_shapes import check_tables
 
 MOST_EXCESS = 2**25
@@ -74,7 +75,7 @@ class Tables:
     staging : int64[memory], bytes
         Staging buffers, part of the reserve.
     working_bytes : int64[memory], bytes per token
-        Activations a stage holds per token of its queues, all its dies together.
+        Activations a stage holds per token of its queues, without those in the buffers below.
     queue_depth : int or None
         Q; None if unbounded.
     own_traffic : int64[stage, G + 1], bytes
@@ -110,6 +111,14 @@ class Tables:
         Whether a chunk enters stage 0 only once the one N before it has left stage N - 1.
     between_tokens : int or None, ticks
         The most that tau and send of a chunk may add up to over all stages; None if unlimited.
+    buffer_bytes, logit_bytes : int64[memory] or None, bytes per token
+        Of feed-forward networks and of logits, the larger counts; None without mini-sequences.
+    buffer_limit : int64[memory] or None, bytes
+        The most that feed-forward networks hold; None with `buffer_bytes`.
+    ring_span : int64[window] or None, tokens
+        What windows span whose KV lives in rings; None if there are none.
+    ring_bytes : int64[memory, window] or None, bytes
+        A page of the rings of each span.
     """
 
     name: str
@@ -150,6 +159,11 @@ class Tables:
     available: IntArray | None = None
     loop: bool = False
     between_tokens: int | None = None
+    buffer_bytes: IntArray | None = None
+    buffer_limit: IntArray | None = None
+    logit_bytes: IntArray | None = None
+    ring_span: IntArray | None = None
+    ring_bytes: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
@@ -337,14 +351,17 @@ class Tables:
         return self.tokens if self.queue_depth is None else min(2 * self.queue_depth * longest, self.tokens)
 
     def reserve(self, longest: int, *, endless: bool = False) -> IntArray:
-        """Bytes of every memory kept for staging and activations, int64[memory]; as `held_tokens`.
+        """Bytes of every memory kept for staging, activations and rings, int64[memory]; as `held_tokens`.
+
+        The one place where the reserve is put together; it never falls with the longest chunk.
 
         Parameters
         ----------
         longest, endless
             As for `held_tokens`.
         """
-        return self.staging + self.held_tokens(longest, endless=endless) * self.working_bytes
+        held = self.held_tokens(longest, endless=endless)
+        return self.staging + activations(self, held) + rings(self, longest)
 
     def free_memory(self, reserve: IntArray) -> IntArray:
         """Bytes of every memory left for KV and prefixes, int64[memory]; negative where nothing fits.

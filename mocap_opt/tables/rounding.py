@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from fractions import Fraction
 from math import lcm
+from typing import Any
 
 import numpy as np
 
@@ -77,35 +78,34 @@ def tabulate(polynomial: Polynomial, at: IntArray, rounding: Rounding, what: str
     total = np.zeros_like(points)
     for numerator in reversed(numerators):
         total = total * points + numerator
+    return rounded(total, denominator, rounding, what)
+
+
+def rounded(total: Any, denominator: int, rounding: Rounding, what: str) -> IntArray:
+    """Divide whole numbers and round each once.
+
+    Parameters
+    ----------
+    total : array of int
+        Of Python's integers where int64 could overflow.
+    denominator : int
+    rounding, what
+        As for `tabulate`.
+
+    Raises
+    ------
+    InputError
+        If a value reaches 2^62.
+    """
     if rounding is Rounding.NEAREST:
         total = (2 * total + denominator) // (2 * denominator)
     else:
         total = -(-total // denominator)
-    if not small and total.size and max(abs(total.max()), abs(total.min())) >= LIMIT:
+    if total.dtype == object and total.size and max(abs(total.max()), abs(total.min())) >= LIMIT:
         remedy = "use fewer tokens, a smaller batch or a longer tick"
         raise InputError([Problem(what, f"{float(total.max()):.3g}", "less than 2^62", remedy)])
-    return total.astype(np.int64)
-
-
-def tabulate_stages(
-    polynomials: Sequence[Polynomial], at: IntArray, rounding: Rounding, what: str
-) -> IntArray:
-    """Tabulate one polynomial per stage, identical ones once.
-
-    Parameters
-    ----------
-    polynomials : sequence of tuple of Fraction
-        One per stage.
-    at, rounding, what
-        As for `tabulate`.
-
-    Returns
-    -------
-    int64[stage, ...]
-        Followed by the shape of `at`.
-    """
-    rows = {p: tabulate(p, at, rounding, what) for p in dict.fromkeys(polynomials)}
-    return np.stack([rows[p] for p in polynomials])
+    whole_numbers: IntArray = total.astype(np.int64)
+    return whole_numbers
 
 
 MAX_LOSS = Fraction(1, 10_000)

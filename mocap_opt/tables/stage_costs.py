@@ -1,7 +1,8 @@
-"""What a stage computes, keeps and sends: times as exact polynomials, sizes in bytes.
+"""What a stage computes, keeps and sends: times as exact curves, sizes in bytes.
 
-Times here are polynomials in tokens, in seconds; `mocap_opt.tables.build` rounds them.  Symbols and
-formulas are those of ``formulations/notation.md``.
+Times here are polynomials in tokens, bent where layers have windows, in seconds;
+`mocap_opt.tables.build` rounds them.  Symbols and formulas are those of ``formulations/notation.md`` and,
+for layers that keep or see part of the tokens, ``formulations/profiles.md``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.instance.models import layer_matrices
+from mocap_opt.tables.attention import attention_work, stage_shares
+from mocap_opt.tables.curves import Bend, Curve, curve, scaled
 from mocap_opt.tables.rounding import Polynomial, Rounding, whole
 from mocap_opt.units import exact
 
@@ -26,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """The parts of tau_i that depend on compute, as polynomials in seconds.
+    """The parts of tau_i that depend on compute, in seconds.
 
     Attributes
     ----------
-    compute : Polynomial
+    compute : Polynomial or Curve
         Phi_i(x), x tokens after the cached prefix.
-    full_block : Polynomial
+    full_block : Polynomial or Curve
         What counting attention in full blocks adds, by the chunk's length.
     prefix_cost : Polynomial
         gamma_i (P + a), by the chunk's start a.
@@ -40,8 +43,8 @@ class StageTimes:
         c_i(l), by the chunk's length.
     """
 
-    compute: Polynomial
-    full_block: Polynomial
+    compute: Polynomial | Curve
+    full_block: Polynomial | Curve
     prefix_cost: Polynomial
     length_cost: Polynomial
 
@@ -74,28 +77,13 @@ def linear_flops(model: ModelSpec, layers: range) -> int:
     return 2 * sum(layer_parameters(model, layer, active=True) for layer in layers)
 
 
-def attention_flops(model: ModelSpec, layers: range) -> int:
-    """Return L_i att: FLOPs per (query, key) pair of these layers, scores and weighted values.
-
-    Parameters
-    ----------
-    model : ModelSpec
-    layers : range
-        Of a stage, from 0.
-    """
-    if model.latent is None:
-        sizes = 2 * model.head_dim
-    else:
-        sizes = model.latent.nope_dim + model.latent.rope_dim + model.latent.value_dim
-    return 2 * model.heads * sizes * len(layers)
-
-
 def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: int) -> StageTimes:
     """Return a stage's times from FLOPs and the speed of its dies.
 
     Phi_i(x) = (lin x + att (P x + x (x + 1) / 2)) batch / (d_i FLOP/s efficiency), summed over the
     stage's layers; full blocks add att l (l - 1) / 2 pairs; c_i(l) is the overhead, the matrix
-    products of ``half_efficiency_tokens`` more tokens, and the collectives.
+    products of ``half_efficiency_tokens`` more tokens, and the collectives.  Layers that keep a share of the
+    tokens compute that share, those with a window see no more than it (`attention_work`).
 
     Parameters
     ----------
@@ -106,19 +94,25 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
         Of `instance`.
     stage : int
     """
-    layers = layout.layers[stage]
+    model, layers = instance.model, layout.layers[stage]
     batch, prefix = instance.workload.batch, instance.workload.cached_prefix
     degree = len(layout.ranks[stage])
     speed = degree * exact(instance.wafer.die.flops) * costs.efficiency_at(degree)
-    linear = linear_flops(instance.model, layers) * batch / speed
-    pair = attention_flops(instance.model, layers) * batch / speed
-    nothing = Fraction(0)
-    full = (nothing, -pair / 2, pair / 2) if instance.attention == "full_block" else (nothing,)
+    shares = stage_shares(instance, layers)
+    work, bends, blocks, bent_blocks = attention_work(model, shares, prefix)
+    kept = sum(
+        (linear_flops(model, range(n, n + 1)) * s.keep for n, s in zip(layers, shares, strict=True)),
+        Fraction(0),
+    )
+    work = (work[0], work[1] + kept, work[2])
     gamma = exact(costs.prefix_cost)
     start, slope = collectives(instance, layout, stage)
+    linear = linear_flops(model, layers) * batch / speed
     fixed = exact(costs.overhead) + linear * exact(costs.half_efficiency_tokens)
+    each = batch / speed
+    full = scaled(curve(blocks, bent_blocks), each) if instance.attention == "full_block" else (Fraction(0),)
     return StageTimes(
-        compute=(nothing, linear + pair * (prefix + Fraction(1, 2)), pair / 2),
+        compute=scaled(curve(work, bends), each),
         full_block=full,
         prefix_cost=(gamma * prefix, gamma),
         length_cost=(fixed + start, slope),
@@ -184,8 +178,8 @@ def static_bytes(instance: Instance, layout: Layout, stage: int) -> int:
     return layer_weight_bytes(instance, layout.layers[stage]) + whole(ends * table, Rounding.UP, "weights")
 
 
-def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fraction:
-    """Return kappa_i, bytes of KV per token position on a stage, all layers and prompts of the batch.
+def kv_bytes_of_layer(instance: Instance, layout: Layout, stage: int) -> Fraction:
+    """Bytes of KV of a kept token on a stage, one layer, all prompts of the batch.
 
     Keys and values of every KV head; each die holds whole heads, so a stage of d dies holds
     d ceil(heads / d) of them.  Latent attention: the KV latent and the rotary key, on every die.
@@ -202,7 +196,69 @@ def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fracti
         elements = 2 * model.head_dim * d * -(-model.kv_heads // d)
     else:
         elements = d * (model.latent.kv_rank + model.latent.rope_dim)
-    return len(layout.layers[stage]) * elements * exact(instance.precision.kv) * instance.workload.batch
+    return elements * exact(instance.precision.kv) * instance.workload.batch
+
+
+def index_bytes_of_layer(instance: Instance, layout: Layout, stage: int) -> Fraction:
+    """Bytes of the index key of a kept token, one layer, on every die; 0 without sparse attention.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    sparse = instance.model.sparse
+    elements = 0 if sparse is None else len(layout.ranks[stage]) * sparse.index_dim
+    return elements * exact(instance.precision.kv) * instance.workload.batch
+
+
+def kv_bytes_per_token(instance: Instance, layout: Layout, stage: int) -> Fraction:
+    """Return kappa_i, bytes of KV per token position on a stage that have homes.
+
+    Of all its layers and prompts of the batch: what layers keep of a token, index keys included, except what
+    lives in rings (`mocap_opt.tables.held_memory`).
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    each, index = kv_bytes_of_layer(instance, layout, stage), index_bytes_of_layer(instance, layout, stage)
+    total = Fraction(0)
+    for share in stage_shares(instance, layout.layers[stage]):
+        in_full = sum((group.part for group in share.groups if not group.ring), Fraction(0))
+        total += share.keep * (each * in_full + index)
+    return total
+
+
+def own_bytes(instance: Instance, layout: Layout, stage: int) -> Polynomial | Curve:
+    """Bytes that a roofline's chunk moves through its stage's own memory port, by the chunk's end b.
+
+    Weights + kappa (P + b); of groups with a window kappa min(s (P + b), w).
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    prefix = instance.workload.cached_prefix
+    each, index = kv_bytes_of_layer(instance, layout, stage), index_bytes_of_layer(instance, layout, stage)
+    kappa, bends = Fraction(0), []
+    for share in stage_shares(instance, layout.layers[stage]):
+        kappa += share.keep * index
+        for group in share.groups:
+            if group.reach is None or group.chosen:
+                kappa += share.keep * each * group.part
+            else:
+                bends.append(Bend(each * group.part, "seen", share.keep, group.reach, prefix))
+    weights = layer_weight_bytes(instance, layout.layers[stage])
+    return curve((weights + kappa * prefix, kappa), bends)
 
 
 def feed_forward_width(model: ModelSpec) -> int:
@@ -214,27 +270,31 @@ def feed_forward_width(model: ModelSpec) -> int:
     return max(width, model.ffn) if experts.dense(model.layers) else width
 
 
-def working_bytes(instance: Instance, layout: Layout, stage: int) -> int:
-    """Bytes of activations per token of a stage's queues, all its dies: each 2 hidden + 2 FFN / d.
+def activation_bytes(instance: Instance, keep: Fraction = Fraction(1)) -> int:
+    """Bytes of the activations of one token position, all prompts of the batch.
+
+    Parameters
+    ----------
+    instance : Instance
+    keep : Fraction
+        Share of the tokens that the layer keeps which they are for.
+    """
+    per_token = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
+    return whole(per_token * keep, Rounding.UP, "activation bytes per token")
+
+
+def messages(instance: Instance, layout: Layout) -> list[int]:
+    """Bytes per token that each stage sends: of the tokens that the next layer keeps, or the last one.
 
     Parameters
     ----------
     instance : Instance
     layout : Layout
         Of `instance`.
-    stage : int
     """
-    d = len(layout.ranks[stage])
-    elements = 2 * instance.model.hidden * d + 2 * feed_forward_width(instance.model)
-    return whole(
-        elements * exact(instance.precision.activations) * instance.workload.batch, Rounding.UP, "activations"
-    )
-
-
-def activation_bytes(instance: Instance) -> int:
-    """Bytes of the activations of one token position, all prompts of the batch."""
-    per_token = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
-    return whole(per_token, Rounding.UP, "activation bytes per token")
+    first = [stage_shares(instance, layers)[0].keep for layers in layout.layers[1:]]
+    last = stage_shares(instance, layout.layers[-1])[-1].keep
+    return [activation_bytes(instance, keep) for keep in (*first, last)]
 
 
 def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction, Fraction]:
@@ -242,7 +302,7 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
 
     Two ring all-reduces of the activations per layer, each moving 2 (d - 1) / d of them over every
     link of the ring and taking 2 (d - 1) steps to the next die.  The ring is paced by the slowest
-    living link inside the stage.  Nothing for one die.
+    living link inside the stage.  Nothing for one die.  A layer sends the tokens that it keeps.
 
     Parameters
     ----------
@@ -259,7 +319,8 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
     bandwidth = min(link.bandwidth for link in layout.topology.inner_links(dies))
     step = layout.topology.hop_latency * layout.topology.neighbour_hops
     data = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
-    return times * 2 * (d - 1) * step, times * Fraction(2 * (d - 1), d) * data / bandwidth
+    kept = 2 * sum((s.keep for s in stage_shares(instance, layout.layers[stage])), Fraction(0))
+    return times * 2 * (d - 1) * step, kept * Fraction(2 * (d - 1), d) * data / bandwidth
 
 
 def hop_ticks(

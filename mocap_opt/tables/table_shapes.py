@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from mocap_opt.tables.cost_tables import Tables
 
 
+WITHOUT_STAGE = ("prefix_bytes", "working_bytes", "buffer_bytes", "buffer_limit", "logit_bytes", "ring_bytes")
+"""Fields by memory that are 0 where a memory has no stage."""
+
+TOGETHER = (("buffer_bytes", "buffer_limit", "logit_bytes"), ("ring_span", "ring_bytes"))
+"""Fields of which either all are there or none."""
+
+
 def check_tables(tables: Tables) -> None:
     """Check shapes and types of tables, and make their arrays read-only.
 
@@ -48,12 +55,19 @@ def check_tables(tables: Tables) -> None:
         shapes["available"] = (points,)
         if tables.available[:1].any() or (np.diff(tables.available) < 0).any():
             raise ValueError("available: expected 0 first and no entry below the one before it")
+    if any(len({getattr(tables, name) is None for name in names}) > 1 for names in TOGETHER):
+        raise ValueError(f"expected all or none of each of {TOGETHER}")
+    if tables.buffer_bytes is not None:
+        shapes |= dict.fromkeys(("buffer_bytes", "buffer_limit", "logit_bytes"), (memories,))
+    if tables.ring_span is not None:
+        shapes |= {"ring_span": tables.ring_span.shape[:1], "ring_bytes": (memories, tables.ring_span.size)}
     for name, shape in shapes.items():
         array = getattr(tables, name)
         if array.shape != shape or array.dtype != np.int64:
             raise ValueError(f"{name}: expected int64{list(shape)}, got {array.dtype}{list(array.shape)}")
         array.flags.writeable = False
-    if tables.prefix_bytes[stages:].any() or tables.working_bytes[stages:].any():
-        raise ValueError("a memory without a stage has no prefix and no activations")
+    by_stage = [getattr(tables, name) for name in WITHOUT_STAGE]
+    if any(each[stages:].any() for each in by_stage if each is not None):
+        raise ValueError("a memory without a stage has no prefix, no activations and no rings")
     if tables.quantum % tables.page:
         raise ValueError(f"page {tables.page} does not divide quantum {tables.quantum}")

@@ -24,6 +24,7 @@ from mocap_opt.messages import MOST_PROBLEMS, capped, close_to, join_path, show
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.fixed_messages import Entry, MessageKind
 from mocap_opt.tables.table_fields import AXES, FIELDS, Field
+from mocap_opt.tables.table_shapes import TOGETHER, WITHOUT_STAGE
 
 VERSION = 1
 MAX_BYTES = 256 * 2**20
@@ -60,9 +61,10 @@ def tables_to_dict(tables: Tables, fingerprint: str | None = None) -> dict[str, 
 def _dimensions(tables: Tables) -> dict[str, int]:
     stages, points = tables.stages, tables.steps + 1
     sizes = {"stage": stages, "point": points, "length": points, "tail": 2, "link": len(tables.links)}
-    sizes |= {"pool": len(tables.pools), "message": len(tables.messages), "entry": len(Entry)}
-    absent = {"pool": not tables.pools, "message": not tables.messages, "entry": not tables.messages}
-    return {axis: sizes.get(axis, tables.memories) for axis in AXES if not absent.get(axis, False)}
+    optional = {"pool": len(tables.pools), "window": 0 if tables.ring_span is None else tables.ring_span.size}
+    optional |= {"message": len(tables.messages), "entry": len(Entry) if tables.messages else 0}
+    sizes |= optional
+    return {axis: sizes.get(axis, tables.memories) for axis in AXES if optional.get(axis, 1)}
 
 
 def _nothing(value: Any) -> bool:
@@ -263,13 +265,18 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield _problem(
             "grid", grid.tolist(), f"multiples of the quantum ({quantum}) and a last step not longer"
         )
-    for name in ("prefix_bytes", "working_bytes"):
-        if values[name][len(values["phi"]) :].any():
+    for name in WITHOUT_STAGE:
+        if name in values and values[name][len(values["phi"]) :].any():
             yield _problem(name, values[name].tolist(), "0 in memories without a stage")
     yield from _wrong_messages(values)
     ready = values.get("available")
     if ready is not None and (ready[0] != 0 or (np.diff(ready) < 0).any()):
         yield _problem("available", ready.tolist(), "0 first, and no number below the one before it")
+    for first, *others in TOGETHER:
+        for name in others:
+            if (name in values) != (first in values):
+                here, gone = (first, name) if first in values else (name, first)
+                yield _problem(here, "given", f"{gone} with it, or neither")
     if values["tick_s"] <= 0:
         yield _problem("tick_s", str(values["tick_s"]), "more than 0")
     if values["overlap"] > 1:
