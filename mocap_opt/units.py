@@ -205,6 +205,16 @@ def format_seconds(time: float | Fraction) -> str:
     return _with_prefix(time, "s", _SMALL)
 
 
+def format_seconds_aligned(value: float | None) -> str:
+    """A time to five digits, trailing zeros kept so that columns align; a dash where it is unknown."""
+    if value is None:
+        return "-"
+    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
+        if value * scale >= 1:
+            return f"{value * scale:,.0f} {unit}" if value * scale >= 1e4 else f"{value * scale:#.5g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
 def format_percent(part: float | None, digits: int = 2) -> str:
     """A part of a whole for people, ``"3.25 %"``; a dash where it is unknown (None or NaN).
 

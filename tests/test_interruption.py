@@ -36,7 +36,7 @@ ENTRY = "import sys, mocap_opt.__main__ as entry; print('ready', flush=True, fil
 # Says besides whenever its live line, which is told even where it is not shown, hears of a plan.
 TELLING = """
 import sys
-from mocap_opt.cli.live import Line
+from mocap_opt.solving.progress_display import Line
 heard = Line.tell
 def tell(line, news):
     if news.latency_s is not None:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from mocap_opt.baselines.registry import built_in_name
-from mocap_opt.cli.live import Line, follow
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import complete_methods, file_argument, set_option, solve_options
 from mocap_opt.cli.outputs import load_given_plan, load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
@@ -25,6 +25,7 @@ from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve_with_each
 from mocap_opt.solving.api import evaluate, solve
 from mocap_opt.solving.plugin_methods import plugin_names
+from mocap_opt.solving.progress_display import Line
 from mocap_opt.tables.layout import layout
 
 KINDS = ("gantt", "memory", "mesh", "bounds", "compare")

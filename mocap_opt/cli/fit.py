@@ -21,12 +21,13 @@ from mocap_opt.calibration import (
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
-from mocap_opt.cli.render import console, pairs, seconds, titled
+from mocap_opt.cli.render import console, pairs, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.optional_dependencies import require
 from mocap_opt.units import format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 
 FORMATS = ("png", "svg", "pdf")
 WORST = 5

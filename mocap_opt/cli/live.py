@@ -1,94 +1,18 @@
-"""Long work: a line on a terminal that follows it, and signals that ask it to hand over what it has."""
+"""Long work: signals that ask it to hand over what it has, under a line that follows it."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
-from rich.text import Text
-
-from mocap_opt.cli.render import console, seconds
-from mocap_opt.solving import Progress
+from mocap_opt.solving.progress_display import Line, live_line
 from mocap_opt.stopping import SIGNALS
-from mocap_opt.units import format_percent
 
 Result = TypeVar("Result")
-
-REFRESHES_PER_S = 4
-
-
-class Line:
-    """What the line shows; drawn anew several times a second, whether there is news or not.
-
-    Parameters
-    ----------
-    doing : str
-        What is being done until somebody says something else.
-    clock : callable
-        Seconds, from any beginning.
-    """
-
-    def __init__(self, doing: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._began = clock()
-        self._doing = doing
-        self._part: str | None = None
-        self._news: Progress | None = None
-
-    def say(self, part: str) -> None:
-        """Show which part of the work is done from now on; where the one before stood is forgotten."""
-        self._part, self._news = part, None
-
-    def tell(self, news: Progress) -> None:
-        """Show where the work stands."""
-        self._news = news
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give the line as it is now: one line; on a narrow terminal without the bound, then the plan."""
-        clock, news, figures = f"{self._clock() - self._began:6.1f} s", self._news, []
-        if news is not None and (news.latency_s is not None or news.bound_s is not None):
-            figures = [f"best {seconds(news.latency_s)}", f"gap {format_percent(news.gap)}"]
-            figures.insert(1, f"bound {seconds(news.bound_s)}")
-        doing = None if news is None else news.doing or news.source
-        said = ": ".join(each for each in (self._part, doing) if each) or self._doing
-        for kept in (figures, figures[::2], figures[2:], []):
-            text = Text("  ".join([clock, *kept, f"[{said}]"]), no_wrap=True, overflow="ellipsis")
-            if text.cell_len <= options.max_width:
-                break
-        yield text
-
-
-@contextmanager
-def live_line(doing: str, stream: TextIO | None = None) -> Iterator[Line]:
-    """Follow what happens in the block by a line, on a terminal; silent elsewhere.
-
-    Parameters
-    ----------
-    doing : str
-        What is being done at first.
-    stream : file, optional
-        Standard error by default, so that the answer can be piped.
-
-    Yields
-    ------
-    Line
-        To be told.
-    """
-    line = Line(doing)
-    shown = console(sys.stderr if stream is None else stream)
-    if not shown.is_terminal:
-        yield line
-        return
-    with Live(line, console=shown, refresh_per_second=REFRESHES_PER_S, transient=True):
-        yield line
 
 
 class Interruptible:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -27,6 +29,7 @@ from mocap_opt.cli.live import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
 from mocap_opt.files import reason_of, shown_path
 from mocap_opt.solvers.versions import package_version
+from mocap_opt.solving.progress_display import LOGGER, be_silent
 
 EPILOG = """\b
 Exit codes: 0 answered, 2 bad input (every problem is listed), 3 proved infeasible,
@@ -71,23 +74,62 @@ class _Failures:
     traceback = False
 
 
-def _show_traceback(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+def _speak_up(ctx: click.Context, _option: click.Parameter, wanted: int) -> None:
+    """Log to standard error, in place of the line that follows long work, and trace failures back."""
+    if not wanted:
+        return
+    ctx.ensure_object(_Failures).traceback = True
+    be_silent()
+    LOGGER.setLevel(logging.INFO if wanted == 1 else logging.DEBUG)
+    if not any(isinstance(each, _ToStandardError) for each in LOGGER.handlers):
+        LOGGER.addHandler(_ToStandardError())
+
+
+@contextmanager
+def _verbosity_restored() -> Iterator[None]:
+    """Leave the log and the line of a program that calls `main` as they were."""
+    level, handlers = LOGGER.level, list(LOGGER.handlers)
+    try:
+        yield
+    finally:
+        be_silent(False)
+        LOGGER.setLevel(level)
+        LOGGER.handlers[:] = handlers
+
+
+def _hush(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
-        ctx.ensure_object(_Failures).traceback = True
+        be_silent()
 
 
-def _add_verbose(command: click.Command) -> None:
-    """Give a command and those in it the option that shows where a failure comes from."""
+class _ToStandardError(logging.Handler):
+    """Writes records to whatever standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one.
+
+        Parameters
+        ----------
+        record : LogRecord
+        """
+        click.echo(self.format(record), err=True)
+
+
+def _add_verbosity(command: click.Command) -> None:
+    """Give a command and those in it the options that say how much of the work is shown."""
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        _add_verbose(inner)
-    option = click.Option(
-        ["--verbose"],
-        is_flag=True,
-        expose_value=False,
-        callback=_show_traceback,
-        help="Where the command fails, show the Python traceback too.",
-    )
-    command.params.append(option)
+        _add_verbosity(inner)
+    more = "Log plans and bounds as they come, -vv steps too; of a failure, show the Python traceback."
+    command.params += [
+        click.Option(["-v", "--verbose"], count=True, expose_value=False, callback=_speak_up, help=more),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_hush,
+            help="Show no line that follows the work.",
+        ),
+    ]
 
 
 class _OutputError(Exception):
@@ -117,7 +159,7 @@ def cli() -> None:
 for group in (describe, solving, drawing, fit, max_length, tradeoff, repair, study, reproduce, bench):
     for command in group.COMMANDS:
         cli.add_command(command)
-_add_verbose(cli)
+_add_verbosity(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -130,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     failures = _Failures()
     try:
-        with terminated_like_interrupted():
+        with _verbosity_restored(), terminated_like_interrupted():
             code = cli.main(arguments, prog_name="mocap-opt", standalone_mode=False, obj=failures)
     except InputError as error:
         count = len(error.problems)

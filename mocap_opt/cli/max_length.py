@@ -11,7 +11,7 @@ import click
 
 from mocap_opt.baselines import METHODS
 from mocap_opt.bounds import Scope, best, lower_bounds, prove_infeasible
-from mocap_opt.cli.live import Line, follow
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import (
     MethodChoice,
     file_argument,
@@ -22,7 +22,7 @@ from mocap_opt.cli.options import (
     time_limit_option,
 )
 from mocap_opt.cli.outputs import csv_text, require_outputs
-from mocap_opt.cli.render import console, pairs, seconds
+from mocap_opt.cli.render import console, pairs
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
@@ -38,11 +38,13 @@ from mocap_opt.questions.max_context import (
 )
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan_file import save_plan
+from mocap_opt.solving.progress_display import Line
 from mocap_opt.solving.remedies import infeasible_verdict
 from mocap_opt.solving.report import relative_gap
 from mocap_opt.stopping import AskedToStop, Deadline, never
 from mocap_opt.tables import build_tables
 from mocap_opt.units import exact, format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 
 CURVE_COLUMNS = (
     "tokens",

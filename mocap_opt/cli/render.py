@@ -25,6 +25,7 @@ from mocap_opt.solving import Solution, wanted_execution
 from mocap_opt.solving.report import Report, covering, relative_gap
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import decimal_bytes, format_chunks, format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 
 WIDEST_GANTT = 160
 
@@ -38,16 +39,6 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         # Where the reader of the output has gone, `main` says how the command ends.
         raise BrokenPipeError
-
-
-def seconds(value: float | None) -> str:
-    """A time to five digits, trailing zeros kept so that columns align; a dash where it is unknown."""
-    if value is None:
-        return "-"
-    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if value * scale >= 1:
-            return f"{value * scale:,.0f} {unit}" if value * scale >= 1e4 else f"{value * scale:#.5g} {unit}"
-    return f"{value * 1e9:.3g} ns"
 
 
 def titled(title: str) -> Table:

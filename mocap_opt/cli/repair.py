@@ -19,7 +19,7 @@ from mocap_opt.cli.options import (
     time_limit_option,
 )
 from mocap_opt.cli.outputs import load_given_plan, require_outputs
-from mocap_opt.cli.render import console, seconds, titled
+from mocap_opt.cli.render import console, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
@@ -29,6 +29,7 @@ from mocap_opt.pictures.run_view import view_answer
 from mocap_opt.questions.repair import SEARCH, Repair, StageLoss, repair
 from mocap_opt.tables.layout import layout
 from mocap_opt.units import decimal_bytes, format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 from mocap_opt.wafer.topology import Die, node_name
 
 FORMATS = ("png", "svg", "pdf")

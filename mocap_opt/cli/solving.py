@@ -9,7 +9,7 @@ import click
 
 from mocap_opt.bounds.refinement import Refinement, refinement
 from mocap_opt.cli import render
-from mocap_opt.cli.live import Line, follow
+from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import (
     MethodChoice,
     complete_methods,
@@ -50,6 +50,7 @@ from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import LAYOUTS, require_methods
+from mocap_opt.solving.progress_display import Line
 
 
 def _trace(path: str | None, solution: Solution) -> None:

@@ -23,7 +23,7 @@ from mocap_opt.cli.options import (
     time_limit_option,
 )
 from mocap_opt.cli.outputs import csv_text, exit_of_several, require_outputs
-from mocap_opt.cli.render import console, seconds, titled
+from mocap_opt.cli.render import console, titled
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import Instance, load_instance
@@ -36,6 +36,7 @@ from mocap_opt.questions.tradeoffs.result import INFEASIBLE, NO_PLAN, NOT_PLACED
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.tables import build_tables
 from mocap_opt.units import format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 
 if TYPE_CHECKING:
     from mocap_opt.questions.tradeoffs.curve import Curve, Point, Variant

@@ -22,6 +22,7 @@ from mocap_opt.solving.free_layouts import bound_free, solve_free
 from mocap_opt.solving.incumbent import Progress
 from mocap_opt.solving.methods import check_limits, check_names, check_steps
 from mocap_opt.solving.programs import Solver
+from mocap_opt.solving.progress_display import followed
 from mocap_opt.solving.solution import EXECUTIONS, TIME_LIMIT_S, Query, Solution, SolveOptions
 from mocap_opt.stopping import Deadline
 from mocap_opt.tables.cost_tables import Tables
@@ -60,6 +61,7 @@ def solve(
     only: Sequence[str] = (),
     memory_budget_bytes: int | None = None,
     known: Solution | None = None,
+    display: bool = False,
 ) -> Solution:
     """Find a plan for what the instance asks, and say how far from the best possible it is.
 
@@ -111,6 +113,8 @@ def solve(
     known : Solution, optional
         An earlier one of the same instance: its tables and bounds are not made again.  Where a layout is
         searched for, the search begins with its layout and plan.
+    display : bool
+        Whether a line follows the solve, on a terminal and in a notebook.
 
     Raises
     ------
@@ -135,10 +139,11 @@ def solve(
     )
     instance = as_instance(instance)
     _check(instance, asked, known)
-    query = Query(deadline=Deadline(asked.time_limit_s, stop), asked=asked, callback=callback, known=known)
-    if instance.pipeline.free:
-        return solve_free(instance, query)
-    return answerer_of(instance).solve(query)
+    with followed(instance.name, callback, display=display) as tell:
+        query = Query(deadline=Deadline(asked.time_limit_s, stop), asked=asked, callback=tell, known=known)
+        if instance.pipeline.free:
+            return solve_free(instance, query)
+        return answerer_of(instance).solve(query)
 
 
 def _check(instance: Instance, asked: SolveOptions, known: Solution | None) -> None:
