@@ -39,7 +39,14 @@ def test_defaults() -> None:
             "queue_depth": 2,
             "staging_per_die": 2**26,
         },
-        "workload": {"tokens": 131072, "cached_prefix": 0, "batch": 1, "requests": [], "order": "given"},
+        "workload": {
+            "tokens": 131072,
+            "cached_prefix": 0,
+            "batch": 1,
+            "requests": [],
+            "order": "given",
+            "pipelines": 1,
+        },
         "chunking": {
             "max_chunks": 32,
             "exact": False,

@@ -156,7 +156,7 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
         answer = follow(
             "solving", lambda stop, line: solve(instance, callback=line.tell, stop=stop, **options)
         )
-    if answer.report.value_s is None:
+    if answer.report.value_s is None or not answer.streams:
         raise NothingToDrawError(answer.report.reason or "no plan found")
     return view_answer(answer, None if execution is None else Execution(execution))
 
@@ -182,9 +182,7 @@ def _rows(source: str, instance: Instance) -> list[dict[str, Any]]:
     """Rows of `compare --json` that belong to the instance."""
     value = parse_json(read_text(source), source_name(source))
     rows = value if isinstance(value, list) else []
-    figure = objective_of(instance).record.figure
-    keys = {"instance", "method", "status", "lower_bound_s", "gap"}
-    keys |= {f"{kind}{figure}_s" for kind in ("", "lockstep_", "event_")}
+    keys = {"instance", "method", "status", "lower_bound_s", "gap", *objective_of(instance).record.fields}
     fit = [r for r in rows if isinstance(r, dict) and r.keys() >= keys and r["instance"] == instance.name]
     if not fit:
         expected = f"the output of `mocap-opt compare --json` with rows of the instance {instance.name}"

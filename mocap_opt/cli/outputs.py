@@ -308,7 +308,7 @@ def save_answer(path: str | None, answer: Solution) -> None:
         None: not wanted.
     answer : Solution
     """
-    if path is not None and answer.schedule is not None:
+    if path is not None and (answer.schedule is not None or answer.assignment is not None):
         answer.save(path)
 
 

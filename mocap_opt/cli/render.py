@@ -93,10 +93,20 @@ def _value_rows(report: Report) -> Iterator[tuple[str, str]]:
     record = Objective(report.objective).record
     if report.value_s is not None:
         by = f", by {report.found_by})" if report.found_by else ")"
-        yield record.words, f"{seconds(report.value_s)}  ({report.execution}{by}"
-        yield "  lockstep", seconds(report.lockstep_value_s)
+        yield record.words, f"{record.text(report.value_s, aligned=True)}  ({report.execution}{by}"
+        yield "  lockstep", record.text(report.lockstep_value_s, aligned=True)
         unsteady = report.event_value_s is None
-        yield "  event-driven", "not proved to repeat" if unsteady else seconds(report.event_value_s)
+        yield (
+            "  event-driven",
+            "not proved to repeat" if unsteady else record.text(report.event_value_s, aligned=True),
+        )
+    if record.maximised:
+        most = report.figures["upper_bound"]
+        proof = f"  ({report.bound_name}, {report.bound_evidence})" if most is not None else ""
+        yield "upper bound", f"{record.text(most, aligned=True)} of {report.figures['weight']}{proof}"
+        yield "gap", format_percent(report.gap)
+        yield from report.figure_texts
+        return
     if report.lower_bound_s is not None or report.value_s is not None:
         yield "lower bound", bound_text(report.lower_bound_s, report.bound_name, report.bound_evidence)
         yield "gap", format_percent(report.gap)
@@ -233,19 +243,20 @@ def print_comparison(rows: Sequence[dict[str, Any]]) -> None:
     for name in dict.fromkeys(row["instance"] for row in rows):
         table, here = titled(name), [row for row in rows if row["instance"] == name]
         figure = Objective(here[0]["objective"]).record
-        for header in ("method", figure.words, "lockstep", "event-driven", "lower bound", "gap", "time"):
+        bound = "upper bound" if figure.maximised else "lower bound"
+        for header in ("method", figure.words, "lockstep", "event-driven", bound, "gap", "time"):
             table.add_column(header, justify="left" if header == "method" else "right")
         flagged = False
         for row in here:
-            flag = " *" if row.get("event_exceeds_lockstep") else ""
-            value, lockstep, event = (row[f"{kind}{figure.figure}_s"] for kind in ("", "lockstep_", "event_"))
+            flag = " *" if row.get("event_exceeds_lockstep") and not figure.maximised else ""
+            value, lockstep, event = (row[name] for name in figure.fields)
             flagged = flagged or bool(flag)
             table.add_row(
                 Text(row["method"]),
-                Status(row["status"]).words if value is None else seconds(value),
-                seconds(lockstep),
-                seconds(event) + flag,
-                seconds(row["lower_bound_s"]),
+                Status(row["status"]).words if value is None else figure.text(value, aligned=True),
+                figure.text(lockstep, aligned=True),
+                figure.text(event, aligned=True) + flag,
+                figure.text(row["upper_bound" if figure.maximised else "lower_bound_s"], aligned=True),
                 format_percent(row["gap"]),
                 f"{row['runtime_s']:.1f} s",
             )
@@ -287,7 +298,10 @@ def print_bounds(
         table.add_column(header, justify="right" if header == "value" else "left")
     for row in rows:
         table.add_row(
-            Text(row["bound_name"]), seconds(row["lower_bound_s"]), row["bound_scope"], row["bound_evidence"]
+            Text(row["bound_name"]),
+            f"{row['upper_bound']:,}" if "upper_bound" in row else seconds(row["lower_bound_s"]),
+            row["bound_scope"],
+            row["bound_evidence"],
         )
     out.print(table)
     if refined:

@@ -40,7 +40,7 @@ from mocap_opt.cli.outputs import (
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
-from mocap_opt.instance.objectives import Objective, require_supported
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.solvers.outcome import Status
@@ -237,7 +237,7 @@ def _compare(
     else:
         render.print_comparison(rows)
     return exit_of_several(
-        any(row[f"{Objective(row['objective']).record.figure}_s"] is not None for row in rows),
+        any(row[Objective(row["objective"]).record.fields[0]] is not None for row in rows),
         (row["status"] == Status.INFEASIBLE.value for row in rows),
     )
 
@@ -279,10 +279,14 @@ def _bound(
             on_bound=line.say,
         ),
     )
-    rows = [
+    weight = sum(request.weight for request in instance.workload.requests)
+    maximised = objective_of(instance).record.maximised
+    rows: list[dict[str, Any]] = [
         {
             "bound_name": b.name,
-            "lower_bound_s": tables.seconds(b.ticks),
+            **(
+                {"upper_bound": weight - b.ticks} if maximised else {"lower_bound_s": tables.seconds(b.ticks)}
+            ),
             "bound_scope": b.scope.value,
             "bound_evidence": b.evidence.value,
             "note": b.note,

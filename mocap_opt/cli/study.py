@@ -328,7 +328,7 @@ def _table(study: str, kind: str, form: str, out: str | None, as_json: bool) -> 
     if kind in ("rows", "failures"):
         chosen = failed(frame) if kind == "failures" else frame
         labels = summary.instance_labels(frame)[chosen.index]
-        figures = [f"{record.figure}_s" for record in OBJECTIVES.values()]
+        figures = [record.fields[0] for record in OBJECTIVES.values()]
         known = [name for name in figures if name in frame and frame[name].notna().any()]
         columns = ["seed", "outcome", "status", *known, "gap", "runtime_s", "reason"]
         shown: pd.DataFrame = chosen[columns].assign(method=summary.contender_names(frame)[chosen.index])

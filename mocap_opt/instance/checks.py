@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.admission_checks import ADMISSION_CHECKS
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
 from mocap_opt.instance.profile_checks import PROFILE_CHECKS
@@ -284,6 +285,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("chunking",), _shortest_below_longest),
     (("chunking", "workload"), prompt_divides),
     (("workload", "objective"), _stream_consistent),
+    *ADMISSION_CHECKS,
     *PIPELINE_CHECKS,
     *TIMING_CHECKS,
     (("model", "precision"), _precisions_listed),

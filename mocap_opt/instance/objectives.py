@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.units import format_seconds, format_seconds_aligned
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -25,6 +26,7 @@ class Objective(StrEnum):
     PERIOD = "period"
     STREAM = "stream"
     MEAN_COMPLETION = "mean-completion"
+    GOODPUT = "goodput"
 
     @property
     def record(self) -> Record:
@@ -51,6 +53,11 @@ class Record:
         What to ask instead where a question is refused.
     of_requests : bool
         Whether it is about ``workload.requests``.
+    on_pipelines : str or None
+        Who answers where ``workload.pipelines`` are several; None: nobody, and such instances are refused.
+    maximised : bool
+        Whether it is a weight, to be made large, instead of a time to be made small.  Answers hold it as
+        ``<figure>``, and internally everything counts the weight that is missing.
     """
 
     figure: str
@@ -59,15 +66,45 @@ class Record:
     honoured: Mapping[str, frozenset[str]] | None = None
     answered: str = ""
     of_requests: bool = False
+    on_pipelines: str | None = None
+    maximised: bool = False
 
     @property
     def words(self) -> str:
         """What is minimised, in words."""
         return self.figure.replace("_", " ")
 
-    def load(self) -> Any:
-        """Import who answers; not before somebody asks, since solvers take seconds to load."""
-        return importlib.import_module(self.module).ANSWERER
+    @property
+    def fields(self) -> tuple[str, str, str]:
+        """What answers hold of it: as reported, in lockstep, event-driven."""
+        unit = "" if self.maximised else "_s"
+        return f"{self.figure}{unit}", f"lockstep_{self.figure}{unit}", f"event_{self.figure}{unit}"
+
+    def text(self, value: float | None, *, aligned: bool = False) -> str:
+        """What is brought down or up, in words: a time, or a weight; a dash where it is unknown.
+
+        Parameters
+        ----------
+        value : float or None
+        aligned : bool
+            Whether for a column of a table.
+        """
+        if value is None:
+            return "-"
+        if self.maximised:
+            return f"{value:,.0f}"
+        return format_seconds_aligned(value) if aligned else format_seconds(value)
+
+    def load(self, pipelines: int = 1) -> Any:
+        """Import who answers; not before somebody asks, since solvers take seconds to load.
+
+        Parameters
+        ----------
+        pipelines : int
+            Of the instance.
+        """
+        module = self.module if pipelines == 1 or self.on_pipelines is None else self.on_pipelines
+        return importlib.import_module(module).ANSWERER
 
 
 LIMITS = frozenset(
@@ -116,6 +153,7 @@ OBJECTIVES: Mapping[Objective, Record] = {
         STREAM_QUESTIONS,
         STREAM_ANSWERED,
         of_requests=True,
+        on_pipelines="mocap_opt.solving.pipelines",
     ),
     Objective.MEAN_COMPLETION: Record(
         "mean_completion",
@@ -124,6 +162,16 @@ OBJECTIVES: Mapping[Objective, Record] = {
         STREAM_QUESTIONS,
         STREAM_ANSWERED,
         of_requests=True,
+    ),
+    Objective.GOODPUT: Record(
+        "goodput",
+        "the weight of those of workload.requests that have left within their slo",
+        "mocap_opt.solving.goodput",
+        STREAM_QUESTIONS,
+        STREAM_ANSWERED,
+        of_requests=True,
+        on_pipelines="mocap_opt.solving.goodput",
+        maximised=True,
     ),
 }
 """The objectives; a new one is a row here and the module it names."""

@@ -17,6 +17,7 @@ from pydantic.config import JsonDict
 from mocap_opt import units
 from mocap_opt.instance.availability import Available
 from mocap_opt.instance.profile_spec import LayerProfile, SparseAttention
+from mocap_opt.instance.stream_request import StreamRequest
 from mocap_opt.quantities import (
     Batch,
     Chunks,
@@ -26,7 +27,6 @@ from mocap_opt.quantities import (
     Elapsed,
     Flag,
     FractionalTokens,
-    Instant,
     Label,
     Nonnegative,
     Precision,
@@ -166,16 +166,6 @@ class PrecisionSpec(Section):
         return max(self.weights) if isinstance(self.weights, tuple) else self.weights
 
 
-class StreamRequest(Section):
-    """One request of a stream."""
-
-    tokens: Tokens = field("tokens to prefill", 131072, "128k", unit="tokens")
-    prefix: TokensOrZero = field("tokens already cached before them", "16k", unit="tokens", default=0)
-    batch: Batch = field("prompts of this length processed side by side", 8, default=1)
-    release: Instant = field("when it arrives; it is not started earlier", "1.5 s", unit="s", default=0.0)
-    name: Label = field("label for reports; means nothing", "chat 17", default="")
-
-
 def _tokens_or_requests(schema: JsonDict) -> None:
     """A stream needs no tokens of its own."""
     schema["required"] = []
@@ -203,6 +193,12 @@ class Workload(Section):
         "of an encoder; null: all at once",
         [[0, 0.0], [4096, 0.08]],
         default=None,
+    )
+    pipelines: Count = field(
+        "equal pipelines side by side; each request runs on one of them, each pipeline has a stream",
+        1,
+        4,
+        default=1,
     )
 
     @model_validator(mode="before")

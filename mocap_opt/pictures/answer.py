@@ -56,7 +56,7 @@ def plot(solution: Solution, kind: str, execution: str | None) -> Figure:
         raise InputError([Problem("kind", show(kind), f"one of {', '.join(KINDS)}")])
     if execution not in (None, *map(str, Execution)):
         raise InputError([Problem("execution", show(execution), " or ".join(Execution))])
-    if solution.report.execution is None:
+    if solution.report.execution is None or not solution.streams:
         raise InputError([Problem("solution", solution.report.reason or "no plan", "a plan to draw")])
     require("matplotlib", "plots")
     from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load

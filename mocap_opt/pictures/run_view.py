@@ -179,7 +179,7 @@ def view_schedule(schedule: Schedule, execution: Execution | None = None) -> Run
     )
 
 
-def view_answer(answer: Solution, execution: Execution | None = None) -> RunView:
+def view_answer(answer: Solution, execution: Execution | None = None, pipeline: int | None = None) -> RunView:
     """Execute an answer's schedule, with what its objective makes of it.
 
     Parameters
@@ -188,16 +188,26 @@ def view_answer(answer: Solution, execution: Execution | None = None) -> RunView
         With a plan that breaks no rule.
     execution : Execution, optional
         Default: the reported one.
+    pipeline : int, optional
+        Whose stream; default: of the pipeline with the most slots.
 
     Raises
     ------
     ValueError
         If it has no such plan.
+    KeyError
+        If the pipeline has nothing to do.
     """
     report = answer.report
-    if answer.schedule is None or report.execution is None:
+    streams = dict(answer.streams)
+    if not streams or report.execution is None:
         raise ValueError("an answer without a plan cannot be shown")
+    if pipeline is None:
+        pipeline = max(streams, key=lambda n: streams[n].slots) if answer.assignment is not None else 0
     execution = execution or Execution(report.execution)
     value = report.lockstep_value_s if execution is Execution.LOCKSTEP else report.event_value_s
-    text = "" if value is None else f"{Objective(report.objective).record.words} {format_seconds(value)}"
-    return replace(view_schedule(answer.schedule, execution), value=text)
+    record = Objective(report.objective).record
+    text = "" if value is None else f"{record.words} {record.text(value)}"
+    if answer.assignment is not None:
+        text += f", pipeline {pipeline} of {len(answer.assignment.pipelines)}"
+    return replace(view_schedule(streams[pipeline], execution), value=text)

@@ -27,11 +27,17 @@ class Request:
     release : int, ticks
         Rounded up: no execution starts it earlier.
     name : str
+    due : int or None, ticks
+        When it must have left to count, of requests with a limit; rounded down.
+    weight : int
+        What it counts for.
     """
 
     tables: Tables
     release: int
     name: str
+    due: int | None = None
+    weight: int = 1
 
     def scheduled(self, plan: Plan, slot: int, number: int) -> ScheduledRequest:
         """Give it its turn.
@@ -65,6 +71,7 @@ def alone(instance: Instance, number: int) -> Instance:
             "batch": request.batch,
             "requests": (),
             "order": "given",
+            "pipelines": 1,
         }
     )
     return instance.model_copy(update={"workload": workload, "objective": "latency"})
@@ -97,5 +104,8 @@ def build_requests(instance: Instance) -> tuple[Request, ...]:
             known[key] = build_tables(alone(instance, number), laid_out)
         tables = known[key]
         release = -(-exact(request.release) // tables.tick_s)
-        found.append(Request(tables, int(release), request.name or f"#{number}"))
+        due = None
+        if request.slo is not None:
+            due = int((exact(request.release) + exact(request.slo)) // tables.tick_s)
+        found.append(Request(tables, int(release), request.name or f"#{number}", due, request.weight))
     return tuple(found)

@@ -136,7 +136,8 @@ def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Sc
     scheduled: list[ScheduledRequest] = []
     for n, entry in enumerate(entries):
         try:
-            scheduled.append(_entry(entry, f"requests[{n}]", requests, [each.number for each in scheduled]))
+            taken = [each.number for each in scheduled]
+            scheduled.append(stream_entry(entry, f"requests[{n}]", requests, taken))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -146,7 +147,27 @@ def stream_from_dict(data: Mapping[str, Any], requests: Sequence[Request]) -> Sc
     return Schedule(tuple(scheduled))
 
 
-def _entry(entry: object, path: str, requests: Sequence[Request], taken: Sequence[int]) -> ScheduledRequest:
+def stream_entry(
+    entry: object, path: str, requests: Sequence[Request], taken: Sequence[int]
+) -> ScheduledRequest:
+    """Read one request of a stream.
+
+    Parameters
+    ----------
+    entry : object
+        What the file holds.
+    path : str
+        Where, for messages.
+    requests : sequence of Request
+        Of the instance.
+    taken : sequence of int
+        Requests that were read before.
+
+    Raises
+    ------
+    InputError
+        If it is none, or was read before.
+    """
     if not isinstance(entry, dict):
         raise InputError([Problem(path, show(entry), f"an object with {', '.join(_ENTRY)}")])
     unknown = [key for key in entry if key not in _ENTRY]

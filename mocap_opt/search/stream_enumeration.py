@@ -51,6 +51,7 @@ def solve_exactly(
     asked_to_stop: AskedToStop = never,
     tell: Callable[[Schedule], None] = lambda _: None,
     ranked: Rank = makespan_first,
+    price: Callable[[LockstepReplay], int] | None = None,
 ) -> Schedule | None:
     """Find a sequence that is best in lockstep; None proves that none is feasible.
 
@@ -72,6 +73,8 @@ def solve_exactly(
         Called with every sequence that is better than those before.
     ranked : callable
         What the price is: the first entry of the rank of a sequence.
+    price : callable, optional
+        The price itself instead, such as the largest lateness; no homes make it less than all KV at home.
 
     Raises
     ------
@@ -86,9 +89,11 @@ def solve_exactly(
     least = np.iinfo(np.int64).max
     priced: list[tuple[int, Schedule, LockstepReplay]] = []
 
-    def price(slots: LockstepReplay) -> int:
+    def by_rank(slots: LockstepReplay) -> int:
         return int(ranked(slots.latency, sum(slots.completion))[0])
 
+    price = price or by_rank
+    makespan = price is by_rank and ranked is makespan_first
     for sequence, slots in _priced(requests, order_given, fingerprint):
         if asked_to_stop():
             raise UnfinishedError(f"stopped after pricing {len(priced)} of at most {count} schedules")
@@ -105,7 +110,7 @@ def solve_exactly(
             continue
         try:
             below = _worst(sequence, slots)
-            below = min(least, below) if ranked is makespan_first else below
+            below = min(least, below) if makespan else below
             found = _with_homes(sequence, slots, below, asked_to_stop)
         except StoppedError as error:
             raise UnfinishedError(f"stopped after placing {tried} of {len(priced)} schedules") from error

@@ -127,7 +127,7 @@ class Answerer(ABC):
         with memory_budget(asked.memory_budget_bytes):
             found = self.search(query)
         method = "joint" if asked.method == "auto" else asked.method
-        schedule = None if found.best is None else _stamped(found.best.schedule, self.instance)
+        schedule = None if found.best is None else stamped(found.best.schedule, self.instance)
         return self._answer(found, schedule, query.deadline, method, asked)
 
     def evaluate(self, plan: Any, bounds: Sequence[Bound] | None = None) -> Solution:
@@ -303,8 +303,14 @@ def _layout(instance: Instance) -> dict[str, Any]:
     return {} if instance.decided is None else {"layout": instance.decided.to_dict()}
 
 
-def _stamped(schedule: Schedule, instance: Instance) -> Schedule:
-    """The schedule with the instance's fingerprint, and the layout it was decided to have, in every plan."""
+def stamped(schedule: Schedule, instance: Instance) -> Schedule:
+    """The schedule with the instance's fingerprint, and the layout it was decided to have, in every plan.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    instance : Instance
+    """
     own, layout = instance.fingerprint, instance.decided
     requests = (
         replace(each, plan=replace(each.plan, fingerprint=own, layout=layout)) for each in schedule.requests

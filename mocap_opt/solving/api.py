@@ -41,7 +41,7 @@ def answerer_of(instance: Instance, tables: Tables | None = None) -> Answerer:
     tables : Tables, optional
         Of its only request, if already built.
     """
-    return cast(Answerer, objective_of(instance).record.load()(instance, tables))
+    return cast(Answerer, objective_of(instance).record.load(instance.workload.pipelines)(instance, tables))
 
 
 def solve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,12 @@ def layouts_in_words(found: Mapping[str, Any]) -> str:
     return f"{taken}bound and gap hold for {found['covers']}; {counts}"
 
 
+def pipelines_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many pipelines share the requests, and when they are done."""
+    ends = [row["end_s"] for row in rows]
+    return f"{len(rows)}, done after {format_seconds(min(ends))} to {format_seconds(max(ends))}"
+
+
 FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "static_latency_s": ("best static plan", format_seconds),
     "static_gap": ("static gap", format_percent),
@@ -169,6 +175,9 @@ FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "p99_completion_s": ("p99 completion", format_seconds),
     "p99_lower_bound_s": ("p99 bound", format_seconds),
     "p99_gap": ("p99 gap", format_percent),
+    "pipelines": ("pipelines", pipelines_in_words),
+    "utilisation": ("utilisation", format_percent),
+    "rejected": ("rejected", lambda numbers: f"{len(numbers)} requests"),
     "throughput_rps": ("throughput", lambda value: f"{value:.4g} requests/s"),
 }
 """What objectives report beside what they minimise: how it is called and written."""
@@ -283,9 +292,8 @@ class Report:
     @property
     def _values(self) -> dict[str, float | None]:
         """What is minimised, under the objective's name for it."""
-        figure = Objective(self.objective).record.figure
         values = (self.value_s, self.lockstep_value_s, self.event_value_s)
-        return dict(zip((f"{kind}{figure}_s" for kind in ("", "lockstep_", "event_")), values, strict=True))
+        return dict(zip(Objective(self.objective).record.fields, values, strict=True))
 
     @property
     def status_text(self) -> str:

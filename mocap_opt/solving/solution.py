@@ -12,6 +12,9 @@ from mocap_opt.bounds import Bound
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.replay.evaluation import Assessment, Execution
+from mocap_opt.replay.pipelines import AssessedAssignment
+from mocap_opt.schedule.assignment import Assignment
+from mocap_opt.schedule.assignment_file import save_assignment
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.plan_file import save_plan
 from mocap_opt.schedule.schedule import Schedule
@@ -106,6 +109,8 @@ class Found:
         As in `mocap_opt.solving.report.Report`; versions in addition to its own.
     trials : sequence of Trial
         Every plan tried, in order.
+    assessed : AssessedAssignment or None
+        Instead of `best` where requests are shared out over pipelines.
     """
 
     tables: Tables
@@ -120,6 +125,7 @@ class Found:
     steps: Sequence[StepRun] = ()
     trials: Iterable[Trial] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    assessed: AssessedAssignment | None = None
     versions: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -148,6 +154,10 @@ class Solution:
         Every plan tried, in order.
     instance : Instance or None
         What was asked; None where only tables were given.
+    assignment : Assignment or None
+        Instead of `schedule` where requests are shared out over pipelines, or some are rejected.
+    assessed : AssessedAssignment or None
+        Its replays; None without one, and where it breaks a rule.
 
     Examples
     --------
@@ -166,6 +176,15 @@ class Solution:
     tables: Tables
     trials: tuple[Trial, ...] = ()
     instance: Instance | None = None
+    assignment: Assignment | None = None
+    assessed: AssessedAssignment | None = None
+
+    @property
+    def streams(self) -> tuple[tuple[int, Schedule], ...]:
+        """The streams of the pipelines that have something to do, each with its number."""
+        if self.assignment is None:
+            return () if self.schedule is None else ((0, self.schedule),)
+        return tuple((n, each) for n, each in enumerate(self.assignment.pipelines) if each is not None)
 
     @property
     def plan(self) -> Plan | None:
@@ -232,10 +251,13 @@ class Solution:
         InputError
             If there is no plan, or the file cannot be written.
         """
-        if self.schedule is None:
-            raise InputError([Problem("solution", self.report.reason or "no plan", "a plan to write")])
         report = self.report
         grid = None if self.instance is None else self.instance.grid_by_rule
+        if self.assignment is not None:
+            save_assignment(path, self.assignment, report.instance, report.fingerprint, grid)
+            return
+        if self.schedule is None:
+            raise InputError([Problem("solution", self.report.reason or "no plan", "a plan to write")])
         if report.objective == Objective.LATENCY:
             save_plan(path, self.schedule.plan, report.instance, self.tables, grid)
         else:
@@ -263,7 +285,7 @@ class Solution:
         if report.value_s is None:
             return "\n".join([head, *([f"  {report.reason}"] if report.reason else [])])
         by = f", found by {report.found_by}" if report.found_by else ""
-        lines = [f"{head}, {format_seconds(report.value_s)} {report.execution}{by}"]
+        lines = [f"{head}, {Objective(report.objective).record.text(report.value_s)} {report.execution}{by}"]
         if report.lower_bound_s is not None:
             words = Objective(report.objective).record.words
             proved = f"no {words} below {format_seconds(report.lower_bound_s)} is possible"

@@ -71,7 +71,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
     Candidate
         The best of every family and order.
     """
-    kinds, of = _kinds(search.requests)
+    kinds, of = unlike_tables(search.requests)
     late, found = search.share(STARTING_SHARE), False
     for family in families(kinds):
         chosen = [family[kind] for kind in of]
@@ -79,7 +79,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
             options[r] += more
         for order in _orders(search.requests, chosen, search.order_given):
             best: Candidate | None = None
-            for trial in _trials(chosen):
+            for trial in spread_trials(chosen):
                 made = pricer.candidate(order, [within(chosen[r], trial).indices for r in order])
                 if made is not None and (best is None or made.rank < best.rank):
                     best = made
@@ -97,7 +97,7 @@ def _starts(search: StreamSearch, pricer: Pricer, options: list[Options]) -> Ite
 
 def _alone(search: StreamSearch, pricer: Pricer, options: list[Options], seed: int) -> Iterator[Candidate]:
     """Start from the plan that is best for each request alone, its homes kept or found anew."""
-    kinds, of = _kinds(search.requests)
+    kinds, of = unlike_tables(search.requests)
     alone = _own_plans(search, kinds, seed)
     plans: list[Plan | None] = [alone[kind] for kind in of]
     for r, plan in enumerate(plans):
@@ -171,7 +171,7 @@ def _improve(
     search.notes.append(ended)
 
 
-def _kinds(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:
+def unlike_tables(requests: Sequence[Request]) -> tuple[list[Tables], list[int]]:
     """The unlike tables, and which of them each request has."""
     number: dict[int, int] = {}
     kinds: list[Tables] = []
@@ -211,7 +211,8 @@ def _orders(
     return list(dict.fromkeys(found))
 
 
-def _trials(options: Sequence[Options]) -> list[int]:
+def spread_trials(options: Sequence[Options]) -> list[int]:
+    """Common longest chunks to try, at most `TRIALS`, evenly spaced in their logarithm."""
     longest = np.unique([option.longest for each in options for option in each])
     if longest.size <= TRIALS:
         return [int(t) for t in longest]

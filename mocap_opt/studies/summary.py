@@ -69,7 +69,7 @@ def minimised(frame: pd.DataFrame) -> pd.Series[float]:
     asked = frame["objective"] if "objective" in frame else pd.Series(None, index=frame.index, dtype=object)
     found = pd.Series(float("nan"), index=frame.index)
     for objective, record in OBJECTIVES.items():
-        if (column := f"{record.figure}_s") in frame:
+        if (column := record.fields[0]) in frame:
             found = found.mask(asked.fillna(Objective.LATENCY) == objective, frame[column].astype(float))
     return found
 

@@ -13,7 +13,7 @@ from bokeh.resources import Resources
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
-from mocap_opt.instance.objectives import objective_of
+from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.instance.overrides import fields, plain
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.html import text
@@ -44,6 +44,10 @@ from mocap_opt.tables.layout import layout
 ABOUT_GAPS = (
     "A gap is ({words} - bound) / {words}; its bound covers every execution of every feasible plan, that of "
     "the lockstep gap the lockstep executions.  The {words} is the smaller of the two executions."
+)
+ABOUT_GOODPUT = (
+    "A gap is (bound - {words}) / bound; the bound is the most weight that leaves in time in any execution "
+    "of any feasible plan.  The {words} is the larger of the two executions."
 )
 ABOUT_STAGES = (
     "Reserve, room and times are those of {whose}; the peak is that of the best plan, slot by slot."
@@ -94,7 +98,7 @@ def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> 
         f'<p class="muted">fingerprint {escape(instance.fingerprint)}</p>',
         "<h2>Plans and gaps</h2>",
         text.methods_table(answers),
-        f'<p class="muted">{ABOUT_GAPS.format(words=objective_of(instance).record.words)}</p>',
+        f'<p class="muted">{_about_gaps(instance)}</p>',
         _notes(answers),
         *_figures(name, best),
         pictures,
@@ -115,6 +119,12 @@ def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> 
     ]
     title = escape(f"{instance.name} - mocap-opt")
     return PAGE.format(title=title, style=_resource("page.css"), library=library, body="\n".join(body))
+
+
+def _about_gaps(instance: Instance) -> str:
+    """What the gaps of the table are."""
+    record = objective_of(instance).record
+    return (ABOUT_GOODPUT if record.maximised else ABOUT_GAPS).format(words=record.words)
 
 
 def _laid_out(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> Instance:
@@ -239,8 +249,11 @@ def _notes(answers: Sequence[tuple[str, Solution]]) -> str:
 
 def _best(answers: Sequence[tuple[str, Solution]]) -> tuple[str, Solution]:
     """The best plan with its name; the first answer if none has a plan."""
+    sign = -1 if Objective(answers[0][1].report.objective).record.maximised else 1
     known = [
-        (each.report.value_s, n) for n, (_, each) in enumerate(answers) if each.report.value_s is not None
+        (sign * each.report.value_s, n)
+        for n, (_, each) in enumerate(answers)
+        if each.report.value_s is not None
     ]
     return answers[min(known)[1] if known else 0]
 
@@ -251,7 +264,7 @@ def _settings(answers: Sequence[tuple[str, Solution]], fingerprint: str) -> list
     for name, answer in answers:
         rows += [(f"{name}: {key}", plain(value)) for key, value in answer.report.settings.items()]
         if answer.report.method is None:
-            made_for = None if answer.schedule is None else answer.schedule.requests[0].plan.fingerprint
+            made_for = next((each.requests[0].plan.fingerprint for _, each in answer.streams), None)
             origin = "not said" if made_for is None else f"an instance with fingerprint {made_for}"
             rows += [
                 (f"{name}: made for", "this instance" if made_for == fingerprint else origin),

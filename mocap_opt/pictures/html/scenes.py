@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.pictures.palette import byte_unit, time_unit
 from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.activity import WAITS, Activity
@@ -93,7 +94,9 @@ def make_scenes(answers: Sequence[tuple[str, Solution]]) -> list[Scene]:
         Of one instance, each with its name; those without a plan are passed over.
     """
     ranked = sorted(
-        (value, n) for n, (_, answer) in enumerate(answers) if (value := answer.report.value_s) is not None
+        (-value if Objective(answer.report.objective).record.maximised else value, n)
+        for n, (_, answer) in enumerate(answers)
+        if (value := answer.report.value_s) is not None
     )
     scenes: list[Scene] = []
     units: Units | None = None
@@ -101,12 +104,14 @@ def make_scenes(answers: Sequence[tuple[str, Solution]]) -> list[Scene]:
     for _, n in ranked:
         name, answer = answers[n]
         executions = sorted(Execution, key=lambda each: each.value != answers[n][1].report.execution)
-        views = [view_answer(answer, each) for each in executions]
-        bars += sum(view.tables.stages * len(view.chunks) for view in views)
-        if scenes and bars > MOST_BARS:
-            break
-        units = units or page_units(views[0].tables, views[0].latency_s)
-        scenes.extend(_scene(name, view, units) for view in views)
+        for pipeline, _ in answer.streams:
+            views = [view_answer(answer, each, pipeline) for each in executions]
+            bars += sum(view.tables.stages * len(view.chunks) for view in views)
+            if scenes and bars > MOST_BARS:
+                break
+            units = units or page_units(views[0].tables, views[0].latency_s)
+            whose = name if answer.assignment is None else f"{name}, pipeline {pipeline}"
+            scenes.extend(_scene(whose, view, units) for view in views)
     return scenes
 
 

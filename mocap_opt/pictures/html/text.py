@@ -101,7 +101,7 @@ def chunks_table(answers: Sequence[tuple[str, Solution]]) -> str:
     """
     rows: list[list[Cell]] = []
     for name, answer in answers:
-        requests = () if answer.schedule is None else answer.schedule.requests
+        requests = [request for _, stream in answer.streams for request in stream]
         for request in requests:
             whose = f"{name}, request {request.name}" if len(requests) > 1 else name
             points = list(request.plan.boundaries)
@@ -122,15 +122,19 @@ def methods_table(answers: Sequence[tuple[str, Solution]]) -> str:
     reports = [answer.report for _, answer in answers]
     record = Objective(reports[0].objective).record
     times = ("value_s", "lower_bound_s", "lockstep_value_s", "event_value_s")
-    known = [getattr(r, key) for r in reports for key in times if getattr(r, key) is not None]
-    scale, unit = time_unit(max(known, default=1.0))
-    written = {key: in_one_unit([getattr(r, key) for r in reports], scale) for key in times}
+    values = {key: [getattr(r, key) for r in reports] for key in times}
+    if record.maximised:
+        values["lower_bound_s"] = [r.figures["upper_bound"] for r in reports]
+    known = [value for key in times for value in values[key] if value is not None]
+    scale, unit = (1.0, "weight") if record.maximised else time_unit(max(known, default=1.0))
+    written = {key: in_one_unit(values[key], scale) for key in times}
+    bounded = "upper bound" if record.maximised else "lower bound"
     # What matters most stands where narrow windows show it.
     headers = [
         ("plan", False),
         ("status", False),
         (f"{record.words}, {unit}", True),
-        (f"lower bound, {unit}", True),
+        (f"{bounded}, {unit}", True),
         ("gap", True),
         ("execution", False),
         (f"lockstep, {unit}", True),
@@ -144,18 +148,18 @@ def methods_table(answers: Sequence[tuple[str, Solution]]) -> str:
     for n, (name, answer) in enumerate(answers):
         report = answer.report
         bound = "-" if report.bound_name is None else f"{report.bound_name} ({report.bound_evidence})"
-        shown = None if report.value_s is None else answer.schedule
-        chunks = None if shown is None else sum(request.plan.chunks for request in shown)
+        ran = [request.plan.chunks for _, stream in answer.streams for request in stream]
+        chunks = sum(ran) if ran and report.value_s is not None else None
         rows.append(
             [
                 ("name", name, name),
                 ("status", report.status_text, report.status.value),
-                (f"{record.figure}_s", written["value_s"][n], report.value_s),
-                ("lower_bound_s", written["lower_bound_s"][n], report.lower_bound_s),
+                (record.fields[0], written["value_s"][n], report.value_s),
+                (bounded.replace(" ", "_") + "_s", written["lower_bound_s"][n], values["lower_bound_s"][n]),
                 ("gap", format_percent(report.gap), report.gap),
                 ("execution", report.execution or "-", report.execution),
-                (f"lockstep_{record.figure}_s", written["lockstep_value_s"][n], report.lockstep_value_s),
-                (f"event_{record.figure}_s", written["event_value_s"][n], report.event_value_s),
+                (record.fields[1], written["lockstep_value_s"][n], report.lockstep_value_s),
+                (record.fields[2], written["event_value_s"][n], report.event_value_s),
                 ("lockstep_gap", format_percent(report.lockstep_gap), report.lockstep_gap),
                 ("bound_name", bound, report.bound_name),
                 ("chunks", "-" if chunks is None else str(chunks), chunks),

@@ -34,10 +34,11 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
         The one given.
     """
     record = Objective(rows[0].get("objective", Objective.LATENCY) if rows else Objective.LATENCY).record
-    own, *executions = (f"{kind}{record.figure}_s" for kind in ("", "lockstep_", "event_"))
+    own, *executions = record.fields
+    bound = "upper_bound" if record.maximised else "lower_bound_s"
     known = [float(row[key]) for row in rows for key in (own, *executions) if row[key] is not None]
-    lower = [float(row["lower_bound_s"]) for row in rows if row["lower_bound_s"] is not None]
-    scale, unit = time_unit(max(known + lower, default=1.0))
+    lower = [float(row[bound]) for row in rows if row.get(bound) is not None]
+    scale, unit = (1.0, "weight") if record.maximised else time_unit(max(known + lower, default=1.0))
     for place, row in enumerate(rows):
         if row[own] is None:
             text = Status(row["status"]).words
@@ -55,7 +56,12 @@ def compare(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
         ax.plot([], [], "s", mfc="white", mec=PLAN_COLOUR, label="lockstep")
         ax.plot([], [], "o", color=PLAN_COLOUR, label="event-driven")
     if lower:
-        ax.axvline(max(lower) * scale, color=BOUND_COLOUR, linewidth=1.6, label="best bound on any execution")
+        ax.axvline(
+            (min if record.maximised else max)(lower) * scale,
+            color=BOUND_COLOUR,
+            linewidth=1.6,
+            label="best bound on any execution",
+        )
     ax.set_xlim(0, 1.28 * max(known + lower, default=1.0) * scale)
     ax.set_yticks(range(len(rows)), [str(row["method"]) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
