@@ -9,7 +9,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from held_oracle import held_bytes
-from oracle import Homes, Marks, capacities, chunk_times, fixed_transfers, own_transfers, tokens_exist
+from oracle import Homes, Marks, capacities, fixed_transfers, own_transfers, tokens_exist
+from oracle import chunk_times as compute_times
 
 from mocap_opt.tables.cost_tables import Tables
 
@@ -52,6 +53,18 @@ def contention_free_latency(tables: Tables, marks: Marks) -> Callable[[Homes], i
         return max([end[-1][-1], *rows])
 
     return cost
+
+
+def chunk_times(tables: Tables, marks: Marks) -> list[list[int]]:
+    """Compute, or f times what a chunk's fixed messages need alone, rounded down, where that is longer."""
+    times, rate, load = compute_times(tables, marks), capacities(tables), {}
+    for weights in (True, False):
+        for key, size in fixed_transfers(tables, marks, weights=weights).items():
+            load[key] = load.get(key, 0) + size
+    for (i, j, kind, r), size in load.items():
+        alone = tables.overlap.numerator * size // (tables.overlap.denominator * rate[kind, r])
+        times[i][j] = max(times[i][j], alone)
+    return times
 
 
 def least_send(tables: Tables, i: int, a: int, b: int) -> int:

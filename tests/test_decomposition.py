@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from builders import make_tables
 from oracle import brute_force, feasible_homes, partitions
+from random_fixed_messages import with_export
+from random_pools import with_pool
 from random_tables import random_instances
 from test_chunk_partition import pooled_optimum
 from test_joint_families import POOLED, RESERVE, two_senders
@@ -173,6 +175,13 @@ ATTENTION = make_tables(2, 3, linear=2, quadratic=1)
 
 SENDING = make_tables(2, 3, activation_bytes=5, link_rate=2)
 
+
+def exporting(overlap: int = 1) -> Tables:
+    """Two stages whose KV leaves over one link."""
+    tables = make_tables(2, 2, max_chunks=2, token_bytes=30, overlap=overlap)
+    return with_export(with_pool(tables, 0, capacity=0, rate=2), 2)
+
+
 NECESSARY = {
     "one_boundary": ATTENTION,
     "chunk_starts_at_boundary": ATTENTION,
@@ -196,6 +205,8 @@ NECESSARY = {
     "levels_cover_messages": SENDING,
     "message_ascents_are_climbed": make_tables(3, 3, activation_bytes=5, link_rate=2),
     "compute_ends": make_tables(2, 3, linear=[2, 3]),
+    "kv_passes_links": exporting(),
+    "own_kv_delays_compute": exporting(0),
     "kv_passes_ports": make_tables(2, 3, linear=1, own_per_token=10, port_rate=1),
     "messages_end": make_tables(3, 3, activation_bytes=[5, 4, 3], link_rate=2),
     "activations_pass_links": two_senders(),

@@ -8,18 +8,36 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from builders import make_tables
-from oracle import lockstep_price, price_plan
+from contention_free_oracle import contention_free_latency
+from oracle import brute_force, lockstep_price, price_plan
 from random_fixed_messages import EXPORT, PREFIX, WEIGHTS, random_case, with_export, with_weights
 from random_plans import random_plan
 from random_pools import with_pool
 from simpy_twin import twin
 
-from mocap_opt.bounds import Scope, lower_bounds
+from mocap_opt.bounds import BOUNDS, Scope, lower_bounds
+from mocap_opt.formulations import (
+    benders,
+    benders_cpsat,
+    contention_free,
+    contention_free_cpsat,
+    joint,
+    joint_cpsat,
+)
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
+from mocap_opt.solvers.outcome import Status
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.tables_file import tables_from_dict, tables_to_dict
+
+LOCKSTEP = [
+    joint.solve_joint,
+    joint_cpsat.solve_joint,
+    benders.solve_decomposition,
+    benders_cpsat.solve_decomposition,
+]
+CONTENTION_FREE = [contention_free.solve_contention_free, contention_free_cpsat.solve_contention_free]
 
 KINDS = pytest.mark.parametrize("kinds", [(WEIGHTS,), (EXPORT,), (PREFIX,), ()])
 
@@ -43,6 +61,11 @@ def test_weights_ahead_and_on_demand(overlap: Fraction | int, latency: int):
     assert replay_event(tables, plan).latency == replay_lockstep(tables, plan).latency == latency
 
 
+def test_the_bound_of_exports_over_one_link():
+    assert BOUNDS["fixed_messages"](exported_over_one_link()).ticks == 60
+    assert BOUNDS["fixed_messages"](make_tables(2, 2)) is None
+
+
 @KINDS
 @pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_replays_are_those_of_oracle_and_twin_and_beat_no_bound(kinds: tuple[int, ...], count: int):
@@ -63,6 +86,32 @@ def test_replays_are_those_of_oracle_and_twin_and_beat_no_bound(kinds: tuple[int
             limit = lockstep.latency if bound.scope is Scope.LOCKSTEP else either
             assert bound.ticks <= limit, (bound, tables.name)
     assert moved or count < 20
+
+
+@KINDS
+@pytest.mark.parametrize("count", [4, pytest.param(300, marks=pytest.mark.slow)])
+def test_programs_agree_with_brute_force(kinds: tuple[int, ...], count: int):
+    rng = np.random.default_rng([7, *kinds])
+    for n in range(count):
+        tables = random_case(rng, kinds, name=f"tiny {n}")
+        for price, programs in ((lockstep_price, LOCKSTEP), (contention_free_latency, CONTENTION_FREE)):
+            best = brute_force(tables, price)
+            for solve_program in programs:
+                result = solve_program(tables, None, time_limit_s=60.0, threads=1)
+                if best is None:
+                    assert result.outcome.status is Status.INFEASIBLE, tables.name
+                    continue
+                found = result.outcome.objective, result.outcome.bound
+                assert found == (best.value, best.value), (tables.name, solve_program)
+                if price is lockstep_price:
+                    assert replay_lockstep(tables, result.plan).latency == best.value
+                else:
+                    assert best.value <= min(replay_event(tables, result.plan).latency, brute(tables))
+
+
+def brute(tables: Tables) -> int:
+    """The least lockstep latency."""
+    return brute_force(tables, lockstep_price).value
 
 
 def test_a_chunk_takes_at_least_what_its_messages_need_alone():

@@ -19,7 +19,7 @@ from mocap_opt.schedule.requests import Request
 from mocap_opt.stopping import AskedToStop, Deadline, StoppedError, never, stop_if
 from mocap_opt.tables.cost_tables import Tables
 
-CLOSED = ("stage_work", "streaming", "crossing", "crossing_pooled_memory")
+CLOSED = ("stage_work", "streaming", "fixed_messages", "crossing", "crossing_pooled_memory")
 """Bounds on the latency of a request alone that are quick for any of many."""
 
 THOROUGH = ("path_relaxation", "enumerated_partitions")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from mocap_opt.arrays import IntArray
+from mocap_opt.bounds.fixed_messages import least_units
 from mocap_opt.bounds.forced_traffic import ForcedTraffic, pooled_chunks
 from mocap_opt.bounds.period_cycles import CycleBound
 from mocap_opt.bounds.period_partitions import listed_partitions
@@ -224,13 +225,14 @@ def _weights(cuts: list[FloatArray]) -> tuple[FloatArray, float]:
 
 
 def link_load(tables: Tables) -> Bound | None:
-    """Bound any execution by the busiest link: all activations of a request cross it once a period."""
-    best, name = 0, ""
+    """Bound any execution by the busiest link: activations and fixed messages cross it once a period."""
+    best, name, fixed = 0, "", least_units(tables)
     for e, link in enumerate(tables.links):
         units = sum(
             int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in range(tables.stages - 1)
         )
-        ticks = units * tables.tokens // (int(tables.link_rate[e]) * tables.share_denominator)
+        units = units * tables.tokens + fixed.get(e, 0)
+        ticks = units // (int(tables.link_rate[e]) * tables.share_denominator)
         if ticks > best:
             best, name = ticks, link
     if not best:

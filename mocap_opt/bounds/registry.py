@@ -10,6 +10,7 @@ from mocap_opt.bounds.boundary_branching import boundary_branching, slot_branchi
 from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
 from mocap_opt.bounds.energetic_traffic import energetic_traffic
 from mocap_opt.bounds.enumerated_partitions import enumerated_partitions
+from mocap_opt.bounds.fixed_messages import fixed_messages
 from mocap_opt.bounds.ladder import ladder
 from mocap_opt.bounds.path_relaxation import path_relaxation, slot_mixture
 from mocap_opt.bounds.stage_work import stage_work
@@ -25,6 +26,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
     {
         "stage_work": stage_work,
         "streaming": streaming,
+        "fixed_messages": fixed_messages,
         "crossing": crossing,
         "crossing_pooled_memory": crossing_pooled_memory,
         "path_relaxation": path_relaxation,
@@ -45,6 +47,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
 QUICK = (
     "stage_work",
     "streaming",
+    "fixed_messages",
     "crossing",
     "crossing_pooled_memory",
     "path_relaxation",

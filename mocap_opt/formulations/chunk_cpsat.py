@@ -154,8 +154,8 @@ def own_traffic(plan: PlanVariables) -> dict[tuple[int, int], Affine]:
     }
 
 
-def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int) -> Affine:
-    """Units of load by what stage i writes and reads while it runs chunk j.
+def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int, *, weights: bool = True) -> Affine:
+    """Units of load by what stage i writes, reads and is sent while it runs chunk j.
 
     Parameters
     ----------
@@ -165,10 +165,17 @@ def kv_load(plan: PlanVariables, carrier: Carrier, i: int, j: int) -> Affine:
         A link or port.
     i, j : int
         Stage and chunk.
+    weights : bool
+        Whether streamed weights count.
     """
     write, read = carrier.write, carrier.read
     page = int(plan.tables.page_bytes[i])
-    parts: list[tuple[int, Affine]] = []
+    each, per_page, first = carrier.fixed_units(i, weights=weights)
+    parts: list[tuple[int, Affine]] = [(each + first, plan.used[j])] if each or first else []
+    if per_page:
+        parts.append((per_page, plan.pages(j + 1) - plan.pages(j)))
+    if first and j:
+        parts.append((-first, plan.used[j - 1]))
     for k in range(plan.tables.memories):
         if k != i and (write[i, k] or read[i, k]):
             parts.append((page * int(write[i, k]), plan.written(i, j, k)))

@@ -18,9 +18,8 @@ from mocap_opt.formulations.chunk_graph import chunk_graph
 from mocap_opt.formulations.home_families import (
     EXCHANGE_FAMILIES,
     START_FAMILIES,
-    compute_ends,
+    WORK_FAMILIES,
     declare_lockstep,
-    kv_passes_ports,
     latency_within_target,
 )
 from mocap_opt.formulations.presolve import page_unit
@@ -101,8 +100,7 @@ FAMILIES: tuple[Family, ...] = (
     *BOUNDARY_FAMILIES,
     ("pooled_memory_has_room", pooled_memory_has_room),
     ("own_memory_has_room", own_memory_has_room),
-    ("compute_ends", compute_ends),
-    ("kv_passes_ports", kv_passes_ports),
+    *WORK_FAMILIES,
     *EXCHANGE_FAMILIES,
     *START_FAMILIES,
     ("latency_within_target", latency_within_target),

@@ -65,21 +65,23 @@ def chunk_durations(model: pyo.ConcreteModel) -> Iterator[Row]:
 def own_kv_takes_time(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Let d >= tau + floor((1 - f) x) and d >= floor(x), a row for each link and port in x.
 
+    In the first x streamed weights do not count.
+
     Index (i, j, r, s): r is the resource's index; s = 1 where the transfer only stretches tau.
     """
     data: ModelData = model.data
-    if not any(data.homes):
+    if not any(data.homes) and not data.tables.messages:
         return
     apart = 1 - data.tables.overlap
-    for carrier in [*links(data.tables), *ports(data.tables)]:
+    for carrier in [*links(data.tables, homes=data.homes), *ports(data.tables)]:
         for i, j in model.busy:
             load = kv_load(model, carrier, i, j)
-            if not load.coefs:
+            if not load.coefs and not load.constant:
                 continue
             yield _floored(model, (i, j, carrier.index, 0), model.busy[i, j], Terms(), load, carrier.rate)
             if apart:
                 rate = apart.denominator * carrier.rate
-                part = Terms().plus(apart.numerator, load)
+                part = Terms().plus(apart.numerator, kv_load(model, carrier, i, j, weights=False))
                 own = data.chunks.duration(i, j)
                 yield _floored(model, (i, j, carrier.index, 1), model.busy[i, j], own, part, rate)
 

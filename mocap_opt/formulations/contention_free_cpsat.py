@@ -86,7 +86,7 @@ def chunk_durations(plan: ContentionFreeVariables) -> None:
     plan.times = chunk_times(plan)
     plan.sends = send_times(plan, least_sends(plan.tables))
     for (i, j), time in plan.times.items():
-        if not plan.homes:
+        if not (plan.homes or plan.tables.messages):
             plan.durations[i, j] = time
             continue
         plan.durations[i, j] = plan.program.largest(f"duration[{i},{j}]")
@@ -100,7 +100,7 @@ def chunks_keep_between_tokens(plan: ContentionFreeVariables) -> None:
 
 def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
     """Let d >= tau + floor((1 - f) x) and d >= floor(x), one row for each link and port in x."""
-    if not plan.homes:
+    if not (plan.homes or plan.tables.messages):
         return
     apart = 1 - plan.tables.overlap
     for carrier in [*links(plan.tables), *ports(plan.tables)]:
@@ -112,7 +112,8 @@ def own_kv_takes_time(plan: ContentionFreeVariables) -> None:
             _floored(plan, name, duration, Affine(), load, carrier.rate)
             if apart:
                 rate = apart.denominator * carrier.rate
-                _floored(plan, name, duration, plan.times[i, j], apart.numerator * load, rate)
+                part = apart.numerator * kv_load(plan, carrier, i, j, weights=False)
+                _floored(plan, name, duration, plan.times[i, j], part, rate)
 
 
 def queues_have_room(plan: ContentionFreeVariables) -> None:
@@ -169,7 +170,8 @@ def bytes_pass_resources(plan: ContentionFreeVariables) -> None:
             if key not in entries:
                 entries[key] = program.entry(f"{name}[{len(entries)}]", index, table.tolist())
             around += entries[key]
-        kv = [kv_load(plan, r, i, j) for i, j in plan.durations] if plan.homes else []
+        moved = plan.homes or tables.messages
+        kv = [kv_load(plan, r, i, j) for i, j in plan.durations] if moved else []
         mine = [] if r.stage is None else [own[r.stage, j] for j in range(m)]
         units = total([(1, r.activations), *((1, part) for part in [*kv, *mine])])
         plan.passages.append((f"bytes_pass_resources[{r.name}]", around, units, r.rate))

@@ -13,7 +13,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.flow_shop.chunk_times import chunk_times, entry, least_sends
 from mocap_opt.flow_shop.recursion import earliest_starts
 from mocap_opt.formulations.presolve import may_hold_kv
-from mocap_opt.formulations.resources import Carrier
+from mocap_opt.formulations.resources import Carrier, fixed_on
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
 
@@ -85,7 +85,7 @@ class _Passage:
 
 def resources(tables: Tables) -> list[Resource]:
     """All links that something may cross, and all ports; of links that are the same, one."""
-    passage, found = _Passage.of(tables), []
+    passage, found, fixed = _Passage.of(tables), [], fixed_on(tables)
     away = may_hold_kv(tables) & ~np.eye(tables.stages, tables.memories, dtype=np.bool_)
     step = np.arange(tables.stages - 1)
     seen: set[tuple[int, bytes]] = set()
@@ -94,38 +94,46 @@ def resources(tables: Tables) -> list[Resource]:
         senders = [int(i) for i in np.flatnonzero(tables.share[e, step, step + 1])]
         write = np.where(away, tables.share[e, : tables.stages], 0)
         read = np.where(away, tables.share[e].T[: tables.stages], 0)
-        if key in seen or not (senders or write.any() or read.any()):
+        if key in seen or not (senders or write.any() or read.any() or e in fixed):
             continue
         seen.add(key)
         sizes = [int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i]) for i in senders]
-        first, follow = _around(passage, write, read, senders)
-        rate = key[0] * tables.share_denominator
+        first, follow = _around(passage, write, read, senders, _carried(tables, e))
+        rate, sent = key[0] * tables.share_denominator, sum(sizes) * tables.tokens
         found.append(
-            Resource(
-                e, f"link {name}", rate, write, read, sum(sizes) * tables.tokens, None, None, first, follow
-            )
+            Resource(e, f"link {name}", rate, write, read, fixed.get(e), sent, None, None, first, follow)
         )
     for k in range(tables.memories):
         touch = np.zeros((tables.stages, tables.memories), dtype=np.int64)
         touch[:, k] = away[:, k]
         stage = k if k < tables.stages else None
-        if stage is None and not touch.any():
+        index = len(tables.links) + k
+        if stage is None and not touch.any() and index not in fixed:
             continue
-        first, follow = _around(passage, touch, touch, [])
+        first, follow = _around(passage, touch, touch, [], _carried(tables, index))
         if stage is not None:
             first = np.minimum(first, passage.start[k])
             follow = np.minimum(follow, passage.leave[k])
         rate, own = int(tables.port_rate[k]), None if stage is None else tables.own_traffic[k]
-        name = f"port {k}"
-        found.append(Resource(len(tables.links) + k, name, rate, touch, touch, 0, own, stage, first, follow))
+        held = fixed.get(index)
+        found.append(Resource(index, f"port {k}", rate, touch, touch, held, 0, own, stage, first, follow))
     return found
 
 
+def _carried(tables: Tables, index: int) -> list[int]:
+    """Stages whose fixed messages load a link or port."""
+    if not tables.messages:
+        return []
+    loads = tables.fixed_loads
+    some = (loads.each[index] != 0) | (loads.per_page[index] != 0) | (loads.first[index] != 0)
+    return [int(i) for i in np.flatnonzero(some)]
+
+
 def _around(
-    passage: _Passage, write: IntArray, read: IntArray, senders: list[int]
+    passage: _Passage, write: IntArray, read: IntArray, senders: list[int], carried: list[int]
 ) -> tuple[IntArray, IntArray]:
-    """Least time before and after everything that may pass a resource."""
-    writers, readers = np.flatnonzero(write.any(axis=1)), np.flatnonzero(read.any(axis=1))
+    """Least time before and after everything that may pass a resource; fixed messages are like writes."""
+    writers, readers = [*np.flatnonzero(write.any(axis=1)), *carried], np.flatnonzero(read.any(axis=1))
     # A write may start with its chunk, a read with the stage's second chunk, activations at a
     # chunk's end; KV messages end no later than their chunk.
     first = [passage.start[i] for i in writers] + [passage.end[i] for i in [*readers, *senders]]
@@ -174,9 +182,13 @@ def schedule(tables: Tables, plan: Plan) -> Schedule:
     tau = work.astype(object)
     apart = 1 - tables.overlap
     durations, latency = tau, 0
+    pages = np.diff(tables.pages[indices])
     for r in resources(tables):
-        load = (written * r.write[:, None, :] + held * r.read[:, None, :]).sum(axis=2)
-        stretched = tau + apart.numerator * load // (apart.denominator * r.rate)
+        load = waited = (written * r.write[:, None, :] + held * r.read[:, None, :]).sum(axis=2)
+        if r.fixed is not None:
+            loads = (r.fixed.of_chunks(pages, tables.stages, weights=w)[r.index] for w in (True, False))
+            load, waited = (load + each for each in loads)
+        stretched = tau + apart.numerator * waited // (apart.denominator * r.rate)
         durations = np.maximum(durations, np.maximum(stretched, load // r.rate))
         units = int(load.sum()) + r.activations + (0 if r.own is None else sum(r.own[end].tolist()))
         latency = max(latency, int(r.first[end[0]]) + units // r.rate + int(r.follow[start[-1]]))

@@ -17,6 +17,7 @@ from mocap_opt.formulations import home_families
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, FreeChunks, declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import Memory, pooled_memory_has_room
+from mocap_opt.formulations.fixed_message_terms import fixed_messages_are_hidden
 from mocap_opt.formulations.home_families import horizon
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
@@ -93,8 +94,18 @@ def compute_ends(model: pyo.ConcreteModel) -> Iterator[Row]:
 
 
 def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
-    """A slot's work lasts until each stage's own traffic has passed its port, where there are no levels."""
+    """Likewise until own traffic and fixed messages have passed every port, where there are no levels."""
     return home_families.kv_passes_ports(model) if model.work else iter(())
+
+
+def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """A slot's work lasts until every link has carried the fixed messages, where there are no levels."""
+    return home_families.kv_passes_links(model) if model.work else iter(())
+
+
+def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
+    """Exports and prefix loads that do not overlap fully delay compute, where there are no levels."""
+    return home_families.own_kv_delays_compute(model) if model.work else iter(())
 
 
 def messages_end(model: pyo.ConcreteModel) -> Iterator[Row]:
@@ -127,7 +138,9 @@ FAMILIES: tuple[Family, ...] = (
     ("levels_cover_messages", levels_cover_messages),
     ("message_ascents_are_climbed", message_ascents_are_climbed),
     ("compute_ends", compute_ends),
+    ("kv_passes_links", kv_passes_links),
     ("kv_passes_ports", kv_passes_ports),
+    ("own_kv_delays_compute", own_kv_delays_compute),
     ("messages_end", messages_end),
     ("activations_pass_links", activations_pass_links),
     *home_families.START_FAMILIES,
@@ -215,8 +228,10 @@ def _declare(model: pyo.ConcreteModel, tables: Tables, graph: ChunkGraph, unit: 
 def _alike(chunks: FreeChunks) -> tuple[bool, bool]:
     """Whether levels tell the time of all slots: of their work, and of their exchange."""
     tables = chunks.tables
-    work = len(set(chunks.duration_class.tolist())) == 1 and all(
-        home_families.own_traffic_is_hidden(tables, k) for k in range(tables.stages)
+    work = (
+        len(set(chunks.duration_class.tolist())) == 1
+        and all(home_families.own_traffic_is_hidden(tables, k) for k in range(tables.stages))
+        and fixed_messages_are_hidden(tables)
     )
     exchange = len(set(chunks.message_class[:-1].tolist())) == 1
     return work, exchange and not home_families.shared_links(tables)

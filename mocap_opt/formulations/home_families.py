@@ -16,6 +16,7 @@ from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph
+from mocap_opt.formulations.fixed_message_terms import fixed_load
 from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv
 from mocap_opt.formulations.pyomo_solution import lockstep_timing
 from mocap_opt.formulations.resources import Carrier, links, ports
@@ -189,7 +190,7 @@ def kv_passes_links(model: pyo.ConcreteModel) -> Iterator[Row]:
             load = Terms()
             for i, j in data.running(t):
                 load.plus(1, kv_load(model, link, i, j))
-            if load.coefs and not _never_binds(data, load, link.rate, t):
+            if (load.coefs or load.constant) and not _never_binds(data, load, link.rate, t):
                 yield _lasting(data, (t, link.index), model.work[t], load, link.rate)
 
 
@@ -197,7 +198,8 @@ def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
     """A slot's work lasts until every memory port has moved the slot's bytes."""
     data: ModelData = model.data
     for k, port in enumerate(ports(data.tables)):
-        if not any(data.homes) and all(own_traffic_is_hidden(each, k) for each in data.tables_of(k)):
+        alone = not any(data.homes) and port.fixed is None
+        if alone and all(own_traffic_is_hidden(each, k) for each in data.tables_of(k)):
             continue
         for t in range(data.slots):
             load = Terms()
@@ -210,7 +212,8 @@ def kv_passes_ports(model: pyo.ConcreteModel) -> Iterator[Row]:
 def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
     """Where transfers do not overlap fully, a chunk's own KV adds (1 - f) x to its compute.
 
-    Index (t, i, r): r is the resource's index.
+    So do its export and prefix load; streamed weights have a part of their own, in tau.  Index (t, i, r):
+    r is the resource's index.
     """
     data: ModelData = model.data
     tables = data.tables
@@ -221,8 +224,8 @@ def own_kv_delays_compute(model: pyo.ConcreteModel) -> Iterator[Row]:
     for t in range(data.slots):
         for i, j in data.running(t):
             for carrier in carriers:
-                load = kv_load(model, carrier, i, j)
-                if load.coefs:
+                load = kv_load(model, carrier, i, j, weights=False)
+                if load.coefs or load.constant:
                     late = Terms().plus(part.numerator, load)
                     index, rate = (t, i, carrier.index), carrier.rate * part.denominator
                     yield _lasting(data, index, model.work[t], late, rate, data.chunks.duration(i, j))
@@ -322,8 +325,8 @@ def _lasting(
     return Row(index, terms, pivot=pace * data.time_unit.ticks)
 
 
-def kv_load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms:
-    """Units of load on a link or port by what a stage writes and reads while it runs a chunk.
+def kv_load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int, *, weights: bool = True) -> Terms:
+    """Units of load on a link or port by what a stage writes, reads and is sent while it runs a chunk.
 
     Parameters
     ----------
@@ -332,8 +335,11 @@ def kv_load(model: pyo.ConcreteModel, carrier: Carrier, i: int, j: int) -> Terms
     carrier : Carrier
     i, j : int
         Stage and chunk.
+    weights : bool
+        Whether streamed weights count.
     """
-    load, data = Terms(), model.data
+    data: ModelData = model.data
+    load = fixed_load(data, carrier, i, j, weights=weights)
     for owner in data.owners[i]:
         size = data.page_bytes[owner]
         for k in data.homes[i]:
@@ -382,8 +388,10 @@ def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
 
 
 def _links(data: ModelData) -> list[Carrier]:
-    """Links that KV may cross and that can bind."""
-    return links(data.tables, endless=data.interval is not None, homes=data.homes) if any(data.homes) else []
+    """Links that KV or fixed messages may cross and that can bind."""
+    if not any(data.homes) and not data.tables.messages:
+        return []
+    return links(data.tables, endless=data.interval is not None, homes=data.homes)
 
 
 def _senders(tables: Tables, link: int) -> list[int]:

@@ -73,14 +73,14 @@ def compute_ends(plan: JointVariables) -> None:
 def own_kv_delays_compute(plan: JointVariables) -> None:
     """A_t >= tau + (1 - f) x, with x one row for each link and port that the chunk's own KV loads."""
     apart = 1 - plan.tables.overlap
-    if not apart or not plan.homes:
+    if not apart or not (plan.homes or plan.tables.messages):
         return
     for carrier in [*links(plan.tables, endless=plan.endless), *ports(plan.tables)]:
         factor = apart.denominator * carrier.rate
         for t, slot in enumerate(plan.work):
             for i, j in plan.running(t):
-                load = kv_load(plan, carrier, i, j)
-                if load.terms:
+                load = kv_load(plan, carrier, i, j, weights=False)
+                if load.terms or load.constant:
                     right = total([(factor, plan.times[i, j]), (apart.numerator, load)])
                     name = f"own_kv_delays_compute[{t},{i},{carrier.name}]"
                     plan.program.at_least(name, slot, right, factor)
@@ -88,7 +88,7 @@ def own_kv_delays_compute(plan: JointVariables) -> None:
 
 def kv_passes_links(plan: JointVariables) -> None:
     """A_t >= KV bytes that cross a link in slot t / its bandwidth."""
-    if not plan.homes:
+    if not (plan.homes or plan.tables.messages):
         return
     for link in links(plan.tables, endless=plan.endless):
         for t, slot in enumerate(plan.work):

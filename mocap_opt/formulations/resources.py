@@ -10,6 +10,7 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.formulations.presolve import may_hold_kv
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.fixed_messages import FixedLoads
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class Carrier:
     write, read : int64[stage, memory]
         Units per byte that a stage writes to a memory, and reads back from it; on links
         0 where its KV cannot live.
+    fixed : FixedLoads or None
+        What fixed messages load; None if it carries none.
     """
 
     index: int
@@ -34,12 +37,33 @@ class Carrier:
     rate: int
     write: IntArray
     read: IntArray
+    fixed: FixedLoads | None
+
+    def fixed_units(self, stage: int, *, weights: bool = True) -> tuple[int, int, int]:
+        """Units by fixed messages of a stage with every chunk, for each page, and with the first chunk.
+
+        Parameters
+        ----------
+        stage : int
+        weights : bool
+            Whether streamed weights count.
+        """
+        if self.fixed is None:
+            return 0, 0, 0
+        held, at = self.fixed, (self.index, stage)
+        each = int(held.each[at]) - (0 if weights else int(held.weights[at]))
+        return each, int(held.per_page[at]), int(held.first[at])
+
+
+def fixed_on(tables: Tables) -> dict[int, FixedLoads]:
+    """The links and ports that fixed messages load, by their index as a `Carrier`."""
+    return dict.fromkeys(tables.fixed_loads.used(), tables.fixed_loads) if tables.messages else {}
 
 
 def links(
     tables: Tables, *, endless: bool = False, homes: Sequence[Sequence[int]] | None = None
 ) -> list[Carrier]:
-    """The links that can bind, for KV; a link that another one dominates is left out.
+    """The links that can bind, for KV and fixed messages; a link that another one dominates is left out.
 
     A link whose share of every transfer, relative to its rate, is at most that of another link
     never takes longer than the other.
@@ -60,6 +84,12 @@ def links(
     out, back = tables.share[:, : tables.stages], tables.share.transpose(0, 2, 1)[:, : tables.stages]
     either = np.concatenate([np.where(away, way, 0) for way in (out, back)], axis=2)
     either = either.reshape(len(tables.links), 2 * away.size)
+    if fixed := fixed_on(tables):
+        loads = tables.fixed_loads
+        parts = [
+            part[: len(tables.links)] for part in (loads.each, loads.per_page, loads.first, loads.weights)
+        ]
+        either = np.concatenate([either.astype(object), *parts], axis=1)
     return [
         Carrier(
             e,
@@ -67,18 +97,21 @@ def links(
             int(tables.link_rate[e]) * tables.share_denominator,
             np.where(away, out[e], 0),
             np.where(away, back[e], 0),
+            fixed.get(e),
         )
         for e in undominated(either, tables.link_rate)
     ]
 
 
 def ports(tables: Tables) -> Iterator[Carrier]:
-    """The memory ports, for KV that other stages write and read."""
+    """The memory ports, for KV that other stages write and read, and fixed messages."""
+    fixed = fixed_on(tables)
     for k in range(tables.memories):
         touch = np.zeros((tables.stages, tables.memories), dtype=np.int64)
         touch[:, k] = 1
         touch[k : k + 1, k] = 0
-        yield Carrier(len(tables.links) + k, f"port {k}", int(tables.port_rate[k]), touch, touch)
+        index = len(tables.links) + k
+        yield Carrier(index, f"port {k}", int(tables.port_rate[k]), touch, touch, fixed.get(index))
 
 
 def undominated(share: IntArray, rate: IntArray) -> list[int]:

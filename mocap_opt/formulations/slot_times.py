@@ -5,6 +5,8 @@ The rows are those of ``formulations/joint.md``.  They complete starts and price
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -87,13 +89,18 @@ def slot_times(
     # Bytes x share denominator by [stage, chunk, link].
     on_links = np.matmul(written, out) + np.matmul(held - written, back)
     link_rate = tables.link_rate.astype(on_links.dtype) * tables.share_denominator
+    at_ports, waited = held, (on_links, held)
+    if tables.messages:
+        fixed, besides = _fixed(tables, indices, weights=True), _fixed(tables, indices, weights=False)
+        waited = on_links + besides[0], at_ports + besides[1]
+        on_links, at_ports = on_links + fixed[0], at_ports + fixed[1]
     late = 1 - tables.overlap
     stretch = np.maximum(
-        _ceil(late.numerator * on_links, late.denominator * link_rate).max(axis=2, initial=0),
-        _ceil(late.numerator * held, late.denominator * tables.port_rate).max(axis=2, initial=0),
+        _ceil(late.numerator * waited[0], late.denominator * link_rate).max(axis=2, initial=0),
+        _ceil(late.numerator * waited[1], late.denominator * tables.port_rate).max(axis=2, initial=0),
     )
-    computed = tables.tau(stage, start, end) + stretch.astype(np.int64)
-    at_ports = held.copy()
+    computed = tables.compute_time(stage, start, end) + stretch.astype(np.int64)
+    at_ports = at_ports.copy()
     at_ports[stage, np.arange(chunks), stage] += tables.own_traffic[:, end]
     slots = interval or chunks + stages - 1
     work = np.zeros(slots, dtype=np.int64)
@@ -106,6 +113,13 @@ def slot_times(
         sent = j[i < stages - 1]
         exchange[t] = _exchange(tables, i[i < stages - 1], start[sent], end[sent])
     return work, exchange
+
+
+def _fixed(tables: Tables, indices: IntArray, *, weights: bool) -> tuple[Any, Any]:
+    """Fixed messages on links and at ports by [stage, chunk, resource], Python integers."""
+    loads = tables.fixed_loads.of_chunks(np.diff(tables.pages[indices]), tables.stages, weights=weights)
+    by_chunk = loads.transpose(1, 2, 0)
+    return by_chunk[..., : len(tables.links)], by_chunk[..., len(tables.links) :]
 
 
 def _exchange(tables: Tables, senders: IntArray, a: IntArray, b: IntArray) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.schedule.plan import Plan
@@ -23,7 +24,7 @@ Cell = tuple[int, int, int, int]
 
 
 class LocalSlots(Protocol):
-    """Slots of a sequence with all KV at home: their phases, ticks, and the bytes at every port."""
+    """Slots of a sequence with all KV at home: their phases, ticks, and the bytes on links and at ports."""
 
     @property
     def work(self) -> IntArray:
@@ -36,6 +37,10 @@ class LocalSlots(Protocol):
     @property
     def port_bytes(self) -> IntArray:
         """By memory and slot."""
+
+    @property
+    def link_kv_bytes(self) -> npt.NDArray[Any]:
+        """By link and slot, those of fixed messages, in 1 / share_denominator bytes."""
 
 
 def best_homes(
@@ -140,12 +145,15 @@ def _work(
                 own.setdefault((resource, t, r, i), []).append((part * size, pages))
     work = [program.largest(f"A[{t}]", int(least)) for t, least in enumerate(local.work)]
     for (resource, t), load in loads.items():
-        fixed = int(local.port_bytes[resource - links, t]) if resource >= links else 0
+        at_port = resource >= links
+        fixed = int(local.port_bytes[resource - links, t] if at_port else local.link_kv_bytes[resource, t])
         program.at_least(f"kv_passes[{resource},{t}]", work[t], total(load) + fixed, rate[resource])
     if serial:
         for (resource, t, r, i), load in own.items():
             factor = rate[resource] * serial.denominator
-            slowed = total([(serial.numerator, total(load))]) + factor * _tau(sequence.requests[r], i, t)
+            request = sequence.requests[r]
+            waited = total(load) + _fixed_units(request, resource, i, t)
+            slowed = total([(serial.numerator, waited)]) + factor * _tau(request, i, t)
             program.at_least(f"own_kv_delays_compute[{resource},{t},{r},{i}]", work[t], slowed, factor)
     return work
 
@@ -170,6 +178,14 @@ def _tau(request: ScheduledRequest, stage: int, slot: int) -> int:
     tables: Tables = request.tables
     index, j = request.plan.grid_indices(tables), slot - request.slot - stage
     return int(tables.tau(stage, index[j], index[j + 1]))
+
+
+def _fixed_units(request: ScheduledRequest, resource: int, stage: int, slot: int) -> int:
+    """Units on a link or port by the exports and prefix load of a stage's chunk in a slot."""
+    if not request.tables.messages:
+        return 0
+    j, loads = slot - request.slot - stage, request.tables.fixed_loads
+    return loads.units(resource, stage, _fresh(request)[j], first=j == 0, weights=False)
 
 
 def _placed(sequence: Schedule, values: dict[Cell, int]) -> Schedule:

@@ -168,6 +168,22 @@ class FixedLoads:
         found += self.first[resource, stage] if first else 0
         return int(found if weights else found - self.weights[resource, stage])
 
+    def of_chunks(self, pages: IntArray, stages: int, *, weights: bool = True) -> npt.NDArray[np.object_]:
+        """Loads by the chunks of a request, object[resource, stage, chunk].
+
+        Parameters
+        ----------
+        pages : int64[chunk]
+            None of them empty.
+        stages : int
+        weights : bool
+            Whether streamed weights count.
+        """
+        base = (self.each if weights else self.each - self.weights)[:, :stages, None]
+        loads: npt.NDArray[np.object_] = base + self.per_page[:, :stages, None] * pages.astype(object)
+        loads[:, :, :1] += self.first[:, :stages, None]
+        return loads
+
     def alone(self, stage: int, pages: IntArray, *, first: bool, part: Fraction) -> IntArray:
         """A part of the time that chunks' fixed messages need on an idle wafer, rounded down, ticks.
 
