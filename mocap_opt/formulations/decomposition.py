@@ -17,7 +17,7 @@ from mocap_opt.formulations import home_families
 from mocap_opt.formulations.boundary_families import BOUNDARY_FAMILIES, FreeChunks, declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph, chunk_graph
 from mocap_opt.formulations.chunk_partition import Memory, pooled_memory_has_room
-from mocap_opt.formulations.fixed_message_terms import fixed_messages_are_hidden
+from mocap_opt.formulations.fixed_message_terms import fixed_messages_are_hidden, own_traffic_is_hidden
 from mocap_opt.formulations.home_families import horizon
 from mocap_opt.formulations.partition_cuts import PartitionCut
 from mocap_opt.formulations.rows import Family, ModelData, Row, Terms, TimeUnit, Timing, add_families
@@ -230,7 +230,7 @@ def _alike(chunks: FreeChunks) -> tuple[bool, bool]:
     tables = chunks.tables
     work = (
         len(set(chunks.duration_class.tolist())) == 1
-        and all(home_families.own_traffic_is_hidden(tables, k) for k in range(tables.stages))
+        and all(own_traffic_is_hidden(tables, k) for k in range(tables.stages))
         and fixed_messages_are_hidden(tables)
     )
     exchange = len(set(chunks.message_class[:-1].tolist())) == 1

@@ -1,4 +1,4 @@
-"""Fixed messages in the rows of links and ports (``formulations/fixed_messages.md``)."""
+"""Fixed messages and own traffic in the rows of links and ports (``formulations/fixed_messages.md``)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def fixed_load(data: ModelData, carrier: Carrier, i: int, j: int, *, weights: bo
     if first and j:
         load.plus(-first, chunks.used(j - 1))
     return load
+
+
+def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
+    """Whether stage k's own traffic never keeps its port busy for longer than the chunk computes.
+
+    Parameters
+    ----------
+    tables : Tables
+    k : int
+        A memory; one without a stage has no such traffic.
+    """
+    if k >= tables.stages:
+        return True
+    start, end = np.triu_indices(tables.steps + 1, 1)
+    times = tables.tau(k, start, end).astype(object) * int(tables.port_rate[k])
+    return bool((times >= tables.own_traffic[k, end].astype(object)).all())
 
 
 def fixed_messages_are_hidden(tables: Tables) -> bool:

@@ -16,7 +16,7 @@ from pyomo.core.expr import LinearExpression
 
 from mocap_opt.formulations.boundary_families import declare_boundaries
 from mocap_opt.formulations.chunk_graph import ChunkGraph
-from mocap_opt.formulations.fixed_message_terms import fixed_load
+from mocap_opt.formulations.fixed_message_terms import fixed_load, own_traffic_is_hidden
 from mocap_opt.formulations.presolve import local_homes_always_fit, may_hold_kv
 from mocap_opt.formulations.pyomo_solution import lockstep_timing
 from mocap_opt.formulations.resources import Carrier, links, ports
@@ -369,22 +369,6 @@ def _least_rate(data: ModelData, load: Terms, rate: int) -> int:
     size that HiGHS can see.
     """
     return min(rate, max(1, _most(load))) if data.time_unit.whole else rate
-
-
-def own_traffic_is_hidden(tables: Tables, k: int) -> bool:
-    """Whether stage k's own traffic never keeps its port busy for longer than the chunk computes.
-
-    Parameters
-    ----------
-    tables : Tables
-    k : int
-        A memory; one without a stage has no such traffic.
-    """
-    if k >= tables.stages:
-        return True
-    start, end = np.triu_indices(tables.steps + 1, 1)
-    times = tables.tau(k, start, end).astype(object) * int(tables.port_rate[k])
-    return bool((times >= tables.own_traffic[k, end].astype(object)).all())
 
 
 def _links(data: ModelData) -> list[Carrier]:
