@@ -22,8 +22,9 @@ from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.evaluation import Execution
 from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.schedule import Schedule
-from mocap_opt.solving import METHOD_NAMES, Progress, Solution, solve_with_each
+from mocap_opt.solving import Progress, Solution, solve_with_each
 from mocap_opt.solving.api import evaluate, solve
+from mocap_opt.solving.methods import EVERY_METHOD
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.progress_display import Line
 from mocap_opt.tables.layout import layout
@@ -203,7 +204,7 @@ def _answers(
             found.append((source_name(path), answer))
         return found
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    known_names = (*METHOD_NAMES, *plugin_names())
+    known_names = (*EVERY_METHOD, *plugin_names())
     unknown = [name for name in names if built_in_name(name) not in known_names]
     if unknown or not names:
         told = ", ".join(map(repr, unknown)) or repr(methods)

@@ -15,7 +15,8 @@ from mocap_opt.files import source_name
 from mocap_opt.instance import Instance, load_instance
 from mocap_opt.memory_budget import LEAST_BYTES
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
-from mocap_opt.solving import METHOD_NAMES, STEPS
+from mocap_opt.solving import STEPS
+from mocap_opt.solving.methods import EVERY_METHOD
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS
 from mocap_opt.units import decimal_bytes, parse_bytes
 
@@ -214,7 +215,7 @@ class MethodChoice(click.Choice):  # type: ignore[type-arg, unused-ignore]
     """
 
     def __init__(
-        self, built_in: Iterable[str] = METHOD_NAMES, groups: tuple[str, ...] = (HEURISTICS, FORMULATIONS)
+        self, built_in: Iterable[str] = EVERY_METHOD, groups: tuple[str, ...] = (HEURISTICS, FORMULATIONS)
     ) -> None:
         super().__init__(list(built_in))
         self.groups = groups
@@ -265,7 +266,7 @@ def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str
     """
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
-    names = [name for name in [*METHOD_NAMES, *MethodChoice().brought()] if name not in taken]
+    names = [name for name in [*EVERY_METHOD, *MethodChoice().brought()] if name not in taken]
     return _completed(last, before + comma, names)
 
 
@@ -276,5 +277,5 @@ def _completed(begun: str, before: str, names: Iterable[str]) -> list[Completion
 def warn_of_hidden(names: Iterable[str]) -> None:
     """Say on standard error which plugins are not used because a built-in method has their name."""
     for plugin in plugins():
-        if plugin.name in METHOD_NAMES and plugin.name in names:
+        if plugin.name in EVERY_METHOD and plugin.name in names:
             click.echo(f"mocap-opt: {plugin.name} is the built-in method, not that of {plugin}", err=True)

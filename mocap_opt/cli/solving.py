@@ -44,12 +44,13 @@ from mocap_opt.instance.objectives import Objective, objective_of, require_suppo
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
 from mocap_opt.solvers.outcome import Status
-from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, Progress, Solution
+from mocap_opt.solving import EXECUTIONS, Progress, Solution
 from mocap_opt.solving import compare as compare_methods
 from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import LAYOUTS, require_methods
+from mocap_opt.solving.methods import EVERY_METHOD
 from mocap_opt.solving.progress_display import Line
 
 
@@ -183,7 +184,7 @@ def _evaluate(
     show_default=True,
     metavar="A,B,...",
     shell_complete=complete_methods,
-    help="Which methods, out of: " + ", ".join(METHOD_NAMES) + ", and those of plugins.",
+    help="Which methods, out of: " + ", ".join(EVERY_METHOD) + ", and those of plugins.",
 )
 @click.option(
     "--layout",

@@ -10,7 +10,7 @@ from mocap_opt.baselines.registry import plugin_method
 from mocap_opt.errors import MocapError
 from mocap_opt.formulations.registry import BUILT_IN, load_formulation
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, Plugin, plugins
-from mocap_opt.solving.methods import METHOD_NAMES
+from mocap_opt.solving.methods import ASSIGNMENT_RULES, EVERY_METHOD, REJECTION_RULES
 
 HERE = "mocap-opt"
 
@@ -49,8 +49,14 @@ class Entry:
 
 def catalogue() -> list[Entry]:
     """Every method and program, built-in ones first; plugins are loaded, and those that fail say why."""
-    known = {**JOINT, **PLAIN, **{name: method.summary for name, method in METHODS.items()}}
-    built_in = [Entry("method", name, known[name]) for name in METHOD_NAMES]
+    known = {
+        **JOINT,
+        **PLAIN,
+        **ASSIGNMENT_RULES,
+        **REJECTION_RULES,
+        **{name: method.summary for name, method in METHODS.items()},
+    }
+    built_in = [Entry("method", name, known[name]) for name in EVERY_METHOD]
     built_in += [Entry("model", name, program.summary) for name, program in BUILT_IN.items()]
     return [*built_in, *_brought()]
 
@@ -61,9 +67,9 @@ def _brought() -> Iterator[Entry]:
     for plugin in (*heuristics, *programs):
         twice = names.count(plugin.name) > 1
         if plugin.group == HEURISTICS:
-            yield from _described(plugin, ("method",), METHOD_NAMES, twice)
+            yield from _described(plugin, ("method",), EVERY_METHOD, twice)
         else:
-            yield from _described(plugin, ("method", "model"), (*METHOD_NAMES, *BUILT_IN), twice)
+            yield from _described(plugin, ("method", "model"), (*EVERY_METHOD, *BUILT_IN), twice)
 
 
 def _described(

@@ -15,7 +15,7 @@ from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.api import answerer_of, solve
 from mocap_opt.solving.comparison_frame import comparison_frame
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.methods import METHOD_NAMES, check_names
+from mocap_opt.solving.methods import EVERY_METHOD, check_names
 from mocap_opt.solving.plugin_methods import blamed, find_plugin_method
 from mocap_opt.solving.report import BoundBeatenError
 from mocap_opt.solving.solution import Solution
@@ -53,7 +53,7 @@ def require_methods(methods: Sequence[str]) -> None:
     problems: list[Problem] = []
     for method in methods:
         try:
-            find_plugin_method(method, METHOD_NAMES)
+            find_plugin_method(method, EVERY_METHOD)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -100,7 +100,7 @@ def solve_with_each(
         waiting = stop.is_set()
         # Bounds and proofs hold for every method and are made once; those of plugins are compared only at
         # the end, so that a false one is blamed on its plugin.
-        trusted = [answer for answer in answers if answer.report.method in METHOD_NAMES]
+        trusted = [answer for answer in answers if answer.report.method in EVERY_METHOD]
         proved = next((each for each in trusted if each.report.status is Status.INFEASIBLE), None)
         if proved is not None:
             report = replace(
@@ -133,7 +133,7 @@ def solve_with_each(
             for answer, reason in zip(answers, reasons, strict=True)
         ]
     except BoundBeatenError as error:
-        raise blamed(error, METHOD_NAMES) from error
+        raise blamed(error, EVERY_METHOD) from error
 
 
 def compare(

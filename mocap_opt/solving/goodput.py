@@ -14,6 +14,7 @@ from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.replay.pipelines import AssessedAssignment
 from mocap_opt.solvers.outcome import Status
 from mocap_opt.solving.admission_search import AdmissionSearch, plan_admission, plan_by_rejection
+from mocap_opt.solving.methods import REJECTION_RULES
 from mocap_opt.solving.pipelines import PipelinesAnswerer
 from mocap_opt.solving.pipelines_search import PipelinesSearch
 from mocap_opt.solving.report import Report, covering
@@ -25,11 +26,7 @@ class GoodputAnswerer(PipelinesAnswerer):
     """Counts the weight that is rejected or late, and reports the rest of it."""
 
     objective = Objective.GOODPUT
-    rules: ClassVar[Mapping[str, str]] = {
-        "late-rejection": "every request runs, first free; late ones were run for nothing",
-        "early-rejection": "rejected at arrival if the load then, and its own time, are too much",
-        "predicted-rejection": "rejected at arrival if it would leave late behind those accepted",
-    }
+    rules: ClassVar[Mapping[str, str]] = REJECTION_RULES
     searched: ClassVar[type[PipelinesSearch]] = AdmissionSearch
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mocap_opt.baselines import METHODS
 from mocap_opt.baselines.registry import built_in_method
@@ -23,6 +23,21 @@ from mocap_opt.tables.cost_tables import Tables
 
 JOINT_METHODS = ("auto", "joint")
 METHOD_NAMES = (*JOINT_METHODS, *METHODS, *PLAIN_METHODS)
+
+ASSIGNMENT_RULES: Mapping[str, str] = {
+    "first-free": "each request goes to the pipeline where it leaves first, by release",
+}
+"""Methods of several pipelines alone, with what they do."""
+
+REJECTION_RULES: Mapping[str, str] = {
+    "late-rejection": "every request runs, first free; late ones were run for nothing",
+    "early-rejection": "rejected at arrival if the load then, and its own time, are too much",
+    "predicted-rejection": "rejected at arrival if it would leave late behind those accepted",
+}
+"""Methods of objective goodput alone, with what they do."""
+
+EVERY_METHOD = (*METHOD_NAMES, *ASSIGNMENT_RULES, *REJECTION_RULES)
+"""Methods of any objective; each refuses those that it does not have."""
 
 LEAST_GAP = 1e-3
 """Gap at which planning a request alone ends: beside others it will be cut differently anyway."""

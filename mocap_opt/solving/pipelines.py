@@ -23,7 +23,7 @@ from mocap_opt.schedule.assignment import Assignment, assignment_violations
 from mocap_opt.schedule.assignment_file import assignment_from_dict
 from mocap_opt.schedule.requests import Request, build_requests
 from mocap_opt.solving.answerer import Answerer, BoundsFound, stamped
-from mocap_opt.solving.methods import JOINT_METHODS
+from mocap_opt.solving.methods import ASSIGNMENT_RULES, JOINT_METHODS
 from mocap_opt.solving.pipelines_planner import plan_by_method, plan_first_free, plan_pipelines
 from mocap_opt.solving.pipelines_report import pipeline_figures, with_value
 from mocap_opt.solving.pipelines_search import PipelinesSearch
@@ -46,7 +46,7 @@ class PipelinesAnswerer(Answerer):
     """
 
     objective = Objective.STREAM
-    rules: ClassVar[Mapping[str, str]] = {"first-free": "each request goes where it leaves first, by release"}
+    rules: ClassVar[Mapping[str, str]] = ASSIGNMENT_RULES
     searched: ClassVar[type[PipelinesSearch]] = PipelinesSearch
 
     def __init__(self, instance: Instance, tables: Tables | None = None) -> None:

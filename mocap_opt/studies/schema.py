@@ -17,7 +17,8 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import STANDARD_INPUT, read_text, source_name
 from mocap_opt.instance.problems import from_validation
 from mocap_opt.messages import capped, show
-from mocap_opt.solving import EXECUTIONS, METHOD_NAMES, STEPS
+from mocap_opt.solving import EXECUTIONS, STEPS
+from mocap_opt.solving.methods import EVERY_METHOD
 from mocap_opt.solving.plugin_methods import plugin_names
 from mocap_opt.solving.programs import MOST_SEED, MOST_THREADS, Solver
 
@@ -138,7 +139,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     except ValidationError as error:
         raise InputError(_placed(source, from_validation(error, Study))) from None
     problems = [
-        *_names("methods", [built_in_name(name) for name in study.methods], METHOD_NAMES, plugin_names),
+        *_names("methods", [built_in_name(name) for name in study.methods], EVERY_METHOD, plugin_names),
         *_names("solvers", study.solvers, SOLVERS),
         *_names("execution", [study.execution], EXECUTIONS),
         *_names("without", study.without, [step.name for step in STEPS]),

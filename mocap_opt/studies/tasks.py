@@ -22,8 +22,7 @@ from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 from mocap_opt.solvers.versions import versions
-from mocap_opt.solving import METHOD_NAMES
-from mocap_opt.solving.methods import JOINT_METHODS
+from mocap_opt.solving.methods import EVERY_METHOD, JOINT_METHODS
 from mocap_opt.solving.plain import PLAIN_METHODS
 from mocap_opt.solving.plugin_methods import find_plugin_method, plugin_names
 from mocap_opt.studies.schema import Instances, StudyFile
@@ -147,9 +146,9 @@ class Task:
 @cache
 def _plugin_versions(method: str) -> dict[str, str | None]:
     """Of the distribution that brings a method; empty for a built-in one."""
-    if built_in_name(method) in METHOD_NAMES or method not in plugin_names():
+    if built_in_name(method) in EVERY_METHOD or method not in plugin_names():
         return {}
-    plugin = find_plugin_method(method, METHOD_NAMES)
+    plugin = find_plugin_method(method, EVERY_METHOD)
     return {} if plugin is None else plugin.versions
 
 
@@ -200,7 +199,7 @@ def _settings(file: StudyFile) -> Iterator[Settings]:
         )
 
     for method in study.methods:
-        plugin = find_plugin_method(method, METHOD_NAMES)
+        plugin = find_plugin_method(method, EVERY_METHOD)
         if built_in_name(method) in METHODS or (plugin is not None and plugin.heuristic):
             # No solver, no seed, and it stops by itself: more runs would repeat the first.
             yield _asked(method, "auto", 0, max(study.time_limits_s))
