@@ -6,7 +6,8 @@
 >>> solution.report.status.value, solution.plan.boundaries
 ('optimal', (0, 2, 4))
 
-Instances: `load_instance` reads a file, `Instance.from_dict` a dict; `Instance.replace` and
+Instances: `load_instance` reads a file, `Instance.from_dict` a dict, `instance_from_config` makes a first one
+of a model's Hugging Face ``config.json``; `Instance.replace` and
 `frames.variants` make others of one.  `solve`, `evaluate`, `compare` and `bound` take dicts as well, and
 `evaluate` also a plan as the dict that `save_plan` writes.
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mocap_opt.errors import InputError, MocapError
     from mocap_opt.formulations.registry import CpModel, Formulation, build_cp_model, build_model, read_plan
     from mocap_opt.instance import Instance, load_instance
+    from mocap_opt.instance.from_config import instance_from_config
     from mocap_opt.plugins import PluginError
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
@@ -59,6 +61,7 @@ _HOMES = {
     "MocapError": "errors",
     "Instance": "instance",
     "load_instance": "instance",
+    "instance_from_config": "instance.from_config",
     "Tables": "tables.cost_tables",
     "build_tables": "tables",
     "Plan": "schedule.plan",
@@ -116,6 +119,7 @@ __all__ = [
     "compare",
     "evaluate",
     "frames",
+    "instance_from_config",
     "load_instance",
     "load_plan",
     "plan_from_dict",

@@ -11,12 +11,14 @@ import click
 from rich.text import Text
 
 from mocap_opt.cli import render
+from mocap_opt.cli.first_instance import config_options
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import load_given_plan, require_outputs
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import source_name, write_text_atomically
 from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
+from mocap_opt.instance.from_config import load_first
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview
@@ -44,11 +46,12 @@ Examples:
 
 @click.command("check", short_help="list every problem of an instance file")
 @file_argument
+@config_options
 @set_option
 @json_option
-def _check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+def _check(file: str, overrides: tuple[str, ...], settings: dict[str, Any], as_json: bool) -> ExitCode:
     """Check the instance FILE; list every problem with its place, value and remedy."""
-    instance = load_instance(file, overrides)
+    instance = load_first(file, overrides, settings)
     said: dict[str, Any] = {"instance": instance.name, "fingerprint": instance.fingerprint, "ok": True}
     if instance.pipeline.free:
         said["open"] = open_questions(instance)
@@ -66,15 +69,18 @@ def _check(file: str, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
 @click.command("show", short_help="sizes, defaults, where memory and time go")
 @file_argument
 @click.argument("plan", required=False, type=click.Path(path_type=str))
+@config_options
 @set_option
 @json_option
-def _show(file: str, plan: str | None, overrides: tuple[str, ...], as_json: bool) -> ExitCode:
+def _show(
+    file: str, plan: str | None, overrides: tuple[str, ...], settings: dict[str, Any], as_json: bool
+) -> ExitCode:
     """Show the instance FILE: sizes, every default, and where memory and time go.
 
     With a PLAN, reserves and times are those of its chunks and, where the instance leaves its pipeline
     open, of its layout.  Without one an open instance shows what there is to decide.
     """
-    instance = load_instance(file, overrides)
+    instance = load_first(file, overrides, settings)
     if plan is None:
         sections = {"open": open_questions(instance)} if instance.pipeline.free else overview(instance)
     else:

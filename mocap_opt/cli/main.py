@@ -17,6 +17,7 @@ from mocap_opt.cli import (
     bench,
     describe,
     drawing,
+    first_instance,
     fit,
     max_length,
     repair,
@@ -156,7 +157,19 @@ def cli() -> None:
     """Schedule long-context LLM prefill on wafer-scale chips, with a certified optimality gap."""
 
 
-for group in (describe, solving, drawing, fit, max_length, tradeoff, repair, study, reproduce, bench):
+for group in (
+    describe,
+    first_instance,
+    solving,
+    drawing,
+    fit,
+    max_length,
+    tradeoff,
+    repair,
+    study,
+    reproduce,
+    bench,
+):
     for command in group.COMMANDS:
         cli.add_command(command)
 _add_verbosity(cli)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +12,8 @@ from click.shell_completion import CompletionItem
 from mocap_opt.baselines.registry import built_in_name
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
-from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance import Instance
+from mocap_opt.instance.from_config import load_first
 from mocap_opt.memory_budget import LEAST_BYTES
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
 from mocap_opt.solving import STEPS
@@ -168,7 +169,9 @@ def complete_steps(ctx: click.Context, param: click.Parameter, begun: str) -> li
     return [CompletionItem(step.name) for step in STEPS if step.name.startswith(begun)]
 
 
-def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[Instance]:
+def load_instances(
+    files: Sequence[str], overrides: Iterable[str] = (), settings: Mapping[str, object] | None = None
+) -> list[Instance]:
     """Read several instance files; problems name theirs.
 
     Parameters
@@ -176,6 +179,8 @@ def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[
     files : sequence of str
     overrides : iterable of str
         As for `mocap_opt.load_instance`, for each file.
+    settings : mapping, optional
+        As for `load_first`.
 
     Raises
     ------
@@ -185,7 +190,7 @@ def load_instances(files: Sequence[str], overrides: Iterable[str] = ()) -> list[
     found = []
     for file in files:
         try:
-            found.append(load_instance(file, overrides))
+            found.append(load_first(file, overrides, settings or {}))
         except InputError as error:
             source = source_name(file)
             inner = [(p, p.path.removeprefix(source).removeprefix(": ")) for p in error.problems]

@@ -9,6 +9,7 @@ import click
 
 from mocap_opt.bounds.refinement import Refinement, refinement
 from mocap_opt.cli import render
+from mocap_opt.cli.first_instance import config_options
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import (
     MethodChoice,
@@ -40,6 +41,7 @@ from mocap_opt.cli.outputs import (
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
+from mocap_opt.instance.from_config import load_first
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
@@ -81,6 +83,7 @@ def _print_answer(answer: Solution, as_json: bool, gantt: bool = False) -> ExitC
 
 @click.command("solve", short_help="find a plan and prove how good it is")
 @file_argument
+@config_options
 @click.option(
     "--method",
     type=MethodChoice(),
@@ -120,17 +123,19 @@ def _solve(
     chunk_list: bool,
     show_steps: bool,
     overrides: tuple[str, ...],
+    settings: dict[str, Any],
     as_json: bool,
     **options: Any,
 ) -> ExitCode:
     """Find a plan for the instance FILE and prove how far from the best possible it is.
 
+    FILE may be a model's config.json with --wafer, --stages and --tokens.
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
     _refuse_both(gantt, as_json)
     refuse_with_chunk_list(chunk_list, {"--json": as_json, "--gantt": gantt, "--show-steps": show_steps})
     require_outputs([out, log, trace], [file])
-    instance = load_instance(file, overrides)
+    instance = load_first(file, overrides, settings)
     shown = {"log": log, "trace": trace, "gantt": gantt, "chunk_list": chunk_list, "show_steps": show_steps}
     require_supported(instance, "solve", command=True, **options, **shown)
     with log_progress(log) as note:
@@ -178,6 +183,7 @@ def _evaluate(
 
 @click.command("compare", short_help="methods side by side")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
+@config_options
 @click.option(
     "--methods",
     default="gpipe,uniform,terapipe,mocap,joint",
@@ -203,6 +209,7 @@ def _compare(
     layout: str,
     csv_path: str | None,
     overrides: tuple[str, ...],
+    settings: dict[str, Any],
     as_json: bool,
     **options: Any,
 ) -> ExitCode:
@@ -213,7 +220,7 @@ def _compare(
         raise InputError([Problem("--methods", repr(methods), "names of methods, separated by commas")])
     warn_of_hidden(names)
     require_methods(names)
-    instances = load_instances(files, overrides)
+    instances = load_instances(files, overrides, settings)
     for instance in instances:
         require_supported(instance, "compare", command=True, **options)
     frame = follow(
@@ -245,6 +252,7 @@ def _compare(
 
 @click.command("bound", short_help="every lower bound, or a proof that no plan exists")
 @file_argument
+@config_options
 @click.option("--quick", is_flag=True, help="Only the bounds that need no solver.")
 @time_limit_option(
     "Seconds of wall time; what a bound has proved by the end of its share stands.  [default: 60]"
@@ -258,6 +266,7 @@ def _bound(
     time_limit_s: float | None,
     memory_budget_bytes: int | None,
     overrides: tuple[str, ...],
+    settings: dict[str, Any],
     as_json: bool,
 ) -> ExitCode:
     """Compute every lower bound on the instance FILE, or prove it infeasible.
@@ -265,7 +274,7 @@ def _bound(
     They are on what its objective minimises: the latency, the period, or the makespan of a stream.
     Ctrl-C (or SIGTERM) stops them and prints what is proved so far.
     """
-    instance = load_instance(file, overrides)
+    instance = load_first(file, overrides, settings)
     require_supported(instance, "bound", command=True)
     notes: list[str] = []
     tables, bounds, impossible = follow(

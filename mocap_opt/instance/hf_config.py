@@ -6,6 +6,7 @@ that change no cost (rotary scaling, dropout, token numbers, ...) are passed ove
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,17 @@ INSIDE = ("dtype", "torch_dtype", "quantization_config", "tie_word_embeddings")
 """What a file with a tower may say of the language model outside of its own object."""
 
 
+def _names(ignore: object) -> list[str]:
+    """The fields that are to be ignored."""
+    names = [name for name in ignore if isinstance(name, str)] if isinstance(ignore, list | tuple) else []
+    if not isinstance(ignore, list | tuple) or len(names) != len(ignore):
+        expected = "a list of names of fields of the config.json"
+        raise InputError([Problem("model.ignore", show(ignore), expected, 'write ["rope_scaling"]')])
+    return names
+
+
 def _without(config: Config, ignore: Sequence[str]) -> Config:
-    """A file without the fields that are to be ignored, which must be there."""
+    """A file without some fields, which must be there."""
     inner = {key for key, _ in WRAPPERS.values() if isinstance(config.get(key), Mapping)}
     lost = {*ignore} - {*config}.union(*(config[key] for key in inner))
     if lost:
@@ -149,13 +159,13 @@ def _notes(
     return "; ".join(notes)
 
 
-def model_from_config(config: Config, ignore: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+def model_from_config(config: Config, ignore: object = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the fields of a `ModelSpec` and of a `PrecisionSpec` from a parsed ``config.json``.
 
     Parameters
     ----------
     config : mapping
-    ignore : sequence of str
+    ignore : list of str
         Fields to read the file without.
 
     Returns
@@ -170,7 +180,8 @@ def model_from_config(config: Config, ignore: Sequence[str] = ()) -> tuple[dict[
     InputError
         Listing all fields that are missing, malformed, not understood or beyond the cost model.
     """
-    family, read, outer = _language_model(_without(config, ignore))
+    ignored = _names(ignore)
+    family, read, outer = _language_model(_without(config, ignored))
     if family is None:
         raise InputError(outer.problems)
     spec = {"name": f"{config['model_type']} config", **figures(family, read)}
@@ -178,7 +189,7 @@ def model_from_config(config: Config, ignore: Sequence[str] = ()) -> tuple[dict[
     precision, told = _precision(ConfigReader({**told_by, **read.config}, read.path, outer.problems), spec)
     if outer.problems:
         raise InputError(outer.problems)
-    return spec | {"description": _notes(family, read, outer, told, ignore)}, precision
+    return spec | {"description": _notes(family, read, outer, told, ignored)}, precision
 
 
 def read_config(path: object, base_dir: Path, ignore: object = ()) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -199,12 +210,13 @@ def read_config(path: object, base_dir: Path, ignore: object = ()) -> tuple[dict
     """
     if not isinstance(path, str) or not path or "\0" in path:
         raise InputError([Problem(PATH, show(path), "the path of a config.json", 'write "config.json"')])
-    if not isinstance(ignore, list | tuple) or not all(isinstance(name, str) for name in ignore):
-        expected = "a list of names of fields of the config.json"
-        raise InputError([Problem("model.ignore", show(ignore), expected, 'write ["rope_scaling"]')])
-    full = base_dir / path
+    return model_from_config(read_json(path_of_config(base_dir / path)), ignore)
+
+
+def path_of_config(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file itself, or the ``config.json`` in a model's directory."""
     try:
-        is_directory = full.is_dir()
-    except OSError:
+        is_directory = os.fspath(path) != "-" and Path(path).is_dir()
+    except (OSError, ValueError):
         is_directory = False
-    return model_from_config(read_json(full / "config.json" if is_directory else full), ignore)
+    return Path(path) / "config.json" if is_directory else path

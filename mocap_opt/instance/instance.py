@@ -111,6 +111,10 @@ class Instance(Section):
             raise InputError([Problem("instance", show(data), "an object")])
         if data.get("kind") in ("plan", "sequence", "tables") and "wafer" not in data:
             raise InputError([Problem("kind", show(data["kind"]), "an instance", "it has no key kind")])
+        if "model_type" in data and not {"wafer", "pipeline"} & {*data}:
+            expected = "an instance; this is a model's config.json"
+            remedy = "add --wafer, --stages and --tokens, or name the file in an instance, under model.config"
+            raise InputError([Problem("model_type", show(data["model_type"]), expected, remedy)])
         given = {key: value for key, value in data.items() if key != "$schema"}
         resolved, failed, problems = resolve(given, Path(base_dir or "."))
         given_sections, invalid = _validate(resolved, failed)

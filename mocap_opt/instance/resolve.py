@@ -25,13 +25,18 @@ PRESETS: Mapping[str, tuple[Mapping[str, dict[str, Any]], type[Section]]] = {
 }
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `changes` over `base`: objects are merged, anything else is replaced."""
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `changes` over `base`: objects are merged, anything else is replaced.
+
+    Parameters
+    ----------
+    base, changes : mapping
+    """
     merged = dict(base)
     for key, value in changes.items():
         under = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(under, Mapping)
-        merged[key] = _merge(under, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+        merged[key] = merge(under, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
     return merged
 
 
@@ -83,7 +88,7 @@ def _expand(section: str, given: object, base_dir: Path) -> object:
     if sources:
         source = sources[0]
         base = readers[source](figures.pop(source))
-        figures = _merge(base, figures)
+        figures = merge(base, figures)
     return _mark_changes(section, figures)
 
 
