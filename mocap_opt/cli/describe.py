@@ -14,20 +14,18 @@ from mocap_opt.cli import render
 from mocap_opt.cli.first_instance import config_options
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import load_given_plan, require_outputs
-from mocap_opt.errors import ExitCode, InputError, Problem
+from mocap_opt.errors import ExitCode
 from mocap_opt.files import source_name, write_text_atomically
 from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
 from mocap_opt.instance.from_config import load_first
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
-from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview
 from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
 from mocap_opt.solving import STEPS
 from mocap_opt.tables import build_tables
-from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.tables_file import save_tables
 from mocap_opt.units import format_seconds
 
@@ -136,106 +134,6 @@ def _tables(file: str, out: str, overrides: tuple[str, ...]) -> ExitCode:
         f"{len(made.links)} links, ticks of {format_seconds(made.tick_s)}"
     )
     return ExitCode.ANSWERED
-
-
-@click.command("export", short_help="a program as MPS or LP file")
-@file_argument
-@click.option(
-    "--to", required=True, type=click.Path(path_type=str), help="Write the program here: .mps or .lp."
-)
-@click.option(
-    "--program",
-    type=click.Choice(["joint", "joint_layers", "contention_free", "period"]),
-    help="joint: least lockstep latency (default); joint_layers: the same with the layers of each stage as "
-    'decisions, for pipeline.layers "auto"; contention_free: a lower bound on every execution; '
-    "period: least lockstep period (default, and the only one, with objective period).",
-)
-@click.option(
-    "--interval",
-    type=click.IntRange(min=1),
-    metavar="W",
-    help="For the program period, slots from one request to the next; default: as in the best plan of the "
-    "heuristics.",
-)
-@click.option("--force", is_flag=True, help="Write it whatever its size.")
-@set_option
-def _export(
-    file: str,
-    to: str,
-    program: str | None,
-    interval: int | None,
-    force: bool,
-    overrides: tuple[str, ...],
-) -> ExitCode:
-    """Write a mixed-integer program of the instance FILE for any solver that reads MPS or LP.
-
-    The program period is that of one interval W; the least over all W is the least period.  Programs of
-    more than 2,000,000 non-zeros are refused unless forced.
-    """
-    # Pyomo takes a second to load, and only this command needs it.
-    from mocap_opt.formulations.export import (  # noqa: PLC0415
-        MOST_NONZEROS,
-        export_program,
-        file_format,
-    )
-    from mocap_opt.formulations.layer_tables import layer_tables  # noqa: PLC0415
-
-    file_format(to)
-    require_outputs([to], [file])
-    instance = load_instance(file, overrides)
-    require_supported(instance, "export")
-    program = _program(objective_of(instance), program, interval)
-    layers = layer_tables(instance) if program == "joint_layers" else None
-    made = build_tables(instance) if layers is None else layers.tables
-    if program == "period" and interval is None:
-        interval = _heuristic_interval(made)
-    written = export_program(
-        to,
-        made,
-        program,
-        interval=interval,
-        layers=layers,
-        fingerprint=instance.fingerprint,
-        most_nonzeros=None if force else MOST_NONZEROS,
-    )
-    apart = "" if interval is None else f" for requests {interval} slots apart"
-    if written is None:
-        click.echo(
-            f"mocap-opt: {instance.name} has no program{apart}: no boundaries keep to the limits and fit in "
-            "memory",
-            err=True,
-        )
-        return ExitCode.INFEASIBLE
-    size = f"{written.rows:,} rows, {written.columns:,} columns, {written.nonzeros:,} non-zeros"
-    click.echo(f"{to}: {program} program of {instance.name}{apart}, {size}")
-    click.echo(f"objective: {written.objective(made)}")
-    return ExitCode.ANSWERED
-
-
-def _program(objective: Objective, program: str | None, interval: int | None) -> str:
-    """The program to write, of those that minimise something of the objective."""
-    known = ("period",) if objective is Objective.PERIOD else ("joint", "joint_layers", "contention_free")
-    if program is not None and program not in known:
-        remedy = "--set objective=" + ("latency" if objective is Objective.PERIOD else "period")
-        raise InputError(
-            [Problem("--program", program, f"{' or '.join(known)} with objective {objective}", remedy)]
-        )
-    if interval is not None and objective is not Objective.PERIOD:
-        expected = f"no such option with objective {objective}"
-        raise InputError([Problem("--interval", str(interval), expected, "leave it out")])
-    return known[0] if program is None else program
-
-
-def _heuristic_interval(tables: Tables) -> int:
-    """W of the heuristics' plan of least period."""
-    from mocap_opt.solving.period_search import HEURISTICS, PeriodSearch  # noqa: PLC0415 - as above
-
-    search = PeriodSearch(tables)
-    search.run_methods(HEURISTICS)
-    if search.best is None:
-        remedy = "give the slots from one request to the next"
-        raise InputError([Problem("--interval", "nothing", "W, as no heuristic has a plan", remedy)])
-    return search.best.schedule.slots
 
 
 @click.command("import-trace", short_help="an instance from a trace of requests")
@@ -396,4 +294,4 @@ def _glossary(as_json: bool) -> ExitCode:
     return ExitCode.ANSWERED
 
 
-COMMANDS = (_check, _show, _schema, _versions, _tables, _export, _import_trace, _methods, _steps, _glossary)
+COMMANDS = (_check, _show, _schema, _versions, _tables, _import_trace, _methods, _steps, _glossary)

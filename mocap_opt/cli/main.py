@@ -17,6 +17,7 @@ from mocap_opt.cli import (
     bench,
     describe,
     drawing,
+    export,
     first_instance,
     fit,
     max_length,
@@ -159,6 +160,7 @@ def cli() -> None:
 
 for group in (
     describe,
+    export,
     first_instance,
     solving,
     drawing,

@@ -28,16 +28,13 @@ from mocap_opt.replay.usage import (
     lockstep_memory,
 )
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.schedule.schedule import Schedule, identical_requests
+from mocap_opt.schedule.schedule import Schedule, first_requests
 from mocap_opt.solving.solution import Solution
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import format_seconds
 
 SAMPLES = 240
 """Intervals into which an event-driven run is cut to show the load of links and ports."""
-
-STEADY_REQUESTS = 2
-"""Requests of a period that are shown beyond those that are on the wafer at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +145,7 @@ def view_schedule(schedule: Schedule, execution: Execution | None = None) -> Run
         whole = assess_schedule(schedule)
         execution = execution or whole.execution
         period = whole.value_in(execution)
-        (request,) = schedule
-        at_once = -(-(request.plan.chunks + schedule.stages - 1) // schedule.interval)
-        shown = identical_requests(request.tables, request.plan, at_once + STEADY_REQUESTS, schedule.interval)
-        return replace(view_schedule(shown, execution), endless=True, period=period)
+        return replace(view_schedule(first_requests(schedule), execution), endless=True, period=period)
     require_feasible(schedule)
     if execution is not Execution.EVENT:
         lockstep = run_lockstep(schedule)

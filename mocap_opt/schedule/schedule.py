@@ -331,6 +331,24 @@ def identical_requests(tables: Tables, plan: Plan, count: int, spacing: int) -> 
     return Schedule(tuple(ScheduledRequest(tables, plan, n * spacing, 0, f"#{n}", n) for n in range(count)))
 
 
+STEADY_REQUESTS = 2
+"""Requests of a period that are shown beyond those that are on the wafer at once."""
+
+
+def first_requests(schedule: Schedule) -> Schedule:
+    """Of requests without end as many as are on the wafer at once, and `STEADY_REQUESTS` more; else itself.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    """
+    if schedule.interval is None:
+        return schedule
+    (request,) = schedule
+    at_once = -(-(request.plan.chunks + schedule.stages - 1) // schedule.interval)
+    return identical_requests(request.tables, request.plan, at_once + STEADY_REQUESTS, schedule.interval)
+
+
 def _require_same_machine(first: Tables, other: Tables, number: int) -> None:
     scalars = ("tick_s", "links", "pools", "share_denominator", "overlap", "queue_depth", "loop")
     wrong = [name for name in scalars if getattr(first, name) != getattr(other, name)]
