@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.instance.from_config import instance_from_config
     from mocap_opt.plugins import PluginError
+    from mocap_opt.questions.advise import Advice, advise
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
     from mocap_opt.replay.event import replay_event
@@ -82,6 +83,8 @@ _HOMES = {
     "build_model": "formulations.registry",
     "build_cp_model": "formulations.registry",
     "read_plan": "formulations.registry",
+    "Advice": "questions.advise",
+    "advise": "questions.advise",
     "Repair": "questions.repair",
     "repair": "questions.repair",
     "Report": "solving.report",
@@ -97,6 +100,7 @@ _MODULES = ("frames", "studies")
 
 __all__ = [
     "METHODS",
+    "Advice",
     "CpModel",
     "Formulation",
     "Home",
@@ -112,6 +116,7 @@ __all__ = [
     "Solution",
     "Tables",
     "__version__",
+    "advise",
     "bound",
     "build_cp_model",
     "build_model",

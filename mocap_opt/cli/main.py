@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from mocap_opt.cli import (
+    advise,
     bench,
     describe,
     drawing,
@@ -165,6 +166,7 @@ for group in (
     solving,
     drawing,
     fit,
+    advise,
     max_length,
     tradeoff,
     repair,
