@@ -24,6 +24,8 @@ names of its page in ``formulations/``; add to it, solve it by any means, and `r
 Plugins: other packages bring heuristics (a function from `Tables` to a `Proposal`) and programs (a
 `Formulation`) by entry points, see `mocap_opt.plugins`; they are asked for by name like built-in ones.
 
+Timings: `fit` finds the form of measured chunk times and gives costs of an instance (`FormChoice`).
+
 Everything is reached through the names below; nothing heavy is imported before it is used.  Whatever is
 wrong with an input is raised as an `InputError` that lists every problem.
 """
@@ -36,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mocap_opt import frames, studies
     from mocap_opt.baselines import METHODS, Method, Proposal
+    from mocap_opt.calibration.choice import FormChoice, fit
     from mocap_opt.errors import InputError, MocapError
     from mocap_opt.formulations.registry import CpModel, Formulation, build_cp_model, build_model, read_plan
     from mocap_opt.instance import Instance, load_instance
@@ -94,6 +97,8 @@ _HOMES = {
     "compare": "solving",
     "bound": "solving.api",
     "tradeoff": "questions.tradeoffs",
+    "FormChoice": "calibration.choice",
+    "fit": "calibration.choice",
 }
 
 _MODULES = ("frames", "studies")
@@ -102,6 +107,7 @@ __all__ = [
     "METHODS",
     "Advice",
     "CpModel",
+    "FormChoice",
     "Formulation",
     "Home",
     "InputError",
@@ -123,6 +129,7 @@ __all__ = [
     "build_tables",
     "compare",
     "evaluate",
+    "fit",
     "frames",
     "instance_from_config",
     "load_instance",

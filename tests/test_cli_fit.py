@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import run
 
+import mocap_opt
+from mocap_opt.calibration import FORMS
 from mocap_opt.instance import Instance, load_instance
+from mocap_opt.instance.schema import Measured
+from mocap_opt.pictures.plots import form_figure
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"
 TIMINGS = INSTANCES / "timings" / "llama-3.1-70b-pjlab.csv"
@@ -68,6 +73,93 @@ def test_stages_of_their_own_become_a_list(tmp_path: Path, capsys: pytest.Captur
     assert code == 0
     assert "on stage" in out
     assert len(json.loads(new.read_text())["costs"]["stages"]) == 3
+
+
+def test_fit_prints_every_form_and_says_which_is_chosen_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("fit", TIMINGS, capsys=capsys)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line.split()[0] in FORMS] == list(FORMS)
+    assert "length: least error on what was left out" in " ".join(out.split())
+    answer = json.loads(run("fit", TIMINGS, "--json", capsys=capsys)[1])
+    assert [each["form"] for each in answer["forms"]] == list(FORMS)
+    assert answer["chosen"] == "length"
+    assert answer["costs"]["kind"] == "coefficients"
+
+
+def test_a_form_is_written_as_a_table_of_its_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, base = tmp_path / "new.json", INSTANCES / "llama-3.1-70b-pjlab-128k.json"
+    asked = ["fit", TIMINGS, "--form", "length", "--instance", base, "--out", new]
+    assert run(*asked, capsys=capsys)[0] == 0
+    changed = load_instance(new)
+    assert isinstance(changed.costs, Measured)
+    wanted = mocap_opt.fit(TIMINGS, form="length").chosen
+    table = changed.costs.of_stage(0)
+    for row, length in zip(table.seconds, table.lengths, strict=True):
+        assert row == pytest.approx(wanted.predict(length, table.prefixes).tolist())
+    # Coefficients are what the form of that name gives with --form engine, and without --form.
+    assert run("fit", TIMINGS, "--form", "engine", "--out", new, capsys=capsys)[0] == 0
+    first = json.loads(new.read_text())["costs"]["stages"]
+    assert run("fit", TIMINGS, "--out", new, capsys=capsys)[0] == 0
+    assert first == pytest.approx(json.loads(new.read_text())["costs"]["stages"], rel=1e-9)
+
+
+def test_timings_too_few_for_forms_still_give_coefficients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = tmp_path / "free.csv"
+    rows = [f"{x},0,{1e-3 + 2e-6 * x}" for x in (256, 512, 1024, 2048, 4096)]
+    free.write_text("\n".join(["chunk_tokens,prefix_tokens,seconds", *rows]) + "\n")
+    code, out, _ = run("fit", free, "--hold", "prefix", capsys=capsys)
+    assert code == 0
+    assert "three lengths and two prefixes at least" in " ".join(out.split())
+    code, _, err = run("fit", free, "--hold", "prefix", "--break", "512", capsys=capsys)
+    assert code == 2
+    assert "three lengths and two prefixes at least" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--form", "length", "--table", "--out", "x.json"], "--table: expected either of them"),
+        (["--form", "auto", "--hold", "prefix"], "--hold: expected either of them"),
+        (["--form", "auto", "--weights", "absolute"], "--weights: expected either of them"),
+        (["--form", "length", "--break", "2048"], "break: expected a form with breaks: switched"),
+        (["--break", "999999999"], "break: expected tokens of prefix and chunk together"),
+        (["--form", "cubic"], "Invalid value for '--form'"),
+    ],
+)
+def test_options_that_would_mean_nothing_are_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run("fit", TIMINGS, *options, capsys=capsys)
+    assert code == 2
+    assert message in err
+
+
+def test_fit_draws_the_form_and_what_it_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "form.png"
+    measured = INSTANCES / "measured" / "minimax-m3-h200-sglang-tp8.csv"
+    assert run("fit", measured, "--form", "length", "--plot", picture, capsys=capsys)[0] == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_map_of_residuals_shows_them_cell_by_cell() -> None:
+    fit = mocap_opt.fit(TIMINGS, form="length").chosen
+    figure = form_figure(fit)
+    times, left_over = figure.axes[:2]
+    shown = left_over.images[0].get_array()
+    assert shown is not None
+    lengths, prefixes = np.unique(fit.timings.length), np.unique(fit.timings.prefix)
+    assert shown.shape == (lengths.size, prefixes.size)
+    for n, off in enumerate(fit.residuals.tolist()):
+        cell = (
+            np.searchsorted(lengths, fit.timings.length[n]),
+            np.searchsorted(prefixes, fit.timings.prefix[n]),
+        )
+        assert shown[cell] == pytest.approx(100 * off)
+    assert "measured" in times.get_title(loc="left")
 
 
 def test_fit_draws_the_residuals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

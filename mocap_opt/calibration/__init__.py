@@ -1,5 +1,6 @@
 """From measured chunk times to costs: reading timings, fitting coefficients, interpolating a table."""
 
+from mocap_opt.calibration.choice import FormChoice
 from mocap_opt.calibration.fit import NAMES, Fit, Weighting, fit_timings
 from mocap_opt.calibration.form_fit import Form
 from mocap_opt.calibration.forms import FORMS, FormFit, choose_form, fit_forms, to_measured
@@ -10,6 +11,7 @@ __all__ = [
     "NAMES",
     "Fit",
     "Form",
+    "FormChoice",
     "FormFit",
     "Timings",
     "Weighting",

@@ -10,14 +10,18 @@ from typing import Any
 import click
 
 from mocap_opt.calibration import (
+    FORMS,
     NAMES,
     Fit,
+    FormChoice,
     Timings,
     Weighting,
     fit_timings,
     lattice,
     read_timings,
 )
+from mocap_opt.calibration.choice import AUTO, COEFFICIENTS
+from mocap_opt.calibration.choice import fit as fit_all_forms
 from mocap_opt.calibration.sample import sample_timings, timings_csv
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option
 from mocap_opt.cli.outputs import require_outputs
@@ -42,6 +46,8 @@ Examples:
   mocap-opt fit instances/timings/llama-3.1-70b-pjlab.csv \\
       --instance instances/llama-3.1-70b-pjlab-128k.json --out fitted.json
   mocap-opt fit prefix-free.csv --hold prefix
+  mocap-opt fit instances/measured/deepseek-v3.2-h200-sglang-tp8.csv --form auto --out times.json
+  mocap-opt fit instances/measured/deepseek-v3.2-h200-sglang-tp8.csv --form switched-floor --break 2048
 """
 TIMINGS_EXAMPLE = """\b
 Examples:
@@ -68,6 +74,21 @@ Examples:
     show_default=True,
     help="Whose squares are least: residuals as parts of the time, or in seconds.",
 )
+@click.option(
+    "--form",
+    type=click.Choice([AUTO, *FORMS]),
+    help="Give the costs this form, the one that predicts best what was left out if auto: as a table of "
+    "times, as coefficients if engine.",
+)
+@click.option(
+    "--break",
+    "breaks",
+    multiple=True,
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Where kernels switch, prefix and chunk together, of the switched forms; may be repeated. "
+    "Default: searched.",
+)
 @click.option("--instance", "file", type=click.Path(path_type=str), help="An instance to give the costs to.")
 @click.option("--table", is_flag=True, help="Write the times themselves instead of coefficients.")
 @click.option(
@@ -75,12 +96,19 @@ Examples:
     type=click.Path(path_type=str),
     help="Write the costs here (JSON), or with --instance the instance that has them.",
 )
-@click.option("--plot", type=click.Path(path_type=str), help="Draw the residuals (.png, .svg or .pdf).")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=str),
+    help="Draw measured and fitted times and what is left over, of --form (default: auto) (.png, .svg or "
+    ".pdf).",
+)
 @json_option
 def _fit(
     timings_path: str,
     held: tuple[str, ...],
     weights: str,
+    form: str | None,
+    breaks: tuple[int, ...],
     file: str | None,
     table: bool,
     out: str | None,
@@ -90,37 +118,81 @@ def _fit(
     """Fit the cost of chunks to measured times.
 
     A chunk of l tokens after h takes constant + prefix h + linear l + quadratic (2 h l + l^2) seconds,
-    no coefficient negative.  With --table the times are taken as they are, interpolated between the
-    lengths and prefixes that were measured, and the fit only shows how they compare.
+    no coefficient negative.  Other forms are fitted beside it, and each is judged by rows, whole lengths
+    and whole prefixes that were left out.  --out writes coefficients; with --form the times that a form
+    predicts, with --table the times as they are, interpolated between the lengths and prefixes measured.
     """
-    _refuse(file, out, plot, table)
+    _refuse(file, out, plot, table, form, held, weights)
     require_outputs([out, plot], [timings_path, *([] if file is None else [file])])
     timings = read_timings(timings_path)
     fits = fit_timings(timings, held=held, weighting=Weighting(weights))
-    costs = _costs(timings, fits, table)
+    choice, missing = _choice(timings, form, breaks)
+    costs = _costs(timings, fits, table) if form is None or choice is None else choice.costs()
     written = {"costs": costs} if file is None else _with_costs(load_instance(file), costs)
     if plot is not None:
         require("matplotlib", "plots")
         from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
-        plots.save_figure(plots.residuals_figure(timings.source, fits), plot)
+        if choice is None:
+            drawn = plots.residuals_figure(timings.source, fits)
+        else:
+            drawn = plots.form_figure(choice.chosen)
+        plots.save_figure(drawn, plot)
     if out is not None:
         write_text_atomically(out, json.dumps(written, indent=2) + "\n")
     if as_json:
-        print_json({"timings": timings.source, "fits": [each.to_dict() for each in fits], "costs": costs})
+        forms = {"forms": [], "reason": missing} if choice is None else choice.to_dict()
+        answer = {"timings": timings.source, "fits": [each.to_dict() for each in fits]}
+        print_json(answer | forms | {"costs": costs})
     else:
         _print(timings, fits)
+        _print_forms(choice, missing)
         click.echo("\n".join(path for path in (out, plot) if path is not None), nl=bool(out or plot))
     return ExitCode.ANSWERED
 
 
-def _refuse(file: str | None, out: str | None, plot: str | None, table: bool) -> None:
+def _choice(
+    timings: Timings, form: str | None, breaks: Sequence[int]
+) -> tuple[FormChoice | None, str | None]:
+    """All forms, or the one that was asked for; or why there is none where nobody asked for any.
+
+    Raises
+    ------
+    InputError
+        If a form or a break was asked for, and the timings are not enough for it.
+    """
+    try:
+        return fit_all_forms(timings, form=form or AUTO, breaks=breaks), None
+    except InputError as error:
+        if form is not None or breaks:
+            raise
+        return None, "; ".join(str(problem) for problem in error.problems)
+
+
+def _refuse(
+    file: str | None,
+    out: str | None,
+    plot: str | None,
+    table: bool,
+    form: str | None,
+    held: Sequence[str],
+    weights: str,
+) -> None:
     problems = []
     if plot is not None and PurePath(plot).suffix.lower().lstrip(".") not in FORMATS:
         problems.append(Problem("--plot", repr(plot), "a name that ends in .png, .svg or .pdf"))
     for option, given in (("--instance", file is not None), ("--table", table)):
         if given and out is None:
             problems.append(Problem(option, "no --out", "a place for the result", "add --out NEW.json"))
+    if form is not None:
+        for option, given in (
+            ("--table", table),
+            ("--hold", bool(held)),
+            ("--weights", weights != Weighting.RELATIVE.value),
+        ):
+            if given:
+                remedy = f"leave out --form or {option}"
+                problems.append(Problem(option, f"with --form {form}", "either of them", remedy))
     if problems:
         raise InputError(problems)
 
@@ -185,6 +257,36 @@ def _print(timings: Timings, fits: Sequence[Fit]) -> None:
         where = "" if stage is None else f" on stage {stage}"
         text = f"{chunk}{where}: {times} ({100 * row['relative_residual']:+.2f} %)"
         rows.append(("" if n else "worst", text))
+    console().print(pairs(rows))
+
+
+def _print_forms(choice: FormChoice | None, missing: str | None) -> None:
+    """A row per form, then which one is chosen, why, and what was searched for it."""
+    if choice is None:
+        console().print(pairs([("forms", f"not fitted: {missing}")]))
+        return
+    table = titled("forms: residuals of the fit, RMS of what was left out")
+    for heading in ("form", "parameters", "RMS", "largest", "rows", "lengths", "prefixes"):
+        table.add_column(heading, justify="left" if heading == "form" else "right")
+    for found in choice.fits:
+        left_out = ["-" if rms is None else format_percent(rms) for rms in found.held_out_by_kind.values()]
+        fitted = [str(found.size), format_percent(found.rms), format_percent(found.largest)]
+        table.add_row(found.name, *fitted, *left_out)
+    console().print(table)
+    chosen = choice.chosen
+    searched = [
+        f"{name.replace('_1', '').replace('_', ' ')} {value:,.0f} tokens"
+        for name, value in next(iter(chosen.stages.values())).parameters.items()
+        if name.startswith(("tile", "window", "break"))
+    ]
+    rows = [("form", f"{chosen.name}: {choice.reason}"), ("", chosen.form.formula)]
+    rows += [("", ", ".join(searched))] if searched else []
+    if len(chosen.stages) > 1:
+        worst = max(chosen.to_dict()["rms_by_stage"], key=lambda each: each["rms"])
+        text = f"RMS {format_percent(worst['rms'])}, largest {format_percent(worst['largest'])}"
+        rows.append(("worst stage", f"{worst['stage']}: {text}"))
+    if chosen.name != COEFFICIENTS and choice.asked == AUTO:
+        rows.append(("", "--form auto --out FILE writes its times"))
     console().print(pairs(rows))
 
 

@@ -5,6 +5,7 @@ from mocap_opt.pictures.plots.execution import gantt, memory
 from mocap_opt.pictures.plots.figures import (
     bounds_figure,
     compare_figure,
+    form_figure,
     gantt_figure,
     memory_figure,
     mesh_figure,
@@ -12,6 +13,7 @@ from mocap_opt.pictures.plots.figures import (
     residuals_figure,
     save_figure,
 )
+from mocap_opt.pictures.plots.forms import fitted_times, residual_map
 from mocap_opt.pictures.plots.mesh import mesh
 from mocap_opt.pictures.plots.studies import paper_comparison_figure, stages_figure, study_figure
 from mocap_opt.pictures.plots.tradeoff import tradeoff, tradeoff_figure
@@ -21,6 +23,8 @@ __all__ = [
     "bounds_figure",
     "compare",
     "compare_figure",
+    "fitted_times",
+    "form_figure",
     "gantt",
     "gantt_figure",
     "memory",
@@ -29,6 +33,7 @@ __all__ = [
     "mesh_figure",
     "paper_comparison_figure",
     "repair_figure",
+    "residual_map",
     "residuals",
     "residuals_figure",
     "save_figure",

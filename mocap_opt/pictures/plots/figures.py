@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mocap_opt.calibration import Fit
+from mocap_opt.calibration import Fit, FormFit
 from mocap_opt.files import write_bytes_atomically
 from mocap_opt.pictures.plots.charts import bounds, compare, residuals
 from mocap_opt.pictures.plots.execution import gantt, memory
+from mocap_opt.pictures.plots.forms import fitted_times, residual_map
 from mocap_opt.pictures.plots.mesh import mesh
 from mocap_opt.pictures.plots.style import look
 from mocap_opt.pictures.run_view import RunView
@@ -116,6 +117,28 @@ def residuals_figure(name: str, fits: Sequence[Fit]) -> Figure:
         ax = _axes(8, 3.8)
         _title(residuals(ax, fits), name)
         return _figure(ax)
+
+
+def form_figure(fit: FormFit, stage: int | None = None) -> Figure:
+    """A form beside the times it was fitted to: both by length, and what is left over by length and prefix.
+
+    Parameters
+    ----------
+    fit : FormFit
+    stage : int, optional
+        By default the stage with the largest residual.
+    """
+    off = {each: float(abs(part).max()) for each, part in fit.residuals_by_stage().items()}
+    stage = max(off, key=lambda each: off[each]) if stage is None else stage
+    with look():
+        figure = Figure(figsize=(12, 4.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        times, left_over = figure.subplots(1, 2, width_ratios=(1, 1.25))
+        fitted_times(times, fit, stage)
+        residual_map(left_over, fit, stage)
+        where = "" if stage is None else f", stage {stage}"
+        _title(times, f"{fit.timings.source}{where}: {fit.name}, {fit.form.formula}")
+        return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
