@@ -38,6 +38,7 @@ def test_every_table_has_an_instance_and_every_kind_is_there() -> None:
     assert names - set(CHOSEN) == {
         "alternating-full-latent-h200",
         "alternating-full-sparse-h200",
+        "alternating-full-window-h200",
         "alternating-full-window-rtxpro6000",
     }
 
