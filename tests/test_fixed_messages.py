@@ -14,8 +14,11 @@ from random_fixed_messages import EXPORT, PREFIX, WEIGHTS, random_case, with_exp
 from random_plans import random_plan
 from random_pools import with_pool
 from simpy_twin import twin
+from toy_instances import merged, toy
 
+from mocap_opt import solve
 from mocap_opt.bounds import BOUNDS, Scope, lower_bounds
+from mocap_opt.errors import InputError
 from mocap_opt.formulations import (
     benders,
     benders_cpsat,
@@ -24,10 +27,13 @@ from mocap_opt.formulations import (
     joint,
     joint_cpsat,
 )
+from mocap_opt.instance import Instance
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
-from mocap_opt.solvers.outcome import Status
+from mocap_opt.schedule.verify import violations
+from mocap_opt.solvers.outcome import Status, StopReason
+from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.tables_file import tables_from_dict, tables_to_dict
 
@@ -102,6 +108,9 @@ def test_programs_agree_with_brute_force(kinds: tuple[int, ...], count: int):
                     assert result.outcome.status is Status.INFEASIBLE, tables.name
                     continue
                 found = result.outcome.objective, result.outcome.bound
+                if result.outcome.stop is StopReason.UNCONFIRMED:  # one of HiGHS's wrong answers, dropped
+                    assert found[1] <= best.value <= found[0]
+                    continue
                 assert found == (best.value, best.value), (tables.name, solve_program)
                 if price is lockstep_price:
                     assert replay_lockstep(tables, result.plan).latency == best.value
@@ -129,3 +138,113 @@ def test_files_hold_messages_and_only_where_there_are_some():
     plain = tables_to_dict(make_tables(2, 4))
     assert not {"message", "entry"} & {*plain["dimensions"]}
     assert "fixed_messages" not in plain["fields"]
+
+
+# --- instances ----------------------------------------------------------------------------------
+
+POOL = {
+    "name": "host",
+    "memory_bytes": 5000,
+    "memory_bandwidth": 3e9,
+    "link": {"bandwidth": 2e9, "hop_latency": "4 ns"},
+}
+EXPERTS = {"count": 4, "active": 1, "ffn": 2, "dense_layers": 1}
+
+
+def streaming(streamed: int = 3, overlap: float = 1.0, **changes):
+    """Four layers on two stages, all but the first with four experts of 2 x 4 x 2 = 16 parameters."""
+    weights = {"pool": "host", "streamed_experts": streamed, "overlap": overlap}
+    pipeline = {"weights": weights, **changes.pop("pipeline", {})}
+    return toy(model={"experts": EXPERTS}, wafer={"pools": [POOL]}, pipeline=pipeline, **changes)
+
+
+def test_streamed_weights_move_from_stages_to_the_pool():
+    kept = build_tables(toy(model={"experts": EXPERTS}, wafer={"pools": [POOL]}))
+    tables = build_tables(streaming())
+    layer = 3 * 16 * 2  # three experts, two bytes a weight
+    assert (kept.static - tables.static).tolist() == [layer, 2 * layer, -3 * layer]
+    assert (tables.staging - kept.staging).tolist() == [2 * layer, 2 * layer, 0]
+    moved = [(each.kind.name, each.stage, each.source, each.each) for each in tables.messages]
+    assert moved == [("WEIGHTS", 0, 2, layer), ("WEIGHTS", 1, 2, 2 * layer)]
+    assert np.array_equal(tables.length_cost, kept.length_cost)
+    assert np.array_equal(tables.own_traffic, kept.own_traffic)
+    # On demand: bytes over the link of the die and that of the pool, 1 and 2 a tick; the slower one counts.
+    waiting = build_tables(streaming(overlap=0.0)).length_cost - kept.length_cost
+    there = [int((tables.share[:, 2, i] / tables.link_rate).max() * size) for i, size in ((0, 96), (1, 192))]
+    assert [set(row[:, 1:].ravel().tolist()) for row in waiting] == [{ticks} for ticks in there]
+
+
+def test_exports_and_prefix_loads_are_kv_in_whole_pages():
+    changes = {"workload": {"cached_prefix": 3, "export": "host", "prefix_from": "host"}}
+    tables = build_tables(toy(wafer={"pools": [POOL]}, **changes))
+    moved = [(m.kind.name, m.source, m.target, m.each, m.per_page, m.first) for m in tables.messages]
+    size, loaded = int(tables.page_bytes[0]), int(tables.prefix_bytes[0])
+    assert moved == [
+        ("EXPORT", 0, 2, 0, size, 0),
+        ("EXPORT", 1, 2, 0, size, 0),
+        ("PREFIX", 2, 0, 0, 0, loaded),
+        ("PREFIX", 2, 1, 0, 0, loaded),
+    ]
+    assert loaded == 2 * size  # three tokens in pages of two
+
+
+def test_instances_without_messages_stay_as_they_are():
+    plain, named = toy(), toy(workload={"export": None, "prefix_from": None}, pipeline={"weights": None})
+    assert plain.fingerprint == named.fingerprint
+    assert build_tables(plain).fixed_messages is None
+    assert build_tables(plain).tau(0, 0, 1) == build_tables(plain).compute_time(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        (
+            {"workload": {"export": "host"}},
+            r"workload\.export: expected one of wafer\.pools \(there are none\)",
+        ),
+        ({"workload": {"prefix_from": "host"}, "wafer": {"pools": [POOL]}}, "a cached prefix to load"),
+        (
+            {"pipeline": {"weights": {"pool": "host", "streamed_experts": 1}}, "wafer": {"pools": [POOL]}},
+            r"pipeline\.weights: expected a mixture of experts",
+        ),
+        (
+            {"workload": {"export": "host"}, "wafer": {"pools": [POOL]}, "pipeline": {"stages": "auto"}},
+            r"workload\.export: expected a layout that is given",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes, where: str):
+    with pytest.raises(InputError, match=where):
+        toy(**changes)
+
+
+def test_more_experts_than_there_are_and_pools_too_small_are_refused():
+    with pytest.raises(InputError, match=r"streamed_experts: expected at most model\.experts\.count \(4\)"):
+        streaming(5)
+    tiny = {"wafer": {"pools": [{**POOL, "memory_bytes": 100}]}}
+    with pytest.raises(InputError, match="weights that fit"):
+        build_tables(Instance.from_dict(merged(streaming().to_dict(), tiny)))
+    with pytest.raises(InputError, match="KV that fits"):
+        build_tables(toy(workload={"export": "host"}, **tiny))
+
+
+@pytest.mark.parametrize("method", ["auto", "joint", "mocap"])
+def test_solve_answers_with_messages(method: str):
+    instance = toy(wafer={"pools": [POOL]}, workload={"export": "host"})
+    solution = solve(instance, method=method, time_limit_s=20)
+    assert not violations(solution.tables, solution.plan)
+    assert solution.report.gap is not None
+    if method != "mocap":
+        assert solution.report.gap == pytest.approx(0.0, abs=1e-4)
+
+
+def test_streams_and_periods_count_messages():
+    given = {"wafer": {"pools": [POOL]}, "workload": {"export": "host"}}
+    assert solve(toy(**given, objective="period"), time_limit_s=20).report.gap is not None
+    requests = [{"tokens": 8}, {"tokens": 6}]
+    values = []
+    for to in (None, "host"):
+        work = {"requests": requests, "export": to, "tokens": 8}
+        instance = toy(wafer={"pools": [POOL]}, objective="stream", workload=work)
+        values.append(solve(instance, time_limit_s=20).report.value_s)
+    assert values[0] <= values[1]

@@ -93,12 +93,16 @@ class VirtualPipeline:
         Raises
         ------
         InputError
-            If a device has fewer layers than runs.
+            If a device has fewer layers than runs, or stages move fixed messages.
         """
         counts = [runs] * tables.stages if layers is None else [int(n) for n in layers]
         if runs < 1 or min(counts) < runs:
             expected = f"a whole number from 1 to {min(counts)}, the layers of the shortest stage"
             raise InputError([Problem("runs", repr(runs), expected, "fewer runs or fewer stages")])
+        if tables.messages:
+            given = ", ".join(sorted({message.kind.name.lower() for message in tables.messages}))
+            expected = "no streamed weights, export or prefix load: virtual stages know none"
+            raise InputError([Problem("runs", f"{runs} runs with {given}", expected, "leave them out")])
         device = hosts(Shape(shape), tables.stages, runs)
         run = [u // tables.stages for u in range(len(device))]
         sizes = [

@@ -8,6 +8,7 @@ from typing import Any
 
 from mocap_opt.errors import Problem
 from mocap_opt.instance.admission_checks import ADMISSION_CHECKS
+from mocap_opt.instance.message_checks import MESSAGE_CHECKS
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
 from mocap_opt.instance.profile_checks import PROFILE_CHECKS
@@ -288,6 +289,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     *ADMISSION_CHECKS,
     *PIPELINE_CHECKS,
     *TIMING_CHECKS,
+    *MESSAGE_CHECKS,
     (("model", "precision"), _precisions_listed),
     (("costs", "attention"), _attention_counted_once),
     (("costs",), _lattices_are_whole),

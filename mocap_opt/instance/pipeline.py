@@ -15,8 +15,10 @@ from mocap_opt.quantities import (
     Count,
     CountOrAuto,
     Die,
+    Name,
     QueueDepth,
     Section,
+    Share,
     Stages,
     StagesOrAuto,
     Tokens,
@@ -81,6 +83,18 @@ class StageLayout:
         return {"dies": [[list(die) for die in stage] for stage in self.dies], "layers": list(self.layers)}
 
 
+class StreamedWeights(Section):
+    """Experts that live in a memory off the wafer and are fetched with every chunk."""
+
+    pool: Name = field("one of wafer.pools, where they live", "host")
+    streamed_experts: Count = field("routed experts of every layer that live there", 64)
+    overlap: Share = field(
+        "part of their transfer that overlaps with the chunk's compute; 1: fetched ahead, 0: on demand",
+        1,
+        default=1.0,
+    )
+
+
 class Pipeline(Section):
     """How the model is cut into stages and where they lie."""
 
@@ -123,6 +137,11 @@ class Pipeline(Section):
         "tokens whose logits the last stage computes and holds: the prompt's last one, or all",
         "last",
         default="last",
+    )
+    weights: StreamedWeights | None = field(
+        "experts that are not kept in the stages' memories; null: all are",
+        {"pool": "host", "streamed_experts": 64},
+        default=None,
     )
 
     @property

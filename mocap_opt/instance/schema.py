@@ -28,6 +28,7 @@ from mocap_opt.quantities import (
     Flag,
     FractionalTokens,
     Label,
+    Name,
     Nonnegative,
     Precision,
     Seconds,
@@ -199,6 +200,16 @@ class Workload(Section):
         1,
         4,
         default=1,
+    )
+    export: Name | None = field(
+        "one of wafer.pools to which every chunk's KV is copied, as for a decode pool; null: none",
+        "host",
+        default=None,
+    )
+    prefix_from: Name | None = field(
+        "one of wafer.pools from which the cached prefix is loaded with the first chunk; null: it is there",
+        "host",
+        default=None,
     )
 
     @model_validator(mode="before")

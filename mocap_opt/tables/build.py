@@ -16,6 +16,7 @@ from mocap_opt.tables.curves import Curve, scaled, tabulate_stages
 from mocap_opt.tables.held_memory import buffer_tables, ring_tables, working_bytes
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
+from mocap_opt.tables.message_tables import with_fixed_messages
 from mocap_opt.tables.rounding import (
     LIMIT,
     Polynomial,
@@ -119,6 +120,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         **_compute_tables(instance, laid_out, tick, grid, lengths),
         **memory_tables(instance, laid_out),
     )
+    tables = with_fixed_messages(instance, laid_out, tables)
     _check_totals(tables)
     return tables
 

@@ -179,13 +179,22 @@ WAFERS: dict[str, dict[str, Any]] = {
         "description": (
             "384 NPUs behind a non-blocking switch. Figures from arXiv 2506.12708 as others report them; "
             "392 GB/s per package one way is recalled and not checked. Assumed: 500 ns per hop, two hops "
-            "from NPU to NPU."
+            "from NPU to NPU. Pool host: the DRAM of 192 host CPUs on the same switch, 160 GB/s each "
+            "(recalled, not checked) and 512 GB each (assumed), as one memory."
         ),
         "topology": "switch",
         "rows": 1,
         "cols": 384,
         "die": {"flops": 752 * TERA, "memory_bytes": 128 * GIGA, "memory_bandwidth": 3200 * GIGA},
         "link": {"bandwidth": 392 * GIGA, "hop_latency": 500e-9},
+        "pools": [
+            {
+                "name": "host",
+                "memory_bytes": 192 * 512 * GIGA,
+                "memory_bandwidth": 192 * 160 * GIGA,
+                "link": {"bandwidth": 192 * 160 * GIGA, "hop_latency": 500e-9},
+            }
+        ],
     },
     "tpu-v5p": {
         "description": (

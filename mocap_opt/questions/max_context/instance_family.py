@@ -18,6 +18,7 @@ from mocap_opt.instance.objectives import require_supported
 from mocap_opt.replay.evaluation import assess
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
+from mocap_opt.tables.message_tables import export_room
 
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance
@@ -78,6 +79,19 @@ def most_tokens(tables: Tables) -> int | None:
     return pooled_room(tables) // size * tables.page if size else None
 
 
+def most_exported(instance: Instance, tables: Tables) -> int | None:
+    """Tokens whose KV fits in the pool that it is exported to; None without exports.
+
+    Parameters
+    ----------
+    instance : Instance
+    tables : Tables
+        Of `instance`, at any length.
+    """
+    room, size = export_room(instance, tables), int(tables.page_bytes.sum())
+    return None if room is None or not size else room // size * tables.page
+
+
 @dataclass(frozen=True, eq=False)
 class LengthFamily:
     """An instance at every length of its prompt that is a multiple of the quantum.
@@ -106,7 +120,7 @@ class LengthFamily:
         require_supported(instance, "the longest prompt")
         chunking = instance.chunking
         given = build_tables(instance)
-        limits = [most_tokens(given)]
+        limits = [most_tokens(given), most_exported(instance, given)]
         if chunking.longest is not None:
             limits.append(chunking.max_chunks * chunking.longest)
         known = [limit for limit in limits if limit is not None]
