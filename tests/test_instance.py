@@ -38,6 +38,9 @@ def test_defaults() -> None:
             "spare_dies": "idle",
             "queue_depth": 2,
             "staging_per_die": 2**26,
+            "mini_sequence": None,
+            "logits": "last",
+            "weights": None,
         },
         "workload": {
             "tokens": 131072,
@@ -45,7 +48,10 @@ def test_defaults() -> None:
             "batch": 1,
             "requests": [],
             "order": "given",
+            "available": None,
             "pipelines": 1,
+            "export": None,
+            "prefix_from": None,
         },
         "chunking": {
             "max_chunks": 32,
@@ -66,6 +72,7 @@ def test_defaults() -> None:
         "attention": "causal",
         "objective": "latency",
         "tick": None,
+        "decode": None,
     }
 
 
