@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mocap_opt.questions.advise import Advice, advise
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
+    from mocap_opt.questions.virtual_stages import virtual_stages
     from mocap_opt.replay.event import replay_event
     from mocap_opt.replay.lockstep import replay_lockstep
     from mocap_opt.schedule.plan import Home, Plan
@@ -99,6 +100,7 @@ _HOMES = {
     "tradeoff": "questions.tradeoffs",
     "FormChoice": "calibration.choice",
     "fit": "calibration.choice",
+    "virtual_stages": "questions.virtual_stages",
 }
 
 _MODULES = ("frames", "studies")
@@ -145,6 +147,7 @@ __all__ = [
     "studies",
     "tradeoff",
     "violations",
+    "virtual_stages",
 ]
 
 

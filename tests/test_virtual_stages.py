@@ -7,7 +7,7 @@ import pytest
 from builders import make_tables
 from virtual_oracle import least_makespan, linear_orders, price
 
-from mocap_opt.bounds.virtual_stages import any_arrangement, given_chunks_bound, virtual_stages
+from mocap_opt.bounds.virtual_stages import any_arrangement, any_order, given_chunks_bound
 from mocap_opt.errors import InputError
 from mocap_opt.flow_shop.partitions import divisions
 from mocap_opt.flow_shop.recursion import flow_shop_makespan
@@ -203,7 +203,7 @@ def check_bounds(seed: int, count: int) -> tuple[int, int, int]:
         assert bound <= least
         given += bound == least
         least = least_of_all(pipeline)
-        bound = virtual_stages(pipeline).ticks
+        bound = any_order(pipeline).ticks
         assert bound <= least
         every += bound == least
         alike = any_arrangement(pipeline.tables).ticks
@@ -213,9 +213,9 @@ def check_bounds(seed: int, count: int) -> tuple[int, int, int]:
 
 
 def test_no_order_beats_a_bound_and_many_reach_it():
-    given, every, near = check_bounds(11, 25)
-    assert given >= 12
-    assert every >= 5
+    given, every, near = check_bounds(11, 20)
+    assert given >= 10
+    assert every >= 4
     assert near >= 2
 
 
@@ -223,9 +223,9 @@ def test_the_bound_of_like_devices_by_hand():
     # Two devices, two equal chunks of 10 a device: 20 of work, and 5 or 5 + 5 to and from device 1; one chunk
     # of 20 crosses in 40.  A V gains nothing over the ordinary 30, interleaving does.
     tables = make_tables(2, 2, linear=10, max_chunks=2)
-    bounds = [virtual_stages(VirtualPipeline.of(tables, shape, 2)).ticks for shape in ("interleaved", "v")]
+    bounds = [any_order(VirtualPipeline.of(tables, shape, 2)).ticks for shape in ("interleaved", "v")]
     assert bounds == [25, 30]
-    assert virtual_stages(VirtualPipeline.of(tables, "v", 1)).ticks == 30
+    assert any_order(VirtualPipeline.of(tables, "v", 1)).ticks == 30
     assert any_arrangement(tables).ticks == 20
 
 
@@ -245,7 +245,7 @@ def check_program(seed: int, count: int) -> None:
 
 
 def test_the_program_agrees_with_enumeration():
-    check_program(13, 8)
+    check_program(13, 5)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from mocap_opt.stopping import AskedToStop, never
 from mocap_opt.tables.cost_tables import Tables
 
 MOST_DEVICES = 4
-"""Devices whose work is followed through the search for chunks: those that bound most by themselves."""
+"""Devices whose work is followed through the search for chunks: those that take longest on equal chunks."""
 
 
 def given_chunks_bound(pipeline: VirtualPipeline, indices: IntArray) -> int:
@@ -32,43 +32,37 @@ def given_chunks_bound(pipeline: VirtualPipeline, indices: IntArray) -> int:
     indices : int64[chunk + 1]
         Boundaries as grid indices.
     """
-    work, send = pipeline.times(indices)
+    work, send = (each.tolist() for each in pipeline.times(indices))
     head, tail = longest_ways(work, send)
-    return max(
-        least_latest_delivery(
-            [
-                (int(head[u, j]), int(work[u, j]), int(tail[u, j]))
-                for u in hosted
-                for j in range(work.shape[1])
-            ]
-        )
-        for hosted in pipeline.hosted
-    )
+    jobs = [list(zip(*rows, strict=True)) for rows in zip(head, work, tail, strict=True)]
+    return max(least_latest_delivery([job for u in hosted for job in jobs[u]]) for hosted in pipeline.hosted)
 
 
-def longest_ways(work: IntArray, send: IntArray) -> tuple[IntArray, IntArray]:
-    """Longest paths to the start and from the end of every piece of work, two int64[V, chunk], ticks.
+def longest_ways(work: list[list[int]], send: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+    """Longest paths to the start and from the end of every piece of work, ticks.
 
     Parameters
     ----------
-    work, send : int64[V, chunk], ticks
+    work, send : list of list of int, ticks
+        By virtual stage and chunk.
     """
-    stages, chunks = work.shape
-    head, tail = np.zeros_like(work), np.zeros_like(work)
+    stages, chunks = len(work), len(work[0])
+    head = [[0] * chunks for _ in range(stages)]
+    tail = [[0] * chunks for _ in range(stages)]
     for u in range(stages):
         for j in range(chunks):
-            ways = [int(head[u, j - 1] + work[u, j - 1])] if j else []
-            ways += [int(head[u - 1, j] + work[u - 1, j] + send[u - 1, j])] if u else []
-            head[u, j] = max(ways, default=0)
+            before = head[u][j - 1] + work[u][j - 1] if j else 0
+            arrived = head[u - 1][j] + work[u - 1][j] + send[u - 1][j] if u else 0
+            head[u][j] = max(before, arrived)
     for u in range(stages - 1, -1, -1):
         for j in range(chunks - 1, -1, -1):
-            ways = [int(work[u, j + 1] + tail[u, j + 1])] if j + 1 < chunks else []
-            ways += [int(send[u, j] + work[u + 1, j] + tail[u + 1, j])] if u + 1 < stages else []
-            tail[u, j] = max(ways, default=0)
+            after = work[u][j + 1] + tail[u][j + 1] if j + 1 < chunks else 0
+            onward = send[u][j] + work[u + 1][j] + tail[u + 1][j] if u + 1 < stages else 0
+            tail[u][j] = max(after, onward)
     return head, tail
 
 
-def virtual_stages(pipeline: VirtualPipeline, asked_to_stop: AskedToStop = never) -> Bound | None:
+def any_order(pipeline: VirtualPipeline, asked_to_stop: AskedToStop = never) -> Bound | None:
     """Bound every order of the devices and every partition; None if no plan keeps to count and lengths.
 
     The greater of a device's work between the first chunk's way to it and the last one's from it, and the
@@ -99,9 +93,7 @@ def virtual_stages(pipeline: VirtualPipeline, asked_to_stop: AskedToStop = never
     across = (tau + send).sum(axis=0) - ends
     found = _least(tables, costs, ends, across, asked_to_stop)
     note = f"{pipeline.runs} runs on each of {pipeline.devices} devices, any order"
-    return (
-        None if found is None else Bound("virtual_stages", found, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
-    )
+    return None if found is None else Bound("any_order", found, Scope.ANY_EXECUTION, Evidence.SEARCH, note)
 
 
 def any_arrangement(tables: Tables, asked_to_stop: AskedToStop = never) -> Bound | None:
@@ -138,8 +130,8 @@ def _least(
         times = by_end_and_steps(tables, values)
         return min(cheapest_by_count(times, tables.counts).values(), default=NEVER)
 
-    alone = [cheapest(cost) for cost in costs]
-    kept = np.argsort(alone, kind="stable")[::-1][:MOST_DEVICES].tolist()
+    equal = _on_equal_chunks(tables)
+    kept = np.argsort([cost[equal].sum() for cost in costs], kind="stable")[::-1][:MOST_DEVICES].tolist()
     followed = [*(costs[i] for i in kept), ends]
 
     def within(limit: int) -> Sums:
@@ -150,3 +142,13 @@ def _least(
 
     programs = ALL_SUMS // (sums_of(tables) * len(followed))
     return least_over_limits(np.unique(across), within, _value, programs, asked_to_stop)
+
+
+def _on_equal_chunks(tables: Tables) -> IntArray:
+    """Places among `admissible_chunks` of those of about equal lengths, as many as allowed."""
+    end, steps = admissible_chunks(tables)
+    count = min(tables.counts[-1], tables.steps)
+    cuts = np.arange(count + 1, dtype=np.int64) * tables.steps // count
+    before = np.full(tables.steps + 1, -1, dtype=np.int64)
+    before[cuts[1:]] = cuts[:-1]
+    return np.flatnonzero(before[end] == end - steps)

@@ -27,6 +27,7 @@ from mocap_opt.cli import (
     solving,
     study,
     tradeoff,
+    virtual,
 )
 from mocap_opt.cli.live import terminated_like_interrupted
 from mocap_opt.errors import ExitCode, InputError, MocapError
@@ -170,6 +171,7 @@ for group in (
     max_length,
     tradeoff,
     repair,
+    virtual,
     study,
     reproduce,
     bench,

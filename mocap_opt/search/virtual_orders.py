@@ -7,7 +7,7 @@ first.  The deepest virtual stage that has work can always begin some, so that n
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -151,7 +151,7 @@ def turned(work: Grid, send: Grid) -> tuple[Grid, Grid]:
     return [row[::-1] for row in work[::-1]], [row[::-1] for row in [*send[:-1][::-1], send[-1]]]
 
 
-def best_orders(pipeline: VirtualPipeline, indices: IntArray, only: str | None = None) -> Found:
+def best_orders(pipeline: VirtualPipeline, indices: IntArray, only: Iterable[str] | None = None) -> Found:
     """The best of all rules, forwards and backwards, for given chunks.
 
     Parameters
@@ -159,14 +159,15 @@ def best_orders(pipeline: VirtualPipeline, indices: IntArray, only: str | None =
     pipeline : VirtualPipeline
     indices : int64[chunk + 1]
         Boundaries as grid indices.
-    only : str, optional
-        The name of the only rule to ask.
+    only : iterable of str, optional
+        Names of the rules to ask; by default all.
     """
     work, send = (each.tolist() for each in pipeline.times(indices))
     boundaries = tuple(pipeline.tables.grid[indices].tolist())
+    wanted = None if only is None else set(only)
     best: Found | None = None
     for rule, orders in _proposals(pipeline, work, send):
-        if only is not None and rule != only:
+        if wanted is not None and rule not in wanted:
             continue
         plan = VirtualPlan(boundaries, orders())
         try:
@@ -176,7 +177,7 @@ def best_orders(pipeline: VirtualPipeline, indices: IntArray, only: str | None =
         if best is None or run.latency < best.latency:
             best = Found(plan, run, rule)
     if best is None:
-        raise ValueError(f"no such rule: {only}")
+        return best_orders(pipeline, indices)  # what was asked for is stuck; a rule forwards never is
     return best
 
 
