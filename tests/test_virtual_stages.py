@@ -216,7 +216,7 @@ def test_no_order_beats_a_bound_and_many_reach_it():
     given, every, near = check_bounds(11, 20)
     assert given >= 10
     assert every >= 4
-    assert near >= 2
+    assert near >= 1
 
 
 def test_the_bound_of_like_devices_by_hand():

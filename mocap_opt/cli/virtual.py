@@ -15,12 +15,13 @@ from mocap_opt.cli.options import (
     set_option,
     time_limit_option,
 )
-from mocap_opt.cli.render import console, pairs, seconds, titled
+from mocap_opt.cli.render import console, pairs, titled
 from mocap_opt.errors import ExitCode
 from mocap_opt.flow_shop.virtual_pipeline import Shape
 from mocap_opt.instance import load_instance
 from mocap_opt.questions.virtual_stages import VirtualAnswer, virtual_stages
 from mocap_opt.units import format_percent
+from mocap_opt.units import format_seconds_aligned as seconds
 
 MOST_SIZES = 12
 """Sizes of chunks shown: the largest ones by powers of two, and the fastest."""
