@@ -15,7 +15,8 @@ from test_measured_residual import with_residual
 from mocap_opt.bounds.crossing import least_with_crossing
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.bounds.stage_work import chunk_costs
-from mocap_opt.calibration.fit import features, nonnegative_least_squares
+from mocap_opt.calibration.fit import features
+from mocap_opt.calibration.least_squares import nonnegative_least_squares
 from mocap_opt.errors import InputError
 from mocap_opt.flow_shop.partitions import cheapest_by_count
 from mocap_opt.instance import Instance

@@ -10,6 +10,7 @@ import pytest
 
 from mocap_opt.calibration import Timings, choose_form, fit_forms, read_timings
 from mocap_opt.instance import load_instance
+from mocap_opt.studies import load_study, tasks_of
 from mocap_opt.tables import build_tables
 
 PLACE = Path(__file__).parent.parent / "instances" / "measured"
@@ -117,3 +118,10 @@ def test_a_form_describes_the_table(name: str) -> None:
 def test_cross_validation_chooses_that_form(name: str) -> None:
     chosen = choose_form(fit_forms(read_timings(PLACE / f"{name}.csv")))
     assert (chosen.name, chosen.rms <= CHOSEN[name][1]) == (CHOSEN[name][0], True)
+
+
+def test_the_study_runs_rules_and_joint_on_every_instance() -> None:
+    tasks = tasks_of(load_study(PLACE.parent / "studies" / "measured.toml"))
+    methods = {"uniform-best", "fixed-size:8192", "sglang-dynamic:8192", "terapipe", "mocap", "joint"}
+    for name in {path.stem for path in INSTANCES}:
+        assert methods <= {task.settings.method for task in tasks if task.instance["name"] == name}
