@@ -43,8 +43,18 @@ if TYPE_CHECKING:
     from mocap_opt.formulations.registry import CpModel, Formulation, build_cp_model, build_model, read_plan
     from mocap_opt.instance import Instance, load_instance
     from mocap_opt.instance.from_config import instance_from_config
+    from mocap_opt.pictures.drawings import (
+        plot_bounds,
+        plot_compare,
+        plot_gantt,
+        plot_memory,
+        plot_mesh,
+        plot_residuals,
+        plot_tradeoff,
+    )
     from mocap_opt.plugins import PluginError
     from mocap_opt.questions.advise import Advice, advise
+    from mocap_opt.questions.max_context import LongestAnswer, max_length
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
     from mocap_opt.questions.virtual_stages import virtual_stages
@@ -56,6 +66,7 @@ if TYPE_CHECKING:
     from mocap_opt.solving import Solution, compare
     from mocap_opt.solving.api import bound, evaluate, solve
     from mocap_opt.solving.report import Report
+    from mocap_opt.studies import Study, load_study, run_study
     from mocap_opt.tables import build_tables
     from mocap_opt.tables.cost_tables import Tables
 
@@ -101,6 +112,15 @@ _HOMES = {
     "FormChoice": "calibration.choice",
     "fit": "calibration.choice",
     "virtual_stages": "questions.virtual_stages",
+    "LongestAnswer": "questions.max_context",
+    "max_length": "questions.max_context",
+    "Study": "studies",
+    "load_study": "studies",
+    "run_study": "studies",
+    **dict.fromkeys(
+        (f"plot_{kind}" for kind in "bounds compare gantt memory mesh residuals tradeoff".split()),
+        "pictures.drawings",
+    ),
 }
 
 _MODULES = ("frames", "studies")
@@ -114,6 +134,7 @@ __all__ = [
     "Home",
     "InputError",
     "Instance",
+    "LongestAnswer",
     "Method",
     "MocapError",
     "Plan",
@@ -122,6 +143,7 @@ __all__ = [
     "Repair",
     "Report",
     "Solution",
+    "Study",
     "Tables",
     "__version__",
     "advise",
@@ -136,12 +158,22 @@ __all__ = [
     "instance_from_config",
     "load_instance",
     "load_plan",
+    "load_study",
+    "max_length",
     "plan_from_dict",
     "plan_to_dict",
+    "plot_bounds",
+    "plot_compare",
+    "plot_gantt",
+    "plot_memory",
+    "plot_mesh",
+    "plot_residuals",
+    "plot_tradeoff",
     "read_plan",
     "repair",
     "replay_event",
     "replay_lockstep",
+    "run_study",
     "save_plan",
     "solve",
     "studies",

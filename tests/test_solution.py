@@ -106,3 +106,32 @@ def test_a_comparison_has_the_columns_that_matter_and_all_if_asked():
     full = mocap_opt.compare(given, methods, full=True)
     assert {*table.columns} - {"chunks"} <= {*full.columns}
     assert len(full.columns) > 30
+
+
+def test_pictures_of_the_top_level(pooled):
+    told: list[object] = []
+    mocap_opt.solve(tiny("pooled"), callback=told.append)
+    full = mocap_opt.compare([tiny("pooled")], ["gpipe", "mocap"], full=True)
+    figures = [
+        mocap_opt.plot_gantt(pooled),
+        mocap_opt.plot_memory(pooled, execution="lockstep"),
+        mocap_opt.plot_mesh(pooled),
+        mocap_opt.plot_bounds("tiny", told),
+        mocap_opt.plot_compare(full),
+    ]
+    assert all(figure.get_axes() for figure in figures)
+
+
+def test_the_longest_prompt_from_python(tmp_path):
+    instance = mocap_opt.load_instance(INSTANCES / "gpt3-175b-watos-longest.json")
+    longest = mocap_opt.max_length(instance, "mocap", equal_chunks=True)
+    assert longest.tokens == 177_152
+    assert "177,152 tokens" in str(longest)
+    longest.save(tmp_path / "plan.json")
+    given = instance.replace(f"workload.tokens={longest.tokens}")
+    again = mocap_opt.evaluate(given, json.loads((tmp_path / "plan.json").read_text()))
+    assert again.report.value_s == longest.to_dict()["latency_s"]
+    with pytest.raises(InputError, match="at most one of them"):
+        mocap_opt.max_length(instance, equal_chunks=True, latency_limit_s=3.0)
+    with pytest.raises(InputError, match="latency_limit_s: expected a number above 0"):
+        mocap_opt.max_length(instance, latency_limit_s=-1.0)
