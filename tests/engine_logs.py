@@ -143,7 +143,9 @@ def trtllm_lines(seconds: Seconds, sizes: Sequence[int], tokens: int) -> list[st
 
 def minimax() -> Seconds:
     """Times of the measured table, bilinear between its rows."""
-    rows = np.loadtxt(FOLDER / "minimax-m3-stage.csv", delimiter=",", skiprows=5)
+    path = FOLDER.parent / "measured" / "minimax-m3-h200-sglang-tp8.csv"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
+    rows = np.loadtxt(lines, delimiter=",")
     table = {(int(n), int(h)): float(time) for n, h, time in rows}
 
     def seconds(length: int, prefix: int) -> float:

@@ -23,7 +23,7 @@ from mocap_opt.schedule.plan_file import load_plan
 from mocap_opt.stopping import never
 
 LOGS = Path("instances/logs")
-TABLE = LOGS / "minimax-m3-stage.csv"
+TABLE = Path("instances/measured/minimax-m3-h200-sglang-tp8.csv")
 SMALL = {"stages": 4, "tokens": 16_384, "quantum": 1024, "time_limit_s": 10}
 PROMPTS = {"sglang": 65_536}
 OWN = {name: LOGS / f"{'trtllm-iter' if name == 'trtllm' else name}.log" for name in ENGINES}
@@ -83,6 +83,9 @@ def test_advice_reads_in_words_as_a_frame_and_as_json(answer: mocap_opt.Advice) 
 
 def test_useful_chunks_are_at_least_those_of_every_plan_that_is_as_fast() -> None:
     rng = np.random.default_rng(3)
+    # Two stages, two steps, t(l) = 3 + 10 l, as on the page.
+    tiny = make_tables(2, 2, max_chunks=2, linear=10, constant=3)
+    assert [most_useful_chunks(tiny, latency, never) for latency in (39, 38, 36)] == [2, 1, 1]
     ruled_out = 0
     for _ in range(12):
         stages = int(rng.integers(1, 4))
@@ -117,6 +120,18 @@ def test_every_engines_own_log_gives_its_setting_a_gap_and_a_list(engine: str) -
     assert found.tried[-1].gap <= 1e-3
     assert found.flags
     assert str(found.best.setting.base) in " ".join(found.flags)
+
+
+def test_at_the_usual_base_dynamic_chunking_is_slower_than_equal_chunks_on_minimax_m3() -> None:
+    found = advise(TABLE, "sglang", 12, 196_608, quantum=1024, time_limit_s=12)
+    slower = found.given.latency_s / found.named("same-size").latency_s - 1
+    assert found.given.setting == Setting(8192)
+    assert slower > 0.1
+    assert f"is {mocap_opt.units.format_percent(slower)} slower than equal chunks" in str(found)
+    page = Path("formulations/advise.md").read_text(encoding="utf-8")
+    for each in found.tried[:4]:
+        assert f"| {each.latency_s:.4f} s | {100 * each.gap:.2f} % | {len(each.lengths)} |" in page
+    assert f"{100 * slower:.2f} % slower than equal chunks here" in page
 
 
 def test_flags_are_those_of_the_engines() -> None:
@@ -157,8 +172,8 @@ def test_prefix_free_samples_alone_are_enough_with_a_warning(tmp_path: Path) -> 
 def test_what_was_not_measured_is_refused_unless_extrapolated() -> None:
     asked = {"stages": 4, "tokens": 131_072, "quantum": 8192, "time_limit_s": 10}
     with pytest.raises(InputError, match="--extrapolate"):
-        advise(TABLE, "vllm", **asked)
-    found = advise(TABLE, "vllm", extrapolate=True, **asked)
+        advise(LOGS / "vllm.log", "vllm", **asked)
+    found = advise(LOGS / "vllm.log", "vllm", extrapolate=True, **asked)
     assert any("EXTRAPOLATED" in note for note in found.notes)
 
 

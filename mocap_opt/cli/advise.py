@@ -166,7 +166,7 @@ def _advise(
 
 def _print(found: Advice) -> None:
     for note in found.notes:
-        console().print(f"log: {note}", markup=False)
+        click.echo(f"log: {note}")
     table = titled(str(found).partition("\n")[0])
     for heading in ("", "setting", "latency", "gap", "chunks"):
         table.add_column(heading, justify="left" if heading in ("", "setting") else "right")

@@ -69,10 +69,14 @@ class Law:
         With its coefficients, for notes.
     seconds : callable
         From lengths and prefixes in tokens, arrays of one shape, to seconds.
+    least, most : int
+        Lengths of chunks that it is used for, tokens: logs do not say which were timed.
     """
 
     text: str
     seconds: Callable[[FloatArray, FloatArray], FloatArray]
+    least: int = 1024
+    most: int = 32_768
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,8 @@ class Log:
             timings = replace(timings, seconds=timings.seconds / parts)
         if law is not None:
             whole = law.seconds
-            law = Law(f"({law.text}) / {parts}", lambda length, prefix: whole(length, prefix) / parts)
+            text = f"({law.text}) / {parts}"
+            law = replace(law, text=text, seconds=lambda length, prefix: whole(length, prefix) / parts)
         note = f"times are those of the whole model, divided by {parts} stages"
         return replace(self, timings=timings, law=law, notes=(*self.notes, note))
 

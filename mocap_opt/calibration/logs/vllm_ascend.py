@@ -16,6 +16,8 @@ _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 STARTUP = re.compile(rf"\[ProfilingChunk\] Fitted: a={_NUMBER}, b={_NUMBER}, c={_NUMBER}")
 SERVED = re.compile(rf"\[ProfilingChunk With History\] Fitted: a={_NUMBER}, b={_NUMBER}, c={_NUMBER}")
 
+BASE = re.compile(r"\(base_chunk=([1-9][0-9]{0,8})\)")
+
 
 def found(text: str) -> bool:
     """Whether a text has lines of this form."""
@@ -33,17 +35,19 @@ def read(text: str, source: str, asked: Asked) -> Log:
     asked : Asked
         Means nothing here.
     """
+    bases = BASE.findall(text)
+    most = int(bases[-1]) if bases else Law.most
     served, startup = SERVED.findall(text), STARTUP.findall(text)
     notes = ["the log holds three digits of the engine's own fit, no timings: what it says can be no better"]
     if served:
         a, b, c = (float(part) / 1000 for part in served[-1])
         formula = f"{a:.3g} C (C + H) + {b:.3g} (C + H) + {c:.3g}"
         notes.append(f"{len(served)} fits of served batches, the last one taken: {formula} s")
-        return Log("vllm-ascend", source, None, Law(formula, _served(a, b, c)), tuple(notes))
+        return Log("vllm-ascend", source, None, Law(formula, _served(a, b, c), most=most), tuple(notes))
     a, b, c = (float(part) / 1000 for part in startup[-1])
     formula = f"{a:.3g} (2 H C + C^2) + {b:.3g} C + {c:.3g}"
     notes.append(f"prefix-free chunks alone were fitted, and a prefix costs what follows: {formula} s")
-    return Log("vllm-ascend", source, None, Law(formula, _prefix_free(a, b, c)), tuple(notes))
+    return Log("vllm-ascend", source, None, Law(formula, _prefix_free(a, b, c), most=most), tuple(notes))
 
 
 def _served(a: float, b: float, c: float) -> Callable[[FloatArray, FloatArray], FloatArray]:

@@ -112,7 +112,7 @@ class Advice:
     def best(self) -> Tried | None:
         """The fastest that the engine can be set to: its own rule, or chunks of one size."""
         able = [each for each in self.tried if each.rule is not None and each.latency_s is not None]
-        return min(able, key=lambda each: each.latency_s or 0.0, default=None)
+        return min(able, key=lambda each: (each.latency_s or 0.0, each.rule != FIXED), default=None)
 
     @property
     def best_list(self) -> Tried | None:

@@ -34,7 +34,7 @@ from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.units import exact
 
-TIME_LIMIT_S = 22.0
+TIME_LIMIT_S = 18.0
 """Wall time of advice, seconds."""
 
 SCANNING, COUNTING = 0.15, 0.15

@@ -61,7 +61,9 @@ def reach_of(log: Log, tokens: int, quantum: int | None, longest: int | None) ->
         If no multiple of the quantum lies within the measured lengths.
     """
     step = quantum or ALIGNMENT * -(-tokens // (ALIGNMENT * MOST_STEPS))
-    if log.timings is None:
+    if log.law is not None:
+        measured = log.law.least, log.law.most
+    elif log.timings is None:
         measured = 1, tokens
     else:
         measured = int(log.timings.length.min()), int(log.timings.length.max())
@@ -141,8 +143,9 @@ def _covered(timings: Timings, reach: Reach) -> bool:
 def _beyond(timings: Timings, reach: Reach) -> str:
     """How far prefixes were measured, if that is not far enough; else nothing."""
     most = min(int(part.prefix.max()) for part in timings.by_stage().values())
-    # The last chunk of a served prompt is as late as any chunk of that prompt's length can be.
-    ends = min(int((part.prefix + part.length).max()) for part in timings.by_stage().values())
+    # One chunk more is no reach: the last one of a served prompt, which some logs do not time.
+    parts = timings.by_stage().values()
+    ends = min(int((part.prefix + part.length).max()) + int(part.length.max()) for part in parts)
     return "" if ends >= reach.tokens else f"chunks after at most {most} tokens"
 
 
