@@ -27,3 +27,12 @@ def pytest_cmdline_main(config):
 def failures_surface(monkeypatch):
     """A step or heuristic that fails is a note to users; in tests it is an error, so that none hides."""
     monkeypatch.setattr(errors, "raise_unexpected", True)
+
+
+@pytest.fixture
+def shared_configs() -> Path:
+    """Configurations in the published form, where they lie beside the package."""
+    for parent in Path(__file__).resolve().parents:
+        if (folder := parent / "shared" / "cases" / "configs").is_dir():
+            return folder
+    pytest.skip("the configurations are not here")

@@ -96,6 +96,8 @@ REQUESTS = build_requests(STREAM_INSTANCE)
 # One stage, so that reading what is accepted stays cheap.
 MODEL = {**TOY, "pipeline": {"stages": 1, "dies_per_stage": 1}}
 
+QWEN_VL = {"model_type": "qwen3_vl_moe", "text_config": {**QWEN3_MOE, "model_type": "qwen3_vl_moe_text"}}
+
 HOME = {"stage": 0, "chunk": 1, "memory": 1, "tokens": 1}
 PLAN = {"version": 1, "kind": "plan", "instance": "x", "fingerprint": None, "boundaries": [0, 2, 4]}
 SEQUENCE = {
@@ -206,7 +208,7 @@ READERS: dict[str, Reader] = {
     ),
     "config.json": Reader(
         ".json",
-        (LLAMA, MIXTRAL, QWEN3_MOE),
+        (LLAMA, MIXTRAL, QWEN3_MOE, QWEN_VL),
         json.dumps,
         _config,
         lambda path, folder: [

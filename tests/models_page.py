@@ -5,13 +5,18 @@ python tests/models_page.py
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from mocap_opt.instance import ModelSpec
+from mocap_opt.instance.hf_config import model_from_config
 from mocap_opt.instance.hf_families import FAMILY_ROWS
 from mocap_opt.instance.hf_family import USUAL, Family
 from mocap_opt.instance.hf_wrappers import REFUSED_FAMILIES, WRAPPERS
+from mocap_opt.tables.stage_costs import layer_parameters
 
 PAGE = Path(__file__).parent.parent / "formulations" / "models.md"
+DATA = Path(__file__).parent / "data" / "configs"
 
 
 def _attention(row: Family) -> str:
@@ -66,11 +71,32 @@ def refused() -> str:
     return "; ".join(f"{why} ({', '.join(names)})" for why, names in by_reason.items())
 
 
+def checked() -> str:
+    """A row for each published file: parameters as they are counted here and as they were published."""
+    rows = ["| file | billions of parameters | published | active for a token | published | by |"]
+    rows.append("|---|---:|---:|---:|---:|---|")
+    said_of = json.loads((DATA / "published.json").read_text(encoding="utf-8"))
+    for name, said in said_of.items():
+        config = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+        model = ModelSpec.model_validate(model_from_config(config)[0])
+        table = model.vocabulary * model.hidden
+        whole, active = (
+            sum(layer_parameters(model, layer, active=which) for layer in range(model.layers)) / 1e9
+            for which in (False, True)
+        )
+        whole += (1 if said["tied"] else 2) * table / 1e9
+        told = "-" if said["active"] is None else f"{active:.1f} to {active + 2 * table / 1e9:.1f}"
+        cells = (name, f"{whole:.1f}", f"{said['billions']:g}", told, said["active"] or "-", said["source"])
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
+
+
 def written(text: str) -> str:
     """The page with its tables anew."""
     head, rest = text.split("## Families\n")
-    after = rest[rest.index("\n\nNorms and biases are not counted") :]
-    return f"{head}## Families\n\n{families()}\n\nFamilies that are known and refused: {refused()}.{after}"
+    after = rest[rest.index("\n\nNorms and biases are not counted") : rest.index("\n\n| file |")]
+    told = f"{families()}\n\nFamilies that are known and refused: {refused()}."
+    return f"{head}## Families\n\n{told}{after}\n\n{checked()}\n"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,14 +73,6 @@ def test_the_configuration_of_deepseek_v3_is_read(shared_configs):
     assert precision.embedding == 2
     assert isinstance(precision.weights, tuple)
     assert {round(size, 5) for size in precision.weights} == {1.00024, 1.0004}
-
-
-@pytest.fixture
-def shared_configs() -> Path:
-    for parent in Path(__file__).resolve().parents:
-        if (folder := parent / "shared" / "cases" / "configs").is_dir():
-            return folder
-    pytest.skip("the configurations are not here")
 
 
 @pytest.mark.parametrize(

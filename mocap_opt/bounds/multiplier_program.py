@@ -172,7 +172,8 @@ class MultiplierProgram(ABC):
         assert room is not None
         boundary = self._columns(region)[0]
         units = tables.page_bytes / self.pricer.memory.unit * float(tables.pages[-1])
-        whole = float(units.sum())
+        # Where rings hold all KV, no page is ever placed.
+        whole = float(units.sum()) or float(np.abs(room).max()) or 1.0
         entries: Entries = [(np.full(room.size, rows.columns - 1), np.full(room.size, -1.0))]
         for i in range(tables.stages):
             values = np.zeros(room.size)
@@ -210,6 +211,7 @@ class MultiplierProgram(ABC):
         rate = self._reserve_rate(region)
         room = self.pricer.room_and_reserve(region) if rate else self.pricer.room(region)
         assert room is not None
+        whole = whole or max(int(np.abs(room).max()), 1)
         prices = slots * self.costs.unit / whole
         reserve = rate * int(tables.lengths[0, region.long]) // unit
         most = 2.0**58 / max(whole, int(room.max()), reserve, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from mocap_opt.instance.hf_quantization import kv_bytes, read_quantization
 from mocap_opt.instance.hf_reader import PATH, Config, ConfigReader
 from mocap_opt.instance.hf_wrappers import REFUSED_FAMILIES, WRAPPERS
 from mocap_opt.instance.schema import ModelSpec
-from mocap_opt.messages import show
+from mocap_opt.messages import MOST_PROBLEMS, capped, join_path, show
 
 NAMED_TYPES = {
     "bfloat16": 2.0,
@@ -38,6 +39,9 @@ NAMED_TYPES = {
 
 ASSUMED = 2.0
 """Bytes of a number where no type is named."""
+
+MOST_NAMED = 100
+"""Unused fields that a model's description names."""
 
 INSIDE = ("dtype", "torch_dtype", "quantization_config", "tie_word_embeddings")
 """What a file with a tower may say of the language model outside of its own object."""
@@ -87,7 +91,7 @@ def _language_model(config: Config) -> tuple[Family | None, ConfigReader, Config
     read = ConfigReader({**family.defaults, **read.config}, read.path, outer.problems)
     if read.path != outer.path:
         outside = frozenset({"model_type", key, *INSIDE})
-        for name, expected in unknown_fields(config, outside | family.understood):
+        for name, expected in islice(unknown_fields(config, outside | family.understood), MOST_PROBLEMS + 1):
             outer.refuse(name, expected, REMEDY)
         for name in sorted({*config} & family.read_fields - outside):
             if config[name] is not None and config[name] != read.config.get(name):
@@ -155,7 +159,8 @@ def _notes(
     used = family.read_fields | {"tie_word_embeddings", *TOWERS, *(key for key, _ in WRAPPERS.values())}
     unused = sorted(({*read.config} | {*outer.config}) - used)
     if unused:
-        notes.append("not used: " + ", ".join(unused))
+        more = ["..."] if len(unused) > MOST_NAMED else []
+        notes.append("not used: " + ", ".join([*map(join_path, unused[:MOST_NAMED]), *more]))
     return "; ".join(notes)
 
 
@@ -183,12 +188,12 @@ def model_from_config(config: Config, ignore: object = ()) -> tuple[dict[str, An
     ignored = _names(ignore)
     family, read, outer = _language_model(_without(config, ignored))
     if family is None:
-        raise InputError(outer.problems)
+        raise InputError(capped(outer.problems, PATH))
     spec = {"name": f"{config['model_type']} config", **figures(family, read)}
     told_by = {key: outer.config[key] for key in INSIDE if outer.config.get(key) is not None}
     precision, told = _precision(ConfigReader({**told_by, **read.config}, read.path, outer.problems), spec)
     if outer.problems:
-        raise InputError(outer.problems)
+        raise InputError(capped(outer.problems, PATH))
     return spec | {"description": _notes(family, read, outer, told, ignored)}, precision
 
 

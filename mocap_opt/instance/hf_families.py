@@ -185,11 +185,7 @@ FAMILY_ROWS: tuple[Family, ...] = (
         ),
         windows=WindowFields(ROTARY, size="attention_chunk_size", kind=CHUNKED),
     ),
-    Family(
-        ("phi3",),
-        "Phi-3 mini and medium, Phi-4",
-        windows=_EVERY,
-    ),
+    Family(("phi3",), "Phi-3 mini and medium, Phi-4", windows=_EVERY),
     Family(
         ("phimoe",),
         "Phi-3.5-MoE",
@@ -211,10 +207,13 @@ FAMILY_ROWS: tuple[Family, ...] = (
         experts=_ROUTED,
         left_out=_GUESSING,
     ),
+    Family(("deepseek",), "DeepSeekMoE 16B", experts=_ROUTED),
     Family(
-        ("deepseek",),
-        "DeepSeekMoE 16B",
-        experts=_ROUTED,
+        ("bailing_moe",),
+        "Ling lite, plus",
+        experts=ExpertFields(
+            "num_experts", "num_experts_per_tok", "moe_intermediate_size", BEHIND, shared="num_shared_experts"
+        ),
     ),
     Family(
         ("deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite"),
@@ -286,16 +285,15 @@ FAMILY_ROWS: tuple[Family, ...] = (
         fixed={"mlp_type": "default"},
         left_out="biases",
     ),
-    Family(
-        ("cohere",),
-        "Command R, R+, Aya",
-    ),
+    Family(("cohere",), "Command R, R+, Aya"),
     Family(
         ("cohere2",),
         "Command R7B, Command A",
         defaults={"sliding_window": 4096, "sliding_window_pattern": 4},
         windows=WindowFields(PATTERN),
-        harmless="order_of_interleaved_layers",
+        fixed={"use_gated_activation": True},
+        harmless="order_of_interleaved_layers layer_switch use_parallel_block use_parallel_embedding "
+        "use_embedding_sharing",
     ),
     Family(
         ("falcon",),
@@ -315,11 +313,7 @@ FAMILY_ROWS: tuple[Family, ...] = (
         defaults={"num_key_value_heads": 32, "sliding_window": 4096, "sliding_window_pattern": 4},
         windows=WindowFields(PATTERN),
     ),
-    Family(
-        ("exaone",),
-        "EXAONE 3",
-        fields={"layers": "num_layers", "activation": "activation_function"},
-    ),
+    Family(("exaone",), "EXAONE 3", fields={"layers": "num_layers", "activation": "activation_function"}),
     Family(
         ("hunyuan_v1_dense",),
         "Hunyuan dense",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from mocap_opt.instance.hf_family import Family
 from mocap_opt.instance.hf_fields import unknown_fields
 from mocap_opt.instance.hf_layers import CHUNKED, FULL, MOST_LAYERS, SPARSE, listed_windows
 from mocap_opt.instance.hf_reader import ConfigReader
-from mocap_opt.messages import show
+from mocap_opt.messages import MOST_PROBLEMS, show
 
 REMEDY = 'give the model\'s figures, or "ignore": ["the field"] beside "config" if it costs nothing'
 
@@ -105,7 +105,7 @@ def _kv_heads(family: Family, read: ConfigReader) -> int:
 def _checked(family: Family, read: ConfigReader, layers: int) -> None:
     """Refuse fields that are not understood, and those that ask for what is not expressed."""
     config = read.config
-    for key, expected in unknown_fields(config, family.understood):
+    for key, expected in islice(unknown_fields(config, family.understood), MOST_PROBLEMS + 1):
         read.refuse(key, expected, REMEDY if expected.startswith("no field") else "")
     for key, value in family.fixed.items():
         if config.get(key, value) != value:
@@ -174,12 +174,7 @@ def _indexer(read: ConfigReader) -> dict[str, int]:
 def _gated(family: Family, read: ConfigReader) -> bool:
     """Whether feed-forward networks have a gate; another activation is another model."""
     key = family.name_of("activation")
-    if family.activations and read.config.get(key, family.activations[0]) not in family.activations:
-        gate = "a" if family.gated else "no"
-        read.refuse(
-            key,
-            f"{show(family.activations[0])} ({gate} gated feed-forward network)".replace(
-                "no gated", "an ungated"
-            ),
-        )
+    if family.activations and read.config.get(key) not in (None, *family.activations):
+        kind = "a gated" if family.gated else "an ungated"
+        read.refuse(key, f"{show(family.activations[0])} ({kind} feed-forward network)")
     return family.gated

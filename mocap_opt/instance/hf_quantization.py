@@ -250,6 +250,23 @@ def _scheme(weights: ConfigReader, kept_bytes: float) -> Format | None:
     return None
 
 
+def _modelopt(read: ConfigReader, kept_bytes: float) -> Formats:
+    """NVIDIA Model Optimizer: groups as those of compressed-tensors, or one algorithm for all.
+
+    FP8 has a 32-bit scale for the matrix; in NVFP4, 16 numbers of 4 bits share a scale of 8 bits.
+    """
+    if read.config.get("config_groups"):
+        yield from _compressed_tensors(read, kept_bytes)
+        return
+    algorithm = read.config.get("quant_algo")
+    if algorithm == "FP8":
+        yield None, Format(8, Fraction(4), (None, None))
+    elif algorithm == "NVFP4":
+        yield None, Format(4, Fraction(1), (_group(read, 16), 1))
+    else:
+        read.refuse("quant_algo", "FP8 or NVFP4, or config_groups", REMEDY)
+
+
 METHODS: dict[str, Callable[[ConfigReader, float], Formats]] = {
     "fp8": _fp8,
     "fbgemm_fp8": _fbgemm,
@@ -258,6 +275,7 @@ METHODS: dict[str, Callable[[ConfigReader, float], Formats]] = {
     "mxfp4": _mxfp4,
     "bitsandbytes": _bitsandbytes,
     "compressed-tensors": _compressed_tensors,
+    "modelopt": _modelopt,
 }
 """How matrices are stored, by ``quant_method``."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mocap_opt.errors import Problem
 from mocap_opt.instance.models import Matrix
-from mocap_opt.messages import show
+from mocap_opt.messages import join_path, show
 
 PATH = "model.config"
 
@@ -49,7 +49,10 @@ class ConfigReader:
         remedy : str
             As of `Problem`.
         """
-        found, place = show(self.config[key]) if key in self.config else "nothing", f"{self.path}.{key}"
+        found, place = (
+            show(self.config[key]) if key in self.config else "nothing",
+            f"{self.path}.{join_path(key)}",
+        )
         if all(problem.path != place for problem in self.problems):
             self.problems.append(Problem(place, found, expected, remedy))
 
@@ -167,8 +170,11 @@ def _separate(key: str) -> list[str]:
     return [key]
 
 
-def full_names(layer: int, matrix: Matrix) -> tuple[str, str]:
-    """What a matrix is called in checkpoints, also in those of Mixtral.
+_ROOTS = ("model.layers", "language_model.model.layers", "model.language_model.layers")
+
+
+def full_names(layer: int, matrix: Matrix) -> list[str]:
+    """What a matrix is called in checkpoints, also in those of Mixtral, Llama 4 and models with a tower.
 
     Parameters
     ----------
@@ -176,6 +182,9 @@ def full_names(layer: int, matrix: Matrix) -> tuple[str, str]:
         From 0.
     matrix : Matrix
     """
-    parts = matrix.name.replace("mlp.", "block_sparse_moe.").split(".")
-    other = ".".join([*parts[:-1], _MIXTRAL.get(parts[-1], parts[-1])])
-    return f"model.layers.{layer}.{matrix.name}", f"model.layers.{layer}.{other}"
+    name = matrix.name
+    parts = name.replace("mlp.", "block_sparse_moe.").split(".")
+    mixtral = ".".join([*parts[:-1], _MIXTRAL.get(parts[-1], parts[-1])])
+    shared = name.replace("shared_experts", "shared_expert")
+    spellings = dict.fromkeys([name, mixtral, shared, shared.replace("mlp.", "feed_forward.")])
+    return [f"{root}.{layer}.{spelling}" for root in _ROOTS for spelling in spellings]
