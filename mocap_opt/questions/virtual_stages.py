@@ -254,7 +254,7 @@ def virtual_stages(
     overhead_s : float
         What every chunk takes longer on every virtual stage, seconds.
     time_limit_s : float
-        Wall time, seconds; the largest size of chunks and the first round of bounds take what they need.
+        Wall time, seconds; the first size of chunks and the first round of bounds take what they need.
     seed : int
     stop : threading.Event, optional
         Set it from outside to stop early with the best so far.
@@ -300,7 +300,7 @@ def _size_rows(
     """Rows of sizes whose plans fit on virtual stages, powers of two first; the search keeps their plans."""
     one = VirtualPipeline.of(pipeline.tables, Shape.V, 1)
     rows: list[SizeRow] = []
-    for size in sorted(sizes, key=lambda size: (size & (size - 1) > 0, -size)):
+    for size in sorted(sizes, key=lambda size: (size & (size - 1) > 0, size)):
         indices = sizes[size]
         if rows and deadline():
             break
