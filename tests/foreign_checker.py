@@ -24,7 +24,11 @@ def check(tables_file, plan_file):
             if held > tables["capacity"][k]:
                 broken.append(f"memory {k} is {held - tables['capacity'][k]} bytes short in slot {t}")
     work, exchange = lockstep(tables, chunks, homes)
-    latency = sum(work) + sum(exchange)
+    latency, exist = 0, tables.get("available")
+    for t, (busy, sent) in enumerate(zip(work, exchange, strict=True)):
+        if exist is not None and t < len(chunks):
+            latency = max(latency, exist[chunks[t][1]])
+        latency += busy + sent
     return {"broken": broken, "memory": memory, "work": work, "exchange": exchange, "latency_ticks": latency}
 
 

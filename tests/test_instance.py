@@ -71,8 +71,8 @@ def test_defaults() -> None:
         "overlap": 1.0,
         "attention": "causal",
         "objective": "latency",
-        "tick": None,
         "decode": None,
+        "tick": None,
     }
 
 

@@ -41,10 +41,10 @@ def slice_times(tables: Tables, longest: int, asked_to_stop: AskedToStop = never
     require_memory("the table of slice times", 10 * (tables.steps + 1) * longest)
     end = np.arange(tables.steps + 1)[:, None]
     start = end - np.arange(1, longest + 1)[None, :]
-    tail = (end == tables.steps).astype(np.int64)
-    allowed = (start >= 0) & tables.length_allowed[tail, np.maximum(end - start, 0)]
     times = np.full(start.shape, NEVER, dtype=np.int64)
-    rows, columns = np.nonzero(allowed)
+    rows, columns = np.nonzero(start >= 0)
+    allowed = tables.chunk_allowed(start[rows, columns], rows)
+    rows, columns = rows[allowed], columns[allowed]
     a, b = start[rows, columns], rows
     slowest = np.zeros(rows.size, dtype=np.int64)
     for i in leading_stages(tables):

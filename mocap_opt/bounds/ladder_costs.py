@@ -52,7 +52,7 @@ class LadderCosts:
         tables, points = self.tables, self.tables.steps + 1
         require_memory("the times of all chunks", 8 * points**2)
         a, b = np.triu_indices(points, 1)
-        allowed = tables.length_allowed[(b == tables.steps).astype(np.int64), b - a]
+        allowed = tables.chunk_allowed(a, b)
         work = np.full((points, points), NEVER, dtype=np.int64)
         work[a[allowed], b[allowed]] = tables.tau(0, a[allowed], b[allowed])
         return work

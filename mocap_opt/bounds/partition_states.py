@@ -79,9 +79,9 @@ class StateSpace:
         """Leave all chunks that are allowed."""
         region, tables = self.priced.region, self.tables
         point = np.arange(tables.steps + 1)
-        length = point[None, :] - point[:, None]
-        tail = (point == tables.steps).astype(np.int64)[None, :]
-        allowed = (length > 0) & tables.length_allowed[tail, np.maximum(length, 0)]
+        allowed = point[:, None] < point[None, :]
+        start, end = np.nonzero(allowed)
+        allowed[start, end] = tables.chunk_allowed(start, end)
         inside = (point >= region.low[:, None]) & (point <= region.high[:, None])
         left = [np.nonzero(allowed & a[:, None] & b) for a, b in itertools.pairwise(inside)]
         self.allowed = [(a, b) for a, b in left]

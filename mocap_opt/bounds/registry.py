@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
+from mocap_opt.bounds.availability import availability
 from mocap_opt.bounds.blocking_ladder import blocking_ladder
 from mocap_opt.bounds.boundary_branching import boundary_branching, slot_branching
 from mocap_opt.bounds.crossing import crossing, crossing_pooled_memory
@@ -39,6 +40,7 @@ BOUNDS: Mapping[str, Callable[..., Bound | None]] = MappingProxyType(
         "energetic_traffic": energetic_traffic,
         "ladder": ladder,
         "blocking_ladder": blocking_ladder,
+        "availability": availability,
     }
 )
 
@@ -52,6 +54,7 @@ QUICK = (
     "crossing_pooled_memory",
     "path_relaxation",
     "slot_mixture",
+    "availability",
 )
 
 

@@ -14,6 +14,9 @@ import numpy as np
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables.cost_tables import Tables
 
+FOREVER = 2**55
+"""Ticks of a chunk that is not allowed: more than any plan takes, and no sum of them leaves 64 bits."""
+
 Row: TypeAlias = tuple[
     list[int], list[int], list[int], tuple[list[int], list[int]], tuple[list[int], list[int]]
 ]
@@ -71,7 +74,8 @@ class BottleneckTimes:
         self._only = self._rows[0] if len(self._rows) == 1 else None
         self.remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
         self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
-        self._measured = None if tables.excess is None else _measured_times(tables)
+        listed = tables.excess is not None or tables.between_tokens is not None
+        self._listed = _listed_times(tables) if listed else None
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
         self.work = float(whole.sum() / max(whole.max(), 1.0)) - 1.0
 
@@ -95,8 +99,8 @@ class BottleneckTimes:
         start, end : int
             Grid indices, start < end.
         """
-        if self._measured is not None:
-            return self._measured[start][end]
+        if self._listed is not None:
+            return self._listed[start][end]
         tail, length = end == self.steps, end - start
         if self._only is not None:
             phi, memory, prefix, blocks, fixed = self._only
@@ -207,15 +211,24 @@ class BottleneckTimes:
         return most - count - 1.0
 
 
-def _measured_times(tables: Tables) -> list[list[int]]:
-    """Longest tau + send over the stages, by start and end: measured times are no sum of short tables."""
+def _listed_times(tables: Tables) -> list[list[int]]:
+    """Longest tau + send over the stages, by start and end: measured times are no sum of short tables.
+
+    Chunks that take too long between tokens take for ever.
+    """
     points = tables.steps + 1
     # Lists of numbers take 40 bytes an entry, the arrays they are made from as much again.
-    require_memory("the list of measured chunk times", points**2, 80)
+    require_memory("the list of chunk times", points**2, 80)
     start, end = np.triu_indices(points, 1)
     longest = np.zeros((points, points), dtype=np.int64)
     for i in range(tables.stages):
         times = tables.tau(i, start, end) + tables.send_time(i, start, end)
         longest[start, end] = np.maximum(longest[start, end], times)
+    if tables.between_tokens is not None:
+        slow = (
+            ~tables.chunk_allowed(start, end)
+            & tables.length_allowed[(end == tables.steps).astype(np.int64), end - start]
+        )
+        longest[start[slow], end[slow]] = FOREVER
     rows: list[list[int]] = longest.tolist()
     return rows

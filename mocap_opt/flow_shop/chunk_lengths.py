@@ -143,11 +143,10 @@ def within_limits(tables: Tables, boundaries: npt.ArrayLike) -> npt.NDArray[np.b
     tail = np.zeros(lengths.shape, dtype=np.int64)
     tail[..., -1] = 1
     allowed = tables.length_allowed[tail, np.clip(lengths, 0, tables.steps)].all(axis=-1)
+    within = np.array(rising & allowed)
     if tables.between_tokens is not None:
-        sound = np.nonzero(rising & allowed)
-        kept = at[sound]
-        allowed[sound] = tables.chunk_allowed(kept[..., :-1], kept[..., 1:]).all(axis=-1)
-    within: npt.NDArray[np.bool_] = rising & allowed
+        kept = at[within]
+        within[within] = tables.chunk_allowed(kept[..., :-1], kept[..., 1:]).all(axis=-1)
     return within
 
 
