@@ -158,6 +158,18 @@ def test_unlike_layers_are_charged_where_they_stand(layers):
         assert tables.page_bytes[i] == layers[i] * 2 * 2 * 2 * 2
 
 
+def test_experts_in_every_other_layer_are_charged_where_they_stand():
+    experts = {"count": 4, "active": 2, "shared": 1, "ffn": 3, "shared_ffn": 5, "layers": [0, 2]}
+    free = toy(model={"experts": experts}, pipeline={"stages": "auto", "layers": "auto", "placement": "auto"})
+    choice = StageLayout((((0, 0),), ((0, 1),)), (1, 3))
+    tables = build_tables(free.with_layout(choice))
+    # Experts: the router of 16, two of 8 x 3 at work of four, the shared one of 8 x 5.
+    sparse, dense = 48 + 16 + 2 * 24 + 40, 48 + 64
+    assert tables.phi[:, 1].tolist() == [4 * (4 * sparse + 80), 4 * (4 * (sparse + 2 * dense) + 3 * 80)]
+    stored = 48 + 16 + 4 * 24 + 40
+    assert tables.static.tolist() == [2 * (stored + 64), 2 * (stored + 2 * dense + 64)]
+
+
 def test_dies_that_are_memory_only_are_drawn_as_such():
     drawing = draw_wafer(layout(ODD))
     assert {die.die for die in drawing.dies if die.memory_only} == {(0, 2), (1, 2)}

@@ -33,9 +33,19 @@ def optima(instance: Instance) -> dict[tuple[tuple[int, ...], tuple[int, ...]], 
     return best
 
 
-def beaten(seed: int, inflated: Fraction = Fraction(1), *, memories: bool = False) -> int:
+def with_experts(instance: Instance) -> Instance:
+    """The same with experts in every other layer, the first one dense, and a wide shared one."""
+    data, layers = instance.to_dict(), range(1, instance.model.layers, 2)
+    experts = {"count": 2, "active": 1, "ffn": 16, "shared": 1, "shared_ffn": 48, "layers": [*layers]}
+    return Instance.from_dict({**data, "model": {**data["model"], "experts": experts}})
+
+
+def beaten(
+    seed: int, inflated: Fraction = Fraction(1), *, memories: bool = False, experts: bool = False
+) -> int:
     """How many optima lie below a bound, times a factor, on boxes around them."""
     instance = random_free(np.random.default_rng(seed), f"random {seed}", memories=memories)
+    instance = with_experts(instance) if experts else instance
     bounds, layers, count = LayoutBounds(LayerTimes.of(instance)), instance.model.layers, 0
     spare = instance.pipeline.degree_rule != "any" or instance.pipeline.spare_dies == "memory"
     for (degrees, given), optimum in optima(instance).items():
@@ -52,6 +62,11 @@ def beaten(seed: int, inflated: Fraction = Fraction(1), *, memories: bool = Fals
 
 def test_no_layout_beats_a_bound():
     assert sum(beaten(seed) for seed in range(40)) == 0
+
+
+def test_no_layout_with_experts_in_some_layers_beats_a_bound():
+    assert sum(beaten(seed, experts=True) for seed in range(12)) == 0
+    assert sum(beaten(seed, Fraction(2), experts=True) for seed in range(12)) > 0
 
 
 @pytest.mark.slow
