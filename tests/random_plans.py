@@ -105,12 +105,12 @@ def _repair(
             return None
         i, j = there[rng.integers(len(there))]
         alive, size = slice(i + j, i + chunks), int(tables.page_bytes[i])
-        fits = np.maximum(room[:, alive].min(axis=1), 0) // size
+        fits = np.maximum(room[:, alive].min(axis=1), 0) // max(size, 1)
         fits[k] = 0
         if not fits.any():
             continue
         other = int(rng.choice(np.flatnonzero(fits)))
-        wanted = -(-int(-room[k, alive].min()) // size)
+        wanted = -(-int(-room[k, alive].min()) // max(size, 1))
         moved = min(int(fits[other]), int(pages[i, j, k]), wanted)
         pages[i, j, k] -= moved
         pages[i, j, other] += moved

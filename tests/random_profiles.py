@@ -64,16 +64,16 @@ def random_profiled(rng: np.random.Generator, **changes: Any) -> Instance:
     return toy(**merged(base, changes))
 
 
-def tight(rng: np.random.Generator, tables: Tables) -> Tables:
+def tight(rng: np.random.Generator, tables: Tables, *, endless: bool = False) -> Tables:
     """The tables with memories that hold between nothing and a bit more than all KV beside the reserve."""
     most = max(1, tables.tokens // max(1, int(rng.integers(1, 4))))
-    fixed = tables.static + tables.reserve(most) + tables.prefix_bytes
+    fixed = tables.static + tables.reserve(most, endless=endless) + tables.prefix_bytes
     size = np.zeros_like(fixed)
     size[: tables.stages] = tables.page_bytes * int(tables.pages[-1])
     spare = rng.integers(0, 13, fixed.size) * max(int(size.max()), 1) // 8
     return replace(tables, capacity=fixed + spare)
 
 
-def random_profiled_tables(rng: np.random.Generator, **changes: Any) -> Tables:
+def random_profiled_tables(rng: np.random.Generator, *, endless: bool = False, **changes: Any) -> Tables:
     """Tables of `random_profiled` with memories of random size."""
-    return tight(rng, build_tables(random_profiled(rng, **changes)))
+    return tight(rng, build_tables(random_profiled(rng, **changes)), endless=endless)

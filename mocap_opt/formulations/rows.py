@@ -108,19 +108,22 @@ def add_families(model: pyo.ConcreteModel, families: Sequence[Family], without: 
         if name not in without:
             rows = {row.index: row for row in function(model)}
             constraint = pyo.Constraint(
-                list(rows), rule=lambda _, *index, rows=rows: _constraint(rows, index)
+                list(rows), rule=lambda block, *index, rows=rows: _constraint(block, rows, index)
             )
             model.add_component(name, constraint)
 
 
-def _constraint(rows: dict[Any, Row], index: tuple[Any, ...]) -> Any:
+def _constraint(model: Any, rows: dict[Any, Row], index: tuple[Any, ...]) -> Any:
     row = rows[index[0] if len(index) == 1 else index]
     constant, coefs = _scaled(row)
     coefs = coefs if row.equal else [_visible(coef) for coef in coefs]
     if not coefs:
-        holds = constant == 0 if row.equal else constant >= 0
-        # Pyomo refuses rows without variables; a false one must still make the model infeasible.
-        return pyo.Constraint.Feasible if holds else pyo.Constraint.Infeasible
+        if constant == 0 if row.equal else constant >= 0:
+            return pyo.Constraint.Feasible
+        # Pyomo refuses rows without variables; a false one must still make the model infeasible, and no
+        # variable is below 0.
+        some = next(model.component_data_objects(pyo.Var))
+        return (None, LinearExpression(constant=0, linear_coefs=[1.0], linear_vars=[some]), -1.0)
     body = LinearExpression(constant=0, linear_coefs=coefs, linear_vars=row.terms.variables)
     return (-constant, body, -constant if row.equal else None)
 
