@@ -107,9 +107,12 @@ class PartitionPricer:
         return int(self.tables.lengths[1, region.short])
 
     def reserve_rate(self, region: PartitionRegion) -> int:
-        """Bytes that every token of the longest chunk takes of all memories; 0 where some takes none."""
+        """Bytes that every token of the longest chunk takes of all memories; 0 where some takes none.
+
+        Of activations alone: buffers and rings only take more.  0 too where no KV has homes.
+        """
         tables = self.tables
-        if tables.queue_depth is None:
+        if tables.queue_depth is None or not tables.page_bytes.any():
             return 0
         held = 2 * tables.queue_depth * int(tables.lengths[0, region.long])
         return 2 * tables.queue_depth * int(tables.working_bytes.sum()) if held <= tables.tokens else 0

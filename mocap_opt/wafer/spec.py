@@ -232,5 +232,39 @@ WAFERS: dict[str, dict[str, Any]] = {
         "die": {"flops": 989 * TERA, "memory_bytes": 80 * GIGA, "memory_bandwidth": 3350 * GIGA},
         "link": {"bandwidth": 450 * GIGA, "hop_latency": 500e-9},
     },
+    "a100-80gb": {
+        "description": (
+            "One GPU. 312 TFLOP/s (bf16, dense), 80 GB and 2039 GB/s from the vendor's data sheet; 600 GB/s "
+            "of NVLink in both directions together, read as 300 GB/s each way. A single die has no links."
+        ),
+        "topology": "mesh",
+        "rows": 1,
+        "cols": 1,
+        "die": {"flops": 312 * TERA, "memory_bytes": 80 * GIGA, "memory_bandwidth": 2039 * GIGA},
+        "link": {"bandwidth": 300 * GIGA, "hop_latency": 500e-9},
+    },
+    "kv260": {
+        "description": (
+            "One edge FPGA with 4 GB of DDR4 at 19.2 GB/s. Fitted: 188 GFLOP/s, the speed at which TeLLMe v2 "
+            "(arXiv 2510.15926) reaches its 0.45 to 0.96 s for 64 to 128 tokens of BitNet 0.73B, all losses "
+            "included, so with costs.efficiency 1. A single die has no links."
+        ),
+        "topology": "mesh",
+        "rows": 1,
+        "cols": 1,
+        "die": {"flops": 188 * GIGA, "memory_bytes": 4 * GIGA, "memory_bandwidth": 19.2 * GIGA},
+        "link": {"bandwidth": 1 * GIGA, "hop_latency": 1e-6},
+    },
+    "ascend-910b": {
+        "description": (
+            "Eight NPUs, each linked to every other one, read as a switch. All figures are recalled and not "
+            "checked: 376 TFLOP/s, 64 GB, 1.6 TB/s, 196 GB/s each way per NPU. Assumed: 500 ns per hop."
+        ),
+        "topology": "switch",
+        "rows": 1,
+        "cols": 8,
+        "die": {"flops": 376 * TERA, "memory_bytes": 64 * GIGA, "memory_bandwidth": 1600 * GIGA},
+        "link": {"bandwidth": 196 * GIGA, "hop_latency": 500e-9},
+    },
 }
 """Wafers and the machines they are compared with, by preset name."""

@@ -100,13 +100,23 @@ class LengthFamily:
     ----------
     longest : Tables
         Of a prompt that is a multiple of the quantum; no longer one has a plan.
+    instance : Instance or None
+        Of which they are; needed where windows span whole prompts that are shorter.
     """
 
     longest: Tables
+    instance: Instance | None = None
+    _rebuilt: dict[int, Tables] = field(default_factory=dict)
 
     def at(self, tokens: int) -> Tables:
         """Tables at a length that is a multiple of the quantum, at most that of `longest`."""
-        return shorten(self.longest, tokens // self.longest.quantum)
+        spans = self.longest.ring_span
+        if self.instance is None or spans is None or tokens + self.longest.prefix > int(spans[-1]):
+            return shorten(self.longest, tokens // self.longest.quantum)
+        # Some window spans all of such a prompt: its KV is held in full, with homes.
+        if tokens not in self._rebuilt:
+            self._rebuilt[tokens] = build_tables(self.instance.replace(f"workload.tokens={tokens}"))
+        return self._rebuilt[tokens]
 
     @classmethod
     def of(cls, instance: Instance) -> LengthFamily:
@@ -119,7 +129,7 @@ class LengthFamily:
         """
         require_supported(instance, "the longest prompt")
         chunking = instance.chunking
-        given = build_tables(instance)
+        given = build_tables(_beyond_windows(instance))
         limits = [most_tokens(given), most_exported(instance, given)]
         if chunking.longest is not None:
             limits.append(chunking.max_chunks * chunking.longest)
@@ -142,7 +152,7 @@ class LengthFamily:
                 ]
             )
         try:
-            return cls(build_tables(instance.replace(f"workload.tokens={steps * quantum}")))
+            return cls(build_tables(instance.replace(f"workload.tokens={steps * quantum}")), instance)
         except InputError as error:
             if instance.costs.kind != "measured":
                 raise
@@ -150,6 +160,14 @@ class LengthFamily:
             remedy = "lower chunking.max_chunks or chunking.longest, or fit coefficients (mocap-opt fit)"
             reach = Problem("max-length", found, "measured times that reach as far as limits do", remedy)
             raise InputError([*error.problems, reach]) from None
+
+
+def _beyond_windows(instance: Instance) -> Instance:
+    """The instance with a prompt that no window spans, so that least of its KV has homes."""
+    groups = [(entry.keep, group) for entry in instance.model.profile for group in entry.windows]
+    spans = [int((group.tokens or group.chunk or 0) / keep) + 2 for keep, group in groups]
+    tokens = max([instance.workload.tokens, *spans])
+    return instance if tokens == instance.workload.tokens else instance.replace(f"workload.tokens={tokens}")
 
 
 def without_memory_limits(tables: Tables) -> Tables:
