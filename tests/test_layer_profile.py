@@ -17,6 +17,8 @@ from toy_instances import toy
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance, ModelSpec
 from mocap_opt.instance.layer_profile import HeadGroup, layer_shares
+from mocap_opt.questions.max_context.instance_family import LengthFamily
+from mocap_opt.schedule.instance_summary import ring_note
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.attention import attention_flops
 from mocap_opt.tables.cost_tables import Tables
@@ -273,3 +275,36 @@ def test_random_tables_have_rings_and_buffers():
         buffers += tables.buffer_bytes is not None
         unlike += tables.page_bytes[0] != tables.page_bytes[1]
     assert min(rings, buffers, unlike) > 15
+
+
+def test_check_says_where_rings_hold_everything():
+    windows = [{"kv_heads": 1, "tokens": 9}]
+    profile = [
+        {"layers": [0, 1], "windows": [{"kv_heads": 1, "tokens": 2}]},
+        {"layers": [2, 3], "windows": windows},
+    ]
+    work = {"workload": {"tokens": 40}, "chunking": {"max_chunks": 10, "quantum": 4, "page": 2}}
+    assert ring_note(build_tables(toy(model={"profile": profile}, **work))) is None
+    short = {"workload": {"tokens": 12}, "chunking": {"max_chunks": 3, "quantum": 4, "page": 2}}
+    note = ring_note(build_tables(toy(model={"profile": profile}, **short)))
+    assert note is not None
+    assert "windows span 9 tokens on stages 1:" in note
+
+
+@pytest.mark.parametrize("prefix", [0, 3])
+def test_lengths_of_a_family_are_those_of_the_instance(prefix: int):
+    """Below the span of a window its KV has homes, above it lies in a ring."""
+    windows = [{"kv_heads": 1, "tokens": 9}]
+    instance = toy(
+        model={"profile": [{"layers": [1, 3], "windows": windows}]},
+        wafer={"die": {"memory_bytes": 3000}},
+        workload={"tokens": 4, "cached_prefix": prefix},
+        chunking={"longest": 8, "max_chunks": 5},
+    )
+    family = LengthFamily.of(instance)
+    assert family.longest.ring_span is not None
+    for steps in range(1, family.longest.steps + 1):
+        tokens = 4 * steps
+        fresh = build_tables(instance.replace(f"workload.tokens={tokens}"))
+        assert tables_to_dict(family.at(tokens))["fields"] == tables_to_dict(fresh)["fields"]
+        assert (fresh.ring_span is None) == (tokens + prefix <= 9)

@@ -20,7 +20,7 @@ from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
 from mocap_opt.instance.from_config import load_first
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
-from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview
+from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview, ring_note
 from mocap_opt.schedule.plan_layout import decided
 from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
@@ -55,12 +55,13 @@ def _check(file: str, overrides: tuple[str, ...], settings: dict[str, Any], as_j
         said["open"] = open_questions(instance)
     elif instance.workload.requests:
         build_requests(instance)
-    else:
-        build_tables(instance)
+    elif note := ring_note(build_tables(instance)):
+        said["notes"] = [note]
     if as_json:
         print_json(said)
     else:
-        click.echo(f"{source_name(file)}: ok\n{instance}")
+        notes = [f"note: {note}" for note in said.get("notes", ())]
+        click.echo("\n".join([f"{source_name(file)}: ok\n{instance}", *notes]))
     return ExitCode.ANSWERED
 
 

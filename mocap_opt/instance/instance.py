@@ -213,7 +213,7 @@ class Instance(Section):
         quantum, page = units.format_tokens(chunking.quantum), units.format_tokens(chunking.page_tokens)
         rows = {
             "model": f"{model.name or 'unnamed'}: {model.layers} layers, hidden {model.hidden:,}, "
-            f"{model.heads} heads on {_kept(model)}",
+            f"{model.heads} heads on {_kept(model)}{_seen(model)}",
             "wafer": f"{wafer.name or 'unnamed'}: {wafer.topology} of {wafer.rows} x {wafer.cols} dies, "
             f"{flops} and {memory} each, links of {units.format_bandwidth(wafer.link.bandwidth)}",
             "pipeline": str(self.pipeline),
@@ -235,6 +235,14 @@ def _kept(model: ModelSpec) -> str:
     if model.latent is None:
         return f"{model.kv_heads} KV heads"
     return f"a KV latent of {model.latent.kv_rank} + {model.latent.rope_dim}"
+
+
+def _seen(model: ModelSpec) -> str:
+    """How many layers keep or see part of the tokens, in words; nothing if none does."""
+    if model.sparse is not None:
+        return f", of which a query sees {model.sparse.top_k:,} positions"
+    layers = sum(entry.layers[1] + 1 - entry.layers[0] for entry in model.profile)
+    return f", {layers} layers keep or see part of the tokens" if layers else ""
 
 
 @cache

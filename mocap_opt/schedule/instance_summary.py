@@ -11,6 +11,7 @@ from mocap_opt.schedule.requests import longest_alone
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.layout import Layout, layout
+from mocap_opt.tables.reserve import rings, touched_pages
 
 WIDE = 4
 """From this tensor-parallel degree on engines lose efficiency that one number hides."""
@@ -117,6 +118,30 @@ def efficiency_note(instance: Instance) -> str | None:
     )
 
 
+def ring_note(tables: Tables) -> str | None:
+    """Where rings hold as many pages as KV in full, in words; None where none does.
+
+    Parameters
+    ----------
+    tables : Tables
+    """
+    if tables.ring_span is None or tables.ring_bytes is None:
+        return None
+    cuts = _equal_cuts(tables)
+    longest = int(np.diff(tables.grid[cuts]).max())
+    spans = [
+        f"{span:,} tokens on stages {', '.join(map(str, np.flatnonzero(sizes)))}"
+        for span, sizes in zip(tables.ring_span.tolist(), tables.ring_bytes.T, strict=True)
+        if touched_pages(tables, span, longest) == touched_pages(tables, span + tables.tokens, longest)
+    ]
+    if not spans:
+        return None
+    return (
+        f"with chunks of {longest:,} tokens rings hold every page of prefix and prompt where windows span "
+        f'{"; ".join(spans)}: hold "all" takes no more there, and that KV may move'
+    )
+
+
 def dies_text(row: dict[str, Any]) -> str:
     """How many dies a stage owns; as a sum where some of them are memory only."""
     owned, degree = len(row["dies"]), row.get("degree", len(row["dies"]))
@@ -159,6 +184,7 @@ def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longe
         "kv_room_bytes": int(tables.capacity[i]) - used,
         "kv_bytes": int(tables.page_bytes[i] * tables.pages[-1]),
         "kv_bytes_per_token": int(tables.page_bytes[i]) / tables.page,
+        **({} if tables.ring_span is None else {"ring_bytes": int(rings(tables, longest)[i])}),
         "work_s": tables.seconds(int(times.sum())),
         "compute_s": tables.seconds(int(compute.sum())),
         "chunk_costs_s": tables.seconds(int(_length_costs(tables, i, cuts).sum())),

@@ -44,10 +44,24 @@ def rings(tables: Tables, longest: int) -> IntArray:
     """
     if tables.ring_span is None or tables.ring_bytes is None:
         return np.zeros_like(tables.working_bytes)
-    touched = -(-(tables.ring_span + longest - 2) // tables.page) + 1 + (tables.prefix > 0)
-    every = int(tables.pages[-1]) - (-tables.prefix // tables.page)
-    total: IntArray = tables.ring_bytes @ np.minimum(touched, every)
+    each = [touched_pages(tables, span, longest) for span in tables.ring_span.tolist()]
+    total: IntArray = tables.ring_bytes @ np.array(each, dtype=np.int64)
     return total
+
+
+def touched_pages(tables: Tables, span: int, longest: int) -> int:
+    """Pages that a chunk and what its first token sees can lie in at most.
+
+    Parameters
+    ----------
+    tables : Tables
+    span : int
+        w', tokens of the window.
+    longest : int
+        Tokens of the chunk, at most.
+    """
+    touched = -(-(span + longest - 2) // tables.page) + 1 + (tables.prefix > 0)
+    return min(touched, int(tables.pages[-1]) - (-tables.prefix // tables.page))
 
 
 def plain_reserve(tables: Tables) -> bool:
