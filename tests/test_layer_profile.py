@@ -308,3 +308,18 @@ def test_lengths_of_a_family_are_those_of_the_instance(prefix: int):
         fresh = build_tables(instance.replace(f"workload.tokens={tokens}"))
         assert tables_to_dict(family.at(tokens))["fields"] == tables_to_dict(fresh)["fields"]
         assert (fresh.ring_span is None) == (tokens + prefix <= 9)
+
+
+@pytest.mark.parametrize("field", ["export", "prefix_from"])
+def test_kv_in_rings_is_neither_exported_nor_loaded(field: str):
+    link = {"bandwidth": 1e9, "hop_latency": 0}
+    pool = {"name": "host", "memory_bytes": 10**6, "memory_bandwidth": 1e9, "link": link}
+    windows = [{"kv_heads": 1, "tokens": 2}]
+    changes = {"wafer": {"pools": [pool]}, "workload": {"tokens": 10, "cached_prefix": 2, field: "host"}}
+    with pytest.raises(
+        InputError, match=rf"workload\.{field}: expected no windows whose KV is held in rings"
+    ):
+        toy(model={"profile": [{"layers": [0, 3], "windows": windows}]}, **changes)
+    entry = {"layers": [0, 3], "windows": windows, "hold": "all"}
+    held = build_tables(toy(model={"profile": [entry]}, **changes))
+    assert held.fixed_messages is not None

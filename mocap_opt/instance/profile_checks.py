@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mocap_opt.errors import Problem
-from mocap_opt.instance.layer_profile import unprofiled
+from mocap_opt.instance.layer_profile import layer_shares, unprofiled
 from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.instance.schema import ModelSpec
+from mocap_opt.instance.schema import ModelSpec, Workload
 from mocap_opt.messages import show
 
 
@@ -75,9 +75,24 @@ def _profile_needs_a_layout(model: ModelSpec, pipeline: Pipeline) -> Iterator[Pr
         yield Problem(f"model.{field}", "given", expected, "give stages, dies and layers, or leave it out")
 
 
+def _rings_stay(model: ModelSpec, workload: Workload) -> Iterator[Problem]:
+    """Refuse to export or load KV that lives in rings, which the messages do not count."""
+    if any(True for rule in (_profile_layers_exist, _windows_have_heads) for _ in rule(model)):
+        return
+    prefixes = [workload.cached_prefix, *(request.prefix for request in workload.requests)]
+    shares = layer_shares(model, workload.tokens + max(prefixes))
+    if not any(group.ring for share in shares for group in share.groups):
+        return
+    for field, pool in (("export", workload.export), ("prefix_from", workload.prefix_from)):
+        if pool is not None:
+            expected = 'no windows whose KV is held in rings (model.profile, hold "window")'
+            yield Problem(f"workload.{field}", show(pool), expected, 'write hold "all"')
+
+
 PROFILE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("model",), _profile_layers_exist),
     (("model",), _dropped_tokens_stay_dropped),
     (("model",), _windows_have_heads),
     (("model", "pipeline"), _profile_needs_a_layout),
+    (("model", "workload"), _rings_stay),
 )
