@@ -207,7 +207,7 @@ class MultiplierProgram(ABC):
         The tokens together are worth no more than the memory that a token takes.
         """
         tables, unit = self.pricer.tables, self.pricer.memory.unit
-        whole = int((tables.page_bytes // unit).sum()) * int(tables.pages[-1]) or 1
+        whole = int((tables.page_bytes // unit).sum()) * int(tables.pages[-1])
         rate = self._reserve_rate(region)
         room = self.pricer.room_and_reserve(region) if rate else self.pricer.room(region)
         assert room is not None
