@@ -159,7 +159,7 @@ def write_reference(folder: Path) -> None:
         if isinstance(thing, type):
             directive, options = "autoclass", "   :members:\n   :inherited-members: BaseModel, Exception\n"
         elif type(thing).__name__ == "module":
-            directive, options = "automodule", "   :members:\n"
+            directive, options = "automodule", "   :members:\n   :no-index:\n"
         else:
             directive, options = ("autofunction" if callable(thing) else "autodata"), ""
         body = f"mocap_opt.{name}\n{'=' * (len(name) + 10)}\n\n.. {directive}:: mocap_opt.{name}\n{options}"

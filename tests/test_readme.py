@@ -17,7 +17,8 @@ from mocap_opt.instance import Instance
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "formulations").glob("*.md"))]
+GUIDES = sorted((ROOT / ".docs").rglob("*.md"))
+PAGES = [README, *GUIDES, *sorted((ROOT / "formulations").glob("*.md"))]
 
 QUICK = {
     "solve",
@@ -42,7 +43,8 @@ def shown() -> list[object]:
         pytest.param(
             line, marks=() if {call[0] for call in commands(line) if call} <= QUICK else pytest.mark.slow
         )
-        for line in shell_lines(README)
+        for page in (README, *GUIDES)
+        for line in shell_lines(page)
     ]
 
 
@@ -94,7 +96,11 @@ def whole(arguments: list[str]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [call for call in inline_commands(README) if whole(call)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [call for page in (README, *GUIDES) for call in inline_commands(page) if whole(call)],
+    ids=" ".join,
+)
 def test_a_command_within_a_sentence_of_the_readme_answers(arguments, copy, capsys):
     answers(arguments, capsys)
 
@@ -109,20 +115,21 @@ def test_commands_named_on_a_page_exist_with_their_options(page):
         assert not unknown, f"mocap-opt {' '.join(arguments)}: {unknown}"
 
 
-def test_every_line_of_shell_in_the_readme_is_one():
-    for block in blocks(README, ("sh", "bash")):
+@pytest.mark.parametrize("page", [README, *GUIDES], ids=lambda page: page.stem)
+def test_every_line_of_shell_is_one(page):
+    for block in blocks(page, ("sh", "bash")):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", blocks(README, ("python",)))
-def test_python_of_the_readme_runs(code, copy, monkeypatch):
+@pytest.mark.parametrize("code", [code for page in (README, *GUIDES) for code in blocks(page, ("python",))])
+def test_python_of_readme_and_guides_runs(code, copy, monkeypatch):
     monkeypatch.setattr("mocap_opt.solving.api.TIME_LIMIT_S", LIMIT_S)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("text", blocks(README, ("json",)))
-def test_instances_in_the_readme_are_valid(text):
+@pytest.mark.parametrize("text", [text for page in (README, *GUIDES) for text in blocks(page, ("json",))])
+def test_instances_in_readme_and_guides_are_valid(text):
     data = json.loads(text)
     if "model" in data:
         assert Instance.from_dict(data).name == data["name"]
