@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,34 @@ def test_the_shipped_synthetic_timings() -> None:
     engine_fit = fits[0]
     # The first form is what `fit_timings` fits: 6.40 % and 2.68 % on the page.
     assert (engine_fit.largest, engine_fit.rms) == pytest.approx((0.0640, 0.0268), abs=5e-5)
+
+
+def test_whatever_was_measured_is_fitted_or_refused() -> None:
+    rng = np.random.default_rng(7)
+    fitted = 0
+    for _ in range(12):
+        rows = int(rng.integers(3, 40))
+        length = rng.choice(rng.integers(1, 2 ** int(rng.integers(3, 31)), size=6), rows)
+        prefix = rng.choice(rng.integers(0, 2 ** int(rng.integers(2, 31)), size=5), rows)
+        seconds = np.exp(rng.uniform(-22, 6, size=rows))
+        with suppress(InputError):
+            for fit in fit_forms(Timings("any", length, prefix, seconds, None)):
+                assert np.isfinite([fit.rms, fit.largest, *fit.parameters.values()]).all()
+                assert min(fit.parameters.values()) >= 0
+                fitted += 1
+    assert fitted > 20
+
+
+def test_times_no_clock_tells_are_refused() -> None:
+    whole = made(engine)
+    with pytest.raises(InputError, match="expected times of 1e-09 s or more, got"):
+        fit_forms(Timings("wrong unit", whole.length, whole.prefix, 1e-9 * whole.seconds, None))
+
+
+def test_many_rows_are_thinned_out_and_all_are_judged() -> None:
+    rng = np.random.default_rng(3)
+    length, prefix = rng.integers(1, 8193, 3000), rng.integers(0, 65536, 3000)
+    seconds = np.array([engine(x, h) for x, h in zip(length.tolist(), prefix.tolist(), strict=True)])
+    (fit,) = fit_forms(Timings("log", length, prefix, seconds, None), names=["engine"])
+    assert fit.residuals.size == 3000
+    assert fit.largest < 1e-6

@@ -283,34 +283,29 @@ def _fit_with_floor(form: Form, rows: _Rows, columns: Columns) -> Regime:
     ones.  The best fit that occurs is kept, and that without a floor if no other is better.
     """
     best = Regime(rows.solve(columns))
-    alone = Columns(form.length if form.length == "free" else "affine", floor=True, knots=columns.knots)
-    rest = replace(columns, kind="affine") if form.length == "free" else columns
+    least = rows.misfit(best)
+    free = form.length == "free"
+    alone = Columns("free" if free else "affine", floor=True, knots=columns.knots)
+    rest, floor = replace(columns, kind="affine") if free else columns, Columns("affine", floor=True)
+    sides, common = (rows.weighted(rest), rows.weighted(floor)), rows.weighted(alone) * free
+    width, ones = sides[0].shape[1], np.ones(rows.time.size)
     for guess in _guesses(form, rows):
         held = guess
         for _ in range(MOST_ROUNDS):
             if not held.any() or held.all():
                 break
-            trial, now = _with_sides(rows, held, alone, rest)
-            if rows.misfit(trial) < rows.misfit(best):
-                best = trial
-            if (now == held).all():
+            chosen = [sides[0] * ~held[:, None], sides[1] * held[:, None], common]
+            found = nonnegative_least_squares(np.concatenate(chosen, axis=1), ones)
+            lower, upper = sides[0] @ found[:width], sides[1] @ found[width : width + 1]
+            off = np.maximum(lower, upper) + common @ found[width + 1 :] - 1
+            if float(off @ off) < least:
+                least = float(off @ off)
+                shared = Branch(alone, found[width + 1 :]) if free else None
+                best = Regime(Branch(rest, found[:width]), shared, Branch(floor, found[width : width + 1]))
+            if (held == (upper > lower)).all():
                 break
-            held = now
+            held = upper > lower
     return best
-
-
-def _with_sides(rows: _Rows, held: Mask, alone: Columns, rest: Columns) -> tuple[Regime, Mask]:
-    """Fit with a side for every chunk; and the chunks that the floor then holds up, bool[row]."""
-    floor = Columns("affine", floor=True)
-    parts = [rows.weighted(rest) * ~held[:, None], rows.weighted(floor) * held[:, None]]
-    if alone.kind == "free":
-        parts.append(rows.weighted(alone))
-    found = nonnegative_least_squares(np.concatenate(parts, axis=1), np.ones(held.size))
-    first, second = parts[0].shape[1], parts[0].shape[1] + 1
-    free = Branch(alone, found[second:]) if alone.kind == "free" else None
-    trial = Regime(Branch(rest, found[:first]), free, Branch(floor, found[first:second]))
-    lowest = trial.rest.seconds(rows.length, rows.prefix)
-    return trial, found[first] > lowest
 
 
 def _guesses(form: Form, rows: _Rows) -> Iterator[Mask]:

@@ -63,7 +63,10 @@ AS_GOOD = 1.1
 NEGLIGIBLE = 1e-4
 """Errors smaller than this part of a time choose no form."""
 
-MOST_FITTED = 4000
+SHORTEST_S = 1e-9
+"""Shorter times are refused: residuals count as parts of the times."""
+
+MOST_FITTED = 800
 """Rows of a stage that forms are fitted to; of more, as many evenly spread over the times."""
 
 
@@ -210,7 +213,8 @@ def fit_forms(
     Raises
     ------
     InputError
-        If a name is unknown, or the timings are of one prefix, too few lengths, or too few for any form.
+        If a name is unknown, or the timings are of one prefix, too few lengths, or too few for any form, or
+        shorter than a clock tells.
     """
     chosen = list(FORMS) if names is None else list(names)
     unknown = [name for name in chosen if name not in FORMS]
@@ -234,6 +238,10 @@ def _refuse_few(timings: Timings) -> None:
         found = f"{lengths} lengths and {prefixes} prefixes"
         remedy = "measure more; coefficients alone need less (--hold)"
         raise InputError([Problem(timings.source, found, "three lengths and two prefixes at least", remedy)])
+    shortest = float(timings.seconds.min())
+    if shortest < SHORTEST_S:
+        found, expected = f"{shortest:.3g} s", f"times of {SHORTEST_S:g} s or more"
+        raise InputError([Problem(timings.source, found, expected, "check the unit")])
 
 
 def _fit(
