@@ -161,6 +161,21 @@ def test_a_send_takes_its_time() -> None:
     assert sent.given.latency_s - free.given.latency_s == pytest.approx(0.001, rel=1e-6)
 
 
+def test_an_instances_memory_and_links_are_kept_to() -> None:
+    given = load_instance("instances/llama-3.1-70b-pjlab-measured.json")
+    timings = Path("instances/timings/llama-3.1-70b-pjlab.csv")
+    asked = {"tokens": 32_768, "quantum": 2048, "time_limit_s": 10}
+    found = advise(timings, "sglang", 20, instance=given, **asked)
+    assert found.instance.wafer == given.wafer
+    assert found.instance.model == given.model
+    assert found.instance.workload.tokens == 32_768
+    assert any(build_tables(found.instance).send[0].ravel() > 0)
+    with pytest.raises(InputError, match="stages: expected 10, as asked, got 20"):
+        advise(timings, "sglang", 10, instance=given, **asked)
+    with pytest.raises(InputError, match="the latency of a prompt, got period"):
+        advise(timings, "sglang", 20, instance=given.replace("objective=period"), **asked)
+
+
 def test_prefix_free_samples_alone_are_enough_with_a_warning(tmp_path: Path) -> None:
     line = (LOGS / "sglang.log").read_text(encoding="utf-8").splitlines()[3]
     path = tmp_path / "sglang.log"
@@ -186,6 +201,8 @@ def test_what_was_not_measured_is_refused_unless_extrapolated() -> None:
         ({"setting": "8192:2"}, "a smoothing from 0 to 1"),
         ({"engine": "vllm", "setting": "8192:0.5"}, "no smoothing"),
         ({"setting": "32768"}, "a base of at most 16384 tokens"),
+        ({"tokens": 200}, "tokens: expected chunks of at least 256 tokens"),
+        ({"longest": 100}, "longest: expected chunks of at least 256 tokens"),
         ({"quantum": 32_768}, "some multiple of 32768 tokens among them"),
         ({"prompt": 4096}, "no --prompt"),
         ({"layers": 4}, "no --layers"),

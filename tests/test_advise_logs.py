@@ -239,6 +239,20 @@ def test_binary_and_unknown_formats_are_refused(tmp_path: Path) -> None:
         read_log(path, "vllm")
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "iter = 1, global_rank = 0, ",
+        "Prefill batch, #new-seq: 1, #new-token: 5, #cached-token: 3 ",
+        "Profiled 1 samples: seq_lens=[",
+    ],
+)
+def test_a_line_without_end_is_refused_at_once(piece: str, tmp_path: Path) -> None:
+    """Patterns that try every place of such a line would take hours."""
+    with pytest.raises(InputError, match=r"known form|is the line whole"):
+        read([piece * 100_000], tmp_path)
+
+
 def test_prompts_that_cannot_be_told_apart_have_to_be_said(tmp_path: Path) -> None:
     lines = [line for line in engine_logs.vllm(linear, SIZES, PROMPT) if " 0 context" not in line]
     with pytest.raises(InputError, match="--prompt TOKENS"):

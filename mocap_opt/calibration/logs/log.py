@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ FloatArray = npt.NDArray[np.float64]
 
 WARM_UP = 3.0
 """The first timing counts as warm-up if it takes so many times the next one, which is nearly as long."""
+
+LONGEST_LINE = 4000
+"""Characters: patterns are looked for in lines up to this, so that no file takes long to be refused."""
 
 NEARLY = 0.8
 """Part of the first chunk's length from which on the next one is nearly as long."""
@@ -117,6 +120,11 @@ class Log:
             law = replace(law, text=text, seconds=lambda length, prefix: whole(length, prefix) / parts)
         note = f"times are those of the whole model, divided by {parts} stages"
         return replace(self, timings=timings, law=law, notes=(*self.notes, note))
+
+
+def short_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers from 1; those longer than any line an engine logs of a step are left out."""
+    return ((n, line) for n, line in enumerate(text.splitlines(), 1) if len(line) <= LONGEST_LINE)
 
 
 def chunks_of_prompts(

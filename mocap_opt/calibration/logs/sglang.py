@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 
-from mocap_opt.calibration.logs.log import Asked, Iteration, Log, Row, chunks_of_prompts, settled
+from mocap_opt.calibration.logs.log import Asked, Iteration, Log, Row, chunks_of_prompts, settled, short_lines
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.messages import show
 
@@ -25,12 +25,13 @@ BATCH = re.compile(
 DECODE = re.compile(r"Decode batch(?: \[\d+\])?[.,] ")
 LATER_STAGE = re.compile(r"\bPP[1-9]\d*\b")
 
-FITTED = re.compile(r"\[ChunkSizePredictor\] Fitted coefficients: ")
+MOST_PROFILES = 20
+"""Broken lists of samples after which no more are looked for."""
 
 
 def found(text: str) -> bool:
     """Whether a text has lines of this form."""
-    return bool(PROFILED.search(text) or BATCH.search(text))
+    return bool(PROFILED.search(text)) or any(BATCH.search(line) for _, line in short_lines(text))
 
 
 def read(text: str, source: str, asked: Asked) -> Log:
@@ -71,6 +72,8 @@ def _profiled(text: str, source: str) -> list[Row]:
             expected = "lists seq_lens and latencies_ms of one size, each closed by ]"
             shown = show(text[mark.start() : mark.start() + 40])
             problems.append(Problem(f"{source}, line {line}", shown, expected, "is the line whole?"))
+            if len(problems) == MOST_PROFILES:
+                break
             continue
         lengths, latencies = lists
         # The engine drops its first sample, too.
@@ -92,7 +95,7 @@ def _numbers(text: str) -> list[float] | None:
 def _batches(text: str) -> list[Iteration]:
     """Steps of the first stage; the time of each is told by the next line, if that is of a prefill, too."""
     steps: list[Iteration] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in short_lines(text):
         if LATER_STAGE.search(line.partition("]")[0]):
             continue
         if DECODE.search(line):

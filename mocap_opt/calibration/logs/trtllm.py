@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from mocap_opt.calibration.logs.json_rows import objects
-from mocap_opt.calibration.logs.log import Asked, Iteration, Log, chunks_of_prompts, settled
+from mocap_opt.calibration.logs.log import Asked, Iteration, Log, chunks_of_prompts, settled, short_lines
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.messages import show
 
@@ -29,7 +29,7 @@ STATISTICS = re.compile(r'"(?:iterLatencyMS|inflightBatchingStats)"\s*:')
 
 def lines_found(text: str) -> bool:
     """Whether a text has lines of ``print_iter_log``."""
-    return LINE.search(text) is not None
+    return any(LINE.search(line) for _, line in short_lines(text))
 
 
 def statistics_found(text: str) -> bool:
@@ -54,7 +54,7 @@ def read_lines(text: str, source: str, asked: Asked) -> Log:
     """
     steps: list[Iteration] = []
     last = -1
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in short_lines(text):
         step = LINE.search(line)
         if step is None or step["rank"] != "0":
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from mocap_opt.calibration.logs.log import Asked, Iteration, Log, chunks_of_prompts, settled
+from mocap_opt.calibration.logs.log import Asked, Iteration, Log, chunks_of_prompts, settled, short_lines
 
 LINE = re.compile(
     r"Iteration\(\d+\):\s+(\d+) context requests,\s+(\d+) context tokens,\s+(\d+) generation requests,\s+"
@@ -41,7 +41,7 @@ def read(text: str, source: str, asked: Asked) -> Log:
         As `chunks_of_prompts` and `settled`.
     """
     steps, launches = [], 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in short_lines(text):
         step = LINE.search(line)
         if step is None:
             continue

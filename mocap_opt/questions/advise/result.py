@@ -160,7 +160,8 @@ class Advice:
         elif best is not None:
             yield "No other setting of this engine saves a thousandth."
         longest = self.instance.chunking.longest
-        if best is not None and best.setting is not None and best.setting.base == longest:
+        edge = longest is not None and longest < self.instance.workload.tokens
+        if edge and best is not None and best.setting is not None and best.setting.base == longest:
             yield f"{longest} tokens are the longest chunk there are times for; longer ones may do better."
         saved, all_ = self.saved(self.best_list), self.best_list
         if all_ is not None and saved is not None and all_.rule is None:

@@ -15,7 +15,7 @@ from mocap_opt.baselines.registry import ENGINE_RULES, built_in_method
 from mocap_opt.calibration.logs import Asked, Log, read_log
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
-from mocap_opt.instance.objectives import Objective
+from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.instance.timings import Timings
 from mocap_opt.lower_bound import Bound, Scope
 from mocap_opt.lower_bound import best as best_bound
@@ -238,8 +238,8 @@ def _ample(engine: Engine, stages: int, tokens: int, send_s: float) -> dict[str,
 def _kept(given: Instance, stages: int, tokens: int) -> dict[str, Any]:
     """An instance's memory and links, with other times."""
     problems = []
-    if given.objective is not Objective.LATENCY:
-        problems.append(Problem("instance.objective", f"{given.objective}", "the latency of a prompt"))
+    if objective_of(given) is not Objective.LATENCY:
+        problems.append(Problem("instance.objective", objective_of(given).value, "the latency of a prompt"))
     if given.pipeline.stages != stages:
         problems.append(
             Problem("instance.pipeline.stages", f"{given.pipeline.stages}", f"{stages}, as asked")

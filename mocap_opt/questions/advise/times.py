@@ -68,6 +68,10 @@ def reach_of(log: Log, tokens: int, quantum: int | None, longest: int | None) ->
     else:
         measured = int(log.timings.length.min()), int(log.timings.length.max())
     most = min(measured[1], tokens, longest or tokens)
+    if most < measured[0]:
+        expected = f"chunks of at least {measured[0]} tokens, the shortest there are times for"
+        asked = "longest" if (longest or tokens) < tokens else "tokens"
+        raise InputError([Problem(asked, f"{most}", expected, "measure shorter chunks")])
     least = -(-measured[0] // step) * step
     whole = most // step * step
     if most == tokens:
