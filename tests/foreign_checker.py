@@ -62,11 +62,12 @@ def read_plan(tables, plan):
 def memory_rows(tables, chunks, homes):
     """Bytes held, [memory][slot]."""
     stages, count, grid = len(tables["phi"]), len(chunks), tables["grid"]
+    memories = len(tables["capacity"])
     longest, queued, page = max(grid[b] - grid[a] for a, b in chunks), grid[-1], tables["page"]
     if tables["queue_depth"] is not None:
         queued = min(2 * tables["queue_depth"] * longest, queued)
     rows = []
-    for k in range(stages):
+    for k in range(memories):
         always = tables["static"][k] + tables["staging"][k] + queued * tables["working_bytes"][k]
         if "buffer_bytes" in tables:
             buffers = min(queued * tables["buffer_bytes"][k], tables["buffer_limit"][k])
@@ -90,21 +91,32 @@ def lockstep(tables, chunks, homes):
         (Fraction(rate), [[Fraction(n, tables["share_denominator"]) for n in row] for row in share])
         for rate, share in zip(tables["link_rate"], tables["share"], strict=True)
     ]
+    memories, page = len(tables["capacity"]), tables["page"]
     work, exchange = [], []
     for t in range(count + stages - 1):
         running = [(i, *chunks[t - i], t - i) for i in range(stages) if 0 <= t - i < count]
-        times, sends, at_link, at_port = [0], [0], [0] * len(links), [0] * stages
+        times, sends, at_link, at_port = [0], [0], [0] * len(links), [0] * memories
         for i, a, b, j in running:
-            moved = []  # (from, to, remote memory, bytes)
-            for k in range(stages):
+            moved, weights = [], []  # (from, to, remote memory, bytes)
+            for kind, stage, source, target, each, per_page, first in tables.get("fixed_messages", ()):
+                size = each + per_page * (-(-grid[b] // page) - -(-grid[a] // page)) + first * (j == 0)
+                if stage == i:
+                    far = target if source == i else source
+                    (moved if kind else weights).append((source, target, far, size))
+            for k in range(memories):
                 pages = [homes.get((i, before, k), 0) for before in range(j + 1)]
                 if k != i and any(pages):
                     moved.append((i, k, k, pages[-1] * tables["page_bytes"][i]))
                     moved.append((k, i, k, sum(pages[:-1]) * tables["page_bytes"][i]))
             own_link = [sum(size * share[x][y] for x, y, _, size in moved) for _, share in links]
-            own_port = [sum(size for _, _, port, size in moved if port == k) for k in range(stages)]
+            own_port = [sum(size for _, _, port, size in moved if port == k) for k in range(memories)]
             at_link = [x + y for x, y in zip(at_link, own_link, strict=True)]
             at_port = [x + y for x, y in zip(at_port, own_port, strict=True)]
+            for source, target, far, size in weights:
+                at_link = [
+                    x + size * share[source][target] for x, (_, share) in zip(at_link, links, strict=True)
+                ]
+                at_port[far] += size
             at_port[i] += tables["own_traffic"][i][b]
             longest = max(
                 Fraction(size) / rate
