@@ -28,9 +28,14 @@ from mocap_opt.formulations import (
     joint_cpsat,
 )
 from mocap_opt.instance import Instance
+from mocap_opt.replay.accounting import ReplayError
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
-from mocap_opt.schedule.plan import Plan
+from mocap_opt.replay.network import Flow
+from mocap_opt.replay.run import Run
+from mocap_opt.replay.transfers import Kind, Messages, schedule_messages
+from mocap_opt.schedule.plan import Home, Plan
+from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.schedule.verify import violations
 from mocap_opt.solvers.outcome import Status, StopReason
 from mocap_opt.tables import build_tables
@@ -248,3 +253,53 @@ def test_streams_and_periods_count_messages():
         instance = toy(wafer={"pools": [POOL]}, objective="stream", workload=work)
         values.append(solve(instance, time_limit_s=20).report.value_s)
     assert values[0] <= values[1]
+
+
+# --- exports and admission ----------------------------------------------------------------------
+
+
+class LaggingExports(Run):
+    """A faulty run: exports do not hold their chunks, and admission waits for those alone."""
+
+    def __init__(self, tables: Tables, messages: Messages, refinement: int) -> None:
+        super().__init__(tables, messages, refinement)
+        self.left, self.due = [0] * tables.stages, {}
+        self.gone = self.ledger.free
+        self.ledger.free = self.free
+
+    def free(self, stage: int, chunk: int) -> None:
+        self.due[stage] = chunk
+        self.settle(stage)
+
+    def settle(self, stage: int) -> None:
+        if stage in self.due and not self.left[stage]:
+            self.gone(stage, self.due.pop(stage))
+
+    def _start(self, stage: int) -> None:
+        super()._start(stage)
+        released = self.messages.released[stage][self.started[stage] - 1]
+        exports = sum(self.messages.routes[route].kind is Kind.EXPORT for route, _ in released)
+        self.pending[stage] -= exports
+        self.left[stage] += exports
+
+    def _message_done(self, flow: Flow) -> None:
+        if flow.way.route.kind is not Kind.EXPORT:
+            super()._message_done(flow)
+            return
+        self.network.deliver(flow)
+        self.delivered.append(flow)
+        self.left[flow.stage] -= 1
+        self.settle(flow.stage)
+
+
+def test_exports_that_outlive_their_chunk_overfill_a_memory():
+    # Stage 0 fills memory 0 with two pages; once it is done, stage 1's second page lives there.
+    tables = make_tables(2, 2, max_chunks=2, exact=True, token_bytes=30, capacity=[60, 30])
+    tables = with_export(with_pool(tables, 0, capacity=0, rate=2), 2)
+    plan = Plan((0, 1, 2), (Home(1, 1, 0, 1),))
+    assert not violations(tables, plan)
+    assert max(held for _, held in replay_event(tables, plan).memory[0]) == 60
+    messages = schedule_messages(Schedule.of(tables, plan))
+    Run(tables, messages, 512).execute()
+    with pytest.raises(ReplayError, match="memory 0 is 30 B over its capacity"):
+        LaggingExports(tables, messages, 512).execute()
