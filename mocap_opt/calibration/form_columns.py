@@ -16,7 +16,10 @@ FloatArray = npt.NDArray[np.float64]
 LengthKind = Literal["affine", "tiles", "free"]
 
 MOST_KNOTS = 32
-"""Most corners of a free function of the length; all lengths measured where they are no more."""
+"""All lengths measured are corners of a free function of the length where they are no more."""
+
+FEW_KNOTS = 12
+"""Its corners where lengths are more, as in the log of an engine."""
 
 
 def knots_of(length: FloatArray) -> FloatArray:
@@ -28,7 +31,7 @@ def knots_of(length: FloatArray) -> FloatArray:
     """
     knots = np.unique(length)
     if knots.size > MOST_KNOTS:
-        knots = knots[np.unique(np.linspace(0, knots.size - 1, MOST_KNOTS).round().astype(int))]
+        knots = knots[np.unique(np.linspace(0, knots.size - 1, FEW_KNOTS).round().astype(int))]
     return knots
 
 

@@ -24,8 +24,11 @@ TILES = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 512)
 MOST_PLACES = 10
 """Windows and breaks that are tried, each."""
 
-LIKELY_BREAKS = 2
+LIKELY = 2
 """Breaks that are tried with floors; a fit without says which."""
+
+MANY_ROWS = 200
+"""Rows from which on windows are chosen likewise: with few, a floor that is left out shifts them."""
 
 STARTS = 4
 """First guesses which chunks the floor holds up."""
@@ -189,7 +192,7 @@ def fit_form(form: Form, timings: Timings, breaks: Sequence[int] = ()) -> Fitted
         return _switched(form, rows, sorted(breaks))
     cheap = replace(form, floor=False)
     ranked = sorted(_places(rows), key=lambda at: rows.misfit(_switched(cheap, rows, [at])))
-    tried = [_switched(form, rows, [at]) for at in ranked[:LIKELY_BREAKS]]
+    tried = [_switched(form, rows, [at]) for at in ranked[:LIKELY]]
     if not tried:
         return FittedStage(form, (_fit_regime(form, rows),))
     return min(tried, key=rows.misfit)
@@ -253,8 +256,11 @@ def _switched(form: Form, rows: _Rows, breaks: Sequence[int]) -> FittedStage:
 
 def _fit_regime(form: Form, rows: _Rows) -> Regime:
     """The best over tiles and windows."""
+    choices = list(_choices(form, rows))
+    if form.floor and len(choices) > LIKELY and rows.time.size >= MANY_ROWS:
+        choices = sorted(choices, key=lambda each: rows.misfit(Regime(rows.solve(each))))[:LIKELY]
     fit = _fit_with_floor if form.floor else _fit_without_floor
-    return min((fit(form, rows, columns) for columns in _choices(form, rows)), key=rows.misfit)
+    return min((fit(form, rows, columns) for columns in choices), key=rows.misfit)
 
 
 def _choices(form: Form, rows: _Rows) -> Iterator[Columns]:

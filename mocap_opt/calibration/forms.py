@@ -66,7 +66,7 @@ NEGLIGIBLE = 1e-4
 SHORTEST_S = 1e-9
 """Shorter times are refused: residuals count as parts of the times."""
 
-MOST_FITTED = 800
+MOST_FITTED = 500
 """Rows of a stage that forms are fitted to; of more, as many evenly spread over the times."""
 
 
