@@ -14,12 +14,13 @@ from random_tables import TINY_PAIR, random_tables
 from random_timing import with_availability
 from toy_instances import toy
 
-from mocap_opt import solve
+from mocap_opt import max_length, solve
 from mocap_opt.bounds import Scope
 from mocap_opt.bounds.availability import availability, last_chunk
 from mocap_opt.errors import InputError
 from mocap_opt.instance import Instance
 from mocap_opt.instance.availability import EncodedItems, available_at
+from mocap_opt.questions.max_context.instance_family import shorten
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Plan
@@ -167,6 +168,19 @@ def test_fields_reach_the_tables_and_their_file():
     fields = tables_to_dict(build_tables(plain))["fields"]
     assert not {"available", "loop", "between_tokens"} & set(fields)
     assert plain.fingerprint == "c35a713729cd5233"
+
+
+def test_tables_of_shorter_prompts_keep_what_exists_when():
+    timed = {"workload": {"tokens": 16, "available": [[0, 0], [16, "20 us"]]}, "chunking": {"max_chunks": 4}}
+    tables = build_tables(toy(**timed))
+    timed["workload"]["tokens"] = 8
+    assert shorten(tables, 2).available.tolist() == build_tables(toy(**timed)).available.tolist()
+
+
+def test_equal_chunks_have_no_limit_between_tokens():
+    limited = toy(chunking={"longest": 8}, decode={"between_tokens": "17 us"})
+    with pytest.raises(InputError, match="between_tokens"):
+        max_length(limited, equal_chunks=True)
 
 
 @pytest.mark.parametrize("seed", range(6))

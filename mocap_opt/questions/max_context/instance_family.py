@@ -61,6 +61,7 @@ def shorten(tables: Tables, steps: int) -> Tables:
         send=tables.send[:, :, kept],
         own_traffic=tables.own_traffic[:, kept],
         residual=None if tables.residual is None else tables.residual[:, kept, kept],
+        available=None if tables.available is None else tables.available[kept],
         max_length=min(tables.max_length, steps * tables.quantum),
     )
 

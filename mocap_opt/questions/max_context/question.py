@@ -197,6 +197,11 @@ def max_length(
         find_method(method)
     instance = as_instance(instance)
     require_supported(instance, "max-length")
+    decode = instance.decode
+    if equal_chunks and decode is not None and decode.between_tokens is not None:
+        expected, remedy = "no limit where chunks are equal", "leave it out, or limit chunking.longest"
+        limit_s = f"{decode.between_tokens:g} s"
+        raise InputError([Problem("decode.between_tokens", limit_s, expected, remedy)])
     family, deadline = LengthFamily.of(instance), Deadline(time_limit_s, stop)
     share_s = deadline.share(SEARCHING if curve_points else 1.0).left_s
     asked: dict[str, Any] = {"curve_points": curve_points, "time_limit_s": share_s}
