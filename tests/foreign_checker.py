@@ -18,6 +18,7 @@ def check(tables_file, plan_file):
     chunks, homes, broken = read_plan(tables, plan_file)
     if broken:
         return {"broken": broken}
+    broken += too_slow(tables, chunks)
     memory = memory_rows(tables, chunks, homes)
     for k, row in enumerate(memory):
         for t, held in enumerate(row):
@@ -84,6 +85,24 @@ def memory_rows(tables, chunks, homes):
     return rows
 
 
+def chunk_time(tables, i, a, b):
+    """tau_i(a, b), ticks."""
+    tail, compute = int(b == len(tables["grid"]) - 1), tables["phi"][i][b] - tables["phi"][i][a]
+    compute = max(compute + tables["full_block"][i][tail][b - a], tables["memory_side"][i][b])
+    compute += tables["prefix_cost"][i][a] + tables["length_cost"][i][tail][b - a]
+    return compute + (tables["residual"][i][a][b] if "residual" in tables else 0)
+
+
+def too_slow(tables, chunks):
+    """Chunks that take longer through all stages than is allowed between tokens."""
+    limit, last = tables.get("between_tokens"), len(tables["grid"]) - 1
+    for a, b in chunks if limit is not None else []:
+        each = range(len(tables["phi"]))
+        ticks = sum(chunk_time(tables, i, a, b) + tables["send"][i][int(b == last)][b - a] for i in each)
+        if ticks > limit:
+            yield f"a chunk takes {ticks} ticks through all stages"
+
+
 def lockstep(tables, chunks, homes):
     """Ticks of the work and exchange phases, by slot."""
     stages, count, grid, f = len(tables["phi"]), len(chunks), tables["grid"], Fraction(tables["overlap"])
@@ -125,14 +144,9 @@ def lockstep(tables, chunks, homes):
                     *zip(own_port, tables["port_rate"], strict=True),
                 ]
             )
-            tail, compute = int(b == len(grid) - 1), tables["phi"][i][b] - tables["phi"][i][a]
-            compute = max(compute + tables["full_block"][i][tail][b - a], tables["memory_side"][i][b])
-            compute += tables["prefix_cost"][i][a] + tables["length_cost"][i][tail][b - a]
-            if "residual" in tables:
-                compute += tables["residual"][i][a][b]
-            times.append(compute + (1 - f) * longest)
+            times.append(chunk_time(tables, i, a, b) + (1 - f) * longest)
             if i < stages - 1:
-                sends.append(tables["send"][i][tail][b - a])
+                sends.append(tables["send"][i][int(b == len(grid) - 1)][b - a])
         times += [Fraction(size) / rate for size, (rate, _) in zip(at_link, links, strict=True)]
         times += [Fraction(size) / rate for size, rate in zip(at_port, tables["port_rate"], strict=True)]
         for rate, share in links:
