@@ -53,7 +53,9 @@ class LeastTimes:
     latency: int
 
     @classmethod
-    def of(cls, tables: Tables, asked_to_stop: AskedToStop = never) -> LeastTimes | None:
+    def of(
+        cls, tables: Tables, asked_to_stop: AskedToStop = never, names: Sequence[str] = CLOSED
+    ) -> LeastTimes | None:
         """Least needs over all counts; None if no plan keeps to counts and lengths.
 
         Parameters
@@ -61,6 +63,8 @@ class LeastTimes:
         tables : Tables
         asked_to_stop : callable
             Asked before each stage.
+        names : sequence of str
+            Of the bounds on the latency alone that count besides, see `mocap_opt.bounds.BOUNDS`.
 
         Raises
         ------
@@ -84,7 +88,7 @@ class LeastTimes:
         tail = setting.heads_and_tails.tail[:, last].min(axis=1)
         path = np.array([ends.at(boundaries) for boundaries in least], dtype=np.int64)
         times = cls(head, totals.min(axis=1), tail, path, crossing.astype(np.int64), 0)
-        return times.with_latency(tables, CLOSED, asked_to_stop)
+        return times.with_latency(tables, names, asked_to_stop) if names else times
 
     def with_latency(self, tables: Tables, names: Sequence[str], asked_to_stop: AskedToStop) -> LeastTimes:
         """The same with what further bounds say of the latency.
@@ -108,7 +112,9 @@ class LeastTimes:
         return replace(self, head=head, tail=tail, latency=found.ticks)
 
 
-def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never) -> list[LeastTimes] | None:
+def least_times(
+    requests: Sequence[Request], asked_to_stop: AskedToStop = never, names: Sequence[str] = CLOSED
+) -> list[LeastTimes] | None:
     """LeastTimes of every request; None if one of them has no plan.
 
     Parameters
@@ -116,6 +122,8 @@ def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never)
     requests : sequence of Request
         Those with the same tables are looked at once.
     asked_to_stop : callable
+    names : sequence of str
+        As of `LeastTimes.of`.
 
     Raises
     ------
@@ -123,10 +131,10 @@ def least_times(requests: Sequence[Request], asked_to_stop: AskedToStop = never)
         If asked to stop.
     """
     kinds = {id(request.tables): request.tables for request in requests}
-    known = {key: LeastTimes.of(tables, asked_to_stop) for key, tables in kinds.items()}
+    known = {key: LeastTimes.of(tables, asked_to_stop, names) for key, tables in kinds.items()}
     size = sum(max(tables.counts, default=0) * tables.steps**2 for tables in kinds.values())
     late = asked_to_stop.share(0.5) if isinstance(asked_to_stop, Deadline) else asked_to_stop
-    for key, tables in kinds.items() if size <= THOROUGH_SIZE else ():
+    for key, tables in kinds.items() if size <= THOROUGH_SIZE and names else ():
         times = known[key]
         if times is not None and not late():
             known[key] = times.with_latency(tables, THOROUGH, late)

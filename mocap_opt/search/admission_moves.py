@@ -96,15 +96,15 @@ class Accepted:
         """Ticks by which the pipeline is done later; None if one more or one behind it would be late."""
         before = self._free[pipeline]
         free = self.clock.after(before[place], number)
-        if int(free[-1]) > self.dues[number]:
+        if self.clock.left(free) > self.dues[number]:
             return None
         for n in range(place, len(order)):
             free = self.clock.after(free, order[n])
-            if int(free[-1]) > self.dues[order[n]]:
+            if self.clock.left(free) > self.dues[order[n]]:
                 return None
             if (free == before[n + 1]).all():
                 return 0
-        return int(free[-1] - before[-1][-1])
+        return self.clock.left(free) - self.clock.left(before[-1])
 
     def _run(self, order: Sequence[int], known: Sequence[IntArray] = ()) -> list[IntArray]:
         """When the stages are free before each request and at the end."""

@@ -54,7 +54,7 @@ def early_rejection(
         if now + loads[at] + own > dues[number]:
             continue
         free[at] = clock.after(free[at], number)
-        running[at].append((int(free[at][-1]), own))
+        running[at].append((clock.left(free[at]), own))
         lists[at].append(number)
     return lists
 
@@ -75,8 +75,8 @@ def predicted_rejection(
     free: list[IntArray] = [clock.idle] * pipelines
     for number in arrivals:
         after = [clock.after(each, number) for each in free]
-        at = min(range(pipelines), key=lambda p: (int(after[p][-1]), p))
-        if int(after[at][-1]) <= dues[number]:
+        at = min(range(pipelines), key=lambda p: (clock.left(after[p]), p))
+        if clock.left(after[at]) <= dues[number]:
             free[at] = after[at]
             lists[at].append(number)
     return lists

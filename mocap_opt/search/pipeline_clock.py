@@ -1,9 +1,9 @@
-"""When a pipeline is done with requests one after the other, queues, homes and waits for memory left out.
+"""When a pipeline is done with requests one after the other, homes away and waits for memory left out.
 
-A request cut into given chunks takes a pipeline from the times at which its stages are free to those at
-which they are free again: a linear map in (max, +), kept as a matrix of longest paths.  With all KV at home,
-no wait for room and unbounded queues that is the event-driven run (formulations/replay.md); searches rank by
-it and judge what they find by the replays.
+A request cut into given chunks takes a pipeline from one state (when its stages are free, and when they
+started the last chunks) to the next: a linear map in (max, +), kept as a matrix of longest paths.  With all
+KV at home and no wait for room that is the event-driven run (formulations/replay.md); searches rank by it and
+judge what they find by the replays.
 """
 
 from __future__ import annotations
@@ -20,12 +20,23 @@ from mocap_opt.tables.cost_tables import Tables
 NEVER = -(2**61)
 """No path; sums with it stay below any time."""
 
+DEEPEST = 4
+"""Queues that are deeper count as unbounded."""
+
+
+def kept_starts(tables: Tables) -> int:
+    """How many last starts of a stage matter: the depth of the queues, none where it is unbounded."""
+    depth = tables.queue_depth
+    return 0 if depth is None or depth > DEEPEST else depth
+
 
 def passage(tables: Tables, indices: IntArray) -> IntArray:
-    """Longest paths through the chunks of a request, int64[stage, stage + 1], ticks.
+    """Longest paths through the chunks of a request, int64[state, state + 1], ticks.
 
-    Entry (i, k) is the least time from stage k being free to stage i being free again; the last column begins
-    at the request's release.
+    A state is when each stage is free, then, by stage, its last starts, the latest first.  Entry (i, k) is
+    the least time from the k-th of the state before to the i-th of that after; the last column begins at the
+    request's release.  Stage i starts chunk j once it is free, the chunk has arrived, and stage i + 1 has
+    started chunk j - Q.
 
     Parameters
     ----------
@@ -33,20 +44,27 @@ def passage(tables: Tables, indices: IntArray) -> IntArray:
     indices : int64[chunks + 1]
         Grid indices of its boundaries.
     """
-    stages, starts, ends = tables.stages, indices[:-1], indices[1:]
+    stages, depth, starts, ends = tables.stages, kept_starts(tables), indices[:-1], indices[1:]
     each = np.arange(stages)[:, None]
     tau = tables.tau(each, starts[None, :], ends[None, :])
     send = tables.send_time(each[:-1], starts[None, :], ends[None, :])
-    free = np.full((stages, stages + 1), NEVER, dtype=np.int64)
-    free[each[:, 0], each[:, 0]] = 0
-    released = np.full(stages + 1, NEVER, dtype=np.int64)
-    released[stages] = 0
+    size = stages * (1 + depth)
+    state = np.full((size, size + 1), NEVER, dtype=np.int64)
+    np.fill_diagonal(state, 0)
+    free, begun = list(state[:stages]), [list(state[stages + i * depth :][:depth]) for i in range(stages)]
+    released = np.full(size + 1, NEVER, dtype=np.int64)
+    released[size] = 0
     for j in range(tau.shape[1]):
         arrived = released
         for i in range(stages):
-            free[i] = np.maximum(free[i], arrived) + tau[i, j]
+            start = np.maximum(free[i], arrived)
+            if depth and i + 1 < stages:
+                start = np.maximum(start, begun[i + 1][-1])
+            free[i] = start + tau[i, j]
+            if depth:
+                begun[i] = [start, *begun[i][:-1]]
             arrived = free[i] + (send[i, j] if i + 1 < stages else 0)
-    return free
+    return np.array([*free, *(row for rows in begun for row in rows)], dtype=np.int64)
 
 
 @dataclass(eq=False)
@@ -75,8 +93,13 @@ class PipelineClock:
 
     @property
     def idle(self) -> IntArray:
-        """A pipeline that never worked, int64[stage], ticks."""
-        return np.zeros(self.requests[0].tables.stages, dtype=np.int64)
+        """A pipeline that never worked, int64[state], ticks."""
+        tables = self.requests[0].tables
+        return np.zeros(tables.stages * (1 + kept_starts(tables)), dtype=np.int64)
+
+    def left(self, state: IntArray) -> int:
+        """When the last request of a state has left, ticks."""
+        return int(state[self.requests[0].tables.stages - 1])
 
     def passage_of(self, number: int) -> IntArray:
         """Longest paths of one request as it is cut; see `passage`."""
@@ -86,18 +109,18 @@ class PipelineClock:
             self._known[key] = passage(request.tables, cut)
         return self._known[key]
 
-    def after(self, free: IntArray, number: int) -> IntArray:
-        """When the stages are free again after one more request, int64[stage], ticks.
+    def after(self, state: IntArray, number: int) -> IntArray:
+        """The state after one more request, int64[state], ticks; see `passage`.
 
         Parameters
         ----------
-        free : int64[stage], ticks
-            When they are before.
+        state : int64[state], ticks
+            The one before.
         number : int
             The request.
         """
         paths = self.passage_of(number)
-        ends = (paths[:, :-1] + free).max(axis=1)
+        ends = (paths[:, :-1] + state).max(axis=1)
         out: IntArray = np.maximum(ends, paths[:, -1] + self.requests[number].release)
         return out
 
@@ -108,10 +131,10 @@ class PipelineClock:
         ----------
         order : iterable of int
         """
-        free, found = self.idle, []
+        state, found = self.idle, []
         for number in order:
-            free = self.after(free, number)
-            found.append(int(free[-1]))
+            state = self.after(state, number)
+            found.append(self.left(state))
         return found
 
     def end(self, order: Sequence[int]) -> int:
@@ -125,5 +148,5 @@ class PipelineClock:
 
     def work(self, number: int) -> int:
         """Ticks of the stage that a request keeps longest."""
-        paths = self.passage_of(number)
-        return int(paths[:, :-1].diagonal().max())
+        stages = self.requests[number].tables.stages
+        return int(self.passage_of(number).diagonal()[:stages].max())

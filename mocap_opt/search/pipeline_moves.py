@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from mocap_opt.search.pipeline_clock import PipelineClock
 from mocap_opt.stopping import AskedToStop
 
+Key = Callable[[int], tuple[int, ...]]
+"""What the requests of a pipeline are ordered by."""
+
 Lists = list[list[int]]
 """Of every pipeline its requests in order, by their number."""
 
@@ -31,13 +34,13 @@ def first_free(clock: PipelineClock, pipelines: int, order: Sequence[int]) -> Li
     free = [clock.idle] * pipelines
     for number in order:
         after = [clock.after(each, number) for each in free]
-        at = min(range(pipelines), key=lambda p: (int(after[p][-1]), p))
+        at = min(range(pipelines), key=lambda p: (clock.left(after[p]), p))
         lists[at].append(number)
         free[at] = after[at]
     return lists
 
 
-def longest_first(clock: PipelineClock, pipelines: int, key: Callable[[int], tuple[int, int]]) -> Lists:
+def longest_first(clock: PipelineClock, pipelines: int, key: Key) -> Lists:
     """Send each request, the most work first, where there is the least work (LPT).
 
     Parameters
@@ -59,7 +62,7 @@ def longest_first(clock: PipelineClock, pipelines: int, key: Callable[[int], tup
 def balance(
     clock: PipelineClock,
     lists: Lists,
-    key: Callable[[int], tuple[int, int]],
+    key: Key,
     asked_to_stop: AskedToStop,
 ) -> Lists:
     """Bring the last pipeline to an earlier end until no move, swap or insertion does.
@@ -85,9 +88,7 @@ def balance(
     return lists
 
 
-def _relieved(
-    clock: PipelineClock, lists: Lists, ends: list[int], dearest: int, key: Callable[[int], tuple[int, int]]
-) -> bool:
+def _relieved(clock: PipelineClock, lists: Lists, ends: list[int], dearest: int, key: Key) -> bool:
     """Take work off one pipeline; whether that was possible."""
     cheapest = sorted((p for p in range(len(lists)) if p != dearest), key=lambda p: (ends[p], p))
     for other in cheapest[:CHEAP]:
@@ -124,5 +125,5 @@ def _exchanges(
         yield gone, come
 
 
-def _with(order: Sequence[int], more: Sequence[int], key: Callable[[int], tuple[int, int]]) -> list[int]:
+def _with(order: Sequence[int], more: Sequence[int], key: Key) -> list[int]:
     return sorted([*order, *more], key=key) if more else list(order)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from mocap_opt.baselines.registry import find_method
 from mocap_opt.bounds import Bound, prove_infeasible
-from mocap_opt.bounds.makespan import LeastTimes, least_times
+from mocap_opt.bounds.makespan import CLOSED, LeastTimes, least_times
 from mocap_opt.bounds.pipelines import pipelines_makespan_bounds
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.homes.proposal import Method
@@ -32,8 +32,11 @@ from mocap_opt.solving.solution import Found, Query, Solution
 from mocap_opt.stopping import STOPPED, Deadline, StoppedError
 from mocap_opt.tables.cost_tables import Tables
 
-BOUNDING = 0.4
+BOUNDING = 0.5
 """Part of the time that the bounds may take."""
+
+MOST_BOUNDED = 64
+"""Unlike requests up to which bounds on the latency of each alone are asked as well."""
 
 
 class PipelinesAnswerer(Answerer):
@@ -62,7 +65,8 @@ class PipelinesAnswerer(Answerer):
     def needs(self, deadline: Deadline) -> list[LeastTimes] | None:
         """What every request needs at least; None if one has no plan, or if time was too short."""
         try:
-            return least_times(self.requests, deadline)
+            many = len({id(request.tables) for request in self.requests}) > MOST_BOUNDED
+            return least_times(self.requests, deadline, () if many else CLOSED)
         except StoppedError:
             return None
 

@@ -11,19 +11,26 @@ from mocap_opt.schedule.plan import Plan
 from mocap_opt.schedule.schedule import Schedule
 from mocap_opt.search.assignment_enumeration import enumerable, least_makespan, renumbered
 from mocap_opt.search.pipeline_clock import PipelineClock
-from mocap_opt.search.pipeline_moves import Lists, balance, first_free, longest_first
+from mocap_opt.search.pipeline_moves import Key, Lists, balance, first_free, longest_first
 from mocap_opt.search.stream_candidate import Pricer
 from mocap_opt.search.stream_divisions import families, within
 from mocap_opt.search.stream_enumeration import UnfinishedError
-from mocap_opt.solving.pipelines_search import PipelinesSearch, by_number_or_release
+from mocap_opt.solving.pipelines_search import PipelinesSearch
 from mocap_opt.solving.schedule_search import StreamSearch
 from mocap_opt.solving.stream_planner import plan_stream, spread_trials, unlike_tables
+from mocap_opt.stopping import AskedToStop
 
 EXACT_SHARE = 0.5
 """Part of the time that going through all schedules of few requests may take."""
 
 STARTING_SHARE = 0.5
 """Part of the time left that common longest chunks may take."""
+
+TRIALS = 28
+"""Common longest chunks that are tried; those that cut no request otherwise count once."""
+
+BALANCING_SHARE = 0.2
+"""Part of the time left that balancing one assignment may take."""
 
 REALISED = 3
 """Common longest chunks of a family whose assignments are placed and replayed, the best by the clock."""
@@ -84,10 +91,11 @@ def clocks(search: PipelinesSearch) -> Iterator[list[PipelineClock]]:
     for family in families(kinds):
         chosen = [family[kind] for kind in of]
         first = PipelineClock(search.requests, [options[0].indices for options in chosen])
-        yield [
-            first.cut_like([within(options, trial).indices for options in chosen])
-            for trial in spread_trials(chosen)
-        ]
+        alike: dict[tuple[bytes, ...], PipelineClock] = {}
+        for trial in spread_trials(chosen, TRIALS):
+            cuts = [within(options, trial).indices for options in chosen]
+            alike.setdefault(tuple(cut.tobytes() for cut in cuts), first.cut_like(cuts))
+        yield list(alike.values())
 
 
 def realised(
@@ -116,24 +124,13 @@ def realised(
 
 
 def _starts(search: PipelinesSearch) -> Iterator[list[Schedule | None]]:
-    """Assignments of the best trials of every family, until time is short."""
+    """Assignments of the best trials of every family, balanced, until time is short."""
     pricer = Pricer(search.requests, search.fingerprint)
-    keys = by_number_or_release(search.requests, search.order_given)
-    numbers = sorted(range(len(search.requests)), key=lambda r: keys[r])
     late, found = search.deadline.share(STARTING_SHARE), False
     for tried in clocks(search):
-        priced: list[tuple[int, int, Lists]] = []
-        for n, clock in enumerate(tried):
-            for lists in (
-                first_free(clock, search.pipelines, numbers),
-                longest_first(clock, search.pipelines, keys.__getitem__),
-            ):
-                even = balance(clock, lists, keys.__getitem__, late)
-                priced.append((max(map(clock.end, even)), n, even))
-            if late() and (found or priced):
-                break
-        for _, n, lists in sorted(priced, key=lambda each: each[:2])[:REALISED]:
-            streams = realised(pricer, lists, tried[n].cuts)
+        for clock, lists in _shared(search, tried, late)[:REALISED]:
+            even = balance(clock, lists, _key(search, clock), search.share(BALANCING_SHARE))
+            streams = realised(pricer, even, clock.cuts)
             if streams is not None:
                 found = True
                 yield streams
@@ -141,6 +138,23 @@ def _starts(search: PipelinesSearch) -> Iterator[list[Schedule | None]]:
                 return
         if search.deadline.expired or (late() and found):
             return
+
+
+def _shared(
+    search: PipelinesSearch, tried: Sequence[PipelineClock], late: AskedToStop
+) -> list[tuple[PipelineClock, Lists]]:
+    """The better of first free and longest first for every clock, the best clock first."""
+    arrivals = _arrivals(search)
+    priced: list[tuple[int, int, Lists]] = []
+    for n, clock in enumerate(tried):
+        both = (
+            [sorted(each, key=_key(search, clock)) for each in first_free(clock, search.pipelines, arrivals)],
+            longest_first(clock, search.pipelines, _key(search, clock)),
+        )
+        priced.append(min((max(map(clock.end, lists)), n, lists) for lists in both))
+        if late():
+            break
+    return [(tried[n], lists) for _, n, lists in sorted(priced, key=lambda each: each[:2])]
 
 
 def _refine(search: PipelinesSearch, seed: int) -> None:
@@ -225,8 +239,19 @@ def plan_by_method(search: PipelinesSearch, method: Method) -> str:
 
 
 def _arrivals(search: PipelinesSearch) -> list[int]:
-    keys = by_number_or_release(search.requests, search.order_given)
-    return sorted(range(len(search.requests)), key=lambda r: keys[r])
+    """Requests in the order in which they come: as listed, or by release where the order is free."""
+    numbers = range(len(search.requests))
+    return sorted(numbers, key=lambda r: (0 if search.order_given else search.requests[r].release, r))
+
+
+def _key(search: PipelinesSearch, clock: PipelineClock) -> Key:
+    """The order of a pipeline: as listed, or where it is free by release, of equal ones the most work first.
+
+    Chunks of neighbours that take about as long keep each other waiting least.
+    """
+    if search.order_given:
+        return lambda r: (r,)
+    return lambda r: (search.requests[r].release, -clock.work(r), r)
 
 
 def planned_by(search: PipelinesSearch, method: Method) -> tuple[list[Plan], str]:

@@ -122,14 +122,3 @@ class PipelinesSearch(ScheduleSearch):
         self.best, self.found_by = found, source
         self.tell(source)
         return True
-
-
-def by_number_or_release(requests: Sequence[Request], order_given: bool) -> list[tuple[int, int]]:
-    """What the requests of a pipeline are ordered by: their number, or their release where order is free.
-
-    Parameters
-    ----------
-    requests : sequence of Request
-    order_given : bool
-    """
-    return [(0 if order_given else request.release, r) for r, request in enumerate(requests)]

@@ -211,12 +211,20 @@ def _orders(
     return list(dict.fromkeys(found))
 
 
-def spread_trials(options: Sequence[Options]) -> list[int]:
-    """Common longest chunks to try, at most `TRIALS`, evenly spaced in their logarithm."""
+def spread_trials(options: Sequence[Options], count: int = TRIALS) -> list[int]:
+    """Common longest chunks to try, evenly spaced in their logarithm.
+
+    Parameters
+    ----------
+    options : sequence of Options
+        Of every request.
+    count : int
+        How many at most.
+    """
     longest = np.unique([option.longest for each in options for option in each])
-    if longest.size <= TRIALS:
+    if longest.size <= count:
         return [int(t) for t in longest]
-    wanted = np.geomspace(max(int(longest[0]), 1), int(longest[-1]), TRIALS)
+    wanted = np.geomspace(max(int(longest[0]), 1), int(longest[-1]), count)
     return [
         int(t) for t in np.unique(longest[np.minimum(np.searchsorted(longest, wanted), longest.size - 1)])
     ]
