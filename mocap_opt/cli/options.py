@@ -14,6 +14,7 @@ from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import source_name
 from mocap_opt.instance import Instance
 from mocap_opt.instance.from_config import load_first
+from mocap_opt.instance.objectives import Objective
 from mocap_opt.memory_budget import LEAST_BYTES
 from mocap_opt.plugins import FORMULATIONS, HEURISTICS, plugins
 from mocap_opt.solving import STEPS
@@ -25,13 +26,44 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=str))
 """The instance; ``-`` is standard input."""
-set_option = click.option(
+OBJECTIVE = "mocap_opt.objective"
+"""Where a command keeps what --objective says until --set is read."""
+
+
+def _keep_objective(ctx: click.Context, _option: click.Parameter, asked: str | None) -> None:
+    if asked is not None:
+        ctx.meta[OBJECTIVE] = asked
+
+
+def _with_objective(ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The overrides, the objective first: what --set says of it counts."""
+    asked = ctx.meta.get(OBJECTIVE)
+    return given if asked is None else (f"objective={asked}", *given)
+
+
+override_option = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="PATH=VALUE",
+    callback=_with_objective,
     help="Change a field of the instance, e.g. --set pipeline.stages=28.  May be given several times.",
 )
+
+
+def set_option(command: Command) -> Command:
+    """Options that change fields of the instance, its objective apart."""
+    objective = click.option(
+        "--objective",
+        type=click.Choice([str(each) for each in Objective]),
+        is_eager=True,
+        expose_value=False,
+        callback=_keep_objective,
+        help="What the instance is about, as --set objective=...",
+    )
+    return objective(override_option(command))
+
+
 trace_option = click.option(
     "--trace",
     type=click.Path(path_type=str),

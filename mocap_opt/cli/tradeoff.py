@@ -17,9 +17,9 @@ from mocap_opt.cli.options import (
     MethodChoice,
     file_argument,
     json_option,
+    override_option,
     print_json,
     seed_option,
-    set_option,
     time_limit_option,
 )
 from mocap_opt.cli.outputs import csv_text, exit_of_several, require_outputs
@@ -250,7 +250,7 @@ def _curve(
 @click.option("--gap", type=click.FloatRange(min=0, max=1), default=1e-4, show_default=True)
 @seed_option
 @click.option("--out", type=click.Path(path_type=str), help="Write the best variant's plan here (JSON).")
-@set_option
+@override_option
 @json_option
 def _tradeoff(
     file: str,

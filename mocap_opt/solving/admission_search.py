@@ -19,7 +19,7 @@ from mocap_opt.search.pipeline_moves import Lists
 from mocap_opt.search.stream_candidate import Pricer
 from mocap_opt.search.stream_enumeration import UnfinishedError
 from mocap_opt.solving.incumbent import Progress
-from mocap_opt.solving.pipelines_planner import EXACT_SHARE, clocks, realised
+from mocap_opt.solving.pipelines_planner import EXACT_SHARE, REALISED, clocks, realised
 from mocap_opt.solving.pipelines_search import PipelinesSearch, Rank
 
 REPAIRS = 4
@@ -215,6 +215,17 @@ def _weight(search: AdmissionSearch, lists: Lists) -> int:
     return sum(search.requests[r].weight for order in lists for r in order)
 
 
+def _kept(search: AdmissionSearch, clock: PipelineClock, lists: Lists) -> int:
+    """The weight that leaves in time by the clock."""
+    dues = search.dues
+    return sum(
+        search.requests[r].weight
+        for order in lists
+        for r, end in zip(order, clock.ends(order), strict=True)
+        if end <= dues[r]
+    )
+
+
 def plan_by_rejection(search: AdmissionSearch, name: str) -> None:
     """Run a rule of `mocap_opt.search.admission_rules` with the common longest chunk that suits it best.
 
@@ -229,8 +240,9 @@ def plan_by_rejection(search: AdmissionSearch, name: str) -> None:
         arrivals.sort()
     pricer = Pricer(search.requests, search.fingerprint)
     for tried in clocks(search):
-        for clock in tried:
-            lists = RULES[name](clock, search.dues, search.pipelines, arrivals)
+        ruled = [(RULES[name](clock, search.dues, search.pipelines, arrivals), clock) for clock in tried]
+        ruled.sort(key=lambda each: -_kept(search, each[1], each[0]))
+        for lists, clock in ruled[:REALISED]:
             streams = realised(pricer, lists, clock.cuts)
             if streams is not None:
                 search.offer(streams, name)

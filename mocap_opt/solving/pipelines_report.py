@@ -102,7 +102,7 @@ def pipeline_figures(
             }
             for pipeline, request in found.assignment
         ],
-        "rejected": sorted(set(range(len(requests))) - set(ends)),
+        "rejected": sorted(set(range(len(requests))) - set(ends)) or None,
     }
 
 
