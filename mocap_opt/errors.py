@@ -48,7 +48,17 @@ class Problem:
 
 
 class MocapError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> try:
+    ...     mocap_opt.load_instance("no-such-file.json")
+    ... except mocap_opt.MocapError as error:
+    ...     print(int(error.exit_code))
+    2
+    """
 
     exit_code = ExitCode.BAD_INPUT
 
@@ -60,6 +70,16 @@ class InputError(MocapError):
     ----------
     problems : tuple of Problem
         All of them, in the order of the input.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> try:
+    ...     instance.replace("workload.tokens=0", "overlap=2")
+    ... except mocap_opt.InputError as error:
+    ...     print([problem.path for problem in error.problems])
+    ['workload.tokens', 'overlap']
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:

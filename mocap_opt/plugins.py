@@ -50,7 +50,15 @@ UNREADABLE = "(unreadable)"
 
 
 class PluginError(MocapError):
-    """A plugin cannot be used; the message names its distribution and entry point."""
+    """A plugin cannot be used; the message names its distribution and entry point.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> raise mocap_opt.PluginError("my-package 1.0 (entry point best = mine:best) cannot be loaded")
+    Traceback (most recent call last):
+    mocap_opt.plugins.PluginError: my-package 1.0 (entry point best = mine:best) cannot be loaded
+    """
 
 
 @dataclass(frozen=True)

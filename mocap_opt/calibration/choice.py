@@ -33,6 +33,15 @@ class FormChoice:
     fits : tuple of FormFit
     asked : str
         Name of the form, or "auto".
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> choice = mocap_opt.fit("instances/timings/llama-3.1-70b-pjlab.csv")
+    >>> choice.chosen.name, len(choice.fits)
+    ('length', 11)
+    >>> choice.costs()["kind"]
+    'measured'
     """
 
     timings: Timings
@@ -137,12 +146,6 @@ def fit(
 ) -> FormChoice:
     """Fit forms to timings of chunks and choose one by what it predicts of rows that were left out.
 
-    >>> choice = fit("instances/timings/llama-3.1-70b-pjlab.csv")
-    >>> choice.chosen.name, round(100 * choice.chosen.rms, 1)
-    ('length', 1.5)
-    >>> round(float(choice.chosen.predict(4096, 65536)), 2)
-    0.57
-
     Parameters
     ----------
     timings : Timings or path
@@ -162,6 +165,15 @@ def fit(
     InputError
         If the file cannot be read, the form is unknown, breaks mean nothing for it, or there are too few
         timings.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> choice = mocap_opt.fit("instances/timings/llama-3.1-70b-pjlab.csv")
+    >>> choice.chosen.name, round(100 * choice.chosen.rms, 1)
+    ('length', 1.5)
+    >>> round(float(choice.chosen.predict(4096, 65536)), 2)
+    0.52
     """
     read = timings if isinstance(timings, Timings) else read_timings(timings)
     problems = []

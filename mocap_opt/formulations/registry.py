@@ -22,6 +22,7 @@ from mocap_opt.schedule.verify import violations
 from mocap_opt.tables.cost_tables import Tables
 
 if TYPE_CHECKING:
+    import pyomo.environ as pyo
     from ortools.sat.python import cp_model
 
     from mocap_opt.instance import Instance
@@ -50,6 +51,12 @@ class Formulation:
     of_instance : bool
         Whether `build` takes the `mocap_opt.Instance` itself, which may leave its layout open, in place of
         its tables.
+
+    Examples
+    --------
+    >>> from mocap_opt import Formulation
+    >>> Formulation("as a plugin brings one", build=lambda tables: None).scope is None
+    True
     """
 
     summary: str
@@ -150,7 +157,7 @@ class NoModelError(MocapError):
     exit_code = ExitCode.INFEASIBLE
 
 
-def build_model(given: GivenTables, name: str = "joint", **options: Any) -> Any:
+def build_model(given: GivenTables, name: str = "joint", **options: Any) -> pyo.ConcreteModel:
     """Build a program as a Pyomo model, for users to add to and to solve as they like.
 
     Parameters
@@ -223,7 +230,7 @@ def _as_open(given: GivenTables) -> Instance:
     return instance
 
 
-def read_plan(model: Any, given: GivenTables) -> Plan:
+def read_plan(model: pyo.ConcreteModel, given: GivenTables) -> Plan:
     """The plan that the values of a Pyomo model's variables stand for.
 
     Parameters
@@ -243,6 +250,15 @@ def read_plan(model: Any, given: GivenTables) -> Plan:
     ------
     ValueError
         If the variables have no values yet.
+
+    Examples
+    --------
+    >>> import mocap_opt, pyomo.environ as pyo
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json").replace("chunking.max_chunks=2")
+    >>> model = mocap_opt.build_model(instance)
+    >>> _ = pyo.SolverFactory("appsi_highs").solve(model, options={"presolve": "off"})
+    >>> mocap_opt.read_plan(model, instance).boundaries
+    (0, 2, 4)
     """
     # Pyomo takes a second to load.
     from mocap_opt.formulations.pyomo_solution import read_plan as read  # noqa: PLC0415
@@ -265,6 +281,14 @@ class CpModel:
         By name, as on the program's page: ``boundary[1]`` (a grid index), ``home[0,2,1]``.
     offset : int
         Ticks that every plan takes, left out of the model's objective.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> built = mocap_opt.build_cp_model(instance.replace("chunking.max_chunks=2"))
+    >>> "boundary[1]" in built.variables
+    True
     """
 
     model: cp_model.CpModel

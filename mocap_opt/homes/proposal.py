@@ -76,6 +76,14 @@ class Proposal:
         lengths that no boundaries of the rule meet.  Empty if there is one.
     notes : tuple of str
         Remarks on how the plan came about.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> proposal = mocap_opt.METHODS["gpipe"].propose(mocap_opt.build_tables(instance))
+    >>> proposal.plan is None, proposal.reason
+    (True, 'memory 0 is 2 B short in slot 0')
     """
 
     plan: Plan | None
@@ -95,6 +103,16 @@ class Method:
     propose : callable
         Tables to a `Proposal`; deterministic unless asked to stop, and then it ends soon with the
         best whole plan so far, or none and `mocap_opt.stopping.STOPPED` as the reason.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> mocap = mocap_opt.METHODS["mocap"]
+    >>> mocap.summary
+    'LBCP chunks and MBKR homes, iterated, best count'
+    >>> mocap.propose(mocap_opt.build_tables(instance)).plan.boundaries
+    (0, 2, 4)
     """
 
     name: str

@@ -239,9 +239,11 @@ def instance_from_config(
 
     Examples
     --------
+    >>> import mocap_opt
     >>> model = {"model_type": "llama", "num_hidden_layers": 8, "hidden_size": 1024}
     >>> model |= {"intermediate_size": 4096, "num_attention_heads": 8, "vocab_size": 32000}
-    >>> instance_from_config(model, wafer="watos-c3", stages=4, tokens="32k").pipeline.dies_per_stage
+    >>> instance = mocap_opt.instance_from_config(model, wafer="watos-c3", stages=4, tokens="32k")
+    >>> instance.pipeline.dies_per_stage
     14
     """
     unknown = sorted(settings.keys() - SETTINGS.keys())

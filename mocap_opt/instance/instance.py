@@ -46,6 +46,15 @@ class Instance(Section):
 
     Read one with `load_instance` or `from_dict`; both list everything that is wrong at once.
     Sizes are bytes, times seconds, rates per second.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> instance.replace("workload.batch=2").workload.batch
+    2
+    >>> mocap_opt.Instance.from_dict(instance.to_dict()) == instance
+    True
     """
 
     version: Annotated[Literal[1], *choice(VERSION)] = field("version of this file format", VERSION)
@@ -289,6 +298,13 @@ def load_instance(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -
     ------
     InputError
         Listing every problem of the file and of the overrides.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json", ["workload.tokens=8"])
+    >>> instance.name, instance.workload.tokens, instance.pipeline.stages
+    ('tiny-slack', 8, 2)
     """
     data = apply_overrides(read_json(path), overrides)
     return Instance.from_dict(data, Path(path).parent)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mocap_opt.errors import InputError, Problem
 from mocap_opt.optional_dependencies import require
 from mocap_opt.pictures.answer import plot
 
@@ -43,6 +44,14 @@ def plot_gantt(solution: Solution, *, execution: str | None = None) -> Figure:
         With a plan.
     execution : str, optional
         ``"lockstep"`` or ``"event-driven"``; by default the faster one.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> figure = mocap_opt.plot_gantt(mocap_opt.solve(instance))
+    >>> figure.axes[0].get_ylabel()
+    'stage'
     """
     return plot(solution, "gantt", execution)
 
@@ -54,6 +63,14 @@ def plot_memory(solution: Solution, *, execution: str | None = None) -> Figure:
     ----------
     solution, execution
         As for `plot_gantt`.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> figure = mocap_opt.plot_memory(mocap_opt.solve(instance), execution="lockstep")
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['stage', 'peak of capacity, B']
     """
     return plot(solution, "memory", execution)
 
@@ -65,6 +82,14 @@ def plot_mesh(solution: Solution, *, execution: str | None = None) -> Figure:
     ----------
     solution, execution
         As for `plot_gantt`.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> figure = mocap_opt.plot_mesh(mocap_opt.solve(instance))
+    >>> figure.axes[0].get_ylabel()
+    'row of dies'
     """
     return plot(solution, "mesh", execution)
 
@@ -78,6 +103,15 @@ def plot_bounds(name: str, progress: Sequence[Progress]) -> Figure:
         The title.
     progress : sequence of Progress
         What the callback of `mocap_opt.solve` was told: ``callback=found.append``.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> found = []
+    >>> solution = mocap_opt.solve(instance, callback=found.append)
+    >>> mocap_opt.plot_bounds(instance.name, found).axes[0].get_xlabel()
+    'solve time, s'
     """
     figure: Figure = _figures().bounds_figure(name, progress)
     return figure
@@ -90,6 +124,14 @@ def plot_compare(table: pd.DataFrame | Sequence[Mapping[str, Any]]) -> Figure:
     ----------
     table : DataFrame or sequence of mapping
         Of one instance, as `mocap_opt.compare` returns it with ``full=True``.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> table = mocap_opt.compare([instance], ["gpipe", "mocap"], full=True)
+    >>> mocap_opt.plot_compare(table).axes[0].get_xlabel()
+    'latency, us'
     """
     rows = table if isinstance(table, Sequence) else _plain(table)
     figure: Figure = _figures().compare_figure(str(rows[0]["instance"]) if rows else "", rows)
@@ -107,8 +149,25 @@ def plot_tradeoff(found: Sweep) -> Figure:
     Parameters
     ----------
     found : Sweep
-        From `mocap_opt.tradeoff`.
+        From `mocap_opt.tradeoff`, on two axes or more.
+
+    Raises
+    ------
+    InputError
+        If it has one axis.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> found = mocap_opt.tradeoff(
+    ...     instance.replace("pipeline.queue_depth=2"), chunks=True, axes=["latency", "cost"]
+    ... )
+    >>> mocap_opt.plot_tradeoff(found).axes[0].get_xlabel()
+    'latency (s)'
     """
+    if len(found.axes) < 2:
+        raise InputError([Problem("found", f"the axis {found.axes[0]} alone", "a trade-off on two axes")])
     figure: Figure = _figures().tradeoff_figure(found)
     return figure
 
@@ -122,6 +181,14 @@ def plot_residuals(name: str, fits: Sequence[Fit]) -> Figure:
         The title.
     fits : sequence of Fit
         From `mocap_opt.calibration.fit_timings`.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> from mocap_opt.calibration import fit_timings
+    >>> timings = mocap_opt.fit("instances/timings/llama-3.1-70b-pjlab.csv").timings
+    >>> len(mocap_opt.plot_residuals("llama-3.1-70b", fit_timings(timings)).axes)
+    1
     """
     figure: Figure = _figures().residuals_figure(name, fits)
     return figure

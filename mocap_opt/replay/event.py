@@ -124,6 +124,14 @@ def replay_event(
     plan : Plan
     log, refinement
         See `run_event`.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> tables = mocap_opt.build_tables(instance)
+    >>> mocap_opt.replay_event(tables, mocap_opt.Plan((0, 2, 4))).latency
+    Fraction(71, 1)
     """
     return run_event(Schedule.of(tables, plan), log=log, refinement=refinement)
 

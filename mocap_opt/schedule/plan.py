@@ -24,6 +24,14 @@ class Home:
         Where it lives; never the stage's own memory.
     pages : int
         How much, whole pages, > 0.
+
+    Examples
+    --------
+    One page of the second chunk's KV cache, which stage 0 keeps in the memory of stage 1:
+
+    >>> from mocap_opt import Home
+    >>> Home(stage=0, chunk=1, memory=1, pages=1)
+    Home(stage=0, chunk=1, memory=1, pages=1)
     """
 
     stage: int
@@ -49,6 +57,13 @@ class Plan:
         Fingerprint of the instance the plan was made for.
     layout : StageLayout or None
         Dies and layers of every stage, of a plan for an instance that leaves them open.
+
+    Examples
+    --------
+    >>> from mocap_opt import Home, Plan
+    >>> plan = Plan((0, 2, 4), (Home(stage=0, chunk=1, memory=1, pages=1),))
+    >>> plan.chunks, plan.longest
+    (2, 2)
     """
 
     boundaries: tuple[int, ...]

@@ -128,6 +128,17 @@ def violations(tables: Tables, plan: Plan) -> list[Violation]:
     tables : Tables
     plan : Plan
         Anything of the right types.
+
+    Examples
+    --------
+    Two chunks with all KV cache at home, which neither memory can hold:
+
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> for broken in mocap_opt.violations(mocap_opt.build_tables(instance), mocap_opt.Plan((0, 2, 4))):
+    ...     print(broken.rule, broken.memory, broken.slot, broken.bytes_short)
+    capacity 0 1 2
+    capacity 1 2 2
     """
     return schedule_violations(Schedule.of(tables, plan))
 

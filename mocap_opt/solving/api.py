@@ -123,6 +123,14 @@ def solve(
         nothing for the objective.
     SolverUnavailableError
         If the solver asked for cannot be loaded.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> solution = mocap_opt.solve(instance, time_limit_s=10)
+    >>> solution.report.status.value, solution.report.latency_s, solution.plan.boundaries
+    ('optimal', 7.1e-05, (0, 2, 4))
     """
     asked = SolveOptions(
         method=method,
@@ -185,6 +193,14 @@ def evaluate(
     ------
     InputError
         If the plan is not one for the objective.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> answer = mocap_opt.evaluate(instance, mocap_opt.Plan((0, 2, 4)))
+    >>> answer.report.latency_s, round(answer.report.gap, 3)
+    (7.1e-05, 0.07)
     """
     instance = as_instance(instance)
     require_supported(instance, "evaluate")
@@ -231,6 +247,16 @@ def bound(
         Weakest first; empty if the instance is infeasible.  One on a mean is rounded down to ticks.
     impossible : Infeasibility or None
         The proof that no plan exists, if there is one.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> tables, bounds, impossible = mocap_opt.bound(instance, quick=True)
+    >>> [(bound.name, bound.ticks, bound.scope.value) for bound in bounds[-2:]]
+    [('path_relaxation', 66, 'any execution of feasible plans'), ('slot_mixture', 69, 'lockstep')]
+    >>> impossible is None
+    True
     """
     check_limits(0, None, time_limit_s=time_limit_s)
     deadline = Deadline(TIME_LIMIT_S if time_limit_s is None else time_limit_s, stop)

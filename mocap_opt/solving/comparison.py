@@ -173,6 +173,14 @@ def compare(
     ------
     InputError
         If a method is unknown, or an option means nothing for an instance's objective.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> table = mocap_opt.compare([instance], ["gpipe", "mocap", "joint"])
+    >>> table[["method", "status"]].to_numpy().tolist()
+    [['gpipe', 'unknown'], ['mocap', 'feasible'], ['joint', 'optimal']]
     """
     require_methods(methods)
     check_names(("layout", layout, LAYOUTS))

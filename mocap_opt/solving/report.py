@@ -246,6 +246,16 @@ class Report:
     settings : dict
         Seed, limits and tolerances.
     versions : dict of str
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> report = mocap_opt.solve(instance).report
+    >>> report.latency_s, report.lower_bound_s, report.gap
+    (7.1e-05, 7.1e-05, 0.0)
+    >>> report.to_dict()["status"]
+    'optimal'
     """
 
     instance: str

@@ -1,9 +1,12 @@
 """Studies: many runs, done once each, whatever happens meanwhile.
 
 >>> from mocap_opt import studies
->>> file = studies.load_study("instances/studies/tiny.toml")  # doctest: +SKIP
->>> studies.run_study(file, studies.LocalRunner(2, grace_s=30, retries=3))  # doctest: +SKIP
->>> frame = studies.results("instances/studies/tiny.toml")  # doctest: +SKIP
+>>> file = studies.load_study("instances/studies/tiny.toml")
+>>> len(studies.tasks_of(file))
+96
+
+`run_study` does all that are not yet done, with a `LocalRunner` or a `DaskRunner`; `results` reads them as a
+DataFrame.
 """
 
 from mocap_opt.studies.driver import Runner, Tally, run_study

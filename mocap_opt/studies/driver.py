@@ -63,7 +63,7 @@ def run_study(
     listener: Callable[[Tally], None] | None = None,
     retry_failed: bool = False,
 ) -> Tally:
-    """Do every run of a study that its results file does not hold, and add each as it ends.
+    r"""Do every run of a study that its results file does not hold, and add each as it ends.
 
     Parameters
     ----------
@@ -78,6 +78,19 @@ def run_study(
         If an instance or a variant cannot be read, or the results file is not one.
     StoreError
         If another process is running the study, or a run cannot be written.
+
+    Examples
+    --------
+    >>> import shutil, tempfile, mocap_opt
+    >>> from pathlib import Path
+    >>> place = Path(shutil.copy("instances/tiny-slack.json", tempfile.mkdtemp())).parent
+    >>> text = 'methods = ["gpipe", "mocap"]\ninstances = [{files = ["tiny-slack.json"]}]'
+    >>> _ = (place / "study.toml").write_text(text)
+    >>> runner = mocap_opt.studies.LocalRunner(1, grace_s=30, retries=1)
+    >>> mocap_opt.run_study(mocap_opt.load_study(place / "study.toml"), runner).done
+    2
+    >>> mocap_opt.studies.results(place / "study.toml")["status"].tolist()
+    ['feasible', 'optimal']
     """
     return run_tasks(tasks_of(file), file.results_path, runner, listener=listener, retry_failed=retry_failed)
 

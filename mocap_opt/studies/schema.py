@@ -51,6 +51,13 @@ class Study(_Section):
     The runs are instances x methods x solvers x seeds x time limits.  The joint method runs again without
     each step named, and with each list of steps alone; a plain program has its own solver.  A heuristic uses
     no solver and no seed and stops by itself, so it runs once on each instance, under the longest limit.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> study = mocap_opt.load_study("instances/studies/tiny.toml").study
+    >>> study.methods, study.seeds
+    (['gpipe', 'uniform', 'terapipe', 'mocap', 'joint'], [0, 1])
     """
 
     kind: Literal["latency"] = Field("latency", description="what each run answers")
@@ -119,6 +126,13 @@ def load_study(path: str | os.PathLike[str]) -> StudyFile:
     InputError
         If it cannot be read or is not TOML, or listing every unknown key, wrong type, unknown name
         and repeated value.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> file = mocap_opt.load_study("instances/studies/tiny.toml")
+    >>> file.results_path.name
+    'tiny.results.sqlite'
     """
     source = source_name(path)
     if source == STANDARD_INPUT:

@@ -61,6 +61,16 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     InputError
         If the pipeline does not fit the wafer, if the tick is too short for the rates, if a number
         reaches 2^62, or if the instance is a stream (see `mocap_opt.schedule.requests`).
+
+    Examples
+    --------
+    Two like stages, a constant of 3 us and 10 us per token, ticks of 1 us:
+
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-pooled.json")
+    >>> tables = mocap_opt.build_tables(instance)
+    >>> tables.grid.tolist(), int(tables.tau(0, 0, 2)), float(tables.tick_s)
+    ([0, 1, 2, 3, 4], 23, 1e-06)
     """
     if requests := instance.workload.requests:
         expected = "one prompt; a stream is for check, show, solve, evaluate and bound"

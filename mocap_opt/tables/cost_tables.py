@@ -119,6 +119,13 @@ class Tables:
         What windows span whose KV lives in rings; None if there are none.
     ring_bytes : int64[memory, window] or None, bytes
         A page of the rings of each span.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> tables = mocap_opt.build_tables(mocap_opt.load_instance("instances/tiny-pooled.json"))
+    >>> tables.stages, tables.tokens, int(tables.tau(0, 0, 4))
+    (2, 4, 43)
     """
 
     name: str
@@ -387,14 +394,7 @@ def require_bounded_queues(tables: Tables) -> int:
         If queues are unbounded: requests without end would fill any memory.
     """
     if tables.queue_depth is None:
-        raise InputError(
-            [
-                Problem(
-                    "pipeline.queue_depth",
-                    "unbounded",
-                    "a whole number >= 1 for the objective period",
-                    "endless requests need bounded queues; set it to 2",
-                )
-            ]
-        )
+        expected = "a whole number >= 1 for the objective period"
+        remedy = "endless requests need bounded queues; set it to 2"
+        raise InputError([Problem("pipeline.queue_depth", "unbounded", expected, remedy)])
     return tables.queue_depth

@@ -85,6 +85,16 @@ class Advice:
         The search's answer: the best list, the bound.
     tried : tuple of Tried
         ``given``, ``same-size``, ``best-setting``, ``best-size`` and ``best-list``, each once if it differs.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> log = "instances/measured/llama-3.1-8b-rtxpro6000-vllm-tp1.csv"
+    >>> advice = mocap_opt.advise(log, "vllm", 8, 16384, quantum=1024)
+    >>> [tried.name for tried in advice.tried]
+    ['given', 'best-size', 'best-list']
+    >>> print(*advice.sentences())
+    Set --enable-chunked-prefill --max-num-batched-tokens 1024, which saves 0.05387 s (23.45 %).
     """
 
     engine: Engine

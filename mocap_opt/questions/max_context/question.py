@@ -50,6 +50,14 @@ class LongestAnswer:
     found : LongestPrompt
     curve : sequence of dict
         Latency by length, if asked for; see `curve_row`.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/gpt3-175b-watos-longest.json")
+    >>> answer = mocap_opt.max_length(instance, equal_chunks=True)
+    >>> answer.tokens == answer.upper_bound_tokens
+    True
     """
 
     instance: Instance

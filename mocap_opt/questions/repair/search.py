@@ -54,6 +54,16 @@ class Repair:
         The rule with the least latency; None if none has a plan.
     after : Solution or None
         The best answer after the fault, with its gap to a bound on all layouts that `left` allows.
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json").replace("wafer.rows=2")
+    >>> found = mocap_opt.repair(instance, dead_dies=[(0, 1)], time_limit_s=2)
+    >>> [(loss.stage, loss.dead, loss.left) for loss in found.losses]
+    [(1, ((0, 1),), 0)]
+    >>> found.extra(found.after)
+    0.0
     """
 
     instance: Instance
@@ -138,6 +148,18 @@ def repair(
     InputError
         If nothing fails, what fails is not there, no layout fits what is left, or the instance does not ask
         for a latency.
+
+    Examples
+    --------
+    Two stages on a mesh of 2 x 2 dies; that of the second stage dies, and either die below can take over:
+
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json").replace("wafer.rows=2")
+    >>> found = mocap_opt.repair(instance, dead_dies=[(0, 1)], time_limit_s=2)
+    >>> found.before.report.latency_s, found.after.report.latency_s
+    (6.6e-05, 6.6e-05)
+    >>> found.repaired.pipeline.placement
+    (((0, 0),), ((1, 1),))
     """
     instance = as_instance(instance)
     require_supported(instance, "repair")

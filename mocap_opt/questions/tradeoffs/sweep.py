@@ -105,6 +105,16 @@ def tradeoff(
     ------
     InputError
         If there is nothing to vary, the layout cannot be varied, or an axis has no meaning here.
+
+    Examples
+    --------
+    Every number of chunks, with the best plan and the bound of each:
+
+    >>> import mocap_opt
+    >>> instance = mocap_opt.load_instance("instances/tiny-slack.json")
+    >>> found = mocap_opt.tradeoff(instance, chunks=True)
+    >>> found.to_frame()[["chunks", "latency_s"]].to_numpy().tolist()[0]
+    [4.0, 6.6e-05]
     """
     instance, wanted = as_instance(instance), read_axes(axes)
     layouts = layouts or instance.pipeline.free
