@@ -148,7 +148,7 @@ def terapipe_slices(
     first = min_max_partition(clock, limits, counts[-1], tables.exact_chunks)
     if first is not None and first.indices is not None:
         best, best_indices = _cost(tables, first.indices, others), first.indices
-        if not tables.prefix_cost.any() and limits.least <= 1:
+        if not tables.prefix_cost.any() and clock.shorter_is_faster and limits.least <= 1:
             # Shorter chunks are faster then, so the walk's trial is the least that works.
             lowest = first.longest
     # Any slicing sums to at least the compute of the whole, which limits tmax.

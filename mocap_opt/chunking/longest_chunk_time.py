@@ -64,6 +64,8 @@ class BottleneckTimes:
         Compute of the whole prompt summed over all stages, over the same of the slowest stage,
         minus 1: how often the longest chunk is paid beyond the sum of all chunks.  N - 1 if the
         stages are alike.
+    shorter_is_faster : bool
+        Whether a chunk that starts later never takes longer.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -73,7 +75,7 @@ class BottleneckTimes:
         self._rows = [self._lists(i) for i in self.stages]
         self._only = self._rows[0] if len(self._rows) == 1 else None
         self.remaining: list[int] = (tables.phi - tables.phi[:, :1])[self.stages].max(axis=0).tolist()
-        self._shorter_is_faster = bool(np.all(np.diff(tables.prefix_cost[self.stages], axis=1) <= 0))
+        self.shorter_is_faster = _shorter_is_faster(tables, self.stages)
         listed = tables.excess is not None or tables.between_tokens is not None
         self._listed = _listed_times(tables) if listed else None
         whole = tables.tau(np.arange(tables.stages), 0, tables.steps).astype(float)
@@ -137,7 +139,7 @@ class BottleneckTimes:
             The last is 0 if the start is at `floor`.
         """
         time = self.time
-        if not self._shorter_is_faster:
+        if not self.shorter_is_faster:
             whole = time(floor, end)
             if whole <= limit:
                 return floor, whole, 0
@@ -209,6 +211,14 @@ class BottleneckTimes:
             most = max(most, total)
         # Each entry was rounded to a tick.
         return most - count - 1.0
+
+
+def _shorter_is_faster(tables: Tables, stages: list[int]) -> bool:
+    """Whether chunks that start later never take longer, by the tables; measured times are taken to be so."""
+    lengthwise = [tables.full_block, tables.length_cost, tables.send] if tables.residual is None else []
+    return bool(np.all(np.diff(tables.prefix_cost[stages], axis=1) <= 0)) and all(
+        bool(np.all(np.diff(each[stages, :, 1:], axis=2) >= 0)) for each in lengthwise
+    )
 
 
 def _listed_times(tables: Tables) -> list[list[int]]:

@@ -20,6 +20,7 @@ from mocap_opt.instance.profile_spec import LayerProfile, SparseAttention
 from mocap_opt.instance.stream_request import StreamRequest
 from mocap_opt.quantities import (
     Batch,
+    BytesOrZero,
     Chunks,
     Count,
     Description,
@@ -291,6 +292,12 @@ class Roofline(Section):
     )
     prefix_cost: Seconds = field(
         "time every chunk pays on every stage per token before it", "1 ns", unit="s per token", default=0.0
+    )
+    prefetch_per_die: BytesOrZero = field(
+        "buffer into which a die reads weights and KV ahead while it waits for an all-reduce",
+        "104 MB",
+        unit="bytes",
+        default=0,
     )
 
     def efficiency_at(self, degree: int) -> Fraction:

@@ -8,7 +8,7 @@ from mocap_opt.errors import Problem
 from mocap_opt.instance.availability import availability_problems
 from mocap_opt.instance.decode import Decode
 from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.instance.schema import Workload
+from mocap_opt.instance.schema import Costs, Roofline, Workload
 
 
 def _availability_in_order(workload: Workload) -> Iterator[Problem]:
@@ -41,11 +41,19 @@ def _limit_of_one_prompt(decode: Decode | None, workload: Workload, objective: s
         yield Problem("decode.between_tokens", found, expected, remedy)
 
 
-def _layout_is_given(pipeline: Pipeline, workload: Workload, decode: Decode | None) -> Iterator[Problem]:
-    """Refuse availability and a decode loop while the layout is open: its programs know neither."""
+def _layout_is_given(
+    pipeline: Pipeline, workload: Workload, decode: Decode | None, costs: Costs
+) -> Iterator[Problem]:
+    """Refuse what programs and bounds of open layouts do not know: times there are those of one layer."""
     if not pipeline.free:
         return
-    for path, given in (("workload.available", workload.available), ("decode", decode)):
+    ahead = (costs.prefetch_per_die or None) if isinstance(costs, Roofline) else None
+    given_fields = (
+        ("workload.available", workload.available),
+        ("decode", decode),
+        ("costs.prefetch_per_die", ahead),
+    )
+    for path, given in given_fields:
         if given is not None:
             open_fields = ", ".join(f"pipeline.{name}" for name in pipeline.open_fields)
             remedy = "solve without it first, and take over the layout that comes out"
@@ -56,5 +64,5 @@ TIMING_CHECKS = (
     (("workload",), _availability_in_order),
     (("workload", "objective"), _availability_of_one_prompt),
     (("decode", "workload", "objective"), _limit_of_one_prompt),
-    (("pipeline", "workload", "decode"), _layout_is_given),
+    (("pipeline", "workload", "decode", "costs"), _layout_is_given),
 )

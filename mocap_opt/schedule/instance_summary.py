@@ -171,6 +171,8 @@ def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longe
     used = int(tables.static[i]) + reserve + int(tables.prefix_bytes[i])
     times = tables.tau(i, cuts[:-1], cuts[1:])
     compute = tables.phi[i, cuts[1:]] - tables.phi[i, cuts[:-1]]
+    tail = (cuts[1:] == tables.steps).astype(np.int64)
+    beside = tables.full_block[i, tail, np.diff(cuts)]
     if tables.residual is not None:
         compute = compute + tables.residual[i, cuts[:-1], cuts[1:]]
     return {
@@ -188,7 +190,7 @@ def _stage_row(tables: Tables, laid_out: Layout, i: int, cuts: np.ndarray, longe
         "work_s": tables.seconds(int(times.sum())),
         "compute_s": tables.seconds(int(compute.sum())),
         "chunk_costs_s": tables.seconds(int(_length_costs(tables, i, cuts).sum())),
-        "memory_bound_chunks": int((tables.memory_side[i, cuts[1:]] > compute).sum()),
+        "memory_bound_chunks": int((tables.memory_side[i, cuts[1:]] > compute + beside).sum()),
         "send_s": tables.seconds(int(tables.send_time(i, cuts[:-1], cuts[1:]).sum())),
     }
 

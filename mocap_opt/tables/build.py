@@ -17,6 +17,7 @@ from mocap_opt.tables.held_memory import buffer_tables, ring_tables, working_byt
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
 from mocap_opt.tables.message_tables import with_fixed_messages
+from mocap_opt.tables.prefetch import with_prefetch
 from mocap_opt.tables.rounding import (
     LIMIT,
     Polynomial,
@@ -127,7 +128,14 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         overlap=exact(instance.overlap),
         pools=laid_out.pool_names,
         **_start_tables(instance, tick, grid),
-        **_compute_tables(instance, laid_out, tick, grid, lengths),
+        **with_prefetch(
+            instance,
+            laid_out,
+            tick,
+            port_rate,
+            lengths,
+            _compute_tables(instance, laid_out, tick, grid, lengths),
+        ),
         **memory_tables(instance, laid_out),
     )
     tables = with_fixed_messages(instance, laid_out, tables)

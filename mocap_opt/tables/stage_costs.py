@@ -300,9 +300,25 @@ def messages(instance: Instance, layout: Layout) -> list[int]:
 def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction, Fraction]:
     """Time of a stage's tensor-parallel all-reduces: seconds per chunk, seconds per token.
 
-    Two ring all-reduces of the activations per layer, each moving 2 (d - 1) / d of them over every
-    link of the ring and taking 2 (d - 1) steps to the next die.  The ring is paced by the slowest
-    living link inside the stage.  Nothing for one die.  A layer sends the tokens that it keeps.
+    Two all-reduces of the activations per layer.  A layer sends the tokens that it keeps.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    start, slope = all_reduce(instance, layout, stage)
+    kept = sum((s.keep for s in stage_shares(instance, layout.layers[stage])), Fraction(0))
+    return 2 * len(layout.layers[stage]) * start, 2 * kept * slope
+
+
+def all_reduce(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction, Fraction]:
+    """Time of one all-reduce of activations over a stage's dies: seconds, seconds per token.
+
+    A ring moves 2 (d - 1) / d of them over every link and takes 2 (d - 1) steps to the next die.  It is
+    paced by the slowest living link inside the stage.  Nothing for one die.
 
     Parameters
     ----------
@@ -315,12 +331,10 @@ def collectives(instance: Instance, layout: Layout, stage: int) -> tuple[Fractio
     d = len(dies)
     if d == 1:
         return Fraction(0), Fraction(0)
-    times = 2 * len(layout.layers[stage])
     bandwidth = min(link.bandwidth for link in layout.topology.inner_links(dies))
     step = layout.topology.hop_latency * layout.topology.neighbour_hops
     data = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
-    kept = 2 * sum((s.keep for s in stage_shares(instance, layout.layers[stage])), Fraction(0))
-    return times * 2 * (d - 1) * step, kept * Fraction(2 * (d - 1), d) * data / bandwidth
+    return 2 * (d - 1) * step, Fraction(2 * (d - 1), d) * data / bandwidth
 
 
 def hop_ticks(
