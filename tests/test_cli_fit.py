@@ -13,7 +13,7 @@ from command_line import run
 import mocap_opt
 from mocap_opt.calibration import FORMS
 from mocap_opt.instance import Instance, load_instance
-from mocap_opt.instance.schema import Measured
+from mocap_opt.instance.costs import Measured
 from mocap_opt.pictures.plots import form_figure
 
 INSTANCES = Path(__file__).resolve().parent.parent / "instances"

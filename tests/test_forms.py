@@ -12,7 +12,7 @@ from mocap_opt.calibration import FORMS, FormFit, Timings, choose_form, fit_form
 from mocap_opt.calibration.cross_validation import held_out_residuals, left_out
 from mocap_opt.calibration.form_columns import overlaps, ramps, windowed_pairs
 from mocap_opt.errors import InputError
-from mocap_opt.instance.schema import MeasuredTimes
+from mocap_opt.instance.costs import MeasuredTimes
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "instances" / "timings" / "llama-3.1-70b-pjlab.csv"

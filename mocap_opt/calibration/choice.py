@@ -12,7 +12,7 @@ import numpy as np
 
 from mocap_opt.calibration.forms import AS_GOOD, FORMS, FormFit, choose_form, fit_forms, to_measured
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.schema import MeasuredTimes
+from mocap_opt.instance.costs import MeasuredTimes
 from mocap_opt.instance.timings import Timings, read_timings
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from mocap_opt.calibration.cross_validation import held_out_residuals, subset
 from mocap_opt.calibration.form_columns import FloatArray
 from mocap_opt.calibration.form_fit import FittedStage, Form, fit_form
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.schema import MeasuredTimes
+from mocap_opt.instance.costs import MeasuredTimes
 from mocap_opt.instance.timings import Timings
 
 _PAIRS = "a (2 h l + l^2)"

@@ -8,19 +8,12 @@ from typing import Any
 
 from mocap_opt.errors import Problem
 from mocap_opt.instance.admission_checks import ADMISSION_CHECKS
+from mocap_opt.instance.costs import Costs, Measured, Roofline
 from mocap_opt.instance.message_checks import MESSAGE_CHECKS
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
 from mocap_opt.instance.profile_checks import PROFILE_CHECKS
-from mocap_opt.instance.schema import (
-    Chunking,
-    Costs,
-    Measured,
-    ModelSpec,
-    PrecisionSpec,
-    Roofline,
-    Workload,
-)
+from mocap_opt.instance.schema import Chunking, ModelSpec, PrecisionSpec, Workload
 from mocap_opt.instance.timing_checks import TIMING_CHECKS
 from mocap_opt.messages import MOST_PROBLEMS, show
 from mocap_opt.wafer.spec import WaferSpec

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mocap_opt.instance.checks import prompt_divides
-from mocap_opt.instance.schema import AUTO_QUANTUM, Chunking, Measured, Workload
+from mocap_opt.instance.costs import Measured
+from mocap_opt.instance.schema import AUTO_QUANTUM, Chunking, Workload
 
 STEPS_EACH = 32
 """Steps of a chunk of average length, at least: what is left to gain by more is mostly below 0.6 %."""

@@ -17,6 +17,7 @@ from mocap_opt import units
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_json
 from mocap_opt.instance.checks import across
+from mocap_opt.instance.costs import Costs, Roofline
 from mocap_opt.instance.decode import Decode
 from mocap_opt.instance.grid import with_grid
 from mocap_opt.instance.layout_checks import layout_problems
@@ -25,15 +26,7 @@ from mocap_opt.instance.overrides import apply_overrides
 from mocap_opt.instance.pipeline import Pipeline, StageLayout
 from mocap_opt.instance.problems import from_validation, missing, unknown_key
 from mocap_opt.instance.resolve import PRESETS, resolve
-from mocap_opt.instance.schema import (
-    AUTO_QUANTUM,
-    Chunking,
-    Costs,
-    ModelSpec,
-    PrecisionSpec,
-    Roofline,
-    Workload,
-)
+from mocap_opt.instance.schema import AUTO_QUANTUM, Chunking, ModelSpec, PrecisionSpec, Workload
 from mocap_opt.messages import MOST_PROBLEMS, capped, show, uncounted
 from mocap_opt.quantities import Description, Name, Section, Share, Tick, choice, field
 from mocap_opt.wafer.spec import WaferSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mocap_opt.errors import Problem
+from mocap_opt.instance.costs import Costs, Roofline
 from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.instance.schema import Chunking, Costs, ModelSpec, Roofline, Workload
+from mocap_opt.instance.schema import Chunking, ModelSpec, Workload
 from mocap_opt.messages import show
 from mocap_opt.wafer.spec import WaferSpec
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mocap_opt.errors import Problem
-from mocap_opt.instance.schema import COST_KINDS
+from mocap_opt.instance.costs import COST_KINDS
 from mocap_opt.messages import MOST_PROBLEMS, close_to, join_path, show, uncounted
 
 Loc = tuple[int | str, ...]

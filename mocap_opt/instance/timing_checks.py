@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from mocap_opt.errors import Problem
 from mocap_opt.instance.availability import availability_problems
+from mocap_opt.instance.costs import Costs, Roofline
 from mocap_opt.instance.decode import Decode
 from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.instance.schema import Costs, Roofline, Workload
+from mocap_opt.instance.schema import Workload
 
 
 def _availability_in_order(workload: Workload) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.heads_and_tails import Setting
 from mocap_opt.flow_shop.partitions import NEVER
 from mocap_opt.instance import Instance
-from mocap_opt.instance.schema import Roofline
+from mocap_opt.instance.costs import Roofline
 from mocap_opt.memory_budget import require_memory
 from mocap_opt.tables import build_tables
 from mocap_opt.tables.cost_tables import Tables

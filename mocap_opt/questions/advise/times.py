@@ -11,7 +11,7 @@ from mocap_opt.calibration.fit import fit_timings
 from mocap_opt.calibration.forms import choose_form, fit_forms, to_measured
 from mocap_opt.calibration.logs.log import Law, Log
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.instance.schema import MeasuredTimes
+from mocap_opt.instance.costs import MeasuredTimes
 from mocap_opt.instance.timings import Timings, lattice
 from mocap_opt.units import format_percent
 
