@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from mocap_opt.plugins import PluginError
     from mocap_opt.questions.advise import Advice, advise
+    from mocap_opt.questions.explain import Explanation, explain
     from mocap_opt.questions.max_context import LongestAnswer, max_length
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
@@ -100,6 +101,8 @@ _HOMES = {
     "read_plan": "formulations.registry",
     "Advice": "questions.advise",
     "advise": "questions.advise",
+    "Explanation": "questions.explain",
+    "explain": "questions.explain",
     "Repair": "questions.repair",
     "repair": "questions.repair",
     "Report": "solving.report",
@@ -129,6 +132,7 @@ __all__ = [
     "METHODS",
     "Advice",
     "CpModel",
+    "Explanation",
     "FormChoice",
     "Formulation",
     "Home",
@@ -153,6 +157,7 @@ __all__ = [
     "build_tables",
     "compare",
     "evaluate",
+    "explain",
     "fit",
     "frames",
     "instance_from_config",

@@ -94,7 +94,7 @@ def refinement(instance: Instance | None, tables: Tables, *, same_grid: bool = F
         if ticks is None:
             return Refinement(reason="the memories are too small on every grid")
         note = f"stages {s}..{e}" + (", search cut short" if search.chunks > ALL_CHUNKS else "")
-        found.append(Bound("refinement", ticks, Scope.ANY_EXECUTION, Evidence.SEARCH, note))
+        found.append(Bound("refinement", max(ticks, 0), Scope.ANY_EXECUTION, Evidence.SEARCH, note))
     return Refinement(max(found, key=lambda each: each.ticks))
 
 
@@ -211,12 +211,13 @@ class _PairSearch:
         depth = self.tables.queue_depth
         # Longer chunks keep no more memory than this one.
         same = short if depth is None else min(long, -(-self.tokens // (2 * depth)))
-        if region.low >= high or (not region.fits and same * low > high * short):
+        if region.low >= high or (not region.fits and high >= low and same * low > high * short):
             middle = min(max(isqrt(short * same), short), long - 1)
             self._open(region.low, high, short, middle)
             self._open(region.low, high, middle + 1, long)
             return
-        middle = min(isqrt(low * high), high - 1)
+        # What rounding may take off can leave less than nothing of a crossing of few ticks.
+        middle = min(isqrt(low * high), high - 1) if high >= low else (region.low + high) // 2
         self._open(middle + 1, high, short, long)
         self._open(region.low, middle, short, long)
 
