@@ -19,6 +19,7 @@ from toy_instances import merged, toy
 from mocap_opt import solve
 from mocap_opt.bounds import BOUNDS, Scope, lower_bounds
 from mocap_opt.errors import InputError
+from mocap_opt.flow_shop.virtual_pipeline import VirtualPipeline
 from mocap_opt.formulations import (
     benders,
     benders_cpsat,
@@ -303,3 +304,8 @@ def test_exports_that_outlive_their_chunk_overfill_a_memory():
     Run(tables, messages, 512).execute()
     with pytest.raises(ReplayError, match="memory 0 is 30 B over its capacity"):
         LaggingExports(tables, messages, 512).execute()
+
+
+def test_virtual_stages_refuse_messages():
+    with pytest.raises(InputError, match="2 runs with export"):
+        VirtualPipeline.of(exported_over_one_link(), "v", 2)

@@ -209,7 +209,7 @@ def estimated_nonzeros(tables: Tables, solver: str = "highs", arcs: int | None =
         boundary = steps
     else:
         nonzeros += chunks * steps * (2 * durations + messages)
-        if tables.excess is not None:
+        if tables.residual is not None:
             nonzeros += chunks * durations * (steps + 1) ** 2  # an entry for every start and end
         boundary = 1
     if not local_homes_always_fit(tables):
