@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from html import escape
 
 import pytest
 from command_line import run
 
 import mocap_opt.solving.remedies as remedies_module
-from mocap_opt import Instance, build_tables, load_instance, solve
+from mocap_opt import METHODS, Instance, build_tables, load_instance, solve, violations
 from mocap_opt.bounds import prove_infeasible
 from mocap_opt.solving.remedies import FLOOR_S, TIME_S, closest_shortage, infeasible_verdict, remedies
 from mocap_opt.stopping import Deadline, never
+
+
+def overrides_in(reason: str) -> list[str]:
+    """The changes that a reason names, as a shell reads them."""
+    return [shlex.split(each)[0] for each in re.findall(r"; would fit: .*? \(--set (\S+?)\)(?=;|$)", reason)]
 
 
 def hopeless() -> Instance:
@@ -23,10 +29,50 @@ def hopeless() -> Instance:
 def test_an_infeasible_verdict_names_the_shortage_and_remedies_that_hold() -> None:
     reason = solve(hopeless(), time_limit_s=20).report.reason
     assert "short" in reason or "exceeds" in reason
-    overrides = re.findall(r"; would fit: .*? \(--set (\S+?)\)", reason)
-    assert overrides
-    for override in overrides:
+    assert overrides_in(reason)
+    for override in overrides_in(reason):
         assert solve(hopeless().replace(override), time_limit_s=5).plan is not None
+
+
+VARIANTS = (
+    (
+        "gpt3-175b-watos-hopeless",
+        ("chunking.longest=2k", "workload.tokens=2k", "workload.batch=150"),
+        {"pipeline.spare_dies", "precision.kv", "pipeline.dies_per_stage", "pipeline.stages", "wafer.pools"},
+    ),
+    ("tiny-hopeless", (), {"precision.kv", "wafer.pools", "workload.tokens"}),
+    ("llama-3.1-70b-watos-batch", ("workload.batch=64",), {"chunking.max_chunks", "workload.batch"}),
+)
+
+
+@pytest.mark.parametrize(("name", "changed", "expected"), VARIANTS)
+def test_every_remedy_is_an_instance_with_a_plan_of_its_own(name, changed, expected) -> None:
+    instance = load_instance(f"instances/{name}.json").replace(*changed)
+    assert prove_infeasible(build_tables(instance)) is not None
+    said = remedies(instance, Deadline(60.0))
+    assert all(each.startswith("would fit: ") for each in said)
+    overrides = overrides_in("".join(f"; {each}" for each in said))
+    assert len(overrides) == len(said)
+    assert expected <= {override.partition("=")[0] for override in overrides}
+    for override in overrides:
+        tables = build_tables(instance.replace(override))
+        assert prove_infeasible(tables) is None
+        plans = [METHODS[method].propose(tables).plan for method in remedies_module.ASKED]
+        assert any(plan is not None and not violations(tables, plan) for plan in plans)
+
+
+def test_a_remedy_without_a_plan_says_that_it_is_only_not_proved_infeasible(monkeypatch) -> None:
+    monkeypatch.setattr(remedies_module, "ASKED", ())
+    said = remedies(load_instance("instances/tiny-hopeless.json"), Deadline(30.0))
+    assert said
+    assert all(each.startswith("may fit: ") and "no plan was found" in each for each in said)
+
+
+def test_what_leaves_an_instance_infeasible_is_not_named() -> None:
+    """Of queues, spare dies, chunks and stages none makes room for four tokens in memories of three."""
+    said = "".join(remedies(load_instance("instances/tiny-hopeless.json"), Deadline(30.0)))
+    assert "queue" not in said
+    assert "stages" not in said
 
 
 class Clock:
