@@ -46,6 +46,11 @@ def two_senders() -> Tables:
     return replace(tables, share=share)
 
 
+def appearing() -> Tables:
+    """Two tokens, of which the first exists at 3 and the second at 40."""
+    return replace(make_tables(2, 2, max_chunks=2), available=np.array([0, 3, 40]))
+
+
 def answer(model: Any) -> tuple[Status, float | None]:
     outcome = solve_mip(compile_model(model).program).outcome
     return outcome.status, None if outcome.objective is None else round(outcome.objective, 6)
@@ -175,6 +180,9 @@ ALONE: list[tuple[str, Tables, dict[str, dict[Any, float]], bool]] = [
         {"home": {(0, 1, 1): 1}, "duration": {(0, 0): 14}, "work": {0: 39}},
         False,
     ),
+    # The first of two chunks ends with the token that exists at 3.
+    ("slots_wait_for_tokens", appearing(), {"boundary": {(1, 1): 1, (1, 0): 0}, "wait": {0: 3}}, True),
+    ("slots_wait_for_tokens", appearing(), {"boundary": {(1, 1): 1, (1, 0): 0}, "wait": {0: 2}}, False),
     ("messages_end", two_senders(), {"message": {(1, 0): 7}, "exchange": {0: 7, 1: 7}}, True),
     ("messages_end", two_senders(), {"message": {(1, 0): 7}, "exchange": {0: 6}}, False),
     # Slot 1 with chunks of one token: 7 + 7 bytes at 1 per tick, and 2 ticks for the hop.
@@ -237,6 +245,7 @@ NEEDED: dict[str, Tables] = {
     "activations_pass_links": two_senders(),
     "kv_passes_ports": make_tables(**{**WORKED, "link_rate": 1000}, port_rate=1),
     "own_kv_delays_compute": make_tables(**WORKED, overlap=Fraction(1, 2)),
+    "slots_wait_for_tokens": appearing(),
     "reserve_covers_chunk": make_tables(**RESERVE),
     # Two levels at once would add up to a third one that takes more of memory 1.
     "one_reserve_level": make_tables(

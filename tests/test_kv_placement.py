@@ -155,6 +155,8 @@ def test_family_is_necessary(family: str) -> None:
         tables = replace(tables, overlap=tables.overlap / 2)
     if family == "kv_passes_ports":
         tables = replace(tables, link_rate=tables.link_rate * 1000, port_rate=np.ones(3, dtype=np.int64))
+    if family == "slots_wait_for_tokens":
+        tables = replace(tables, available=np.array([0, 0, 0, 1000]))
     if family == "homes_stay":
         tables = make_tables(
             3,
