@@ -8,6 +8,8 @@ between files of the repository become links between pages; whatever leads nowhe
 from __future__ import annotations
 
 import argparse
+import base64
+import inspect
 import os
 import re
 import shutil
@@ -15,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 from nbclient import NotebookClient
 
 import mocap_opt
+from mocap_opt.glossary import TERMS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -27,6 +31,30 @@ GUIDES = ("*.md", "guides", "_static")
 
 PLACES = {"formulations": "mathematics", "notebooks": "gallery", ".pictures": "pictures"}
 """Folders of the repository and the folders of the site they become."""
+
+THEMES = {
+    "Instances": "load_instance Instance instance_from_config fit FormChoice",
+    "Answers": "solve bound evaluate compare Solution Report",
+    "Further questions": "advise Advice max_length LongestAnswer repair Repair tradeoff virtual_stages",
+    "Plans and tables": "Plan Home load_plan save_plan plan_from_dict plan_to_dict build_tables Tables "
+    "violations replay_lockstep replay_event",
+    "Programs": "build_model build_cp_model CpModel read_plan Formulation",
+    "Heuristics": "METHODS Method Proposal",
+    "DataFrames and pictures": "frames plot_gantt plot_memory plot_mesh plot_bounds plot_compare "
+    "plot_tradeoff plot_residuals",
+    "Studies": "load_study Study run_study studies",
+    "Errors": "MocapError InputError PluginError",
+}
+"""Public names as the reference groups them; one that is missing stops the build."""
+
+ALONE = {
+    "violations": "Everything that makes a plan infeasible; an empty list means feasible.",
+    "replay_lockstep": "Run a plan with a barrier after every slot.",
+    "replay_event": "Run a plan without barriers.",
+    "Formulation": "A program with a name: what it asks, how it is built and solved, what its bound covers.",
+    "Study": "A study as its file has it: instances, methods, solvers, seeds, limits.",
+}
+"""Summaries of docstrings that say little out of their place."""
 
 _CODE = re.compile(r"(^```.*?^```$|^    [^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(\))")
@@ -44,6 +72,9 @@ def main() -> None:
         gather(source)
         if not asked.no_notebooks:
             execute(source / "gallery", quick=asked.quick)
+        write_gallery(source / "gallery")
+        for name in PLACES.values():
+            list_pages(source / name)
         command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
         command += ["-d", str(Path(place) / "doctrees"), str(source), str(asked.out)]
         raise SystemExit(subprocess.call(command))
@@ -70,8 +101,7 @@ def gather(source: Path) -> None:
                 copy_page(file, source / name / target, source)
             elif file.suffix in (".ipynb", ".png", ".svg", ".csv"):
                 shutil.copy(file, source / name)
-    for name in PLACES.values():
-        list_pages(source / name)
+    write_glossary(source / "guides" / "glossary.md")
     write_reference(source / "reference")
 
 
@@ -145,7 +175,7 @@ def on_site(place: Path) -> Path | None:
 
 
 def write_reference(folder: Path) -> None:
-    """Write a page for every public name, and a list of them.
+    """Write a page for every public name, and a list of them by theme with a line on each.
 
     Parameters
     ----------
@@ -153,23 +183,119 @@ def write_reference(folder: Path) -> None:
         Made here.
     """
     folder.mkdir()
-    names = sorted(name for name in mocap_opt.__all__ if not name.startswith("_"))
-    for name in names:
-        thing = getattr(mocap_opt, name)
-        if isinstance(thing, type):
-            directive, options = "autoclass", "   :members:\n   :inherited-members: BaseModel, Exception\n"
-        elif type(thing).__name__ == "module":
-            directive, options = "automodule", "   :members:\n   :no-index:\n"
-        else:
-            directive, options = ("autofunction" if callable(thing) else "autodata"), ""
-        body = f"mocap_opt.{name}\n{'=' * (len(name) + 10)}\n\n.. {directive}:: mocap_opt.{name}\n{options}"
-        (folder / f"{name}.rst").write_text(body, encoding="utf-8")
-    listed = "\n".join(f"   {name}" for name in names)
-    (folder / "index.rst").write_text(
-        "Python reference\n================\n\nEvery public name of ``mocap_opt``.\n\n"
-        f".. toctree::\n   :maxdepth: 1\n\n{listed}\n",
-        encoding="utf-8",
+    names = {name for name in mocap_opt.__all__ if not name.startswith("_")}
+    listed = [name for group in THEMES.values() for name in group.split()]
+    if sorted(listed) != sorted(names):
+        raise SystemExit(f"the reference's themes: differ from mocap_opt.__all__ in {names ^ {*listed}}")
+    for name in listed:
+        (folder / f"{name}.rst").write_text(reference_page(name), encoding="utf-8")
+    text = "Python reference\n================\n\nEvery public name of ``mocap_opt``, each with an example.\n"
+    for theme, group in THEMES.items():
+        rows = "".join(f"   * - :doc:`{name}`\n     - {summary(name)}\n" for name in group.split())
+        table = f".. list-table::\n   :widths: 25 75\n\n{rows}"
+        text += f"\n{theme}\n{'-' * len(theme)}\n\n{table}"
+    tree = "\n".join(f"   {name}" for name in listed)
+    text += f"\n.. toctree::\n   :hidden:\n   :maxdepth: 1\n\n{tree}\n"
+    (folder / "index.rst").write_text(text, encoding="utf-8")
+
+
+def reference_page(name: str) -> str:
+    """The page of a public name.
+
+    Parameters
+    ----------
+    name : str
+        In ``mocap_opt``.
+    """
+    thing = getattr(mocap_opt, name)
+    body = f"{name}\n{'=' * len(name)}\n\n"
+    if isinstance(thing, type):
+        return f"{body}.. autoclass:: mocap_opt.{name}\n   :members:\n"
+    if isinstance(thing, ModuleType):
+        return f"{body}.. automodule:: mocap_opt.{name}\n   :members:\n   :no-index:\n"
+    if callable(thing):
+        return f"{body}.. autofunction:: mocap_opt.{name}\n"
+    rows = "".join(f"   * - ``{key}``\n     - {each.summary}\n" for key, each in thing.items())
+    table = f".. list-table::\n   :header-rows: 1\n\n   * - name\n     - what it is\n{rows}"
+    return f"{body}``mocap_opt.{name}``: {summary(name)}\n\n{table}"
+
+
+def summary(name: str) -> str:
+    """What a public name is, in a line.
+
+    Parameters
+    ----------
+    name : str
+        In ``mocap_opt``.
+    """
+    thing = getattr(mocap_opt, name)
+    if isinstance(thing, dict):
+        return "The heuristics by name, each a `Method`."
+    line = (inspect.getdoc(thing) or "").split("\n")[0]
+    return ALONE.get(name, line)
+
+
+def write_glossary(page: Path) -> None:
+    """Write the words of ``mocap-opt glossary`` as a page.
+
+    Parameters
+    ----------
+    page : Path
+    """
+    entries = "\n\n".join(f"{term.name}\n  *{term.field}.* {term.meaning}." for term in TERMS)
+    head = (
+        "The words used here, *what the field calls them*, and what they mean, in the order in which one "
+        "meets them; `mocap-opt glossary` prints them."
     )
+    page.write_text(f"# Glossary\n\n{head}\n\n:::{{glossary}}\n{entries}\n:::\n", encoding="utf-8")
+
+
+def write_gallery(folder: Path) -> None:
+    """Write the index of the notebooks: of each its question, what it does, and its first picture.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the notebooks, executed or not.
+    """
+    cards = []
+    for file in sorted(folder.glob("*.ipynb")):
+        notebook = nbformat.read(file, as_version=4)
+        title, text = question(notebook)
+        picture = first_picture(notebook)
+        lines = [f":::{{grid-item-card}} {title}", f":link: {file.stem}", ":link-type: doc"]
+        if picture is not None:
+            (folder / f"{file.stem}.thumb.png").write_bytes(picture)
+            lines.append(f":img-bottom: {file.stem}.thumb.png")
+        cards.append("\n".join([*lines, "", text, ":::"]))
+    grid = "\n\n".join(["::::{grid} 1 1 2 2\n:gutter: 3", *cards, "::::"])
+    head = "Questions answered with pictures. Each page is a notebook, executed as these pages were built."
+    (folder / "index.md").write_text(f"# Gallery\n\n{head}\n\n{grid}\n", encoding="utf-8")
+
+
+def question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
+    """Title of a notebook, and the first sentence below it.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+    """
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    return title.lstrip("# "), re.split(r"(?<=[.?])\s", rest.strip(), maxsplit=1)[0]
+
+
+def first_picture(notebook: nbformat.NotebookNode) -> bytes | None:
+    """The first picture that a notebook shows; None if it was not executed.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    return None
 
 
 def execute(folder: Path, *, quick: bool) -> None:

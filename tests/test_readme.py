@@ -32,8 +32,18 @@ QUICK = {
     "export",
     "tables",
     "fit",
+    "advise",
+    "max-length",
+    "timings",
+    "instance",
 }
 """Commands that a reduced time limit keeps short; lines with any other are slow."""
+
+SMALL = re.compile(r"instances/tiny-")
+"""What Python on a page reads if it is to run by default."""
+
+CONFIG = "mixtral-8x22b.json"
+"""What stands for a reader's own ``config.json``."""
 
 LIMIT_S = 2.0
 
@@ -53,6 +63,7 @@ def copy(tmp_path, monkeypatch):
     """A copy of what the README's commands read, to run them in."""
     shutil.copytree(ROOT / "instances", tmp_path / "instances", ignore=shutil.ignore_patterns("*.sqlite*"))
     (tmp_path / ".pictures").mkdir()
+    shutil.copy(ROOT / "tests" / "data" / "configs" / CONFIG, tmp_path / "config.json")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -121,8 +132,15 @@ def test_every_line_of_shell_is_one(page):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("code", [code for page in (README, *GUIDES) for code in blocks(page, ("python",))])
+def code_shown() -> list[object]:
+    return [
+        pytest.param(code, marks=() if SMALL.search(code) else pytest.mark.slow, id=f"{page.stem}-{number}")
+        for page in (README, *GUIDES)
+        for number, code in enumerate(blocks(page, ("python",)))
+    ]
+
+
+@pytest.mark.parametrize("code", code_shown())
 def test_python_of_readme_and_guides_runs(code, copy, monkeypatch):
     monkeypatch.setattr("mocap_opt.solving.api.TIME_LIMIT_S", LIMIT_S)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
