@@ -9,6 +9,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.bounds.makespan import LeastTimes, least_path, least_times, makespan_bounds
+from mocap_opt.bounds.pipeline_crossing import longest_chunks
 from mocap_opt.lower_bound import Bound, Evidence, Scope
 from mocap_opt.schedule.requests import Request
 from mocap_opt.stopping import AskedToStop, StoppedError, never
@@ -55,6 +56,8 @@ def pipelines_makespan_bounds(
         found.append(_shared_work(requests, known, pipelines))
         found.append(_pigeonhole(requests, known, pipelines))
         found.append(_shared_path(requests, known, pipelines))
+        starts = spread(np.array([request.release for request in requests], dtype=np.int64)).tolist()
+        found.append(longest_chunks(requests, known, pipelines, starts, asked_to_stop))
     return found
 
 
