@@ -27,6 +27,21 @@ class Evidence(Enum):
     SOLVER_UNCONFIRMED = "solver_unconfirmed"
     """The same without: it closes no gap."""
 
+    @property
+    def words(self) -> str:
+        """What it is, for people who know no name."""
+        return _EVIDENCE_WORDS[self]
+
+
+_EVIDENCE_WORDS = {
+    Evidence.CLOSED_FORM: "by a formula in whole numbers",
+    Evidence.SEARCH: "by an exhaustive search in whole numbers",
+    Evidence.LP_DUAL: "with weights from a linear program, checked exactly",
+    Evidence.SOLVER: "by a solver that computes in whole numbers",
+    Evidence.SOLVER_CONFIRMED: "by a solver in floating point, confirmed by a second reading",
+    Evidence.SOLVER_UNCONFIRMED: "by a solver in floating point alone, which counts as no proof",
+}
+
 
 @dataclass(frozen=True)
 class Bound:

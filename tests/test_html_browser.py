@@ -151,7 +151,7 @@ def test_it_shows_the_figures_of_the_json(opened, written):
     script = """return Array.from(document.querySelectorAll('#stages td[data-key="peak_memory_bytes"]'))
         .map(cell => JSON.parse(cell.dataset.value))"""
     assert opened.execute_script(script) == written.answer["peak_memory_bytes"]
-    fingerprint = opened.find_element("css selector", "p:nth-of-type(2)").text
+    fingerprint = opened.find_element("id", "fingerprint").text
     assert fingerprint == f"fingerprint {written.answer['fingerprint']}"
     assert EVIL in opened.find_element("tag name", "body").text
     versions = opened.find_element("id", "versions").text

@@ -1,15 +1,15 @@
-"""The page: head, pictures, tables."""
+"""The page: what its templates are filled with."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from bokeh.embed import components
-from bokeh.resources import Resources
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
@@ -17,29 +17,17 @@ from mocap_opt.instance.objectives import Objective, objective_of
 from mocap_opt.instance.overrides import fields, plain
 from mocap_opt.messages import said_once
 from mocap_opt.pictures.html import text
-from mocap_opt.pictures.html.panels import (
-    LINK_COLOURS,
-    PORT_COLOURS,
-    memory_panel,
-    sample_sources,
-    timeline,
-    wafer_panel,
-)
-from mocap_opt.pictures.html.scenes import Scene, make_scenes, page_units
-from mocap_opt.pictures.palette import (
-    ACTIVITY_COLOURS,
-    IDLE_COLOUR,
-    LIMIT_COLOUR,
-    MEMORY_COLOURS,
-    MEMORY_NAMES,
-    READ_COLOUR,
-    WRITE_COLOUR,
-)
-from mocap_opt.replay.activity import Activity
+from mocap_opt.pictures.html.boards import drawn
+from mocap_opt.pictures.html.differences import Side, differences, saves, verdict
+from mocap_opt.pictures.html.scenes import Scene, make_scenes
+from mocap_opt.pictures.sentences import facts
 from mocap_opt.schedule.instance_summary import overview
 from mocap_opt.schedule.plan_layout import decided
+from mocap_opt.solving.method_words import method_words
 from mocap_opt.solving.solution import Solution
-from mocap_opt.tables.layout import layout
+from mocap_opt.units import format_chunks, format_percent
+
+Answers = Sequence[tuple[str, Solution]]
 
 ABOUT_GAPS = (
     "A gap is ({words} - bound) / {words}; its bound covers every execution of every feasible plan, that of "
@@ -49,76 +37,118 @@ ABOUT_GOODPUT = (
     "A gap is (bound - {words}) / bound; the bound is the most weight that leaves in time in any execution "
     "of any feasible plan.  The {words} is the larger of the two executions."
 )
-ABOUT_STAGES = (
-    "Reserve, room and times are those of {whose}; the peak is that of the best plan, slot by slot."
-)
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-{library}
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+ABOUT_STAGES = "Reserve, room and times are those of {whose}; the peak is that of the plan, slot by slot."
+ABOUT_DIES = "  Dies a+b: a compute, b are memory only."
 
 
-def html_report(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> str:
+def html_report(instance: Instance, answers: Answers, rules: Answers = ()) -> str:
     """Write the page about plans of an instance, whatever its objective.
+
+    Two plans are set side by side, whatever their layouts; of more the best is drawn first, and others can
+    be chosen.
 
     Parameters
     ----------
     instance : Instance
     answers : sequence of (str, Solution)
-        At least one, in the order of the table, each with its name; the best ones are drawn.
+        At least one, in the order of the table, each with its name.
+    rules : sequence of (str, Solution)
+        What rules of engines give, for a table of their own.
 
     Returns
     -------
     str
         One HTML document that needs nothing else: no network, no other file.
+
+    Raises
+    ------
+    InputError
+        If more than two plans have different layouts.
     """
-    name, best = _best(answers)
-    whole, instance = instance, _laid_out(instance, answers)
-    sections = overview(instance, best.report.boundaries)
-    whose = "equal chunks, as many as the instance allows"
-    if best.report.boundaries is not None:
-        whose = f"the chunks of the best plan, {name}"
-    about_dies = " Dies a+b: a compute, b are memory only." if "degree" in sections["stages"][0] else ""
+    best = _best(answers)
     scenes = make_scenes(answers)
-    library, pictures = _pictures(instance, scenes) if scenes else ("", _nothing(answers))
-    body = [
-        f"<h1>{escape(instance.name)}</h1>",
-        f'<p class="muted">{escape(instance.description or "")}</p>',
-        f'<p class="muted">fingerprint {escape(instance.fingerprint)}</p>',
-        "<h2>Plans and gaps</h2>",
-        text.methods_table(answers),
-        f'<p class="muted">{_about_gaps(instance)}</p>',
-        _notes(answers),
-        *_figures(name, best),
-        pictures,
-        text.chunks_table(answers),
-        "<h2>Stages</h2>",
-        text.stages_table(sections["stages"], best.report.peak_memory_bytes),
-        f'<p class="muted">{escape(ABOUT_STAGES.format(whose=whose))}{about_dies}</p>',
-        '<div class="columns"><div><h2>Instance, defaults filled in</h2>',
-        text.pairs(fields(whole), "instance"),
-        "</div><div><h2>Sizes</h2>",
-        text.pairs(text.sizes(sections["sizes"]), "sizes"),
-        "<h2>Settings</h2>",
-        text.pairs(_settings(answers, instance.fingerprint), "settings"),
-        "<h2>Versions</h2>",
-        text.pairs(_versions(answers), "versions"),
-        "</div></div>",
-        _embedded("mocap-reports", [{"name": name, **each.report.to_dict()} for name, each in answers]),
+    sides = [
+        Side(name, _laid_out(instance, answer), answer, [scene for scene in scenes if scene.answer == n])
+        for n, (name, answer) in enumerate(answers)
     ]
-    title = escape(f"{instance.name} - mocap-opt")
-    return PAGE.format(title=title, style=_resource("page.css"), library=library, body="\n".join(body))
+    drawn_sides = [side for side in sides if side.scenes]
+    compared = len(answers) == 2 and len(drawn_sides) == 2
+    if not compared:
+        _require_one_layout(instance, answers)
+    overviews = [overview(side.instance, side.answer.report.boundaries) for side in sides]
+    pictures = _pictures(sides, best, scenes, compared)
+    staged = [n for n in range(len(sides)) if compared and _layouts(instance, answers) > 1] or [best]
+    name, answer = answers[best]
+    context = {
+        "instance": instance,
+        "style": Markup(_resource("page.css")),
+        "script": Markup(_resource("page.js")),
+        "summary": [
+            {"name": side.name, "facts": facts(instance, side.answer)}
+            for side in _told(sides, best, compared)
+        ],
+        "verdict": verdict(*sides) if compared else "",
+        "differences": differences(sides[0], sides[1], [o["stages"] for o in overviews])
+        if compared
+        else None,
+        "methods": text.methods_table(answers),
+        "about_gaps": _about_gaps(instance),
+        "names": _names(answers),
+        "notes": _notes(answers),
+        "rules": _rules_table(rules, answer) if rules else None,
+        "chunks": text.chunks_table(answers),
+        "best": name,
+        "figures": _figures(answer),
+        "why_none": _why_none(answers),
+        "stages": [
+            _stages(sides[n], overviews[n], "stages" if n == staged[0] else f"stages-{n}") for n in staged
+        ],
+        "fields": text.pairs(fields(instance), "instance"),
+        "sizes": text.pairs(text.sizes(overviews[best]["sizes"]), "sizes"),
+        "settings": text.pairs(_settings(answers, instance.fingerprint), "settings"),
+        "versions": text.pairs(_versions(answers), "versions"),
+        "reports": [{"name": name, **each.report.to_dict()} for name, each in answers],
+        **pictures,
+    }
+    return _environment().get_template("page.html").render(context)
+
+
+def _environment() -> Environment:
+    """Templates of this package; every text is escaped but for what is marked as markup in Python."""
+    made = Environment(
+        loader=PackageLoader("mocap_opt.pictures.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.filters["plain_json"] = lambda value: json.dumps(value, allow_nan=False)
+    made.filters["script_json"] = lambda value: Markup(text.script_json(value))
+    return made
+
+
+def _pictures(sides: Sequence[Side], best: int, scenes: Sequence[Scene], compared: bool) -> dict[str, Any]:
+    """What is drawn: a board for each of two plans, or one to choose from."""
+    if not scenes:
+        return {"library": "", "boards": [], "described": []}
+    if compared:
+        return drawn([(side.name, side.instance, side.scenes) for side in sides])
+    return drawn([(sides[best].name, sides[best].instance, scenes)])
+
+
+def _told(sides: Sequence[Side], best: int, compared: bool) -> Sequence[Side]:
+    return sides if compared else [sides[best]]
+
+
+def _stages(side: Side, sections: dict[str, Any], name: str) -> dict[str, Any]:
+    """The table of stages of a plan, and what it shows."""
+    report = side.answer.report
+    whose = "equal chunks, as many as the instance allows"
+    if report.boundaries is not None:
+        whose = f"the chunks of the plan, {side.name}"
+    about = ABOUT_STAGES.format(whose=whose) + (ABOUT_DIES if "degree" in sections["stages"][0] else "")
+    grid = text.stages_table(sections["stages"], report.peak_memory_bytes, name)
+    return {"name": side.name, "table": grid, "about": about}
 
 
 def _about_gaps(instance: Instance) -> str:
@@ -127,138 +157,97 @@ def _about_gaps(instance: Instance) -> str:
     return (ABOUT_GOODPUT if record.maximised else ABOUT_GAPS).format(words=record.words)
 
 
-def _laid_out(instance: Instance, answers: Sequence[tuple[str, Solution]]) -> Instance:
-    """The instance with the layout of the plans, if it leaves one open.
+def _laid_out(instance: Instance, answer: Solution) -> Instance:
+    """The instance with the layout of an answer's plan, if it leaves one open."""
+    free = instance.pipeline.free and answer.schedule is not None
+    return decided(instance, answer.schedule) if free else instance
 
-    Raises
-    ------
-    InputError
-        If they have different layouts: one wafer and one set of memories is drawn.
-    """
+
+def _layouts(instance: Instance, answers: Answers) -> int:
+    """How many different layouts the plans have."""
     if not instance.pipeline.free:
-        return instance
+        return 1
     schedules = [answer.schedule for _, answer in answers if answer.schedule is not None]
-    if len({schedule.requests[0].plan.layout for schedule in schedules}) > 1:
+    return len({schedule.requests[0].plan.layout for schedule in schedules})
+
+
+def _require_one_layout(instance: Instance, answers: Answers) -> None:
+    if _layouts(instance, answers) > 1:
+        remedy = "set two of them side by side at a time"
         raise InputError(
-            [Problem("PLAN", "plans of different layouts", "plans of one", "write one report each")]
+            [
+                Problem(
+                    "PLAN", f"{len(answers)} plans of different layouts", "plans of one, or two plans", remedy
+                )
+            ]
         )
-    return decided(instance, schedules[0]) if schedules else instance
 
 
-def _figures(name: str, best: Solution) -> list[str]:
+def _figures(best: Solution) -> text.Grid | None:
     """What the best plan comes to beside what is minimised, if the objective has such figures."""
     rows = best.report.figure_texts if best.report.value_s is not None else []
-    return [f"<h2>The best plan, {escape(name)}</h2>", text.pairs(rows, "figures")] if rows else []
+    return text.pairs(rows, "figures") if rows else None
 
 
-def _pictures(instance: Instance, scenes: Sequence[Scene]) -> tuple[str, str]:
-    """What goes into the head, and the section with the pictures."""
-    tables = scenes[0].view.tables
-    units = page_units(tables, scenes[0].view.latency_s)
-    plots = {
-        "timeline": timeline(scenes, units, sample_sources(scenes, units)),
-        "memory": memory_panel(tables, units),
-        "wafer": wafer_panel(layout(instance)),
-    }
-    script, divs = components(plots)
-    # No widgets, tables or formulas: the core library alone, a third smaller.
-    library = Resources(mode="inline", components=["bokeh"]).render()
-    described = [
-        {
-            "latency": scene.view.headline,
-            "latency_s": scene.view.latency_s,
-            "slots": scene.view.execution.value == "lockstep",
-            "unit": units.time,
-        }
-        for scene in scenes
-    ]
-    options = "".join(
-        f'<option value="{n}">{escape(scene.name)}, {escape(scene.view.execution.value)}</option>'
-        for n, scene in enumerate(scenes)
-    )
-    body = f"""<h2>Timeline, memory and wafer</h2>
-<div class="controls">
-<label>show <select id="scene">{options}</select></label> <span id="scene-latency"></span>
-<label for="instant">instant</label><input id="instant" type="range" min="0" value="0" step="1">
-<span id="readout" role="status"></span>
-</div>
-{_timeline_legend(scenes)}
-{divs["timeline"]}
-<p class="muted">Point at a bar for its times, bytes and waits; tap to move the instant there; drag to scroll;
-choose the wheel's tool to zoom.</p>
-<div class="panels"><div>{_memory_legend(scenes)}{divs["memory"]}</div>
-<div>{_wafer_legend()}{divs["wafer"]}</div></div>
-<p class="muted">Memory is that of the slot, or of the fullest moment of the interval; loads are bytes moved
-in it over the bytes that could have moved.</p>
-{_embedded("mocap-scenes", described)}
-{script}
-<script>{_resource("page.js")}</script>"""
-    return library, body
+def _names(answers: Answers) -> text.Grid | None:
+    """The methods of the page, and steps and methods that found its plans, in plain words."""
+    used = [each.report.method for _, each in answers]
+    used += [part for _, each in answers for part in (each.report.found_by or "").split(" + ")]
+    known = {name: words for name in used if name and (words := method_words(name)) is not None}
+    return text.pairs(known.items(), "names") if known else None
 
 
-def _legend(entries: Sequence[tuple[str, str]], before: str = "") -> str:
-    parts = [f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in entries]
-    return f'<div class="legend">{before}{"".join(parts)}</div>'
+def _rules_table(rules: Answers, best: Solution) -> text.Grid:
+    """What each engine's rule comes to against the best plan and the bound."""
+    rows = []
+    bound = best.report.lower_bound_s
+    for name, answer in rules:
+        report, took = answer.report, answer.report.value_s
+        gap = None if took is None or bound is None else 1 - bound / took
+        setting = next((note.partition(": ")[2] for note in report.notes if note.startswith(name)), "-")
+        chunks = report.reason or "-" if report.boundaries is None else format_chunks(report.boundaries)
+        record = Objective(report.objective).record
+        rows.append(
+            (
+                ("name", name, name),
+                ("words", method_words(name) or "-", None),
+                (record.fields[0], record.text(took, aligned=True), took),
+                ("gap", format_percent(gap), gap),
+                ("saves", saves(answer, best), None),
+                ("setting", setting, None),
+                ("lengths", chunks, report.boundaries),
+            )
+        )
+    headers = ("rule", False), ("what it is", False), ("latency", True), ("gap", True)
+    more = ("the best plan saves", True), ("setting", False), ("chunks, tokens", False)
+    return text.table([*headers, *more], rows, "rules")
 
 
-def _timeline_legend(scenes: Sequence[Scene]) -> str:
-    seen = {interval.activity for scene in scenes for interval in scene.view.intervals}
-    entries = [(a.value, c) for a, c in ACTIVITY_COLOURS.items() if a in seen and a is not Activity.COMPUTE]
-    if any(scene.view.transfers for scene in scenes):
-        entries += [("remote KV read (below)", READ_COLOUR), ("remote KV write (above)", WRITE_COLOUR)]
-    gradient = "linear-gradient(90deg,#471365,#2d708e,#1f968b,#9bd93c)"
-    what = "chunks" if all(len(scene.view.schedule) == 1 for scene in scenes) else "requests"
-    return _legend(
-        entries, f'<span><i class="chunks" style="background:{gradient}"></i>{what}, first to last</span>'
-    )
+def _why_none(answers: Answers) -> list[str]:
+    return said_once((name, each.report.reason) for name, each in answers if each.report.reason is not None)
 
 
-def _memory_legend(scenes: Sequence[Scene]) -> str:
-    shown = [name for name in MEMORY_COLOURS if any(getattr(s.view.memory, name).any() for s in scenes)]
-    entries = [(MEMORY_NAMES[name], MEMORY_COLOURS[name]) for name in shown]
-    return _legend([*entries, ("capacity", LIMIT_COLOUR), ("peak of the run (diamond)", "#000000")])
-
-
-def _wafer_legend() -> str:
-    parts = ""
-    for name, kind, colours in (("links", "link", LINK_COLOURS), ("ports (dies)", "port", PORT_COLOURS)):
-        gradient = f"linear-gradient(90deg,{','.join(colours[::24])})"
-        ramp = f'<i class="chunks" style="background:{gradient}"></i>'
-        parts += f'<span>load of {name} 0 {ramp}<b id="{kind}-most"></b></span>'
-    return _legend([("no traffic", IDLE_COLOUR)], f"{parts}<span>a line per direction, on its right</span>")
-
-
-def _nothing(answers: Sequence[tuple[str, Solution]]) -> str:
-    said = said_once((name, each.report.reason) for name, each in answers if each.report.reason is not None)
-    return "<h2>No plan to draw</h2>" + "".join(f"<p>{escape(line)}</p>" for line in said)
-
-
-def _notes(answers: Sequence[tuple[str, Solution]]) -> str:
-    notes = said_once(
+def _notes(answers: Answers) -> list[str]:
+    return said_once(
         (name, note)
         for name, each in answers
         for note in (each.report.reason, *each.report.violations, *each.report.notes)
         if note is not None
     )
-    if not notes:
-        return ""
-    rows = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    count = f"{len(notes)} note{'s' if len(notes) != 1 else ''}"
-    return f"<details><summary>{count}</summary><ul>{rows}</ul></details>"
 
 
-def _best(answers: Sequence[tuple[str, Solution]]) -> tuple[str, Solution]:
-    """The best plan with its name; the first answer if none has a plan."""
+def _best(answers: Answers) -> int:
+    """The number of the best plan; the first answer's if none has a plan."""
     sign = -1 if Objective(answers[0][1].report.objective).record.maximised else 1
     known = [
         (sign * each.report.value_s, n)
         for n, (_, each) in enumerate(answers)
         if each.report.value_s is not None
     ]
-    return answers[min(known)[1] if known else 0]
+    return min(known)[1] if known else 0
 
 
-def _settings(answers: Sequence[tuple[str, Solution]], fingerprint: str) -> list[tuple[str, str]]:
+def _settings(answers: Answers, fingerprint: str) -> list[tuple[str, str]]:
     """How each method was run; of a given plan, what it was made for and how it was judged."""
     rows = []
     for name, answer in answers:
@@ -274,13 +263,9 @@ def _settings(answers: Sequence[tuple[str, Solution]], fingerprint: str) -> list
     return rows
 
 
-def _versions(answers: Sequence[tuple[str, Solution]]) -> list[tuple[str, str]]:
+def _versions(answers: Answers) -> list[tuple[str, str]]:
     found: dict[str, Any] = dict(answers[0][1].report.versions)
     return [(name, value or "not installed") for name, value in {**found, "bokeh": version("bokeh")}.items()]
-
-
-def _embedded(name: str, value: Any) -> str:
-    return f'<script type="application/json" id="{name}">{text.script_json(value)}</script>'
 
 
 def _resource(name: str) -> str:

@@ -40,7 +40,7 @@ PORT_COLOURS, LINK_COLOURS = Blues256[::-1][8:155], Magma256[::-1][26:230]
 CHANGING = ("reserve", "prefix", "own", "hosted")
 
 
-def memory_panel(tables: Tables, units: Units) -> figure:
+def memory_panel(tables: Tables, units: Units, top: float, prefix: str = "") -> figure:
     """Stacked bars per memory, its capacity as a line, the peak of the whole run as a mark.
 
     Parameters
@@ -48,14 +48,17 @@ def memory_panel(tables: Tables, units: Units) -> figure:
     tables : Tables
     units : Units
         Of the page.
+    top : float
+        Bytes that the axis reaches.
+    prefix : str
+        Of the names that `page.js` looks up.
     """
     memories = tables.memories
-    top = float(tables.capacity.max()) * units.per_byte
     plot = figure(
-        name="memory",
+        name=f"{prefix}memory",
         height=min(720, max(440, 110 + 12 * memories)),
         sizing_mode="stretch_width",
-        x_range=Range1d(0, 1.04 * top),
+        x_range=Range1d(0, 1.04 * top * units.per_byte),
         y_range=Range1d(memories - 0.45, -0.55),
         x_axis_label=f"memory, {units.size}",
         y_axis_label="stage" if not tables.pools else "memory",
@@ -75,7 +78,7 @@ def memory_panel(tables: Tables, units: Units) -> figure:
             "peak": zero,
             "capacity": tables.capacity * units.per_byte,
         },
-        name="memory-now",
+        name=f"{prefix}memory-now",
     )
     bars = [
         plot.hbar(
@@ -103,11 +106,18 @@ def memory_panel(tables: Tables, units: Units) -> figure:
     return plot
 
 
-def wafer_panel(layout: Layout) -> figure:
-    """Dies coloured by the load of their stage's port, links by their own."""
+def wafer_panel(layout: Layout, prefix: str = "") -> figure:
+    """Dies coloured by the load of their stage's port, links by their own.
+
+    Parameters
+    ----------
+    layout : Layout
+    prefix : str
+        Of the names that `page.js` looks up.
+    """
     drawing = draw_wafer(layout)
     plot = figure(
-        name="wafer",
+        name=f"{prefix}wafer",
         height=440,
         sizing_mode="stretch_width",
         match_aspect=True,
@@ -122,7 +132,7 @@ def wafer_panel(layout: Layout) -> figure:
     plot.grid.visible = False
     plot.xaxis.ticker = list(range(0, drawing.cols, label_step(drawing.cols, 16)))
     plot.yaxis.ticker = list(range(0, drawing.rows, label_step(drawing.rows, 16)))
-    dies, lines = _dies_now(plot, drawing), _links_now(plot, drawing)
+    dies, lines = _dies_now(plot, drawing, prefix), _links_now(plot, drawing, prefix)
     plot.scatter(
         [x for x, _ in drawing.cuts],
         [y for _, y in drawing.cuts],
@@ -148,7 +158,7 @@ def wafer_panel(layout: Layout) -> figure:
     return plot
 
 
-def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
+def _dies_now(plot: figure, drawing: Drawing, prefix: str) -> GlyphRenderer:
     """Dies and borders of stages; the dies that stages own take the colour of the instant."""
     alive = [die for die in drawing.dies if not die.dead]
     owned = [die for die in alive if die.stage is not None]
@@ -156,7 +166,7 @@ def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
     plot.rect(
         [d.x for d in alive], [d.y for d in alive], side, side, fill_color="white", line_color="#888888"
     )
-    port_map = LinearColorMapper(PORT_COLOURS, low=0, high=1, name="port-map")
+    port_map = LinearColorMapper(PORT_COLOURS, low=0, high=1, name=f"{prefix}port-map")
     ports = ColumnDataSource(
         {
             "x": [die.x for die in owned],
@@ -165,7 +175,7 @@ def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
             "load": np.zeros(len(owned)),
             "held": np.zeros(len(owned)),
         },
-        name="ports-now",
+        name=f"{prefix}ports-now",
     )
     fill = {"field": "load", "transform": port_map}
     dies = plot.rect("x", "y", side, side, fill_color=fill, line_color="#888888", source=ports)
@@ -192,10 +202,10 @@ def _dies_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
     return dies
 
 
-def _links_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
+def _links_now(plot: figure, drawing: Drawing, prefix: str) -> GlyphRenderer:
     """Links in the colour of the instant."""
     link_map = LinearColorMapper(
-        Magma256[::-1][26:230], low=1e-12, high=1, low_color=IDLE_COLOUR, name="link-map"
+        Magma256[::-1][26:230], low=1e-12, high=1, low_color=IDLE_COLOUR, name=f"{prefix}link-map"
     )
     links = ColumnDataSource(
         {
@@ -206,13 +216,13 @@ def _links_now(plot: figure, drawing: Drawing) -> GlyphRenderer:
             "name": [link.name for link in drawing.links],
             "load": np.zeros(len(drawing.links)),
         },
-        name="links-now",
+        name=f"{prefix}links-now",
     )
     colour = {"field": "load", "transform": link_map}
     return plot.segment("x0", "y0", "x1", "y1", line_color=colour, line_width=3, source=links)
 
 
-def sample_sources(scenes: Sequence[Scene], units: Units) -> list[ColumnDataSource]:
+def sample_sources(scenes: Sequence[Scene], units: Units, prefix: str = "") -> list[ColumnDataSource]:
     """What `page.js` looks up for an instant: five sources per scene, by name.
 
     Parameters
@@ -220,16 +230,18 @@ def sample_sources(scenes: Sequence[Scene], units: Units) -> list[ColumnDataSour
     scenes : sequence of Scene
     units : Units
         Of the page.
+    prefix : str
+        Of their names.
     """
     found = []
     for n, scene in enumerate(scenes):
         peak, reserve = scene.view.memory.peak * units.per_byte, scene.view.memory.reserve * units.per_byte
         found += [
-            ColumnDataSource({"edge": scene.edges}, name=f"edges-{n}"),
-            ColumnDataSource(scene.memory, name=f"held-{n}"),
-            ColumnDataSource({"link": scene.link}, name=f"link-{n}"),
-            ColumnDataSource({"port": scene.port}, name=f"port-{n}"),
-            ColumnDataSource({"peak": peak, "reserve": reserve}, name=f"fixed-{n}"),
+            ColumnDataSource({"edge": scene.edges}, name=f"{prefix}edges-{n}"),
+            ColumnDataSource(scene.memory, name=f"{prefix}held-{n}"),
+            ColumnDataSource({"link": scene.link}, name=f"{prefix}link-{n}"),
+            ColumnDataSource({"port": scene.port}, name=f"{prefix}port-{n}"),
+            ColumnDataSource({"peak": peak, "reserve": reserve}, name=f"{prefix}fixed-{n}"),
         ]
     return found
 
@@ -250,7 +262,13 @@ TRANSFER_TIPS = """
 """
 
 
-def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnDataSource]) -> figure:
+def timeline(
+    scenes: Sequence[Scene],
+    units: Units,
+    samples: Sequence[ColumnDataSource],
+    axis: Range1d,
+    prefix: str = "",
+) -> figure:
     """Bars of all scenes, only those of the first visible; a band marks the instant looked at.
 
     Parameters
@@ -261,13 +279,17 @@ def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnData
         Of the page.
     samples : sequence of ColumnDataSource
         What `sample_sources` gives, carried along for `page.js`.
+    axis : Range1d
+        Of time, in the page's unit; all timelines of a page share it.
+    prefix : str
+        Of the names that `page.js` looks up.
     """
     stages = scenes[0].view.tables.stages
     plot = figure(
-        name="timeline",
+        name=f"{prefix}timeline",
         height=min(820, max(230, 110 + 18 * stages)),
         sizing_mode="stretch_width",
-        x_range=Range1d(0, float(scenes[0].edges[-1]), bounds="auto", name="time-range"),
+        x_range=axis,
         y_range=Range1d(stages - 0.45, -0.55),
         x_axis_label=f"time, {units.time}",
         y_axis_label="stage",
@@ -279,7 +301,7 @@ def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnData
     plot.ygrid.visible = False
     plot.yaxis.ticker = list(range(0, stages, label_step(stages, 32)))
     chunks, waits, transfers = (
-        [_renderer(plot, scene, n, kind) for n, scene in enumerate(scenes)]
+        [_renderer(plot, scene, n, kind, prefix) for n, scene in enumerate(scenes)]
         for kind in ("chunks", "waits", "transfers")
     )
     names = CustomJSHover(args={"names": [wait.value for wait in WAITS]}, code="return names[value]")
@@ -301,7 +323,7 @@ def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnData
         plot.add_tools(hover)
     plot.add_layout(
         BoxAnnotation(
-            name="now", left=0, right=0, fill_color="#D55E00", fill_alpha=0.25, line_color="#D55E00"
+            name=f"{prefix}now", left=0, right=0, fill_color="#D55E00", fill_alpha=0.25, line_color="#D55E00"
         )
     )
     # Only what a model refers to reaches the page: the callback carries the samples for `page.js`.
@@ -309,13 +331,13 @@ def timeline(scenes: Sequence[Scene], units: Units, samples: Sequence[ColumnData
     return plot
 
 
-def _renderer(plot: figure, scene: Scene, number: int, kind: str) -> GlyphRenderer:
+def _renderer(plot: figure, scene: Scene, number: int, kind: str, prefix: str) -> GlyphRenderer:
     source = ColumnDataSource(getattr(scene, kind))
     look = {
         "source": source,
         "left": "left",
         "right": "right",
-        "name": f"{kind}-{number}",
+        "name": f"{prefix}{kind}-{number}",
         "visible": number == 0,
     }
     if kind == "chunks":

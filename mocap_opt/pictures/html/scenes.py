@@ -32,6 +32,8 @@ class Scene:
     ----------
     name : str
         Whose plan it is.
+    answer : int
+        The number of its answer on the page.
     view : RunView
     chunks, waits, transfers : dict of str to array or list
         A row per bar of the timeline; times in the page's unit.
@@ -44,6 +46,7 @@ class Scene:
     """
 
     name: str
+    answer: int
     view: RunView
     chunks: Columns
     waits: Columns
@@ -111,14 +114,15 @@ def make_scenes(answers: Sequence[tuple[str, Solution]]) -> list[Scene]:
                 break
             units = units or page_units(views[0].tables, views[0].latency_s)
             whose = name if answer.assignment is None else f"{name}, pipeline {pipeline}"
-            scenes.extend(_scene(whose, view, units) for view in views)
+            scenes.extend(_scene(whose, n, view, units) for view in views)
     return scenes
 
 
-def _scene(name: str, view: RunView, units: Units) -> Scene:
+def _scene(name: str, answer: int, view: RunView, units: Units) -> Scene:
     edges = view.load.edges
     return Scene(
         name=name,
+        answer=answer,
         view=view,
         chunks=_chunks(view, units),
         waits=_waits(view, units),

@@ -1,11 +1,12 @@
-"""Tables of the page; every text is escaped here and nowhere else."""
+"""Tables of the page as data; templates write them, and escape every text."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mocap_opt.instance.objectives import Objective
@@ -19,7 +20,25 @@ Cell = tuple[str, str, Any]
 """Key, text and value of a cell; the value is kept in the page for programs to read."""
 
 
-def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], name: str) -> str:
+@dataclass(frozen=True)
+class Grid:
+    """A table as templates take it.
+
+    Attributes
+    ----------
+    name : str
+        Identifier of the element.
+    headers : tuple of (str, bool)
+        Texts, and whether the column holds numbers; empty: no head.
+    rows : tuple of tuple of Cell
+    """
+
+    name: str
+    headers: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], name: str) -> Grid:
     """A table; headers say whether their column holds numbers.
 
     Parameters
@@ -30,31 +49,10 @@ def table(headers: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]], n
     name : str
         Identifier of the element.
     """
-    head = "".join(f"<th{_number(number)}>{escape(text)}</th>" for text, number in headers)
-    body = "".join(
-        "<tr>"
-        + "".join(_cell(cell, number) for cell, (_, number) in zip(row, headers, strict=True))
-        + "</tr>\n"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table id="{escape(name)}"><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return Grid(name, tuple(headers), tuple(map(tuple, rows)))
 
 
-def _number(number: bool) -> str:
-    return ' class="number"' if number else ""
-
-
-def _cell(cell: Cell, number: bool) -> str:
-    key, text, value = cell
-    kept = escape(json.dumps(value, allow_nan=False))
-    shape = ' class="number"' if number else ' class="text"'
-    return f'<td{shape} data-key="{escape(key)}" data-value="{kept}">{escape(text)}</td>'
-
-
-def pairs(rows: Iterable[tuple[str, str]], name: str) -> str:
+def pairs(rows: Iterable[tuple[str, str]], name: str) -> Grid:
     """Names and what they are.
 
     Parameters
@@ -63,8 +61,7 @@ def pairs(rows: Iterable[tuple[str, str]], name: str) -> str:
     name : str
         Identifier of the element.
     """
-    body = "".join(f'<tr><td>{escape(a)}</td><td class="text">{escape(b)}</td></tr>\n' for a, b in rows)
-    return f'<div class="scroll"><table id="{escape(name)}"><tbody>{body}</tbody></table></div>'
+    return Grid(name, (), tuple((("name", a, None), ("text", b, None)) for a, b in rows))
 
 
 def sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -91,7 +88,7 @@ def in_one_unit(values: Iterable[float | None], scale: float) -> list[str]:
     return ["-" if value is None else f"{value:,.{max(0, 5 - whole)}f}" for value in scaled]
 
 
-def chunks_table(answers: Sequence[tuple[str, Solution]]) -> str:
+def chunks_table(answers: Sequence[tuple[str, Solution]]) -> Grid:
     """The lengths of the chunks of each plan, of several requests a row per request.
 
     Parameters
@@ -105,13 +102,24 @@ def chunks_table(answers: Sequence[tuple[str, Solution]]) -> str:
         for request in requests:
             whose = f"{name}, request {request.name}" if len(requests) > 1 else name
             points = list(request.plan.boundaries)
-            rows.append([("name", whose, whose), ("lengths", format_chunks(points), points)])
+            count = len(points) - 1
+            rows.append(
+                [
+                    ("name", whose, whose),
+                    ("count", str(count), count),
+                    ("lengths", format_chunks(points), points),
+                    ("copy", ",".join(str(b - a) for a, b in pairwise(points)), None),
+                ]
+            )
         if not requests:
-            rows.append([("name", name, name), ("lengths", "-", None)])
-    return table([("plan", False), ("lengths of its chunks, tokens", False)], rows, "chunks")
+            rows.append(
+                [("name", name, name), ("count", "-", None), ("lengths", "-", None), ("copy", "", None)]
+            )
+    headers = [("plan", False), ("chunks", True), ("their lengths, tokens", False), ("to copy", False)]
+    return table(headers, rows, "chunks")
 
 
-def methods_table(answers: Sequence[tuple[str, Solution]]) -> str:
+def methods_table(answers: Sequence[tuple[str, Solution]]) -> Grid:
     """A row per plan or method with the figures of its report.
 
     Parameters
@@ -176,7 +184,7 @@ STAGE_COLUMNS = (
     ("prefix", "prefix_bytes"),
     ("room for KV", "kv_room_bytes"),
     ("request's KV", "kv_bytes"),
-    ("peak of the best plan", "peak_memory_bytes"),
+    ("peak of the plan", "peak_memory_bytes"),
     ("work", "work_s"),
     ("compute", "compute_s"),
     ("chunk costs", "chunk_costs_s"),
@@ -184,7 +192,9 @@ STAGE_COLUMNS = (
 )
 
 
-def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -> str:
+def stages_table(
+    stages: Sequence[dict[str, Any]], peak: Sequence[int] | None, identifier: str = "stages"
+) -> Grid:
     """A row per stage: the figures of `schedule.instance_summary`, and the peak of the best plan.
 
     Every column has one unit, which its header names.
@@ -195,6 +205,8 @@ def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -
         Rows of `mocap_opt.schedule.instance_summary`.
     peak : sequence of int, optional
         Bytes by memory; None without a plan.
+    identifier : str
+        Of the element.
     """
     full = [{**row, "peak_memory_bytes": None if peak is None else peak[row["stage"]]} for row in stages]
     headers = [("stage", True), ("dies", True), ("layers", True)]
@@ -209,7 +221,7 @@ def stages_table(stages: Sequence[dict[str, Any]], peak: Sequence[int] | None) -
         scale, unit = (byte_unit if key.endswith("_bytes") else time_unit)(most or 1)
         headers.append((f"{name}, {unit}", True))
         columns.append([(key, *pair) for pair in zip(in_one_unit(values, scale), values, strict=True)])
-    return table(headers, zip(*columns, strict=True), "stages")
+    return table(headers, zip(*columns, strict=True), identifier)
 
 
 def script_json(value: Any) -> str:
