@@ -16,7 +16,7 @@ from random_fixed_messages import with_export
 from random_pools import with_pool
 from random_tables import random_instances
 from test_chunk_partition import pooled_optimum
-from test_joint_families import POOLED, RESERVE, two_senders
+from test_joint_families import POOLED, RESERVE, appearing, two_senders
 
 from mocap_opt.formulations import benders, benders_cpsat
 from mocap_opt.formulations.benders import solve_decomposition
@@ -210,6 +210,7 @@ NECESSARY = {
     "kv_passes_ports": make_tables(2, 3, linear=1, own_per_token=10, port_rate=1),
     "messages_end": make_tables(3, 3, activation_bytes=[5, 4, 3], link_rate=2),
     "activations_pass_links": two_senders(),
+    "slots_wait_for_tokens": appearing(),
 }
 
 
