@@ -35,7 +35,8 @@ PLACES = {"formulations": "mathematics", "notebooks": "gallery", ".pictures": "p
 THEMES = {
     "Instances": "load_instance Instance instance_from_config fit FormChoice",
     "Answers": "solve bound evaluate compare Solution Report",
-    "Further questions": "advise Advice max_length LongestAnswer repair Repair tradeoff virtual_stages",
+    "Further questions": "explain Explanation advise Advice max_length LongestAnswer repair Repair "
+    "tradeoff virtual_stages",
     "Plans and tables": "Plan Home load_plan save_plan plan_from_dict plan_to_dict build_tables Tables "
     "violations replay_lockstep replay_event",
     "Programs": "build_model build_cp_model CpModel read_plan Formulation",
@@ -55,6 +56,9 @@ ALONE = {
     "Study": "A study as its file has it: instances, methods, solvers, seeds, limits.",
 }
 """Summaries of docstrings that say little out of their place."""
+
+SHORT = 60
+"""Characters of a sentence that says little without the next."""
 
 _CODE = re.compile(r"(^```.*?^```$|^    [^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(\))")
@@ -186,7 +190,7 @@ def write_reference(folder: Path) -> None:
     names = {name for name in mocap_opt.__all__ if not name.startswith("_")}
     listed = [name for group in THEMES.values() for name in group.split()]
     if sorted(listed) != sorted(names):
-        raise SystemExit(f"the reference's themes: differ from mocap_opt.__all__ in {names ^ {*listed}}")
+        raise SystemExit(f"themes of the reference and mocap_opt.__all__ differ in {names ^ {*listed}}")
     for name in listed:
         (folder / f"{name}.rst").write_text(reference_page(name), encoding="utf-8")
     text = "Python reference\n================\n\nEvery public name of ``mocap_opt``, each with an example.\n"
@@ -242,7 +246,7 @@ def write_glossary(page: Path) -> None:
     ----------
     page : Path
     """
-    entries = "\n\n".join(f"{term.name}\n  *{term.field}.* {term.meaning}." for term in TERMS)
+    entries = "\n\n".join(f"{term.name}\n  *{term.field}*: {term.meaning}." for term in TERMS)
     head = (
         "The words used here, *what the field calls them*, and what they mean, in the order in which one "
         "meets them; `mocap-opt glossary` prints them."
@@ -274,14 +278,16 @@ def write_gallery(folder: Path) -> None:
 
 
 def question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
-    """Title of a notebook, and the first sentence below it.
+    """Title of a notebook, and the first sentence below it; two if the first is short.
 
     Parameters
     ----------
     notebook : NotebookNode
     """
     title, _, rest = notebook.cells[0].source.partition("\n")
-    return title.lstrip("# "), re.split(r"(?<=[.?])\s", rest.strip(), maxsplit=1)[0]
+    first, *others = re.split(r"(?<=[.?])\s+", rest.strip())
+    said = first if len(first) >= SHORT or not others else f"{first} {others[0]}"
+    return title.lstrip("# "), said
 
 
 def first_picture(notebook: nbformat.NotebookNode) -> bytes | None:
@@ -313,7 +319,11 @@ def execute(folder: Path, *, quick: bool) -> None:
     for file in sorted(folder.glob("*.ipynb")):
         notebook = nbformat.read(file, as_version=4)
         where = {"metadata": {"path": str(ROOT / "notebooks")}}
-        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+        # The kernel's log says that it listens on this machine, once for every notebook.
+        quiet = ["--log-level=ERROR"]
+        NotebookClient(
+            notebook, timeout=600, kernel_name="python3", resources=where, extra_arguments=quiet
+        ).execute()
         nbformat.write(notebook, file)
 
 

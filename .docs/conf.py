@@ -34,6 +34,8 @@ numpydoc_class_members_toctree = False
 # Nothing is fetched while pages are built: references outside are plain names.
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
 
+# Pages without others beside them need no list of those.
+html_sidebars: dict[str, list[str]] = {"guides/benchmarks": [], "guides/evidence": []}
 html_theme = "pydata_sphinx_theme"
 html_title = "mocap-opt"
 html_static_path = ["_static"]
@@ -44,7 +46,11 @@ html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # Cells of notebooks are wide; elsewhere the page's sections stand beside it.
+    "secondary_sidebar_items": {
+        "gallery/*": [],
+        **{pages: ["page-toc"] for pages in ("index", "guides/*", "mathematics/*", "reference/*")},
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "tango",
