@@ -31,9 +31,10 @@ from mocap_opt.solving import STEPS
 from mocap_opt.solving.steps import chosen_steps
 from mocap_opt.studies import frames
 from mocap_opt.studies.ablation import COLUMNS, by_step, losses, run_ablation
+from mocap_opt.studies.cluster import DaskRunner
 from mocap_opt.studies.driver import Runner, Tally, run_study
 from mocap_opt.studies.frames import failed, frame_of, outcomes, write_frame
-from mocap_opt.studies.runners import DaskRunner, LocalRunner, available_cores
+from mocap_opt.studies.runners import LocalRunner, available_cores
 from mocap_opt.studies.schema import StudyFile, load_study, results_beside
 from mocap_opt.studies.tasks import Settings
 
@@ -220,14 +221,14 @@ def _runner(file: StudyFile, cores: int | None, scheduler: str | None, cluster: 
     if len(named) > 1:
         raise InputError([Problem(named[0], f"{' and '.join(named[1:])} with it", "only one of them")])
     if scheduler is not None:
-        return DaskRunner(scheduler=scheduler)
+        return DaskRunner(scheduler=scheduler, retries=file.study.retries)
     if cluster is not None:
         place, _, number = cluster.partition(":")
         if place != "local" or not number.isdecimal() or not 0 < len(number) < 5 or int(number) == 0:
             raise InputError(
                 [Problem("--cluster", repr(cluster), "local: and a number of processes", "local:2")]
             )
-        return DaskRunner(workers=int(number))
+        return DaskRunner(workers=int(number), retries=file.study.retries)
     return LocalRunner(
         available_cores() if cores is None else cores,
         grace_s=file.study.grace_s,

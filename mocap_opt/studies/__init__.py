@@ -9,9 +9,10 @@
 DataFrame.
 """
 
+from mocap_opt.studies.cluster import DaskRunner
 from mocap_opt.studies.driver import Runner, Tally, run_study
 from mocap_opt.studies.frames import results, write_frame
-from mocap_opt.studies.runners import DaskRunner, LocalRunner, available_cores
+from mocap_opt.studies.runners import LocalRunner, available_cores
 from mocap_opt.studies.schema import Study, StudyFile, load_study
 from mocap_opt.studies.tasks import Settings, Task, tasks_of
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mocap_opt.studies.execution import Outcome
 from mocap_opt.studies.schema import StudyFile
@@ -21,6 +21,24 @@ class Runner(Protocol):
     def run(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         """Yield one outcome per task, each as soon as it is known; closing this stops the rest."""
         ...
+
+
+@runtime_checkable
+class BatchRunner(Protocol):
+    """Does tasks that may end faster than one at a time can be put on a disk."""
+
+    def run_batches(self, tasks: Sequence[Task]) -> Generator[list[Outcome], None, None]:
+        """Yield all outcomes known since the last were taken; closing this stops the rest."""
+        ...
+
+
+def _batches(runner: Runner, tasks: Sequence[Task]) -> Generator[list[Outcome], None, None]:
+    if isinstance(runner, BatchRunner):
+        yield from runner.run_batches(tasks)
+        return
+    with contextlib.closing(runner.run(tasks)) as outcomes:
+        for outcome in outcomes:
+            yield [outcome]
 
 
 @dataclass(frozen=True)
@@ -133,14 +151,14 @@ def run_tasks(
         tally = Tally(len(tasks), len(tasks) - len(todo))
         tell(tally)
         started = time.monotonic()
-        with contextlib.closing(runner.run(todo)) as outcomes:
-            for outcome in outcomes:
-                store.append(outcome)
+        with contextlib.closing(_batches(runner, todo)) as batches:
+            for batch in batches:
+                store.append(*batch)
                 tally = Tally(
                     tally.total,
                     tally.before,
-                    tally.done + 1,
-                    tally.failed + outcome.failed,
+                    tally.done + len(batch),
+                    tally.failed + sum(outcome.failed for outcome in batch),
                     time.monotonic() - started,
                 )
                 tell(tally)

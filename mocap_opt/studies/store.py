@@ -70,22 +70,25 @@ class ResultsStore:
         """Keys of all finished runs."""
         return {key for (key,) in self._database.execute("SELECT key FROM runs")}
 
-    def append(self, outcome: Outcome) -> None:
-        """Add a finished run; when this returns, it is on the disk.
+    def append(self, *outcomes: Outcome) -> None:
+        """Add finished runs, all or none; when this returns, they are on the disk.
 
         Raises
         ------
         StoreError
-            If it cannot be written (the disk is full) or is there already.
+            If they cannot be written (the disk is full) or one is there already.
         """
-        record = (
-            outcome.key,
-            json.dumps(outcome.row, allow_nan=False, separators=(",", ":")),
-            pack_curve(outcome.curve),
-        )
+        records = [
+            (
+                outcome.key,
+                json.dumps(outcome.row, allow_nan=False, separators=(",", ":")),
+                pack_curve(outcome.curve),
+            )
+            for outcome in outcomes
+        ]
         try:
             with self._database:
-                self._database.execute("INSERT INTO runs (key, content, curve) VALUES (?, ?, ?)", record)
+                self._database.executemany("INSERT INTO runs (key, content, curve) VALUES (?, ?, ?)", records)
         except sqlite3.Error as error:
             raise StoreError(
                 f"{self.path}: a run could not be added ({error}); the runs before it are safe"
