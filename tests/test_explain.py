@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from fractions import Fraction
 from itertools import pairwise
 
@@ -145,6 +146,35 @@ def test_a_given_plan_is_told_from_the_best_one() -> None:
     none = changed(found, "none")
     assert none.value_s == pytest.approx(best)
     assert none.at_least == pytest.approx(1 - best / poor.report.value_s)
+
+
+def test_a_poor_plan_is_set_against_every_bound_of_its_instance() -> None:
+    """Quick bounds stop at 8 us; those of a solve reach 12 us, which the explanation knows."""
+    instance = load_instance(SLOW_LINK)
+    poor = mocap_opt.evaluate(instance, mocap_opt.solve(instance, "mocap").plan)
+    assert poor.report.lower_bound_s == pytest.approx(8e-6)
+    found = mocap_opt.explain(poor, each_s=15)
+    assert found.solution.report.lower_bound_s == pytest.approx(12e-6)
+    assert changed(found, "none").value_s == pytest.approx(12e-6)
+    assert changed(found, "none").at_least == changed(found, "none").at_most == pytest.approx(2 / 14)
+
+
+def test_an_interrupted_explanation_gives_what_is_known() -> None:
+    stop = threading.Event()
+    solution = mocap_opt.solve(load_instance(SLOW_LINK))
+    found = mocap_opt.explain(solution, stop=stop, tell=lambda doing: stop.set())
+    assert found.binding is not None
+    not_tried = [each for each in found.worths if "interrupted" in each.why_not]
+    assert len(not_tried) >= 3
+
+
+def test_a_layout_that_was_left_open_is_explained_as_decided() -> None:
+    instance = load_instance("instances/gpt3-175b-watos-slack.json").replace(
+        "pipeline.stages=[4,8]", "chunking.quantum=16k", "chunking.max_chunks=8"
+    )
+    found = mocap_opt.explain(mocap_opt.solve(instance, time_limit_s=5), each_s=0.2)
+    assert "decided" in found.notes[0]
+    assert changed(found, "flops").at_most is not None
 
 
 def test_a_plan_keeps_its_homes_on_a_finer_grid() -> None:

@@ -34,6 +34,9 @@ def completed(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     ("line", "found"),
     [
         ("mocap-opt so", ["plain,solve"]),
+        ("mocap-opt exp", ["plain,explain", "plain,export"]),
+        ("mocap-opt to", ["plain,tour"]),
+        ("mocap-opt explain x.json --ea", ["plain,--each"]),
         ("mocap-opt study ta", ["plain,table"]),
         ("mocap-opt solve x.json --method moc", ["plain,mocap"]),
         ("mocap-opt solve x.json --method plain-", [f"plain,{name}" for name in PLAIN_METHODS]),

@@ -27,6 +27,7 @@ from mocap_opt.cli import (
     reproduce,
     solving,
     study,
+    tour,
     tradeoff,
     virtual,
 )
@@ -162,6 +163,7 @@ def cli() -> None:
 
 
 for group in (
+    tour,
     describe,
     export,
     first_instance,

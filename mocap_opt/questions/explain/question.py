@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from mocap_opt.questions.explain.changes import Change, changes
 from mocap_opt.questions.explain.losses import paid_by_rule, told_bounds, verdict
 from mocap_opt.questions.explain.result import Explanation
 from mocap_opt.questions.explain.worth import Worth, judged, worth
-from mocap_opt.replay.evaluation import Execution
+from mocap_opt.replay.evaluation import Assessment, Execution
 from mocap_opt.solvers.outcome import Status
+from mocap_opt.solving.api import answerer_of, solve
 from mocap_opt.solving.report import covering
 from mocap_opt.solving.solution import Solution, wanted_execution
 from mocap_opt.stopping import Deadline
@@ -83,51 +84,61 @@ def explain(
     if assessment is None or solution.report.execution is None:
         return Explanation(solution)
     plan = assessment.plan
-    covers_all = instance.pipeline.free
-    notes = []
-    if covers_all or instance.decided is not None:
-        notes.append("the layout is decided: changes are to the instance with that layout")
-    if instance.pipeline.free and plan.layout is not None:
-        instance = instance.with_layout(plan.layout)
-    tell("what binds")
     execution = Execution(solution.report.execution)
-    held = binding(assessment, execution)
     wanted = wanted_execution(solution.report.settings.get("execution", "best"))
-    bounds = solution.lower_bounds
-    parts = paid_by_rule(solution.tables, plan, held.latency)
-    sentences = verdict(held.latency, bounds, best(bounds, covering(wanted)), parts)
-    found = Explanation(
+    asked: dict[str, Any] = {"seed": seed, "gap": gap}
+    asked["execution"] = "lockstep" if wanted is Execution.LOCKSTEP else "best"
+    notes: list[str] = []
+    again = None
+    if instance.pipeline.free or instance.decided is not None:
+        notes.append("the layout is decided: changes are to the instance with that layout")
+        if instance.pipeline.free and plan.layout is not None:
+            instance = instance.with_layout(plan.layout)
+    elif each_s > 0 and solution.report.status is not Status.OPTIMAL:
+        tell("a better plan")
+        again = solve(instance, time_limit_s=each_s, stop=stop, known=solution, **asked)
+        bounds = (*solution.lower_bounds, *again.lower_bounds)
+        solution = answerer_of(instance, solution.tables).against(solution, bounds, None, None)
+    tell("what binds")
+    found = _told(solution, assessment, execution, notes)
+    if each_s <= 0:
+        return found
+    tried = _worths(solution, again or solution, instance, Deadline(None, stop), each_s, tell, asked)
+    return replace(found, worths=tried)
+
+
+def _told(
+    solution: Solution, assessment: Assessment, execution: Execution, notes: Sequence[str]
+) -> Explanation:
+    """What needs no other solve."""
+    held, tables, bounds = binding(assessment, execution), solution.tables, solution.lower_bounds
+    wanted = wanted_execution(solution.report.settings.get("execution", "best"))
+    parts = paid_by_rule(tables, assessment.plan, held.latency)
+    return Explanation(
         solution,
         held,
         parts,
-        told_bounds(solution.tables, bounds, held.latency),
-        tuple(sentences),
+        told_bounds(tables, bounds, held.latency),
+        tuple(verdict(held.latency, bounds, best(bounds, covering(wanted)), parts)),
         notes=tuple(notes),
     )
-    if each_s <= 0:
-        return found
-    asked = {"execution": "lockstep" if wanted is Execution.LOCKSTEP else "best", "seed": seed, "gap": gap}
-    return replace(found, worths=_worths(solution, instance, Deadline(None, stop), each_s, tell, asked))
 
 
 def _worths(
     solution: Solution,
+    again: Solution,
     instance: Instance,
     deadline: Deadline,
     each_s: float,
     tell: Callable[[str], None],
     asked: dict[str, Any],
 ) -> tuple[Worth, ...]:
-    """What every change brings, the unchanged instance first."""
+    """What every change brings; first the best answer known to the instance as it is."""
     assert solution.plan is not None
     assert solution.report.value_s is not None
     unchanged = Change("none", "none: a better plan")
-    if solution.report.status is Status.OPTIMAL:
-        found = [judged(unchanged, solution, solution.report.value_s)]
-        pending = list(changes(instance))
-    else:
-        found, pending = [], [unchanged, *changes(instance)]
-    for change in pending:
+    found = [judged(unchanged, again, solution.report.value_s, solution.report)]
+    for change in changes(instance):
         if deadline.interrupted:
             found.append(Worth(change, why_not=change.why_not or INTERRUPTED))
             continue
