@@ -74,6 +74,14 @@ class Explanation:
     worths : tuple of Worth
         What changes would bring.
     notes : tuple of str
+
+    Examples
+    --------
+    >>> import mocap_opt
+    >>> solution = mocap_opt.solve(mocap_opt.load_instance("instances/tiny-slow-link.json"))
+    >>> found = mocap_opt.explain(solution, each_s=0)
+    >>> found.to_dict()["fullest_memory"]["held"]
+    41
     """
 
     solution: Solution
