@@ -221,6 +221,19 @@ def test_the_command_prints_json_and_text_of_eighty_columns(tmp_path, capsys) ->
     assert "What makes the latency" in out
 
 
+def test_options_mean_something_with_a_plan_too(tmp_path, capsys) -> None:
+    """The instance is solved, so that the plan of a heuristic is set against the best bound."""
+    plan = tmp_path / "plan.json"
+    run("solve", SLOW_LINK, "--method", "mocap", "--out", plan, capsys=capsys)
+    code, out, _ = run("explain", SLOW_LINK, plan, "--each", 0, "--json", capsys=capsys)
+    assert code == 0
+    told = json.loads(out)
+    assert (told["latency_s"], told["lower_bound_s"]) == (pytest.approx(14e-6), pytest.approx(12e-6))
+    code, _, err = run("explain", SLOW_LINK, plan, "--execution", "lockstep", capsys=capsys)
+    assert code == 2
+    assert "leave it out" in err
+
+
 def test_an_infeasible_instance_is_said_to_be_one(capsys) -> None:
     code, out, _ = run("explain", "instances/tiny-hopeless.json", capsys=capsys)
     assert code == 3

@@ -12,9 +12,9 @@ from mocap_opt.cli import render
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import file_argument, json_option, print_json, set_option, solve_options
 from mocap_opt.cli.outputs import exit_code, load_given_plan, require_outputs
-from mocap_opt.errors import ExitCode
+from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
-from mocap_opt.instance import load_instance
+from mocap_opt.instance import Instance, load_instance
 from mocap_opt.instance.objectives import require_supported
 from mocap_opt.questions.explain import Explanation, explain
 from mocap_opt.questions.explain.question import EACH_S
@@ -65,8 +65,9 @@ def _explain(
     as_json: bool,
     **options: Any,
 ) -> ExitCode:
-    """Explain the PLAN on the instance FILE; without a PLAN, FILE is solved first.
+    """Explain the PLAN on the instance FILE; without a PLAN, the best one found.
 
+    FILE is solved first in any case, so that a PLAN is set against every bound.
     Which chain of chunks, sends and waits makes the latency; what stages do; which memory is fullest; what
     each bound counts and leaves out; and what a little more of every resource would bring, by solving the
     changed instance anew.  For the latency of one prompt.  Ctrl-C (or SIGTERM) explains what is known.
@@ -74,19 +75,23 @@ def _explain(
     require_outputs([out], [file, *([] if plan is None else [plan])])
     instance = load_instance(file, overrides)
     require_supported(instance, "explain", command=True)
+    if plan is not None and execution != "best":
+        raise InputError([Problem("--execution", execution, "the faster replay of a PLAN", "leave it out")])
     given = None if plan is None else load_given_plan(plan, instance)
 
     def _work(stop: threading.Event, line: Line) -> Explanation:
-        answer: Solution
-        if given is None:
+        asked: dict[str, Any] = {"gap": options["gap"], "seed": options["seed"], "each_s": each_s}
+        asked |= {"stop": stop, "tell": line.say}
+
+        def solved(what: Instance) -> Solution:
             line.say("solving")
-            answer = solve(instance, execution=execution, callback=line.tell, stop=stop, **options)
-        else:
-            line.say("bounds")
-            answer = evaluate(instance, given)
-        return explain(
-            answer, each_s=each_s, gap=options["gap"], seed=options["seed"], stop=stop, tell=line.say
-        )
+            return solve(what, execution=execution, callback=line.tell, stop=stop, **options)
+
+        if given is None:
+            return explain(solved(instance), **asked)
+        answer = evaluate(instance, given)
+        feasible = answer.assessment is not None
+        return explain(answer, known=solved(answer.instance or instance) if feasible else None, **asked)
 
     found = follow("reading the instance", _work)
     if out is not None:

@@ -35,6 +35,7 @@ INTERRUPTED = "not tried: interrupted"
 def explain(
     solution: Solution,
     *,
+    known: Solution | None = None,
     each_s: float = EACH_S,
     gap: float = 1e-4,
     seed: int = 0,
@@ -47,6 +48,9 @@ def explain(
     ----------
     solution : Solution
         Of one prompt, as `mocap_opt.solve` and `mocap_opt.evaluate` give it.
+    known : Solution, optional
+        The best answer known to the same instance with the same layout: its bounds count too.  By
+        default one is looked for within `each_s` where `solution` is not proved best.
     each_s : float
         Wall time for every change to the instance that is solved, seconds; 0 leaves changes out.
     gap : float
@@ -89,21 +93,21 @@ def explain(
     asked: dict[str, Any] = {"seed": seed, "gap": gap}
     asked["execution"] = "lockstep" if wanted is Execution.LOCKSTEP else "best"
     notes: list[str] = []
-    again = None
     if instance.pipeline.free or instance.decided is not None:
         notes.append("the layout is decided: changes are to the instance with that layout")
         if instance.pipeline.free and plan.layout is not None:
             instance = instance.with_layout(plan.layout)
-    elif each_s > 0 and solution.report.status is not Status.OPTIMAL:
+    elif known is None and each_s > 0 and solution.report.status is not Status.OPTIMAL:
         tell("a better plan")
-        again = solve(instance, time_limit_s=each_s, stop=stop, known=solution, **asked)
-        bounds = (*solution.lower_bounds, *again.lower_bounds)
+        known = solve(instance, time_limit_s=each_s, stop=stop, known=solution, **asked)
+    if known is not None:
+        bounds = (*solution.lower_bounds, *known.lower_bounds)
         solution = answerer_of(instance, solution.tables).against(solution, bounds, None, None)
     tell("what binds")
     found = _told(solution, assessment, execution, notes)
     if each_s <= 0:
         return found
-    tried = _worths(solution, again or solution, instance, Deadline(None, stop), each_s, tell, asked)
+    tried = _worths(solution, known or solution, instance, Deadline(None, stop), each_s, tell, asked)
     return replace(found, worths=tried)
 
 
