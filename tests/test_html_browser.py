@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_cli import INSTANCES
 from written_report import EVIL, Written, write_report
 
+from mocap_opt import load_instance, solve
+from mocap_opt.pictures.html import html_report
 from mocap_opt.pictures.run_view import SAMPLES
 from mocap_opt.schedule.verify import memory_use
 from mocap_opt.units import format_percent
@@ -237,3 +240,39 @@ def test_a_tap_moves_the_instant(opened, written):
     before = opened.find_element("id", "readout").text
     opened.find_element("id", "instant").send_keys("\ue014")  # the right arrow key
     assert opened.find_element("id", "readout").text != before
+
+
+def test_paper_gets_pictures_of_the_plots(opened):
+    kept = "return [document.querySelectorAll('.printed canvas').length, document.body.className]"
+    opened.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.execute_script(kept) == [3, "printing"]
+    opened.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert opened.execute_script(kept) == [0, ""]
+
+
+def test_two_plans_share_the_axis_of_time_and_the_instant(browser, tmp_path):
+    instance = load_instance(INSTANCES / "tiny-pooled.json")
+    answers = [(name, solve(instance, name)) for name in ("search-greedy", "mocap")]
+    page = tmp_path / "two.html"
+    page.write_text(html_report(instance, answers))
+    browser.get_log("browser")
+    open_page(browser, page, 1280, 900)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert browser.execute_script("return document.querySelectorAll('[data-root-id]').length") == 6
+    script = """return ["timeline", "second-timeline"].map(
+        name => Bokeh.documents[0].get_model_by_name(name).x_range.id)"""
+    first, second = browser.execute_script(script)
+    assert first == second
+    ends = [column(browser, name, "edge")[-1] for name in ("edges-0", "second-edges-0")]
+    assert browser.execute_script(
+        "return Bokeh.documents[0].get_model_by_name('time-range').end"
+    ) == pytest.approx(max(ends))
+    leader = int(ends[1] > ends[0])
+    move_slider(browser, 7)
+    script = """return ["now", "second-now"].map(name => {
+        const band = Bokeh.documents[0].get_model_by_name(name); return [band.left, band.right]; })"""
+    bands = browser.execute_script(script)
+    middle = sum(bands[leader]) / 2
+    left, right = bands[1 - leader]
+    assert left <= middle
+    assert middle <= right or right == ends[1 - leader]

@@ -121,6 +121,66 @@ _TABLE = {
         "two end stages and the longest chunk, on any finer grid with any count",
         "KV traffic, and stages that are slow for other chunks",
     ),
+    "compute_total": (
+        "all work of the busiest stage for one request",
+        "that chunks of requests that overlap wait for each other, and memory",
+    ),
+    "link_load": (
+        "bytes that each request moves over the busiest link",
+        "memory, and when they move",
+    ),
+    "queue_cycles": (
+        "cycles of chunks and full queues that come again with every request",
+        "memory and KV traffic",
+    ),
+    "listed_partitions": (
+        "every division of the prompt that comes near, one by one",
+        "what homes of KV cost each of them",
+    ),
+    "period_program": (
+        "the lockstep program of every distance between requests",
+        "distances that are not whole slots, which lockstep does not have",
+    ),
+    "work_and_memory": (
+        "work of stages together with memory, over all divisions that fit all memories as one",
+        "KV traffic, and that each memory fills on its own",
+    ),
+    "slots_and_memory": (
+        "work of stages, slot by slot, together with memory, over all divisions",
+        "KV traffic, and that each memory fills on its own",
+    ),
+    "own_times": (
+        "each request as if it were alone on the wafer",
+        "that requests wait for each other",
+    ),
+    "one_machine": (
+        "all requests through the busiest stage, shortest remaining work first",
+        "memory, KV traffic, and that long chunks hold up the other stages",
+    ),
+    "request_alone": (
+        "the request that would be last out even if it were alone",
+        "that requests share pipelines",
+    ),
+    "shared_work": (
+        "work that comes after some instant, shared out evenly over the pipelines, with the ways in and out",
+        "that a request runs on one pipeline, and memory",
+    ),
+    "pigeonhole": (
+        "that of more long requests than pipelines two share one",
+        "memory, KV traffic, and all other requests",
+    ),
+    "shared_path": (
+        "work of the end stages, shared out over the pipelines, and the way of a chunk through each",
+        "that a request runs on one pipeline, and memory",
+    ),
+    "late_alone": (
+        "requests that would be late even if they were alone",
+        "that requests share the wafer",
+    ),
+    "intervals": (
+        "work that must be done between releases and deadlines, request by request",
+        "memory, KV traffic, and that long chunks hold up the other stages",
+    ),
 }
 
 PLAIN_WORDS = {name: PlainBound(*said) for name, said in _TABLE.items()}

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mocap_opt.baselines.registry import built_in_name
+from mocap_opt.baselines.registry import ENGINE_RULES, built_in_name
 from mocap_opt.cli.live import follow
 from mocap_opt.cli.options import complete_methods, file_argument, set_option, solve_options
 from mocap_opt.cli.outputs import load_given_plan, load_progress, require_outputs
 from mocap_opt.errors import ExitCode, InputError, MocapError, Problem
 from mocap_opt.files import parse_json, read_text, source_name, write_text_atomically
 from mocap_opt.instance import Instance, StageLayout, load_instance
-from mocap_opt.instance.objectives import objective_of, require_supported
+from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.optional_dependencies import require
 from mocap_opt.pictures.run_view import RunView, view_answer
 from mocap_opt.replay.evaluation import Execution
@@ -218,6 +218,28 @@ def _answers(
     return list(zip(names, answers, strict=True))
 
 
+def _rules(
+    instance: Instance, answers: list[tuple[str, Solution]], options: dict[str, Any]
+) -> list[tuple[str, Solution]]:
+    """What rules of engines give, in the layout of the best plan; its bounds are not computed again."""
+    planned = [answer for _, answer in answers if answer.report.value_s is not None]
+    best = min(planned, key=lambda answer: answer.report.value_s or 0.0, default=answers[0][1])
+    if instance.pipeline.free and best.schedule is None:
+        return []
+    known = None if instance.pipeline.free else best
+    fixed = instance if known is not None else decided(instance, best.schedule)
+    limits = {name: options[name] for name in ("time_limit_s", "memory_budget_bytes")}
+
+    def _each(stop: threading.Event, line: Line) -> list[tuple[str, Solution]]:
+        found = []
+        for name in (*ENGINE_RULES, "terapipe"):
+            line.say(f"{instance.name}: {name}")
+            found.append((name, solve(fixed, name, known=known, stop=stop, **limits)))
+        return found
+
+    return follow("rules of engines", _each)
+
+
 def _alike(answer: Solution, schedule: Schedule) -> bool:
     """Whether an answer has bounds, and they are those of a schedule's layout."""
     judged = answer.schedule
@@ -232,25 +254,39 @@ def _layout_of(schedule: Schedule) -> StageLayout | None:
 @file_argument
 @plans_argument
 @click.option("--out", type=click.Path(path_type=str), required=True, help="The HTML file to write.")
+@click.option("--rules", is_flag=True, help="Also what each engine's rule would give (objective latency).")
 @methods_option
 @solve_options
 @set_option
 def _report(
-    file: str, plans: tuple[str, ...], out: str, methods: str, overrides: tuple[str, ...], **options: Any
+    file: str,
+    plans: tuple[str, ...],
+    out: str,
+    rules: bool,
+    methods: str,
+    overrides: tuple[str, ...],
+    **options: Any,
 ) -> ExitCode:
     """Write one HTML file about the PLANs, or else the methods, on the instance FILE.
 
-    It opens offline: the timeline of the best plans, memory and wafer at any instant, the table of
-    methods and gaps, the instance with its defaults, versions.
+    It opens offline and prints on A4: what the best plan comes to and what proves it, in plain words, then
+    the timeline, memory and wafer at any instant, the table of methods and gaps, the instance with its
+    defaults, versions.  Two PLANs, of whatever layouts, are set side by side.
     """
     _refuse_beside_plans(plans, options)
     require_outputs([out], [file, *plans])
     require("bokeh", "report")
+    require("jinja2", "report")
     from mocap_opt.pictures.html import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 
     instance = load_instance(file, overrides)
     require_supported(instance, "solve", command=True, **options)
-    write_text_atomically(out, html_report(instance, _answers(instance, plans, methods, options)))
+    if rules and objective_of(instance) is not Objective.LATENCY:
+        expected = f"no such option with objective {objective_of(instance)}"
+        raise InputError([Problem("--rules", "given", expected, "leave it out")])
+    answers = _answers(instance, plans, methods, options)
+    asked = _rules(instance, answers, options) if rules else []
+    write_text_atomically(out, html_report(instance, answers, asked))
     click.echo(out)
     return ExitCode.ANSWERED
 

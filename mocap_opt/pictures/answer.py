@@ -87,6 +87,7 @@ def save_report(solution: Solution, path: str | os.PathLike[str]) -> None:
     if solution.instance is None:
         raise InputError([Problem("solution", "tables alone", "an instance, which the report describes")])
     require("bokeh", "report")
+    require("jinja2", "report")
     from mocap_opt.pictures.html import html_report  # noqa: PLC0415 - bokeh is optional and slow to load
 
     name = solution.report.method or "the plan given"
