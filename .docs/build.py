@@ -36,7 +36,7 @@ THEMES = {
     "Instances": "load_instance Instance instance_from_config fit FormChoice",
     "Answers": "solve bound evaluate compare Solution Report",
     "Further questions": "explain Explanation advise Advice max_length LongestAnswer repair Repair "
-    "tradeoff virtual_stages",
+    "prompt_selection tradeoff virtual_stages",
     "Plans and tables": "Plan Home load_plan save_plan plan_from_dict plan_to_dict build_tables Tables "
     "violations replay_lockstep replay_event",
     "Programs": "build_model build_cp_model CpModel read_plan Formulation",

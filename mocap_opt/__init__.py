@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from mocap_opt.questions.advise import Advice, advise
     from mocap_opt.questions.explain import Explanation, explain
     from mocap_opt.questions.max_context import LongestAnswer, max_length
+    from mocap_opt.questions.prompt_selection import prompt_selection
     from mocap_opt.questions.repair import Repair, repair
     from mocap_opt.questions.tradeoffs import tradeoff
     from mocap_opt.questions.virtual_stages import virtual_stages
@@ -114,6 +115,7 @@ _HOMES = {
     "tradeoff": "questions.tradeoffs",
     "FormChoice": "calibration.choice",
     "fit": "calibration.choice",
+    "prompt_selection": "questions.prompt_selection",
     "virtual_stages": "questions.virtual_stages",
     "LongestAnswer": "questions.max_context",
     "max_length": "questions.max_context",
@@ -174,6 +176,7 @@ __all__ = [
     "plot_mesh",
     "plot_residuals",
     "plot_tradeoff",
+    "prompt_selection",
     "read_plan",
     "repair",
     "replay_event",

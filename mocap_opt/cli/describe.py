@@ -19,6 +19,7 @@ from mocap_opt.files import source_name, write_text_atomically
 from mocap_opt.glossary import TERMS
 from mocap_opt.instance import Instance, json_schema, load_instance
 from mocap_opt.instance.from_config import load_first
+from mocap_opt.instance.layer_profile import prompt_selection
 from mocap_opt.instance.mooncake_trace import read_trace, trace_instance
 from mocap_opt.schedule.instance_summary import efficiency_note, open_questions, overview, ring_note
 from mocap_opt.schedule.plan_layout import decided
@@ -26,6 +27,7 @@ from mocap_opt.schedule.requests import build_requests
 from mocap_opt.solvers.versions import versions as installed_versions
 from mocap_opt.solving import STEPS
 from mocap_opt.tables import build_tables
+from mocap_opt.tables.prompt_parts import prompt_parts
 from mocap_opt.tables.tables_file import save_tables
 from mocap_opt.units import format_seconds
 
@@ -55,6 +57,8 @@ def _check(file: str, overrides: tuple[str, ...], settings: dict[str, Any], as_j
         said["open"] = open_questions(instance)
     elif instance.workload.requests:
         build_requests(instance)
+    elif prompt_selection(instance.model) is not None:
+        prompt_parts(instance)
     elif note := ring_note(build_tables(instance)):
         said["notes"] = [note]
     if as_json:

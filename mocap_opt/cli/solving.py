@@ -38,10 +38,12 @@ from mocap_opt.cli.outputs import (
     require_outputs,
     save_answer,
 )
+from mocap_opt.cli.prompt_selection import solve_prompt_selection
 from mocap_opt.errors import ExitCode, InputError, Problem
 from mocap_opt.files import write_text_atomically
 from mocap_opt.instance import load_instance
 from mocap_opt.instance.from_config import load_first
+from mocap_opt.instance.layer_profile import prompt_selection
 from mocap_opt.instance.objectives import Objective, objective_of, require_supported
 from mocap_opt.pictures.run_view import view_run
 from mocap_opt.replay.trace import write_trace
@@ -129,7 +131,8 @@ def _solve(
 ) -> ExitCode:
     """Find a plan for the instance FILE and prove how far from the best possible it is.
 
-    FILE may be a model's config.json with --wafer, --stages and --tokens.
+    FILE may be a model's config.json with --wafer, --stages and --tokens.  Where its layers choose tokens
+    among the whole prompt, two problems in sequence are solved, and both plans shown.
     Ctrl-C (or SIGTERM) stops the search and returns the best plan found so far.
     """
     _refuse_both(gantt, as_json)
@@ -137,6 +140,8 @@ def _solve(
     require_outputs([out, log, trace], [file])
     instance = load_first(file, overrides, settings)
     shown = {"log": log, "trace": trace, "gantt": gantt, "chunk_list": chunk_list, "show_steps": show_steps}
+    if prompt_selection(instance.model) is not None:
+        return solve_prompt_selection(instance, as_json, {**options, **shown, "out": out})
     require_supported(instance, "solve", command=True, **options, **shown)
     with log_progress(log) as note:
 

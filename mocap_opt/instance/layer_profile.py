@@ -100,3 +100,21 @@ def layer_shares(model: ModelSpec, context: int) -> tuple[LayerShare, ...]:
 def unprofiled(model: ModelSpec) -> bool:
     """Whether every layer keeps and sees all, by the way the model is written."""
     return not model.profile and model.sparse is None
+
+
+def prompt_selection(model: ModelSpec) -> int | None:
+    """The entry of the profile that chooses tokens among the whole prompt; None: none does."""
+    return next((n for n, entry in enumerate(model.profile) if entry.selection == "prompt"), None)
+
+
+def kept_tokens(keep: float, tokens: int) -> int:
+    """Tokens of a prompt that layers keep, rounded up: ceil(s_n S).
+
+    Parameters
+    ----------
+    keep : float
+        s_n.
+    tokens : int
+        S.
+    """
+    return ceil(exact(keep) * tokens)

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.layer_profile import prompt_selection
 from mocap_opt.units import format_seconds, format_seconds_aligned
 
 if TYPE_CHECKING:
@@ -129,6 +130,13 @@ STREAM_ANSWERED = (
     "one of its requests as workload.tokens is a prompt"
 )
 
+SELECTION_QUESTIONS: Mapping[str, frozenset[str]] = {"prompt_selection": LIMITS - {"out"}}
+"""What can be asked where layers choose tokens among the whole prompt."""
+
+SELECTION_ANSWERED = (
+    "mocap_opt.prompt_selection and mocap-opt solve answer two problems in sequence, check checks them"
+)
+
 OBJECTIVES: Mapping[Objective, Record] = {
     Objective.LATENCY: Record("latency", "the time to the first token", "mocap_opt.solving.latency"),
     Objective.PERIOD: Record(
@@ -221,9 +229,14 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
     """
     objective = objective_of(instance)
     record = objective.record
-    if record.honoured is None:
+    entry = prompt_selection(instance.model)
+    by_question = record.honoured if entry is None else SELECTION_QUESTIONS
+    if by_question is None:
         return
-    honoured = record.honoured.get(question)
+    honoured = by_question.get(question)
+    if honoured is None and entry is not None:
+        path, expected = f"model.profile[{entry}].selection", f'"chunk" for {question}'
+        raise InputError([Problem(path, '"prompt"', expected, SELECTION_ANSWERED)])
     if honoured is None:
         requests = len(instance.workload.requests)
         path = "workload.requests" if requests else "objective"
@@ -234,7 +247,7 @@ def require_supported(instance: Instance, question: str, *, command: bool = Fals
         Problem(
             option_name(name) if command else name,
             "given" if value is True else repr(value),
-            f"no such option with objective {objective}",
+            f"no such option with objective {objective}" if entry is None else 'none with selection "prompt"',
             "leave it out",
         )
         for name, value in options.items()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mocap_opt.errors import Problem
-from mocap_opt.instance.layer_profile import layer_shares, unprofiled
+from mocap_opt.instance.layer_profile import kept_tokens, layer_shares, unprofiled
 from mocap_opt.instance.pipeline import Pipeline
-from mocap_opt.instance.schema import ModelSpec, Workload
+from mocap_opt.instance.schema import Chunking, ModelSpec, Workload
 from mocap_opt.messages import show
 
 
@@ -89,10 +89,61 @@ def _rings_stay(model: ModelSpec, workload: Workload) -> Iterator[Problem]:
             yield Problem(f"workload.{field}", show(pool), expected, 'write hold "all"')
 
 
+def _one_selection(model: ModelSpec) -> Iterator[Problem]:
+    """Allow one entry that chooses among the whole prompt, behind layers that keep all."""
+    chosen = [n for n, entry in enumerate(model.profile) if entry.selection == "prompt"]
+    for n in chosen[1:]:
+        expected = f'one entry with "prompt"; model.profile[{chosen[0]}] is one'
+        yield Problem(f"model.profile[{n}].selection", '"prompt"', expected, "leave it out")
+    for n in chosen[:1]:
+        first = model.profile[n].layers[0]
+        if first == 0:
+            expected = "layers before these, which see the whole prompt to choose from it"
+            yield Problem(f"model.profile[{n}].layers", show([*model.profile[n].layers]), expected)
+        for m, entry in enumerate(model.profile):
+            if entry.layers[0] < first and entry.keep < 1:
+                expected = f"1 before the layers of model.profile[{n}], which choose among all tokens"
+                yield Problem(f"model.profile[{m}].keep", f"{entry.keep:g}", expected, "leave keep out")
+
+
+def _selection_of_one_prompt(
+    model: ModelSpec,
+    workload: Workload,
+    chunking: Chunking,
+    pipeline: Pipeline,
+    objective: str,
+    decode: object,
+) -> Iterator[Problem]:
+    """Refuse what two problems in sequence do not know where tokens are chosen among the whole prompt."""
+    for n, entry in enumerate(model.profile):
+        if entry.selection != "prompt":
+            continue
+        asked: dict[str, object] = {
+            "objective": objective if objective != "latency" else None,
+            "workload.requests": f"{len(workload.requests)} requests" if workload.requests else None,
+            "workload.cached_prefix": workload.cached_prefix or None,
+            "workload.available": "given" if workload.available is not None else None,
+            "workload.export": workload.export,
+            "chunking.exact": chunking.exact or None,
+            "pipeline.weights": "given" if pipeline.weights is not None else None,
+            "decode": "given" if decode is not None else None,
+        }
+        expected = f'one prompt and its latency alone with selection "prompt" (model.profile[{n}])'
+        for path, found in asked.items():
+            if found is not None:
+                yield Problem(path, show(found), expected, 'leave it out, or write selection "chunk"')
+        if chunking.shortest is not None and chunking.shortest > kept_tokens(entry.keep, workload.tokens):
+            expected = f"at most the tokens that model.profile[{n}] keeps"
+            yield Problem("chunking.shortest", str(chunking.shortest), expected, "lower it")
+        return
+
+
 PROFILE_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     (("model",), _profile_layers_exist),
     (("model",), _dropped_tokens_stay_dropped),
     (("model",), _windows_have_heads),
     (("model", "pipeline"), _profile_needs_a_layout),
     (("model", "workload"), _rings_stay),
+    (("model",), _one_selection),
+    (("model", "workload", "chunking", "pipeline", "objective", "decode"), _selection_of_one_prompt),
 )

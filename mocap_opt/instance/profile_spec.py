@@ -72,6 +72,12 @@ class LayerProfile(Section):
         "window",
         default="window",
     )
+    selection: Annotated[Literal["chunk", "prompt"], *choice("chunk", "prompt")] = field(
+        "who keeps tokens: each chunk among its own, or the last queries of the prompt among all of it, so "
+        "that these layers and later ones wait for the last chunk",
+        "prompt",
+        default="chunk",
+    )
 
     def covers(self, layer: int) -> bool:
         """Whether the entry is about a layer, counted from 0."""

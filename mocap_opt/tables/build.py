@@ -11,6 +11,8 @@ import numpy as np
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance.availability import available_at
+from mocap_opt.instance.layer_profile import prompt_selection
+from mocap_opt.instance.objectives import SELECTION_ANSWERED
 from mocap_opt.tables.cost_tables import Tables
 from mocap_opt.tables.curves import Curve, scaled, tabulate_stages
 from mocap_opt.tables.held_memory import buffer_tables, ring_tables, working_bytes
@@ -61,7 +63,8 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     ------
     InputError
         If the pipeline does not fit the wafer, if the tick is too short for the rates, if a number
-        reaches 2^62, or if the instance is a stream (see `mocap_opt.schedule.requests`).
+        reaches 2^62, if the instance is a stream (see `mocap_opt.schedule.requests`), or if tokens are chosen
+        among the whole prompt (see `mocap_opt.tables.prompt_parts`).
 
     Examples
     --------
@@ -76,6 +79,9 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     if requests := instance.workload.requests:
         expected = "one prompt; a stream is for check, show, solve, evaluate and bound"
         raise InputError([Problem("workload.requests", f"{len(requests)} requests", expected)])
+    if (entry := prompt_selection(instance.model)) is not None:
+        path, expected = f"model.profile[{entry}].selection", '"chunk" here'
+        raise InputError([Problem(path, '"prompt"', expected, SELECTION_ANSWERED)])
     laid_out = layout(instance) if laid_out is None else laid_out
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares
