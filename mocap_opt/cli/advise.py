@@ -104,6 +104,8 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 )
 @click.option("--prompt", type=_Tokens(), help="Tokens of every prompt served for LOG, if it does not say.")
 @click.option("--layers", type=click.IntRange(1, 4096), help="Layers of a stage, if LOG times single layers.")
+@click.option("--model", metavar="NAME|CONFIG", help="Whose layers, if LOG times single kernels.")
+@click.option("--tp", type=click.IntRange(1, 4096), help="Dies of a stage, if LOG times single kernels.")
 @click.option(
     "--times",
     type=click.Choice(["stage", "whole"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,25 @@ def resolve(data: Mapping[str, Any], base_dir: Path) -> tuple[dict[str, Any], fr
             failed.add("costs")
             del resolved["costs"]
     return resolved, frozenset(failed), problems
+
+
+def read_model(given: str | os.PathLike[str]) -> ModelSpec:
+    """Return a model by its preset's name, or of a Hugging Face ``config.json``.
+
+    Parameters
+    ----------
+    given : str or path
+        Relative paths start from the working directory.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset or file, or the file is wrong.
+    """
+    name = os.fspath(given)
+    if name in PRESETS["model"][0]:
+        return ModelSpec.model_validate(_preset("model", name, "model"))
+    if not Path(name).exists():
+        known = ", ".join(PRESETS["model"][0])
+        raise InputError([Problem("--model", show(name), f"the path of a config.json, or one of {known}")])
+    return ModelSpec.model_validate(read_config(name, Path())[0])

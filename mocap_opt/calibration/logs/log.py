@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.errors import InputError, Problem
+from mocap_opt.instance.schema import ModelSpec
 from mocap_opt.instance.timings import MOST_SECONDS, MOST_STAGES, MOST_TOKENS, Timings
 from mocap_opt.messages import MOST_PROBLEMS, capped
 
@@ -56,10 +57,16 @@ class Asked:
         Tokens of every prompt that was served while the log was written, cached ones included.
     layers : int or None
         Layers of a stage, where times are those of single layers.
+    model : ModelSpec or None
+        Whose layers they are, where times are those of single kernels.
+    degree : int or None
+        Dies of a stage that share its layers (tensor parallelism), where times are those of single kernels.
     """
 
     prompt: int | None = None
     layers: int | None = None
+    model: ModelSpec | None = None
+    degree: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mocap_opt.calibration.logs import atom, json_rows, llmservingsim, sglang, trtllm, vllm, vllm_ascend
+from mocap_opt.calibration.logs import (
+    aiconfigurator,
+    atom,
+    json_rows,
+    llmservingsim,
+    sglang,
+    trtllm,
+    vllm,
+    vllm_ascend,
+)
 from mocap_opt.calibration.logs.log import Asked, Log, Row, settled
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.files import read_text, source_name
@@ -28,15 +37,15 @@ class LogForm:
         From a text, its source for messages and what the log leaves out to what it says.
     engine : str or None
         Whose log it is; None: anybody's.
-    takes : str
-        Which field of `Asked` it may need, if any.
+    takes : tuple of str
+        Which fields of `Asked` it may need.
     """
 
     what: str
     found: Callable[[str], bool]
     read: Callable[[str, str, Asked], Log]
     engine: str | None = None
-    takes: str = ""
+    takes: tuple[str, ...] = ()
 
     def check(self, asked: Asked, source: str) -> None:
         """Refuse to be told what logs of this form say themselves.
@@ -51,10 +60,12 @@ class LogForm:
         ------
         InputError
         """
-        told = [name for name, value in vars(asked).items() if value is not None and name != self.takes]
+        told = [name for name, value in vars(asked).items() if value is not None and name not in self.takes]
         if told:
-            expected = f"no --{told[0]}: {self.what} does not need it"
-            raise InputError([Problem(source, f"--{told[0]} {getattr(asked, told[0])}", expected)])
+            option = "--tp" if told[0] == "degree" else f"--{told[0]}"
+            value = "" if told[0] == "model" else f" {getattr(asked, told[0])}"
+            expected = f"no {option}: {self.what} does not need it"
+            raise InputError([Problem(source, f"{option}{value}", expected)])
 
 
 def _is_csv(text: str) -> bool:
@@ -75,6 +86,11 @@ def _folder_only(text: str, source: str, asked: Asked) -> Log:
     raise InputError([Problem(source, "a file", expected, "name the folder")])
 
 
+def _kernels_only(text: str, source: str, asked: Asked) -> Log:
+    expected = "the folder of a version that holds it and the other tables"
+    raise InputError([Problem(source, "a file", expected, "name the folder")])
+
+
 _FORMS: tuple[tuple[str, str, Callable[[str], bool], Callable[[str, str, Asked], Log], str | None], ...] = (
     ("csv", "table chunk_tokens,prefix_tokens,seconds[,stage]", _is_csv, _read_csv, None),
     ("sglang", "SGLang's server log", sglang.found, sglang.read, "sglang"),
@@ -85,12 +101,14 @@ _FORMS: tuple[tuple[str, str, Callable[[str], bool], Callable[[str, str, Asked],
     ("trtllm", "TensorRT-LLM's statistics", trtllm.statistics_found, trtllm.read_statistics, "trtllm"),
     ("json", "JSON objects with named fields", json_rows.found, json_rows.read, None),
     ("llmservingsim", "LLMServingSim's folder of layers", llmservingsim.found, _folder_only, None),
+    ("aiconfigurator", "AIConfigurator's folder of kernels", aiconfigurator.found, _kernels_only, None),
 )
 
-_TAKES = dict.fromkeys(("sglang", "vllm", "trtllm-log", "trtllm"), "prompt") | {"llmservingsim": "layers"}
+_TAKES: dict[str, tuple[str, ...]] = dict.fromkeys(("sglang", "vllm", "trtllm-log", "trtllm"), ("prompt",))
+_TAKES |= {"llmservingsim": ("layers",), "aiconfigurator": ("model", "layers", "degree")}
 
 LOG_FORMS: dict[str, LogForm] = {
-    name: LogForm(what, found, read, engine, _TAKES.get(name, ""))
+    name: LogForm(what, found, read, engine, _TAKES.get(name, ()))
     for name, what, found, read, engine in _FORMS
 }
 """By name, in the order in which they are looked for."""
@@ -107,7 +125,7 @@ def read_log(
     Parameters
     ----------
     path : path
-        ``"-"`` is standard input; a folder is one of LLMServingSim's.
+        ``"-"`` is standard input; a folder is one of AIConfigurator's or LLMServingSim's.
     form : str, optional
         One of `LOG_FORMS`; told from the text by default.
     asked : Asked, optional
@@ -125,8 +143,10 @@ def read_log(
     if form is not None and form not in LOG_FORMS:
         raise InputError([Problem("format", form, f"one of {', '.join(LOG_FORMS)}")])
     if os.fspath(path) != "-" and Path(path).is_dir():
-        LOG_FORMS["llmservingsim"].check(asked, source)
-        return llmservingsim.read_folder(Path(path), source, asked)
+        kernels = aiconfigurator.is_folder(Path(path))
+        LOG_FORMS["aiconfigurator" if kernels else "llmservingsim"].check(asked, source)
+        read_folder = aiconfigurator.read_folder if kernels else llmservingsim.read_folder
+        return read_folder(Path(path), source, asked)
     text = read_text(path)
     if not text.strip():
         raise InputError([Problem(source, "nothing", "a log of chunk times")])

@@ -16,6 +16,7 @@ from mocap_opt.calibration.logs import Asked, Log, read_log
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.instance import Instance
 from mocap_opt.instance.objectives import Objective, objective_of
+from mocap_opt.instance.resolve import read_model
 from mocap_opt.instance.timings import Timings
 from mocap_opt.lower_bound import Bound, Scope
 from mocap_opt.lower_bound import best as best_bound
@@ -59,6 +60,8 @@ def advise(
     form: str | None = None,
     prompt: int | None = None,
     layers: int | None = None,
+    model: str | os.PathLike[str] | None = None,
+    tp: int | None = None,
     whole: bool = False,
     send_s: float | None = None,
     instance: Instance | None = None,
@@ -89,6 +92,11 @@ def advise(
         Tokens of every prompt served while the log was written, where it does not say.
     layers : int, optional
         Layers of a stage, where the log's times are those of single layers.
+    model : str or path, optional
+        Whose layers they are, where the log's times are those of single kernels: a preset's name, or a
+        Hugging Face ``config.json``.
+    tp : int, optional
+        Dies of a stage that share its layers, where the log's times are those of single kernels.
     whole : bool
         Whether the log's times are those of the whole model; then each stage takes an equal part.
     send_s : float, optional
@@ -127,7 +135,7 @@ def advise(
     """
     deadline = Deadline(time_limit_s, stop)
     served = _engine(engine, stages, tokens, quantum, longest)
-    found = _read(log, form, Asked(prompt, layers), served)
+    found = _read(log, form, Asked(prompt, layers, None if model is None else read_model(model), tp), served)
     if whole:
         found = found.divided(stages)
     given_instance, notes, reach = _instance(
