@@ -5,7 +5,7 @@ Shares no code with the package's searches and bounds: streams are those of `str
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -14,19 +14,35 @@ from stream_oracle import all_homes, brute_force, price, random_stream, schedule
 from mocap_opt.schedule.requests import Request
 
 
+class TooManyHomesError(Exception):
+    """More choices of homes than the oracle is given."""
+
+
+@dataclass
+class Budget:
+    """Choices of homes that may still be looked at, of all schedules of a case together."""
+
+    left: int
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyHomesError
+
+
 def shares(count: int, pipelines: int):
     """Every way to send requests to pipelines."""
     for chosen in product(range(pipelines), repeat=count):
         yield [tuple(r for r in range(count) if chosen[r] == p) for p in range(pipelines)]
 
 
-def least_makespan(requests, pipelines, order_given):
+def least_makespan(requests, pipelines, order_given, most_homes):
     """Least lockstep makespan; None if no assignment is feasible."""
-    known = {(): 0}
+    known, budget = {(): 0}, Budget(most_homes)
 
     def end(members):
         if members not in known:
-            best = brute_force(tuple(requests[r] for r in members), order_given)
+            best = brute_force(tuple(requests[r] for r in members), order_given, budget.spend)
             known[members] = None if best is None else best.makespan
         return known[members]
 
@@ -34,7 +50,7 @@ def least_makespan(requests, pipelines, order_given):
     return min((max(ends) for ends in found if None not in ends), default=None)
 
 
-def all_in_time(requests, order_given):
+def all_in_time(requests, order_given, budget):
     """Whether some lockstep schedule on one pipeline has them all leave by when they are due."""
 
     def late(ends, turns):
@@ -46,7 +62,8 @@ def all_in_time(requests, order_given):
         cost = price(turns)
         if late(cost([{} for _ in turns]), dues):
             continue
-        for homes in all_homes(turns, lambda _: True):
+        for homes in all_homes(turns, lambda _: budget.spend() is None):
+            budget.spend()
             if not late(cost(homes), dues):
                 return True
     return False
@@ -62,13 +79,13 @@ def dues_of(turns, requests):
     return found
 
 
-def most_weight(requests, pipelines, order_given):
+def most_weight(requests, pipelines, order_given, most_homes):
     """The most weight that can leave in time in lockstep; pipeline `pipelines` stands for being rejected."""
-    known = {(): True}
+    known, budget = {(): True}, Budget(most_homes)
 
     def possible(members):
         if members not in known:
-            known[members] = all_in_time(tuple(requests[r] for r in members), order_given)
+            known[members] = all_in_time(tuple(requests[r] for r in members), order_given, budget)
         return known[members]
 
     best = 0

@@ -201,11 +201,13 @@ class Best:
     idles: bool
 
 
-def brute_force(requests: tuple[Request, ...], order_given: bool) -> Best | None:
+def brute_force(
+    requests: tuple[Request, ...], order_given: bool, spend: Callable[[], None] = lambda: None
+) -> Best | None:
     """Least lockstep makespan of all feasible sequences; None if there is none.
 
     Moving a page away never makes a slot shorter, so a schedule whose price with all KV at home is
-    not below the best so far is passed over.
+    not below the best so far is passed over.  Every price of homes is told to `spend`, which may raise.
     """
     best: Best | None = None
     ranked = []
@@ -216,17 +218,20 @@ def brute_force(requests: tuple[Request, ...], order_given: bool) -> Best | None
         if best is not None and local >= best.makespan:
             break
         gaps = any(b.slot > a.slot + a.chunks for a, b in pairwise(turns))
-        found = _best_homes(turns, cost, None if best is None else best.makespan, local)
+        found = _best_homes(turns, cost, None if best is None else best.makespan, local, spend)
         if found is not None:
             best = Best(*found, gaps)
     return best
 
 
-def _best_homes(turns: list[Turn], cost: Price, below: int | None, local: int) -> tuple[int, bool] | None:
+def _best_homes(
+    turns: list[Turn], cost: Price, below: int | None, local: int, spend: Callable[[], None]
+) -> tuple[int, bool] | None:
     """Least makespan below a value, and whether homes away reach it; `local` is out of reach below."""
     found: tuple[int, bool] | None = None
 
     def better(homes: list[Homes]) -> bool:
+        spend()
         least = found[0] if found is not None else below
         return least is None or max(cost(homes)) < least
 

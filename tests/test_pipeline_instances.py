@@ -99,11 +99,27 @@ def test_plot_and_report_draw_every_pipeline(tmp_path: Path, objective: str) -> 
     solved = run(cli, ["solve", str(file), "--time-limit", "1", "--out", str(plan)])
     assert solved.exit_code == 0, solved.output
     assert ("upper bound" if objective == "goodput" else "lower bound") in solved.output
-    for kind in ("gantt", "compare"):
-        drawn = run(
-            cli, ["plot", str(file), str(plan), "--kind", kind, "--out", str(tmp_path / f"{kind}.svg")]
-        )
+    plot = ["plot", str(file), str(plan), "--out", str(tmp_path / "picture.svg"), "--kind"]
+    for kind in (["gantt", "--pipeline", "1"], ["compare"]):
+        drawn = run(cli, [*plot, *kind])
         assert drawn.exit_code == 0, drawn.output
+        if kind != ["compare"]:
+            assert "pipeline 1 of 2" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    for kind, message in (
+        (["gantt", "--pipeline", "2"], "less than workload.pipelines, 2"),
+        (["compare", "--pipeline", "1"], "--kind gantt, memory or mesh"),
+    ):
+        assert message in str(run(cli, [*plot, *kind]).exception)
+    held = json.loads(plan.read_text())
+    held["pipelines"][1] = []
+    if objective == "goodput":
+        plan.with_stem("one").write_text(json.dumps(held))
+        refused = run(
+            cli, ["plot", str(file), str(plan.with_stem("one")), *plot[3:], "gantt", "--pipeline", "1"]
+        )
+        assert "those that have: 0" in str(refused.exception)
+        refused = run(cli, ["plot", str(file), *plot[3:], "bounds"])
+        assert "another kind with objective 'goodput'" in str(refused.exception)
     assert run(cli, ["report", str(file), str(plan), "--out", str(page)]).exit_code == 0
     text = page.read_text(encoding="utf-8")
     assert "pipeline 0" in text

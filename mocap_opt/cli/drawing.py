@@ -68,6 +68,11 @@ class BrokenPlanError(MocapError):
     help="Which execution to draw; default: the faster one.",
 )
 @click.option(
+    "--pipeline",
+    type=click.IntRange(min=0),
+    help="Whose stream gantt, memory and mesh draw, of several; default: of the one with the most slots.",
+)
+@click.option(
     "--from",
     "source",
     type=click.Path(path_type=str),
@@ -82,6 +87,7 @@ def _plot(
     kind: str,
     out: str,
     execution: str | None,
+    pipeline: int | None,
     source: str | None,
     methods: str,
     overrides: tuple[str, ...],
@@ -107,6 +113,7 @@ def _plot(
 
     instance = load_instance(file, overrides)
     require_supported(instance, "solve", command=True, **options)
+    _refuse_unlike(instance, kind, pipeline)
     if kind == "bounds":
         progress, end_s = _progress(instance, source, options)
         if all(p.latency_s is None and p.bound_s is None for p in progress):
@@ -121,7 +128,7 @@ def _plot(
             rows = _rows(source, instance)
         figure = plots.compare_figure(instance.name, rows)
     else:
-        view = _view(instance, plans[0] if plans else None, execution, options)
+        view = _view(instance, plans[0] if plans else None, execution, pipeline, options)
         if kind == "mesh":
             figure = plots.mesh_figure(layout(decided(instance, view.schedule)), view)
         else:
@@ -129,6 +136,22 @@ def _plot(
     plots.save_figure(figure, out)
     click.echo(out)
     return ExitCode.ANSWERED
+
+
+def _refuse_unlike(instance: Instance, kind: str, pipeline: int | None) -> None:
+    """Refuse pictures that the instance has not: of times where a weight counts, of pipelines not there."""
+    record, count = objective_of(instance).record, instance.workload.pipelines
+    if kind == "bounds" and record.maximised:
+        expected = f"another kind with objective {instance.objective!r}"
+        remedy = "a solve tells times only; `compare` and `bound` say what is accepted and what is possible"
+        raise InputError([Problem("--kind", repr(kind), expected, remedy)])
+    if pipeline is None:
+        return
+    if kind in ("bounds", "compare"):
+        raise InputError([Problem("--pipeline", str(pipeline), "--kind gantt, memory or mesh with it")])
+    if pipeline >= count:
+        expected = f"less than workload.pipelines, {count}"
+        raise InputError([Problem("--pipeline", str(pipeline), expected, "they are counted from 0")])
 
 
 def _refuse_beside_plans(plans: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -147,7 +170,13 @@ def _refuse_beside_plans(plans: tuple[str, ...], options: dict[str, Any]) -> Non
         raise InputError([Problem(name, "given", reason, "leave it out") for name in given])
 
 
-def _view(instance: Instance, plan: str | None, execution: str | None, options: dict[str, Any]) -> RunView:
+def _view(
+    instance: Instance,
+    plan: str | None,
+    execution: str | None,
+    pipeline: int | None,
+    options: dict[str, Any],
+) -> RunView:
     if plan is not None:
         # Without bounds: nothing of them is drawn.
         answer = evaluate(instance, load_given_plan(plan, instance), bounds=())
@@ -159,7 +188,12 @@ def _view(instance: Instance, plan: str | None, execution: str | None, options: 
         )
     if answer.report.value_s is None or not answer.streams:
         raise NothingToDrawError(answer.report.reason or "no plan found")
-    return view_answer(answer, None if execution is None else Execution(execution))
+    busy = [number for number, _ in answer.streams]
+    if pipeline is not None and pipeline not in busy:
+        raise NothingToDrawError(
+            f"pipeline {pipeline} has nothing to do; those that have: {', '.join(map(str, busy))}"
+        )
+    return view_answer(answer, None if execution is None else Execution(execution), pipeline)
 
 
 def _progress(

@@ -36,7 +36,7 @@ CHUNK_HUES = (265, 55)
 """Of the first chunk and of the last, degrees: the way viridis goes."""
 
 
-def plot(solution: Solution, kind: str, execution: str | None) -> Figure:
+def plot(solution: Solution, kind: str, execution: str | None, pipeline: int | None = None) -> Figure:
     """Draw an answer; see `mocap_opt.Solution.plot`.
 
     Parameters
@@ -46,6 +46,8 @@ def plot(solution: Solution, kind: str, execution: str | None) -> Figure:
         One of `KINDS`.
     execution : str or None
         None: the faster one.
+    pipeline : int, optional
+        By default the one with the most slots.
 
     Raises
     ------
@@ -58,10 +60,14 @@ def plot(solution: Solution, kind: str, execution: str | None) -> Figure:
         raise InputError([Problem("execution", show(execution), " or ".join(Execution))])
     if solution.report.execution is None or not solution.streams:
         raise InputError([Problem("solution", solution.report.reason or "no plan", "a plan to draw")])
+    busy = [number for number, _ in solution.streams]
+    if pipeline is not None and pipeline not in busy:
+        expected = f"one that has something to do: {', '.join(map(str, busy))}"
+        raise InputError([Problem("pipeline", show(pipeline), expected)])
     require("matplotlib", "plots")
     from mocap_opt.pictures import plots  # noqa: PLC0415 - matplotlib is optional and slow to load
 
-    view = view_answer(solution, None if execution is None else Execution(execution))
+    view = view_answer(solution, None if execution is None else Execution(execution), pipeline)
     if kind != "mesh":
         return (plots.gantt_figure if kind == "gantt" else plots.memory_figure)(view)
     if solution.instance is None:

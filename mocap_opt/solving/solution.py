@@ -216,7 +216,9 @@ class Solution:
         frame: pd.DataFrame = _above("frames").bounds(self)
         return frame
 
-    def plot(self, kind: str = "gantt", *, execution: str | None = None) -> Figure:
+    def plot(
+        self, kind: str = "gantt", *, execution: str | None = None, pipeline: int | None = None
+    ) -> Figure:
         """Draw the best plan; needs the extra ``plots``.
 
         Parameters
@@ -225,6 +227,8 @@ class Solution:
             ``"gantt"``, ``"memory"`` or ``"mesh"``.
         execution : str, optional
             ``"lockstep"`` or ``"event-driven"``; by default the faster one.
+        pipeline : int, optional
+            Of several pipelines the one to draw, from 0; by default the one with the most slots.
 
         Returns
         -------
@@ -233,9 +237,9 @@ class Solution:
         Raises
         ------
         InputError
-            If the kind is another one, or there is no plan to draw.
+            If the kind is another one, there is no plan to draw, or the pipeline has nothing to do.
         """
-        figure: Figure = _above("pictures.answer").plot(self, kind, execution)
+        figure: Figure = _above("pictures.answer").plot(self, kind, execution, pipeline)
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> None:
