@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from held_oracle import held_bytes
-from oracle import Homes, Marks, capacities, fixed_transfers, own_transfers, tokens_exist
+from oracle import Homes, Marks, capacities, fixed_transfers, message_bytes, own_transfers, tokens_exist
 from oracle import chunk_times as compute_times
 
 from mocap_opt.tables.cost_tables import Tables
@@ -73,7 +73,7 @@ def least_send(tables: Tables, i: int, a: int, b: int) -> int:
         return 0
     grid = [int(g) for g in tables.grid]
     k, tail = grid.index(b) - grid.index(a), int(b == tables.tokens)
-    size = (b - a) * int(tables.activation_bytes[i])
+    size = message_bytes(tables, i, a, b)
     busy = [
         size * int(share) // (int(rate) * tables.share_denominator)
         for share, rate in zip(tables.share[:, i, i + 1], tables.link_rate, strict=True)

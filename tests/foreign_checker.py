@@ -111,6 +111,7 @@ def lockstep(tables, chunks, homes):
         for rate, share in zip(tables["link_rate"], tables["share"], strict=True)
     ]
     memories, page = len(tables["capacity"]), tables["page"]
+    none = [[0] * len(grid)] * 2
     work, exchange = [], []
     for t in range(count + stages - 1):
         running = [(i, *chunks[t - i], t - i) for i in range(stages) if 0 <= t - i < count]
@@ -151,8 +152,9 @@ def lockstep(tables, chunks, homes):
         times += [Fraction(size) / rate for size, rate in zip(at_port, tables["port_rate"], strict=True)]
         for rate, share in links:
             crossing = [
-                (share[i][i + 1] * tables["activation_bytes"][i] * (grid[b] - grid[a]), i)
+                (share[i][i + 1] * (tables["activation_bytes"][i] * (grid[b] - grid[a]) + riders[b - a]), i)
                 for i, a, b, _ in running
+                for riders in [tables.get("rider_bytes", none)[int(b == len(grid) - 1)]]
                 if i < stages - 1 and share[i][i + 1]
             ]
             if crossing:

@@ -327,6 +327,15 @@ def lockstep_price(tables: Tables, marks: Marks) -> Callable[[Homes], int]:
     return cost
 
 
+def message_bytes(tables: Tables, stage: int, start: int, end: int) -> int:
+    """Activations of a chunk, between tokens, and of what is decoded with it."""
+    size = (end - start) * int(tables.activation_bytes[stage])
+    if tables.rider_bytes is None:
+        return size
+    steps = -(-(end - start) // tables.quantum)
+    return size + int(tables.rider_bytes[int(end == tables.tokens), steps])
+
+
 def _exchange_time(tables: Tables, marks: Marks, running: list[tuple[int, int]]) -> int:
     """Sends that share a slot: each alone, and together on every link."""
     senders = [(i, j) for i, j in running if i < tables.stages - 1]
@@ -337,7 +346,7 @@ def _exchange_time(tables: Tables, marks: Marks, running: list[tuple[int, int]])
         for i, j in senders:
             share = int(tables.share[e, i, i + 1])
             if share:
-                size += share * int(tables.activation_bytes[i]) * (marks[j + 1] - marks[j])
+                size += share * message_bytes(tables, i, marks[j], marks[j + 1])
                 hops = max(hops, int(tables.hop_ticks[i, i + 1]))
         longest = max(longest, Fraction(size, int(rate) * tables.share_denominator) + hops)
     return ceil(longest)
@@ -358,7 +367,7 @@ def least_price(tables: Tables, marks: Marks) -> Callable[[Homes], Fraction]:
             if i == tables.stages - 1:
                 sends[i].append(tabulated)
                 continue
-            size = (b - a) * int(tables.activation_bytes[i])
+            size = message_bytes(tables, i, a, b)
             parts = [Fraction(size * int(tables.share[e, i, i + 1]), rate) for e, rate in enumerate(rates)]
             sends[i].append(min(tabulated, int(tables.hop_ticks[i, i + 1]) + max(parts, default=0)))
     return _recursion(tables, marks, sends)

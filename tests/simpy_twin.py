@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import simpy
+from oracle import message_bytes
 
 from mocap_opt.schedule.plan import Plan
 from mocap_opt.tables.cost_tables import Tables
@@ -109,7 +110,7 @@ def twin(tables: Tables, plan: Plan) -> tuple[list[list[Fraction]], list[list[Fr
 
     def hand_over(i: int, j: int):
         soonest = env.now + int(tables.send_time(i, cuts[j], cuts[j + 1]))
-        size = int(tables.activation_bytes[i]) * (plan.boundaries[j + 1] - plan.boundaries[j])
+        size = message_bytes(tables, i, plan.boundaries[j], plan.boundaries[j + 1])
         if size and way(i, i + 1, None):
             yield wires.send(size, way(i, i + 1, None))
         yield env.timeout(max(env.now + int(tables.hop_ticks[i, i + 1]), soonest) - env.now)

@@ -15,7 +15,16 @@ from math import ceil
 import numpy as np
 from builders import AMPLE, make_tables
 from held_oracle import ring_bytes
-from oracle import capacities, chunk_times, own_transfers, pages_of, partitions, send_times, ways
+from oracle import (
+    capacities,
+    chunk_times,
+    message_bytes,
+    own_transfers,
+    pages_of,
+    partitions,
+    send_times,
+    ways,
+)
 
 from mocap_opt.schedule.requests import Request
 from mocap_opt.tables.cost_tables import Tables
@@ -172,7 +181,7 @@ def _exchange(turns: list[Turn], senders: list[tuple[int, int, int]]) -> int:
         for r, i, j in senders:
             share, marks = int(first.share[e, i, i + 1]), turns[r].marks
             if share:
-                size += share * int(turns[r].tables.activation_bytes[i]) * (marks[j + 1] - marks[j])
+                size += share * message_bytes(turns[r].tables, i, marks[j], marks[j + 1])
                 hops = max(hops, int(first.hop_ticks[i, i + 1]))
         longest = max(longest, Fraction(size, int(rate) * first.share_denominator) + hops)
     return ceil(longest)

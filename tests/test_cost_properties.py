@@ -311,7 +311,7 @@ def test_stages_alike_share_their_tables_and_layouts_may_be_given():
 def test_functions_named_on_the_page_of_notation_exist():
     page = (Path(__file__).parent.parent / "formulations" / "notation.md").read_text(encoding="utf-8")
     modules = {
-        "tables": ("build", "stage_costs"),
+        "tables": ("build", "prefetch", "riders", "sends", "stage_costs"),
         "wafer": ("topology", "placement", "routing"),
     }
     found = 0

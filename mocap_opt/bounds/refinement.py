@@ -81,8 +81,10 @@ def refinement(instance: Instance | None, tables: Tables, *, same_grid: bool = F
         return Refinement(reason="an exact number of chunks is asked for")
     if instance.costs.kind == "measured":
         return Refinement(reason="times are known only where they were measured")
-    if instance.costs.kind == "roofline" and instance.costs.prefetch_per_die:
-        return Refinement(reason="reading ahead bends the times")
+    if instance.costs.kind == "roofline" and (instance.costs.prefetch_per_die or instance.costs.tile_tokens):
+        return Refinement(reason="reading ahead and tiles bend the times")
+    if tables.rider_bytes is not None:
+        return Refinement(reason="tokens are decoded with every chunk")
     if not unprofiled(instance.model):
         return Refinement(reason="windows and shares of layers bend the times")
     step = instance.chunking.quantum if same_grid else instance.chunking.page or 1

@@ -64,9 +64,11 @@ def least_sends(tables: Tables) -> IntArray:
     least = tables.send.copy()
     least[-1] = 0
     lengths = tables.lengths.astype(object)  # Python integers: bytes x share may leave 64 bits
+    riders = 0 if tables.rider_bytes is None else tables.rider_bytes.astype(object)
     for i in range(tables.stages - 1):
-        slowest = send_per_token(tables, i)
-        exact = int(tables.hop_ticks[i, i + 1]) + lengths * slowest.numerator // slowest.denominator
+        slowest = send_per_byte(tables, i)
+        sent = (lengths * int(tables.activation_bytes[i]) + riders) * slowest.numerator
+        exact = int(tables.hop_ticks[i, i + 1]) + sent // slowest.denominator
         least[i] = np.minimum(least[i], exact.astype(np.int64))
     least[:, :, 0] = 0
     return least
@@ -81,9 +83,21 @@ def send_per_token(tables: Tables, stage: int) -> Fraction:
     stage : int
         Not the last one.
     """
+    return send_per_byte(tables, stage) * int(tables.activation_bytes[stage])
+
+
+def send_per_byte(tables: Tables, stage: int) -> Fraction:
+    """Ticks that a byte takes on the slowest link from a stage to the next, exact.
+
+    Parameters
+    ----------
+    tables : Tables
+    stage : int
+        Not the last one.
+    """
     carried = zip(tables.share[:, stage, stage + 1].tolist(), tables.link_rate.tolist(), strict=True)
     slowest = max((Fraction(part, rate) for part, rate in carried), default=Fraction(0))
-    return slowest * int(tables.activation_bytes[stage]) / tables.share_denominator
+    return slowest / tables.share_denominator
 
 
 def stage_classes(*parts: IntArray) -> IntArray:

@@ -115,6 +115,14 @@ class FreeChunks:
                 terms.add(sign * int(self.tables.grid[g]), self.model.boundary[j, g])
         return terms
 
+    def rider_bytes(self, chunk: int) -> Terms:
+        """Bytes that tokens decoded with a chunk add to its messages; 0 if it is empty."""
+        terms, table, last = Terms(), self.tables.rider_bytes, self.tables.steps
+        if table is not None:
+            for a, b in filter(any, self.graph.arcs[chunk]):
+                terms.add(int(table[int(b == last), b - a]), self.model.chunk[chunk, a, b])
+        return terms
+
     def used(self, chunk: int) -> Terms:
         """1 if a chunk is not empty, that is, if its end is not 0."""
         terms = Terms(1)

@@ -257,6 +257,7 @@ def activations_pass_links(model: pyo.ConcreteModel) -> Iterator[Row]:
             for i, j in sending:
                 factor = int(tables.share[e, i, i + 1]) * int(tables.activation_bytes[i])
                 load.plus(factor, data.chunks.tokens(j))
+                load.plus(int(tables.share[e, i, i + 1]), data.chunks.rider_bytes(j))
             for i, j in sending if len(sending) > 1 else ():
                 terms = _lasts(data, model.exchange[t], rate, load)
                 terms.plus(-rate * int(tables.hop_ticks[i, i + 1]), data.chunks.used(j))

@@ -57,6 +57,8 @@ class JointVariables(PlanVariables):
 def slot_times(plan: JointVariables) -> None:
     """Create A_t and X_t, after what they depend on: tau, send and own traffic of every chunk."""
     plan.times, plan.sends = chunk_times(plan), send_times(plan, plan.tables.send)
+    for j in range(plan.chunks):
+        plan.rider_bytes(j)  # added before the slots that depend on them
     plan.own_traffic = own_traffic(plan)
     plan.work = [plan.program.largest(f"work[{t}]") for t in range(plan.slots)]
     plan.exchange = [plan.program.largest(f"exchange[{t}]") for t in range(plan.slots)]
@@ -132,7 +134,12 @@ def activations_pass_links(plan: JointVariables) -> None:
         rate = int(tables.link_rate[e]) * tables.share_denominator
         for t, slot in enumerate(plan.exchange):
             crossing = [(i, j) for i, j in plan.running(t) if i < tables.stages - 1 and share[e, i]]
-            load = total((int(share[e, i] * tables.activation_bytes[i]), plan.tokens(j)) for i, j in crossing)
+            load = total(
+                [
+                    *((int(share[e, i] * tables.activation_bytes[i]), plan.tokens(j)) for i, j in crossing),
+                    *((int(share[e, i]), plan.rider_bytes(j)) for i, j in crossing),
+                ]
+            )
             most = -1
             for i, j in crossing:
                 if plan.endless or hops[i] > most:

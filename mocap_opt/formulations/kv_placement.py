@@ -105,6 +105,11 @@ class FixedChunks:
         start, end = self.tables.grid[self.indices[chunk : chunk + 2]]
         return Terms(int(end - start))
 
+    def rider_bytes(self, chunk: int) -> Terms:
+        """Bytes that tokens decoded with a chunk add to its messages."""
+        added, (start, end) = self.tables.rider_bytes, self.indices[chunk : chunk + 2]
+        return Terms(0 if added is None else int(added[int(end == self.tables.steps), end - start]))
+
     def used(self, chunk: int) -> Terms:
         """1: no chunk is empty."""
         return Terms(1)

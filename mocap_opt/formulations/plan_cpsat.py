@@ -71,6 +71,7 @@ class PlanVariables:
     homes: dict[tuple[int, int, int], Affine] = field(default_factory=dict)
     queue: Affine | None = None
     reserves: list[Affine] = field(default_factory=list)
+    _rider_bytes: dict[int, Affine] = field(default_factory=dict)
 
     @property
     def slots(self) -> int:
@@ -91,6 +92,16 @@ class PlanVariables:
         if chunk < self.chunks - 1:
             return self.tables.quantum * self.steps[chunk]
         return self.tables.tokens - self.tables.quantum * self.boundary[chunk]
+
+    def rider_bytes(self, chunk: int) -> Affine:
+        """Bytes that tokens decoded with a chunk add to its messages; 0 if it is empty."""
+        if self.tables.rider_bytes is None:
+            return Affine()
+        if chunk not in self._rider_bytes:
+            added = self.tables.rider_bytes[int(chunk == self.chunks - 1)].tolist()
+            name = f"rider_bytes[{chunk}]"
+            self._rider_bytes[chunk] = self.program.entry(name, self.steps[chunk], added, self.used[chunk])
+        return self._rider_bytes[chunk]
 
     def pages(self, boundary: int) -> Affine:
         """Pages of the tokens before a boundary."""

@@ -227,6 +227,9 @@ class Chunks(Protocol):
     def tokens(self, chunk: int) -> Terms:
         """Length of a chunk, tokens."""
 
+    def rider_bytes(self, chunk: int) -> Terms:
+        """Bytes that tokens decoded with a chunk add to its messages; 0 if it is empty."""
+
     def used(self, chunk: int) -> Terms:
         """1 if a chunk is not empty."""
 

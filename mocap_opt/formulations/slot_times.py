@@ -127,7 +127,7 @@ def _exchange(tables: Tables, senders: IntArray, a: IntArray, b: IntArray) -> in
     if senders.size == 0:
         return 0
     share = tables.share[:, senders, senders + 1]
-    size = tables.activation_bytes[senders].astype(object) * (tables.grid[b] - tables.grid[a])
+    size = tables.message_bytes(senders, a, b).astype(object)
     busy = _ceil((share * size).sum(axis=1), tables.link_rate.astype(object) * tables.share_denominator)
     hops = np.where(share > 0, tables.hop_ticks[senders, senders + 1], 0).max(axis=1)
     alone = int(tables.send_time(senders, a, b).max())
@@ -166,13 +166,13 @@ def message_times(tables: Tables, stage: npt.ArrayLike, start: npt.ArrayLike, en
     """
     i, a, b = np.broadcast_arrays(stage, start, end)
     ticks = np.array(tables.send_time(i, a, b))
-    lengths = tables.grid[b] - tables.grid[a]
+    bytes_sent = tables.message_bytes(i, a, b)
     for sender in range(tables.stages - 1):
         mine = i == sender
         share = tables.share[:, sender, sender + 1]
         rates = tables.share_denominator * tables.link_rate.astype(object)
         for e in np.flatnonzero(share):
-            size = lengths[mine].astype(object) * (int(share[e]) * int(tables.activation_bytes[sender]))
+            size = bytes_sent[mine].astype(object) * int(share[e])
             busy = np.array(-(-size // rates[e]), dtype=np.int64) + tables.hop_ticks[sender, sender + 1]
             ticks[mine] = np.maximum(ticks[mine], busy)
     return np.where(i < tables.stages - 1, ticks, 0)

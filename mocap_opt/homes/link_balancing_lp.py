@@ -157,9 +157,8 @@ class LinkBalancingProgram:
             (resource * self.slots + slot[later][column], before[later][column], again[column, resource])
         )
         sent = np.zeros((out.shape[2], self.slots))
-        lengths = np.diff(tables.grid[self.indices])
         for i in range(tables.stages - 1):
-            messages = int(tables.activation_bytes[i]) * lengths / scale
+            messages = tables.message_bytes(i, self.indices[:-1], self.indices[1:]) / scale
             # Activations load no port.
             sent[: len(tables.links), i : i + self.chunks] += (
                 out[i, i + 1, : len(tables.links), None] * messages

@@ -9,6 +9,7 @@ from typing import Any
 from mocap_opt.errors import Problem
 from mocap_opt.instance.admission_checks import ADMISSION_CHECKS
 from mocap_opt.instance.costs import Costs, Measured, Roofline
+from mocap_opt.instance.decode_checks import DECODE_CHECKS
 from mocap_opt.instance.message_checks import MESSAGE_CHECKS
 from mocap_opt.instance.objectives import Objective
 from mocap_opt.instance.pipeline_checks import PIPELINE_CHECKS, die_on_wafer
@@ -282,6 +283,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
     *ADMISSION_CHECKS,
     *PIPELINE_CHECKS,
     *TIMING_CHECKS,
+    *DECODE_CHECKS,
     *MESSAGE_CHECKS,
     (("model", "precision"), _precisions_listed),
     (("costs", "attention"), _attention_counted_once),

@@ -51,6 +51,12 @@ class Roofline(Section):
     prefix_cost: Seconds = field(
         "time every chunk pays on every stage per token before it", "1 ns", unit="s per token", default=0.0
     )
+    tile_tokens: Tokens | None = field(
+        "matrix products compute the tokens of a chunk in tiles of so many; null: as many as there are",
+        128,
+        unit="tokens",
+        default=None,
+    )
     prefetch_per_die: BytesOrZero = field(
         "buffer into which a die reads weights and KV ahead while it waits for an all-reduce",
         "104 MB",

@@ -48,11 +48,12 @@ def _layout_is_given(
     """Refuse what programs and bounds of open layouts do not know: times there are those of one layer."""
     if not pipeline.free:
         return
-    ahead = (costs.prefetch_per_die or None) if isinstance(costs, Roofline) else None
+    by_roofline = costs if isinstance(costs, Roofline) else Roofline()
     given_fields = (
         ("workload.available", workload.available),
         ("decode", decode),
-        ("costs.prefetch_per_die", ahead),
+        ("costs.prefetch_per_die", by_roofline.prefetch_per_die or None),
+        ("costs.tile_tokens", by_roofline.tile_tokens),
     )
     for path, given in given_fields:
         if given is not None:

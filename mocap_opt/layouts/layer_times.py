@@ -205,7 +205,7 @@ class LayerTimes:
         costs, layers = self._costs, range(self.instance.model.layers)
         layout = self._single(degree, range(self._lightest, self._lightest + 1))
         times = roofline_times(self.instance, costs, layout, 0)
-        start, slope = (*times.length_cost, Fraction(0))[:2]
+        start, slope = (*straight(times.length_cost), Fraction(0))[:2]
         bandwidth = degree * exact(self.instance.wafer.die.memory_bandwidth)
         weights = min(layer_weight_bytes(self.instance, range(n, n + 1)) for n in layers) - 1
         kappa = kv_bytes_per_token(self.instance, layout, 0)

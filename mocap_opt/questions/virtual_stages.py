@@ -39,7 +39,7 @@ SIZES = 0.3
 BOUNDS = 0.3
 """Part of what is left then for bounds; before them boundaries are moved."""
 
-REFUSED = ("fixed_messages", "available", "between_tokens")
+REFUSED = ("fixed_messages", "available", "between_tokens", "rider_bytes")
 """Tables that say more of chunks than virtual stages know."""
 
 

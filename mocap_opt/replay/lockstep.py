@@ -319,10 +319,12 @@ def _exchange(tables: Tables, start: IntArray, end: IntArray, slots: int) -> tup
     """
     sender = np.arange(tables.stages - 1)
     alone = _by_slot(tables.send_time(sender[:, None], start, end), slots)
-    most = sum(tables.activation_bytes.tolist()) * tables.tokens * max(int(tables.share.max(initial=0)), 1)
+    most = sum(tables.activation_bytes.tolist()) * tables.tokens
+    if tables.rider_bytes is not None:
+        most += tables.stages * int(tables.rider_bytes.max())
+    most *= max(int(tables.share.max(initial=0)), 1)
     kind = whole_type(most, int(tables.link_rate.max(initial=0)) * tables.share_denominator)
-    lengths = (tables.grid[end] - tables.grid[start]).astype(kind)
-    size = _by_slot(tables.activation_bytes[:-1, None] * lengths, slots)
+    size = _by_slot(tables.message_bytes(sender[:, None], start, end).astype(kind), slots)
     load = link_load(tables, sender, sender + 1, size)
 
     hops = np.broadcast_to(tables.hop_ticks[sender, sender + 1, None], (sender.size, end.size))

@@ -179,7 +179,7 @@ def _part(tables: Tables, plan: Plan, routes: dict[Route, int]) -> _Part:
     fixed = [(message, message.sizes(np.diff(tables.pages[index]))) for message in tables.messages]
     compute = _stretched(tau, 1 - tables.overlap, _longest_transfer(tables, written, read, fixed))
     released = _released(tables.own_traffic[:, index[1:]], written, read, fixed, routes)
-    sizes = tables.activation_bytes[:, None] * np.diff(tables.grid[index])[None, :]
+    sizes = tables.message_bytes(stages[:, None], index[None, :-1], index[None, 1:])
     brings = stored.copy()
     brings[stages, 0, stages] += tables.prefix_bytes[: tables.stages]
     return _Part(

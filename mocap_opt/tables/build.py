@@ -14,12 +14,13 @@ from mocap_opt.instance.availability import available_at
 from mocap_opt.instance.layer_profile import prompt_selection
 from mocap_opt.instance.objectives import SELECTION_ANSWERED
 from mocap_opt.tables.cost_tables import Tables
-from mocap_opt.tables.curves import Curve, scaled, tabulate_stages
+from mocap_opt.tables.curves import Curve, plus, scaled, tabulate_stages
 from mocap_opt.tables.held_memory import buffer_tables, ring_tables, working_bytes
 from mocap_opt.tables.layout import Layout, layout
 from mocap_opt.tables.measured import measured_tables
 from mocap_opt.tables.message_tables import with_fixed_messages
 from mocap_opt.tables.prefetch import with_prefetch
+from mocap_opt.tables.riders import rider_kv, rider_messages, with_riders
 from mocap_opt.tables.rounding import (
     LIMIT,
     Polynomial,
@@ -29,15 +30,15 @@ from mocap_opt.tables.rounding import (
     rate_per_tick,
     whole,
 )
+from mocap_opt.tables.sends import hop_ticks, send_times
 from mocap_opt.tables.stage_costs import (
     StageTimes,
     coefficient_times,
-    hop_ticks,
+    die_bandwidth,
     kv_bytes_per_token,
     messages,
     own_bytes,
     roofline_times,
-    send_times,
     static_bytes,
 )
 from mocap_opt.units import exact
@@ -86,7 +87,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     workload, chunking = instance.workload, instance.chunking
     topology, shares = laid_out.topology, laid_out.shares
     memories = (*laid_out.ranks, *laid_out.pools)
-    port_bandwidth = [len(dies) * exact(instance.wafer.die.memory_bandwidth) for dies in memories]
+    port_bandwidth = [len(dies) * die_bandwidth(instance) for dies in memories]
     port_bandwidth += [exact(pool.memory_bandwidth) for pool in laid_out.attached]
     links = [(e.name, e.bandwidth) for e in topology.links]
     links += [(e.name, e.bandwidth) for e in laid_out.pool_links]
@@ -102,7 +103,8 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
     message = messages(instance, laid_out)
     behind = [exact(pool.link.hop_latency) for pool in laid_out.attached]
     hops = hop_ticks(shares, topology.hop_latency, tick, behind)
-    send = send_times(shares, hops, message, link_rate)
+    riding = rider_messages(instance)
+    send = send_times(shares, hops, message, link_rate, riding)
     own = own_traffic(instance, laid_out, grid)
     shortest, longest = chunking.length_limits(workload.tokens)
     queue = instance.pipeline.queue_depth
@@ -114,7 +116,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         quantum=chunking.quantum,
         page=chunking.page_tokens,
         min_length=shortest,
-        max_length=longest,
+        max_length=riding.riders.longest(longest),
         prefix=workload.cached_prefix,
         grid=grid,
         # Up, and of the very bytes and rates that replays use: then a chunk's own traffic alone
@@ -133,6 +135,7 @@ def build_tables(instance: Instance, laid_out: Layout | None = None) -> Tables:
         hop_ticks=hops,
         overlap=exact(instance.overlap),
         pools=laid_out.pool_names,
+        rider_bytes=riding.tabulate(lengths) if riding.riders.tokens else None,
         **_start_tables(instance, tick, grid),
         **with_prefetch(
             instance,
@@ -216,6 +219,7 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, Any]:
     dies, none = [len(owned) for owned in (*laid_out.dies, *laid_out.pools)], [0] * len(laid_out.pool_names)
     attached = [exact(pool.memory_bytes) for pool in laid_out.attached]
     kappa = [kv_bytes_per_token(instance, laid_out, i) for i in stages]
+    weights = [static_bytes(instance, laid_out, i) + rider_kv(instance, laid_out, i)[0] for i in stages]
     page_bytes = _sizes((each * page for each in kappa), "KV of a page")
     prefix_pages = -(-instance.workload.cached_prefix // page)
     return {
@@ -224,7 +228,7 @@ def memory_tables(instance: Instance, laid_out: Layout) -> dict[str, Any]:
             [*(each * prefix_pages for each in page_bytes.tolist()), *none], "KV of the prefix"
         ),
         "capacity": _sizes([*(d * instance.wafer.die.memory_bytes for d in dies), *attached], "memory"),
-        "static": _sizes([*(static_bytes(instance, laid_out, i) for i in stages), *none], "weights"),
+        "static": _sizes([*weights, *none], "weights"),
         "staging": _sizes(
             [*(d * instance.pipeline.staging_per_die for d in dies), *(0 for _ in attached)],
             "staging buffers",
@@ -250,7 +254,7 @@ def stage_times(instance: Instance, laid_out: Layout, stage: int) -> StageTimes:
     """
     costs = instance.costs
     if costs.kind == "roofline":
-        return roofline_times(instance, costs, laid_out, stage)
+        return with_riders(instance, laid_out, stage, roofline_times(instance, costs, laid_out, stage))
     if costs.kind == "coefficients":
         return coefficient_times(instance, costs.of_stage(stage))
     raise TypeError("measured times are no polynomials")
@@ -270,7 +274,10 @@ def own_traffic(instance: Instance, laid_out: Layout, grid: IntArray) -> IntArra
     """
     if instance.costs.kind != "roofline":
         return np.zeros((laid_out.stages, grid.size), dtype=np.int64)
-    moved = [own_bytes(instance, laid_out, i) for i in range(laid_out.stages)]
+    moved = [
+        plus(own_bytes(instance, laid_out, i), rider_kv(instance, laid_out, i)[1], ())
+        for i in range(laid_out.stages)
+    ]
     return tabulate_stages(moved, grid, Rounding.UP, "memory traffic in bytes")
 
 

@@ -16,12 +16,9 @@ import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.errors import InputError, Problem
-from mocap_opt.tables.fixed_messages import FixedLoads, FixedMessage, fixed_messages
+from mocap_opt.tables.fixed_messages import FixedLoads, FixedMessage, excess, fixed_messages
 from mocap_opt.tables.reserve import activations, rings
 from mocap_opt.tables.table_shapes import check_tables
-
-MOST_EXCESS = 2**25
-"""Entries of a table over stages, starts and ends up to which fixed messages count in chunk times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +168,7 @@ class Tables:
     logit_bytes: IntArray | None = None
     ring_span: IntArray | None = None
     ring_bytes: IntArray | None = None
+    rider_bytes: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and types, and make the arrays read-only."""
@@ -263,23 +261,9 @@ class Tables:
 
         The residual of measured times, and what is missing then to f x, x what the chunk's fixed messages
         need on an idle wafer: no execution is faster (formulations/fixed_messages.md).  Left out where it
-        would outgrow `MOST_EXCESS`: that relaxes.
+        would outgrow `mocap_opt.tables.fixed_messages.MOST_EXCESS`: that relaxes.
         """
-        points = self.steps + 1
-        if not self.messages or self.stages * points**2 > MOST_EXCESS:
-            return self.residual
-        start, end = np.triu_indices(points, 1)
-        pages = self.pages[end] - self.pages[start]
-        found = np.zeros((self.stages, points, points), dtype=np.int64)
-        for i in range(self.stages):
-            needed = self.fixed_loads.alone(i, pages, first=False, part=self.overlap)
-            leading = start == 0
-            needed[leading] = self.fixed_loads.alone(i, pages[leading], first=True, part=self.overlap)
-            missing = np.maximum(needed - self.compute_time(i, start, end), 0)
-            found[i, start, end] = missing
-        if not found.any():
-            return self.residual
-        return found if self.residual is None else found + self.residual
+        return excess(self)
 
     def tau(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
         """Time of chunks on stages, before any KV traffic: `compute_time`, or longer for fixed messages.
@@ -336,6 +320,20 @@ class Tables:
         i, a, b = np.broadcast_arrays(stage, start, end)
         times: IntArray = self.send[i, (b == self.steps).astype(np.int64), b - a]
         return times
+
+    def message_bytes(self, stage: npt.ArrayLike, start: npt.ArrayLike, end: npt.ArrayLike) -> IntArray:
+        """Size of chunks' messages to the next stage, bytes; broadcasts like `tau`.
+
+        Parameters
+        ----------
+        stage, start, end : array_like of int
+            As for `tau`.
+        """
+        i, a, b = np.broadcast_arrays(stage, start, end)
+        size: IntArray = self.activation_bytes[i] * (self.grid[b] - self.grid[a])
+        if self.rider_bytes is not None:
+            size += self.rider_bytes[(b == self.steps).astype(np.int64), b - a]
+        return size
 
     def held_tokens(self, longest: int, *, endless: bool = False) -> int:
         """Tokens a stage's queues hold at most: min(2 Q x the longest chunk, those of the request).

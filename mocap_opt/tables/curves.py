@@ -7,10 +7,10 @@ they are evaluated in whole numbers over a common denominator and rounded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +52,21 @@ SHAPES: Mapping[str, Callable[[Whole, int, int], Whole]] = {
     "full_block": _full_block,
 }
 """2 v^2 f(u) by u v and v, where s = n / v is the share kept: whole numbers."""
+
+
+class Part(Protocol):
+    """A part of a curve: hashable, a data class whose `coefficient` is a factor of its values."""
+
+    @property
+    def coefficient(self) -> Fraction:
+        """Factor of its values."""
+
+    @property
+    def denominator(self) -> int:
+        """What makes the coefficient times `whole` a whole number."""
+
+    def whole(self, points: Whole) -> Whole:
+        """Whole numbers at these x, in proportion to its values."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +122,11 @@ class Curve:
     ----------
     polynomial : tuple of Fraction
         Coefficients of 1, x, x^2, ...
-    bends : tuple of Bend
+    bends : tuple of Bend, or other parts
     """
 
     polynomial: Polynomial
-    bends: tuple[Bend, ...]
+    bends: tuple[Part, ...]
 
     def tabulate(self, at: IntArray, rounding: Rounding, what: str) -> IntArray:
         """Evaluate it exactly and round each value once, as `mocap_opt.tables.rounding.tabulate` does.
@@ -132,20 +147,45 @@ class Curve:
         return rounded(total, denominator, rounding, what)
 
 
-def curve(polynomial: Polynomial, bends: Sequence[Bend]) -> Polynomial | Curve:
+def curve(polynomial: Polynomial, bends: Sequence[Part]) -> Polynomial | Curve:
     """Return a polynomial where nothing bends it, parts of one shape put together.
 
     Parameters
     ----------
     polynomial : tuple of Fraction
-    bends : sequence of Bend
+    bends : sequence of Bend, or of other parts
     """
-    together: dict[tuple[str, Fraction, int, int], Fraction] = {}
+    together: dict[Part, Fraction] = {}
     for bend in bends:
-        key = (bend.shape, bend.keep, bend.reach, bend.before)
-        together[key] = together.get(key, Fraction(0)) + bend.coefficient
-    kept = tuple(Bend(value, *key) for key, value in together.items() if value)
+        shape = with_coefficient(bend, Fraction(1))
+        together[shape] = together.get(shape, Fraction(0)) + bend.coefficient
+    kept = tuple(with_coefficient(shape, value) for shape, value in together.items() if value)
     return Curve(polynomial, kept) if kept else polynomial
+
+
+def with_coefficient(part: Part, coefficient: Fraction) -> Part:
+    """Return a part with another coefficient.
+
+    Parameters
+    ----------
+    part : Part
+    coefficient : Fraction
+    """
+    changed: Part = replace(part, coefficient=coefficient)  # type: ignore[type-var]
+    return changed
+
+
+def plus(given: Polynomial | Curve, constant: Fraction, parts: Sequence[Part]) -> Polynomial | Curve:
+    """Return a curve, more by a constant and by some parts.
+
+    Parameters
+    ----------
+    given : polynomial or Curve
+    constant : Fraction
+    parts : sequence of Part
+    """
+    polynomial, bends = (given.polynomial, given.bends) if isinstance(given, Curve) else (given, ())
+    return curve((polynomial[0] + constant, *polynomial[1:]), (*bends, *parts))
 
 
 def straight(given: Polynomial | Curve) -> Polynomial:
@@ -171,7 +211,7 @@ def scaled(given: Polynomial | Curve, factor: Fraction) -> Polynomial | Curve:
     """
     if not isinstance(given, Curve):
         return tuple(c * factor for c in given)
-    bends = (Bend(b.coefficient * factor, b.shape, b.keep, b.reach, b.before) for b in given.bends)
+    bends = (with_coefficient(b, b.coefficient * factor) for b in given.bends)
     return Curve(tuple(c * factor for c in given.polynomial), tuple(bends))
 
 

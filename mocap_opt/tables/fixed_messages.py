@@ -9,11 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mocap_opt.arrays import IntArray
+
+if TYPE_CHECKING:
+    from mocap_opt.tables.cost_tables import Tables
+
+
+MOST_EXCESS = 2**25
+"""Entries of a table over stages, starts and ends up to which fixed messages count in chunk times."""
 
 
 class Entry(IntEnum):
@@ -203,6 +211,30 @@ class FixedLoads:
             ticks = part.numerator * load // (part.denominator * self.rate[r])
             times = np.maximum(times, ticks.astype(np.int64))
         return times
+
+
+def excess(tables: Tables) -> IntArray | None:
+    """`Tables.excess`: what fixed messages, and measured times, add to the tables Phi to c.
+
+    Parameters
+    ----------
+    tables : Tables
+    """
+    points = tables.steps + 1
+    if not tables.messages or tables.stages * points**2 > MOST_EXCESS:
+        return tables.residual
+    start, end = np.triu_indices(points, 1)
+    pages = tables.pages[end] - tables.pages[start]
+    found = np.zeros((tables.stages, points, points), dtype=np.int64)
+    for i in range(tables.stages):
+        needed = tables.fixed_loads.alone(i, pages, first=False, part=tables.overlap)
+        leading = start == 0
+        needed[leading] = tables.fixed_loads.alone(i, pages[leading], first=True, part=tables.overlap)
+        missing = np.maximum(needed - tables.compute_time(i, start, end), 0)
+        found[i, start, end] = missing
+    if not found.any():
+        return tables.residual
+    return found if tables.residual is None else found + tables.residual
 
 
 def streaming_stall(messages: tuple[FixedMessage, ...], loads: FixedLoads, part: Fraction) -> dict[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mocap_opt.arrays import IntArray
 from mocap_opt.tables.attention import stage_shares
+from mocap_opt.tables.riders import Riders
 from mocap_opt.tables.stage_costs import all_reduce
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read_ahead(
     """Time of reading that the all-reduces of a chunk hide, pf by its length, rounded down; ticks.
 
     pf = the sum over layers of 2 min( d buffer / R, t ), t the time of one all-reduce of the tokens that the
-    layer keeps.  Never more than c, which contains 2 t of every layer.
+    layer keeps and of those decoded with them.  Never more than c, which contains 2 t of every layer.
 
     Parameters
     ----------
@@ -88,13 +89,17 @@ def read_ahead(
     lengths : int64[2, G + 1], tokens
     """
     start, slope = (each / tick for each in all_reduce(instance, layout, stage))
+    riders, layers = Riders.of(instance), layout.layers[stage]
     filled = Fraction(len(layout.ranks[stage]) * buffer, port_rate)
-    layers = Counter(share.keep for share in stage_shares(instance, layout.layers[stage]))
-    unit = lcm(filled.denominator, start.denominator, *((slope * keep).denominator for keep in layers))
+    kept = Counter(share.keep for share in stage_shares(instance, layers))
+    each = slope / riders.batch  # of a token; there are batch s l + r of them
+    parts = [filled, start, each, *(each * keep for keep in kept)]
+    unit = lcm(*(part.denominator for part in parts))
     points: Any = lengths.astype(object)
     total: Any = np.zeros_like(points)
-    for keep, count in layers.items():
-        reduced = int(start * unit) + int(slope * keep * unit) * points
+    for keep, count in kept.items():
+        chunk, more = int(each * keep * riders.batch * unit), int(each * unit)
+        reduced = int(start * unit) + chunk * points + more * riders.at(points)
         total = total + 2 * count * np.minimum(reduced, int(filled * unit))
     found: IntArray = (total // unit).astype(np.int64)  # no more than c, whose range is checked
     return found

@@ -7,14 +7,10 @@ for layers that keep or see part of the tokens, ``formulations/profiles.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mocap_opt.arrays import IntArray
 from mocap_opt.instance.models import layer_matrices
 from mocap_opt.tables.attention import attention_work, stage_shares
 from mocap_opt.tables.curves import Bend, Curve, curve, scaled
@@ -24,7 +20,6 @@ from mocap_opt.units import exact
 if TYPE_CHECKING:
     from mocap_opt.instance import Instance, ModelSpec, Roofline, StageCoefficients
     from mocap_opt.tables.layout import Layout
-    from mocap_opt.wafer.routing import Shares
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,14 @@ class StageTimes:
         What counting attention in full blocks adds, by the chunk's length.
     prefix_cost : Polynomial
         gamma_i (P + a), by the chunk's start a.
-    length_cost : Polynomial
+    length_cost : Polynomial or Curve
         c_i(l), by the chunk's length.
     """
 
     compute: Polynomial | Curve
     full_block: Polynomial | Curve
     prefix_cost: Polynomial
-    length_cost: Polynomial
+    length_cost: Polynomial | Curve
 
 
 def layer_parameters(model: ModelSpec, layer: int, *, active: bool) -> int:
@@ -96,8 +91,7 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
     """
     model, layers = instance.model, layout.layers[stage]
     batch, prefix = instance.workload.batch, instance.workload.cached_prefix
-    degree = len(layout.ranks[stage])
-    speed = degree * exact(instance.wafer.die.flops) * costs.efficiency_at(degree)
+    speed = stage_speed(instance, costs, layout, stage)
     shares = stage_shares(instance, layers)
     work, bends, blocks, bent_blocks = attention_work(model, shares, prefix)
     kept = sum(
@@ -116,6 +110,31 @@ def roofline_times(instance: Instance, costs: Roofline, layout: Layout, stage: i
         full_block=full,
         prefix_cost=(gamma * prefix, gamma),
         length_cost=(fixed + start, slope),
+    )
+
+
+def stage_speed(instance: Instance, costs: Roofline, layout: Layout, stage: int) -> Fraction:
+    """V g(s): FLOP/s that a stage reaches for chunks, all its dies.
+
+    Parameters
+    ----------
+    instance : Instance
+    costs : Roofline
+        Of `instance`.
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    degree, decode = len(layout.ranks[stage]), instance.decode
+    part = Fraction(1) if decode is None or decode.share is None else decode.share.prefill_speed
+    return part * degree * exact(instance.wafer.die.flops) * costs.efficiency_at(degree)
+
+
+def die_bandwidth(instance: Instance) -> Fraction:
+    """R (1 - beta) of one die: bytes per second with which chunks read its memory."""
+    decode, whole_rate = instance.decode, exact(instance.wafer.die.memory_bandwidth)
+    return (
+        whole_rate if decode is None or decode.share is None else whole_rate * decode.share.prefill_bandwidth
     )
 
 
@@ -335,57 +354,3 @@ def all_reduce(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction
     step = layout.topology.hop_latency * layout.topology.neighbour_hops
     data = exact(instance.precision.activations) * instance.model.hidden * instance.workload.batch
     return 2 * (d - 1) * step, Fraction(2 * (d - 1), d) * data / bandwidth
-
-
-def hop_ticks(
-    shares: Shares, hop_latency: Fraction, tick: Fraction, behind: Sequence[Fraction] = ()
-) -> IntArray:
-    """Latency of the longest route between memories, int64[memory, memory], ticks, rounded to nearest.
-
-    Parameters
-    ----------
-    shares : Shares
-    hop_latency : Fraction
-        Seconds of a hop.
-    tick : Fraction
-        Seconds.
-    behind : sequence of Fraction
-        What the link of each pool off the wafer adds, seconds; these memories are the last ones.
-    """
-    hops, extra = shares.hops, [Fraction(0), *behind]
-    which = np.zeros_like(hops)
-    for n in range(1, len(extra)):
-        which[-n, :] = which[:, -n] = len(extra) - n
-    np.fill_diagonal(which, 0)
-    distinct, where = np.unique(np.stack([hops.ravel(), which.ravel()]), axis=1, return_inverse=True)
-    ticks = [
-        whole((count * hop_latency + extra[n]) / tick, Rounding.NEAREST, "hop latency in ticks")
-        for count, n in distinct.T.tolist()
-    ]
-    return np.array(ticks, dtype=np.int64)[where.ravel()].reshape(hops.shape)
-
-
-def send_times(
-    shares: Shares, hops: IntArray, message: Sequence[int], link_rate: Sequence[int]
-) -> tuple[Polynomial, ...]:
-    """Uncontended time of activations from each stage to the next, polynomials in tokens, ticks.
-
-    send_i(l) = hops + the largest over links of lambda l bytes / B_e, of the integer rates and hop
-    ticks every replay uses.
-
-    Parameters
-    ----------
-    shares : Shares
-    hops : int64[stage, stage], ticks
-    message : sequence of int
-        Activation bytes per token of each stage.
-    link_rate : sequence of int
-        Bytes per tick of each link.
-    """
-    stages = len(message)
-    times: list[Polynomial] = []
-    for i in range(stages - 1):
-        carried = shares.numerators[:, i, i + 1].tolist()
-        slowest = max(Fraction(part, rate) for part, rate in zip(carried, link_rate, strict=True))
-        times.append((Fraction(int(hops[i, i + 1])), slowest * message[i] / shares.denominator))
-    return (*times, (Fraction(0),))

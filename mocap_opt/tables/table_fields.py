@@ -218,5 +218,12 @@ FIELDS = (
         "a page of the rings of each span; left out if none",
         "up",
     ),
+    Field(
+        "rider_bytes",
+        "integers or none",
+        ("tail", "length"),
+        "bytes",
+        "what tokens decoded with a chunk add to its message; left out if none",
+    ),
 )
 """All fields of `Tables`, in the order of the file."""

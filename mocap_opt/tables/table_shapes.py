@@ -51,6 +51,8 @@ def check_tables(tables: Tables) -> None:
             raise ValueError("residual: expected no negative entry")
     if tables.fixed_messages is not None:
         shapes["fixed_messages"] = (len(tables.fixed_messages), len(Entry))
+    if tables.rider_bytes is not None:
+        shapes["rider_bytes"] = (2, points)
     if tables.available is not None:
         shapes["available"] = (points,)
         if tables.available[:1].any() or (np.diff(tables.available) < 0).any():

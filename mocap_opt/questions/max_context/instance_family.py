@@ -62,6 +62,7 @@ def shorten(tables: Tables, steps: int) -> Tables:
         own_traffic=tables.own_traffic[:, kept],
         residual=None if tables.residual is None else tables.residual[:, kept, kept],
         available=None if tables.available is None else tables.available[kept],
+        rider_bytes=None if tables.rider_bytes is None else tables.rider_bytes[:, kept],
         max_length=min(tables.max_length, steps * tables.quantum),
     )
 
