@@ -167,21 +167,38 @@ def with_riders(instance: Instance, layout: Layout, stage: int, times: StageTime
     if not riders.tokens and costs.tile_tokens is None:
         return times
     layers, speed = layout.layers[stage], stage_speed(instance, costs, layout, stage)
-    constant, parts = Fraction(0), list[Part]()
-    each, index = attention_flops(instance.model, range(1)), index_flops(instance.model)
+    lin, parts = linear_flops(instance.model, layers), list[Part]()
+    attention = (rider_flops(instance, layout, stage) - lin * riders.tokens) / speed
     for n, share in zip(layers, stage_shares(instance, layers), strict=True):
         flops = linear_flops(instance.model, range(n, n + 1)) / speed
-        pairs = sum((g.part * riders.seen(share, g.reach) for g in share.groups), Fraction(0))
-        constant += (each * pairs + index * riders.seen(share, None)) / speed
         parts.append(Ride(flops, riders))
         if costs.tile_tokens is not None:
             parts.append(Padding(flops, riders, share.keep, costs.tile_tokens))
     carried = Ride(2 * len(layers) * all_reduce(instance, layout, stage)[1] / riders.batch, riders)
     return replace(
         times,
-        full_block=plus(times.full_block, constant, parts),
+        full_block=plus(times.full_block, attention, parts),
         length_cost=plus(times.length_cost, Fraction(0), [carried]),
     )
+
+
+def rider_flops(instance: Instance, layout: Layout, stage: int) -> Fraction:
+    """FLOPs of decoding one token of every request on a stage: lin r + att K.
+
+    Parameters
+    ----------
+    instance : Instance
+    layout : Layout
+        Of `instance`.
+    stage : int
+    """
+    riders, layers = Riders.of(instance), layout.layers[stage]
+    each, index = attention_flops(instance.model, range(1)), index_flops(instance.model)
+    total = Fraction(linear_flops(instance.model, layers) * riders.tokens)
+    for share in stage_shares(instance, layers):
+        total += each * sum((g.part * riders.seen(share, g.reach) for g in share.groups), Fraction(0))
+        total += index * riders.seen(share, None)
+    return total
 
 
 def rider_kv(instance: Instance, layout: Layout, stage: int) -> tuple[Fraction, Fraction]:
