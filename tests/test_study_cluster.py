@@ -52,7 +52,7 @@ class Here:
 def small():
     """A scheduler and one worker in this process."""
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp"
     ) as made:
         yield made
 

@@ -125,7 +125,7 @@ class DaskRunner:
                         distributed.LocalCluster(
                             n_workers=self.workers,
                             threads_per_worker=1,
-                            dashboard_address=None,
+                            dashboard_address=":0",
                             resources={CORES: threads},
                         )
                     )
