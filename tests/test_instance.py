@@ -67,6 +67,8 @@ def test_defaults() -> None:
             "overhead": 2e-5,
             "half_efficiency_tokens": 0.0,
             "prefix_cost": 0.0,
+            "prefetch_per_die": 0,
+            "tile_tokens": 1,
         },
         "overlap": 1.0,
         "attention": "causal",

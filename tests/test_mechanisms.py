@@ -73,7 +73,10 @@ def test_programs_agree_with_brute_force(solve, price, kind: str, count: int):
             assert result.outcome.status is Status.INFEASIBLE, (n, tables.name)
             continue
         solved += 1
-        assert (result.outcome.objective, result.outcome.bound) == (best.value, best.value), (n, tables.name)
+        assert result.outcome.objective == best.value, (n, tables.name)
+        # What HiGHS claims and a second reading does not confirm is dropped, bound and all.
+        known, dropped = result.outcome.bound, "dropped" in result.outcome.message
+        assert known == best.value or (dropped and (known or 0) <= best.value), (n, tables.name)
         if price is lockstep_price:
             assert not violations(tables, result.plan)
             assert replay_lockstep(tables, result.plan).latency == best.value

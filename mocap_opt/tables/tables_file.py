@@ -223,7 +223,9 @@ class _Reader:
         if wrong:
             self.problem(path, show(wrong[0]), f"whole numbers from {field.least} to 2^63 - 1")
             return None
-        shape = tuple(self.size[axis][0] for axis in field.axes)
+        # Shares over no link do not say how many memories they run from and to.
+        known = (axis if axis in self.size else "memory" for axis in field.axes)
+        shape = tuple(self.size[axis][0] for axis in known)
         return np.array(layer, dtype=np.int64).reshape(shape)
 
     def sizes(self, given: Any) -> None:
