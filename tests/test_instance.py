@@ -68,7 +68,7 @@ def test_defaults() -> None:
             "half_efficiency_tokens": 0.0,
             "prefix_cost": 0.0,
             "prefetch_per_die": 0,
-            "tile_tokens": 1,
+            "tile_tokens": None,
         },
         "overlap": 1.0,
         "attention": "causal",
