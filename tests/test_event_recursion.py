@@ -14,6 +14,8 @@ from builders import make_tables
 from random_plans import random_partition, random_plan
 from random_tables import MIDDLING, random_tables
 
+from mocap_opt.flow_shop.recursion import NONE
+from mocap_opt.replay.contention_free_makespan import admission_predecessors, contention_free_latency
 from mocap_opt.replay.event import replay_event
 from mocap_opt.replay.lockstep import replay_lockstep
 from mocap_opt.schedule.plan import Home, Plan
@@ -229,3 +231,15 @@ def test_empty_leading_chunks_change_nothing():
     without = Plan((0, 4, 6), (Home(0, 0, 1, 2),))
     assert with_empty == without
     assert replay_event(tables, with_empty).start == replay_event(tables, without).start
+
+
+def test_pages_without_bytes_wait_for_nothing():
+    # Stage 0 has pages in memory 1, to which stage 1's last chunk brings some: it waits until stage 0 ends,
+    # unless all KV of stage 0 lies in rings and its pages are empty.
+    plan = Plan((0, 2, 4, 6), (Home(0, 1, 1, 2),))
+    for size, waits in ((1, True), (0, False)):
+        tables = make_tables(2, 6, linear=[9, 1], token_bytes=[size, 30])
+        indices = plan.grid_indices(tables)
+        found = admission_predecessors(tables, indices, plan.remote_pages(tables))
+        assert bool(found[1, 2] != NONE) is waits
+        assert contention_free_latency(tables, plan) <= replay_event(tables, plan).latency

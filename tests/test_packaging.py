@@ -18,7 +18,7 @@ FILES = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__"
 
 
 def test_every_folder_with_modules_is_a_package():
-    folders = {path.parent for path in FILES}
+    folders = {path.parent for path in FILES if path.suffix == ".py"}
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
 
 

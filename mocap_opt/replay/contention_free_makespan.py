@@ -163,9 +163,11 @@ def admission_predecessors(tables: Tables, indices: IntArray, pages: IntArray) -
     """
     stages, chunks, _ = pages.shape
     stage = np.arange(stages)
-    brings = pages > 0
+    # Pages without bytes (all KV of the stage in rings) bring nothing.
+    some = tables.page_bytes[:, None] > 0
+    brings = (pages > 0) & some[:, :, None]
     away = pages.sum(axis=2) - pages[stage, :, stage]
-    brings[stage, :, stage] = np.diff(tables.pages[indices])[None, :] > away
+    brings[stage, :, stage] = (np.diff(tables.pages[indices])[None, :] > away) & some
     holds: npt.NDArray[np.bool_] = np.logical_or.reduce(brings, axis=1)
     holds[stage, stage] |= tables.prefix_bytes[:stages] > 0
     # freed[r, k]: the last of stages 0..r that holds anything in memory k.
