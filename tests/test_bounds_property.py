@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from builders import make_tables
 from oracle import brute_force, least_price, price_plan
-from random_fixed_messages import with_export
 from random_plans import descend, random_plan
-from random_pools import with_pool
 from random_tables import random_instances, random_tables
 
 from mocap_opt.bounds import BOUNDS, QUICK, Bound, Scope, lower_bounds, prove_infeasible
@@ -124,9 +122,8 @@ def test_no_optimum_beats_a_bound():
 @pytest.mark.slow
 def test_no_optimum_beats_a_bound_that_takes_longer():
     cases = solved_with_all_bounds()
-    # Random instances have neither tokens that come late nor fixed messages.
-    elsewhere = {"availability", "fixed_messages"}
-    assert {bound.name for case in cases for bound in case.bounds} == {*CONTENTION_FREE} - elsewhere
+    # No tokens of random instances come late.
+    assert {bound.name for case in cases for bound in case.bounds} == {*CONTENTION_FREE} - {"availability"}
     for case in cases:
         for bound in case.bounds:
             assert bound.ticks <= optima(case, bound), (bound, case.tables.name)
@@ -138,12 +135,9 @@ def families(quick: bool) -> Iterator[Solved]:
     slow = make_tables(stages=2, linear=[1, 100], max_chunks=4)
     # One chunk, a memory too small and a link too slow: streaming.
     away = make_tables(max_chunks=1, token_bytes=50, capacity=[50, 10**6], link_rate=1)
-    # Tokens that come late, and KV that leaves over one link: bounds that say nothing elsewhere.
+    # Tokens that come late: availability.
     late = replace(make_tables(2, 2, max_chunks=2), available=np.array([0, 30, 90]))
-    leaving = with_export(
-        with_pool(make_tables(2, 2, max_chunks=2, token_bytes=30), 0, capacity=0, rate=2), 2
-    )
-    for tables in (slow, away, replace(away, overlap=Fraction(1, 2)), late, leaving):
+    for tables in (slow, away, replace(away, overlap=Fraction(1, 2)), late):
         anywhere, best = brute_force(tables, least_price), brute_force(tables)
         yield Solved(
             tables,
