@@ -34,8 +34,12 @@ def random_plan(
             return None
         pages = _scattered(tables, indices, rng, scatter)
         repaired = _repair(tables, indices, pages, rng)
-        if repaired is not None:
-            return Plan.from_arrays(tables, indices, repaired)
+        if repaired is None:
+            continue
+        plan = Plan.from_arrays(tables, indices, repaired)
+        # Repair knows memory; what else may be wrong is a chunk too long between tokens.
+        if tables.between_tokens is None or not violations(tables, plan):
+            return plan
     return None
 
 

@@ -248,8 +248,8 @@ def test_the_checker_agrees_on_shipped_instances(file):
     if plan is None:
         chunks = max(tables.counts)
         cuts = np.unique(np.linspace(0, tables.steps, chunks + 1).astype(int))
+        # Feasible or not, both must say the same.
         plan = Plan.from_arrays(tables, cuts)
-        assert violations(tables, plan)
     assert_agrees(tables, plan)
 
 
