@@ -54,6 +54,7 @@ from mocap_opt.solving.api import bound as lower_bounds_of
 from mocap_opt.solving.api import evaluate as evaluate_plan
 from mocap_opt.solving.api import solve as solve_instance
 from mocap_opt.solving.comparison import LAYOUTS, require_methods
+from mocap_opt.solving.comparison_frame import comparison_rows
 from mocap_opt.solving.methods import EVERY_METHOD
 from mocap_opt.solving.progress_display import Line
 
@@ -243,8 +244,7 @@ def _compare(
     )
     if csv_path is not None:
         write_text_atomically(csv_path, frame.to_csv(index=False))
-    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    rows = [{str(key): value for key, value in record.items()} for record in records]
+    rows = comparison_rows(frame)
     if as_json:
         print_json(rows)
     else:

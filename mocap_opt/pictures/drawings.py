@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mocap_opt.errors import InputError, Problem
 from mocap_opt.optional_dependencies import require
 from mocap_opt.pictures.answer import plot
+from mocap_opt.solving.comparison_frame import comparison_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,14 +134,9 @@ def plot_compare(table: pd.DataFrame | Sequence[Mapping[str, Any]]) -> Figure:
     >>> mocap_opt.plot_compare(table).axes[0].get_xlabel()
     'latency, us'
     """
-    rows = table if isinstance(table, Sequence) else _plain(table)
+    rows = table if isinstance(table, Sequence) else comparison_rows(table)
     figure: Figure = _figures().compare_figure(str(rows[0]["instance"]) if rows else "", rows)
     return figure
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(key): value for key, value in row.items()} for row in rows]
 
 
 def plot_tradeoff(found: Sweep) -> Figure:

@@ -28,6 +28,18 @@ def comparison_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] |
     return made.astype({"chunks": "Int64"}) if "chunks" in made else made
 
 
+def comparison_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a comparison as plain dicts; None where nothing is known.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `comparison_frame` makes it.
+    """
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
 @cache
 def _frame_class() -> type[pd.DataFrame]:
     import pandas as pd  # noqa: PLC0415 - slow to import, and only this table needs it
